@@ -1,0 +1,5 @@
+//! `cxnpoll` polls the CiviCRM sites that are connected to a CiviConnect application.
+
+pub mod error;
+pub mod exit;
+pub mod model;

@@ -1,0 +1,207 @@
+//! Identifiers: app, connection, job, batch code.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Text that can't be an identifier, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {problem}")]
+pub struct InvalidId {
+    what: &'static str,
+    problem: &'static str,
+}
+
+/// Identifiers are "completely arbitrary" to the PHP library; ours must at least fit in a message (where 0x01
+/// separates the parts), in a line of a log, and in a key of the store.
+fn check(what: &'static str, text: &str) -> Result<(), InvalidId> {
+    let problem = if text.is_empty() {
+        "is empty"
+    } else if text.len() > 255 {
+        "is longer than 255 bytes"
+    } else if text.chars().any(char::is_control) {
+        "holds a control character"
+    } else if text.trim() != text {
+        "begins or ends with a blank"
+    } else {
+        return Ok(());
+    };
+    Err(InvalidId { what, problem })
+}
+
+macro_rules! text_type {
+    ($name:ident) => {
+        impl $name {
+            /// The whole text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.to_string()
+            }
+        }
+    };
+}
+
+/// An application that polls: `app:org.civicrm.profile`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AppId(Arc<str>);
+
+text_type!(AppId);
+
+impl AppId {
+    const PREFIX: &'static str = "app:";
+
+    /// Reads an app as a person types it: `app:` may be left out.
+    ///
+    /// # Errors
+    /// Where the text can't be an app's id.
+    pub fn from_argument(text: &str) -> Result<Self, InvalidId> {
+        if text.starts_with(Self::PREFIX) { text.parse() } else { format!("{}{text}", Self::PREFIX).parse() }
+    }
+
+    /// The id without `app:`, which is also the name of the app's folder in cxnapp.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[Self::PREFIX.len()..]
+    }
+}
+
+impl FromStr for AppId {
+    type Err = InvalidId;
+
+    /// `app:` and then letters, digits, `.`, `-`, `_`: it names a folder and is part of event names.
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let what = "appId";
+        check(what, text)?;
+        let Some(short) = text.strip_prefix(Self::PREFIX) else {
+            return Err(InvalidId { what, problem: "does not begin with 'app:'" });
+        };
+        if short.is_empty() || short.starts_with('.') {
+            return Err(InvalidId { what, problem: "has no name after 'app:'" });
+        }
+        if !short.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)) {
+            return Err(InvalidId { what, problem: "may hold letters, digits, '.', '-' and '_' only" });
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// One connection of a site to an app, unique in a store: `cxn:0123456789abcdef…`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CxnId(Arc<str>);
+
+text_type!(CxnId);
+
+impl FromStr for CxnId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        check("cxnId", text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+/// A periodic task of an app. Jobs of two apps never meet, whatever their names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobName(Arc<str>);
+
+text_type!(JobName);
+
+impl Default for JobName {
+    /// The name where none is given: `default`.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+impl FromStr for JobName {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        check("job name", text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+/// 0..=10000, drawn at random when a connection is first stored, then never changed; it tells the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct BatchCode(u16);
+
+impl BatchCode {
+    /// The lowest code.
+    pub const MIN: Self = Self(0);
+    /// The highest code.
+    pub const MAX: Self = Self(10_000);
+
+    /// The number, 0..=10000.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<u16> for BatchCode {
+    type Error = InvalidId;
+
+    fn try_from(code: u16) -> Result<Self, InvalidId> {
+        if code > Self::MAX.0 {
+            return Err(InvalidId { what: "batchCode", problem: "is above 10000" });
+        }
+        Ok(Self(code))
+    }
+}
+
+impl From<BatchCode> for u16 {
+    fn from(code: BatchCode) -> u16 {
+        code.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_may_be_typed_without_its_prefix() {
+        let app = AppId::from_argument("org.civicrm.profile").unwrap();
+        assert_eq!(app, "app:org.civicrm.profile".parse().unwrap());
+        assert_eq!(app.short(), "org.civicrm.profile");
+    }
+
+    #[test]
+    fn ids_that_can_not_be() {
+        for text in ["", "app:", "org.x", "app:../etc", "app:a/b", "app:a b", "app:.hidden", "app:a\n"] {
+            assert!(text.parse::<AppId>().is_err(), "{text:?}");
+        }
+        for text in ["", "cxn:a\u{1}b", " cxn:a", "cxn:a\r"] {
+            assert!(text.parse::<CxnId>().is_err(), "{text:?}");
+        }
+        assert!("x".repeat(256).parse::<JobName>().is_err());
+        assert!(BatchCode::try_from(10_001).is_err());
+    }
+}

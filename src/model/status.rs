@@ -1,0 +1,62 @@
+//! Where a connection stands with a job.
+
+use super::{Failure, FailureClass, UnixTime};
+
+/// The poll status of one connection for one job.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PollStatus {
+    /// Index of the level of the retry expression; at or beyond its number of levels the site is given up.
+    pub level: u32,
+    /// Failures in a row at this level.
+    pub count: u32,
+    /// The `now` of the run that polled last; 0 for a connection that was never polled.
+    pub last_run: UnixTime,
+    /// Not due before this moment, because the site asked for it.
+    pub not_before: Option<UnixTime>,
+    /// Deferrals in a row, 0..=2.
+    pub deferrals: u8,
+    /// When the last success was.
+    pub last_success: Option<UnixTime>,
+    /// The last failure and when it was.
+    pub last_failure: Option<(UnixTime, Failure)>,
+    /// The last ten attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One attempt that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// The `now` of the run that made it.
+    pub at: UnixTime,
+    /// `None` is success.
+    pub class: Option<FailureClass>,
+}
+
+impl PollStatus {
+    /// How many attempts are remembered.
+    pub const ATTEMPTS: usize = 10;
+
+    /// Whether the connection was never polled for the job.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.last_run == 0 && self.attempts.is_empty()
+    }
+
+    /// Writes down an attempt of the run of `now`: the history only, not the schedule.
+    pub fn remember(&mut self, now: UnixTime, outcome: &super::Outcome) {
+        let class = match outcome {
+            Ok(()) => {
+                self.last_success = Some(now);
+                None
+            }
+            Err(failure) => {
+                self.last_failure = Some((now, failure.clone()));
+                Some(failure.class)
+            }
+        };
+        if self.attempts.len() >= Self::ATTEMPTS {
+            self.attempts.drain(..=self.attempts.len() - Self::ATTEMPTS);
+        }
+        self.attempts.push(Attempt { at: now, class });
+    }
+}
