@@ -1,5 +1,7 @@
 //! Connections and the apps that they belong to.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{AppId, BatchCode, CxnId, Secret, ViaPort};
@@ -14,11 +16,11 @@ pub struct Cxn {
     /// The app that the site is connected to.
     pub app_id: AppId,
     /// Where the app takes registrations.
-    pub app_url: String,
+    pub app_url: Arc<str>,
     /// Where the site takes API calls; chosen by a stranger.
     pub site_url: String,
     /// What the site allows the app to do: any JSON.
-    pub perm: Value,
+    pub perm: Arc<Value>,
     /// A host and port to connect to in place of the site's own.
     pub via_port: Option<ViaPort>,
     /// Which batch the connection falls into.
@@ -38,4 +40,45 @@ pub struct AppMeta {
     pub disabled: bool,
     /// The app's metadata as it was found: title, description, permissions and links.
     pub metadata: Value,
+}
+
+impl Cxn {
+    /// The host that is connected to: what limits per host count by.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host(&self.site_url, self.via_port.as_ref())
+    }
+}
+
+/// The host that a `siteUrl` and `viaPort` lead to, by the rules of the URL standard: lower case, addresses in their
+/// usual form, without a final dot. The text itself where it is no URL.
+#[must_use]
+pub fn host(site_url: &str, via_port: Option<&ViaPort>) -> String {
+    let host = match (via_port, url::Url::parse(site_url)) {
+        (Some(via_port), _) => via_port.host().to_string(),
+        (None, Ok(url)) => url.host_str().unwrap_or_default().to_owned(),
+        (None, Err(_)) => site_url.to_owned(),
+    };
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_counted_where_the_connection_goes() {
+        for (site_url, via_port, expected) in [
+            ("HTTPS://User@Www.Example.ORG:8443/x", None, "www.example.org"),
+            ("https://example.org./x", None, "example.org"),
+            ("http://0x7f000001/", None, "127.0.0.1"),
+            ("http://[0:0::1]/", None, "[::1]"),
+            ("http://h.example.org/x", Some("Proxy.example.com:80"), "proxy.example.com"),
+            ("http://h.example.org/x", Some("2001:db8::5:80"), "[2001:db8::5]"),
+            ("no url", None, "no url"),
+        ] {
+            let via_port = via_port.map(|text: &str| text.parse().unwrap());
+            assert_eq!(host(site_url, via_port.as_ref()), expected);
+        }
+    }
 }

@@ -9,7 +9,7 @@ pub struct PollStatus {
     pub level: u32,
     /// Failures in a row at this level.
     pub count: u32,
-    /// The `now` of the run that polled last; 0 for a connection that was never polled.
+    /// The `now` of the run that polled last; 0 for a connection that was never polled, or was revived since.
     pub last_run: UnixTime,
     /// Not due before this moment, because the site asked for it.
     pub not_before: Option<UnixTime>,
@@ -36,10 +36,15 @@ impl PollStatus {
     /// How many attempts are remembered.
     pub const ATTEMPTS: usize = 10;
 
-    /// Whether the connection was never polled for the job.
+    /// Whether the connection was never polled for the job, or was revived since.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.last_run == 0 && self.attempts.is_empty()
+        self.last_run == 0
+    }
+
+    /// Makes the connection due at once, as if it were new; its history stays.
+    pub fn revive(&mut self) {
+        (self.level, self.count, self.last_run, self.not_before, self.deferrals) = (0, 0, 0, None, 0);
     }
 
     /// Writes down an attempt of the run of `now`: the history only, not the schedule.

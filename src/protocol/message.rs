@@ -1,0 +1,313 @@
+//! Encoding and decoding of one message.
+
+use aes::Aes128;
+use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+
+use super::json;
+use crate::model::{CxnId, Failure, FailureClass, Secret, UnixTime};
+
+/// The one message type that an application takes as a reply.
+const NAME: &[u8] = b"CXN-0.2-AES-CBC-HMAC";
+/// Stands between the parts.
+const DELIMITER: u8 = 0x01;
+/// How long a message that we send is valid, in seconds.
+pub const TTL: UnixTime = 7200;
+/// The longest envelope that is looked into, in bytes.
+const ENVELOPE_MAX: usize = 512;
+
+/// What is wrong with a message. The variants stand in the order in which a message is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// Not a message of this type: a page of HTML, an insecure message, nothing at all.
+    #[error("the reply is not a CiviConnect message")]
+    Garbled,
+    /// A message of another connection.
+    #[error("the reply belongs to another connection")]
+    WrongCxn,
+    /// The signature is not ours.
+    #[error("the reply's signature is wrong")]
+    BadHmac,
+    /// An envelope of more than 512 bytes.
+    #[error("the reply's envelope is too long")]
+    OversizedEnvelope,
+    /// An envelope that is not JSON, or empty.
+    #[error("the reply's envelope can't be read")]
+    MalformedEnvelope,
+    /// A time to live that is past, or none.
+    #[error("the reply has expired, or the site's clock is wrong")]
+    Expired,
+    /// An initialisation vector that is not 64 lowercase hex digits.
+    #[error("the reply's initialisation vector is malformed")]
+    MalformedIv,
+    /// A text that doesn't decrypt.
+    #[error("the reply can't be decrypted")]
+    Undecipherable,
+    /// A plaintext that is not JSON, or nested too deep.
+    #[error("the reply does not hold JSON")]
+    NotJson,
+}
+
+impl From<ProtocolError> for Failure {
+    fn from(error: ProtocolError) -> Self {
+        let class = if error == ProtocolError::Garbled { FailureClass::Garbled } else { FailureClass::Protocol };
+        Failure::new(class, error.to_string())
+    }
+}
+
+/// HMAC-SHA256; a key of any length will do.
+fn mac(key: &[u8], text: &[u8]) -> Hmac<Sha256> {
+    // `new_from_slice` fails for no length of key: HMAC hashes long ones and pads short ones.
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(text);
+    mac
+}
+
+/// The key of the cipher: the first half of what is derived, since the cipher is AES-128.
+fn cipher_key(secret: &Secret) -> [u8; 16] {
+    let derived = mac(secret.as_bytes(), b"dearbrutus").finalize().into_bytes();
+    *derived.first_chunk().expect("32 bytes hold 16")
+}
+
+/// The key that signs: all of what is derived.
+fn signing_key(secret: &Secret) -> [u8; 32] {
+    mac(secret.as_bytes(), b"thefaultisinourselves").finalize().into_bytes().into()
+}
+
+/// Puts a message together: `plaintext` for the site of `cxn_id`, valid until `ttl`.
+///
+/// `iv` must be fresh random bytes for each message; only its first half is used, as the protocol has it.
+#[must_use]
+pub fn encode(cxn_id: &CxnId, secret: &Secret, plaintext: &[u8], ttl: UnixTime, iv: &[u8; 32]) -> Vec<u8> {
+    let iv_half: &[u8; 16] = iv.first_chunk().expect("32 bytes hold 16");
+    let ciphertext = cbc::Encryptor::<Aes128>::new(&cipher_key(secret).into(), iv_half.into())
+        .encrypt_padded_vec::<Pkcs7>(plaintext);
+    let mut body = format!(r#"{{"ttl":{ttl},"iv":"{}"}}"#, hex::encode(iv)).into_bytes();
+    body.push(DELIMITER);
+    body.extend_from_slice(&ciphertext);
+    let hmac = hex::encode(mac(&signing_key(secret), &body).finalize().into_bytes());
+    [NAME, cxn_id.as_str().as_bytes(), hmac.as_bytes(), &body].join(&DELIMITER)
+}
+
+/// Reads the reply of the site of `cxn_id` at the moment `now`.
+///
+/// # Errors
+/// The first rule that the message breaks, in the order of [`ProtocolError`].
+pub fn decode(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) -> Result<Value, ProtocolError> {
+    let mut parts = message.splitn(4, |byte| *byte == DELIMITER);
+    if parts.next() != Some(NAME) {
+        return Err(ProtocolError::Garbled);
+    }
+    // The cxnId is not signed, so it must be compared.
+    if parts.next() != Some(cxn_id.as_str().as_bytes()) {
+        return Err(ProtocolError::WrongCxn);
+    }
+    let (Some(hmac), Some(body)) = (parts.next(), parts.next()) else {
+        return Err(ProtocolError::BadHmac);
+    };
+    // `verify_slice` compares in constant time. Uppercase digits would pass `hex::decode`, but no site sends them.
+    let hmac = lowercase_hex::<32>(hmac).ok_or(ProtocolError::BadHmac)?;
+    mac(&signing_key(secret), body).verify_slice(&hmac).map_err(|_| ProtocolError::BadHmac)?;
+
+    let mut parts = body.splitn(2, |byte| *byte == DELIMITER);
+    let envelope = parts.next().unwrap_or_default();
+    let iv = open_envelope(envelope, now)?;
+    let ciphertext = parts.next().unwrap_or_default();
+    let plaintext = cbc::Decryptor::<Aes128>::new(&cipher_key(secret).into(), &iv.into())
+        .decrypt_padded_vec::<Pkcs7>(ciphertext)
+        .map_err(|_| ProtocolError::Undecipherable)?;
+    json::parse(&plaintext).ok_or(ProtocolError::NotJson)
+}
+
+/// Checks an envelope and returns the half of its initialisation vector that is used.
+fn open_envelope(envelope: &[u8], now: UnixTime) -> Result<[u8; 16], ProtocolError> {
+    if envelope.len() > ENVELOPE_MAX {
+        return Err(ProtocolError::OversizedEnvelope);
+    }
+    let envelope = match json::parse(envelope) {
+        Some(Value::Object(fields)) if !fields.is_empty() => Value::Object(fields),
+        Some(Value::Array(items)) if !items.is_empty() => Value::Array(items),
+        _ => return Err(ProtocolError::MalformedEnvelope),
+    };
+    if !is_alive(&envelope["ttl"], now) {
+        return Err(ProtocolError::Expired);
+    }
+    let iv = envelope["iv"].as_str().and_then(|iv| lowercase_hex::<32>(iv.as_bytes()));
+    let iv = iv.ok_or(ProtocolError::MalformedIv)?;
+    Ok(*iv.first_chunk().expect("32 bytes hold 16"))
+}
+
+/// Whether a time to live, a number or its text, is not past.
+#[expect(clippy::cast_precision_loss, reason = "seconds of this era are exact in 53 bits")]
+fn is_alive(ttl: &Value, now: UnixTime) -> bool {
+    let ttl = ttl.as_f64().or_else(|| ttl.as_str()?.parse().ok());
+    ttl.is_some_and(|ttl| now as f64 <= ttl)
+}
+
+/// Exactly `N` bytes as lowercase hex digits.
+fn lowercase_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if digits.iter().any(u8::is_ascii_uppercase) {
+        return None;
+    }
+    hex::decode_to_slice(digits, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// A time at which the vectors without a clock of their own are alive.
+    const NOW: UnixTime = 1_900_000_000;
+
+    fn vectors() -> Vec<Value> {
+        let file: Value = serde_json::from_str(include_str!("../../fixtures/vectors.json")).unwrap();
+        file["vectors"].as_array().unwrap().clone()
+    }
+
+    fn text<'a>(vector: &'a Value, key: &str) -> &'a str {
+        vector[key].as_str().unwrap_or_else(|| panic!("{key} of {}", vector["name"]))
+    }
+
+    /// Where the library is loose or dies, or PHP can't tell an object from an array, and what we say instead.
+    fn deviations() -> BTreeMap<&'static str, Result<Value, ProtocolError>> {
+        use ProtocolError::{Expired, Garbled, MalformedEnvelope, MalformedIv, NotJson, Undecipherable, WrongCxn};
+        BTreeMap::from([
+            ("reply_empty_object", Ok(Value::Object(serde_json::Map::new()))),
+            ("reply_unencodable_data", Err(NotJson)),
+            ("iv_63_hex_newline", Err(MalformedIv)),
+            ("envelope_string", Err(MalformedEnvelope)),
+            ("envelope_array", Err(Expired)),
+            ("garbled_prefix", Err(Garbled)),
+            ("truncated_name_only", Err(WrongCxn)),
+            ("signed_no_delim_in_body", Err(Undecipherable)),
+            ("wrong_cxn_unknown", Err(WrongCxn)),
+            ("wrong_cxn_relabel_unknown", Err(WrongCxn)),
+            ("aes256_key", Err(Undecipherable)),
+            ("pad_zero", Err(Undecipherable)),
+            ("ciphertext_empty", Err(Undecipherable)),
+            ("plaintext_not_json", Err(NotJson)),
+            ("plaintext_deep_513", Err(NotJson)),
+            ("plaintext_lone_surrogate", Err(NotJson)),
+        ])
+    }
+
+    fn expected(vector: &Value) -> Result<Value, ProtocolError> {
+        if let Some(ours) = deviations().remove(text(vector, "name")) {
+            return ours;
+        }
+        let expect = &vector["expect"];
+        if expect["result"] == "ok" {
+            return Ok(json::parse(expect["json"].as_str().unwrap().as_bytes()).unwrap());
+        }
+        Err(match expect["kind"].as_str().unwrap() {
+            "garbled" => ProtocolError::Garbled,
+            "wrong_cxn" => ProtocolError::WrongCxn,
+            "bad_hmac" => ProtocolError::BadHmac,
+            "oversized_envelope" => ProtocolError::OversizedEnvelope,
+            "malformed_envelope" => ProtocolError::MalformedEnvelope,
+            "expired" => ProtocolError::Expired,
+            "malformed_iv" => ProtocolError::MalformedIv,
+            kind => panic!("no error of ours for {kind}"),
+        })
+    }
+
+    #[test]
+    fn every_vector_decodes_as_the_library_does_or_stricter() {
+        for vector in vectors() {
+            let name = text(&vector, "name");
+            let Ok(secret) = Secret::from_base64(text(&vector, "secret")) else {
+                let refused = ["secret_31_bytes", "secret_16_bytes", "secret_not_base64", "secret_with_junk"];
+                assert!(refused.contains(&name), "{name}");
+                continue;
+            };
+            let message = BASE64_STANDARD.decode(text(&vector, "message_b64")).unwrap();
+            let cxn_id = text(&vector, "cxnId").parse().unwrap();
+            let now = vector["now"].as_i64().unwrap_or(NOW);
+            assert_eq!(decode(&message, &cxn_id, &secret, now), expected(&vector), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_message_of_the_library_is_encoded_to_the_same_bytes() {
+        let mut encoded = 0;
+        for vector in vectors().iter().filter(|v| v["origin"] == "library" && v["envelope"].is_string()) {
+            let name = text(vector, "name");
+            let message = BASE64_STANDARD.decode(text(vector, "message_b64")).unwrap();
+            let Ok(secret) = Secret::from_base64(text(vector, "secret")) else { continue };
+            let labelled = message.splitn(3, |b| *b == DELIMITER).nth(1).unwrap();
+            if labelled != text(vector, "cxnId").as_bytes() {
+                continue;
+            }
+            let iv = hex::decode(text(vector, "iv_hex")).unwrap().try_into().unwrap();
+            let plaintext = BASE64_STANDARD.decode(text(vector, "decrypted_b64")).unwrap();
+            let ttl = vector["ttl"].as_i64().unwrap();
+            let cxn_id = text(vector, "cxnId").parse().unwrap();
+            assert_eq!(encode(&cxn_id, &secret, &plaintext, ttl, &iv), message, "{name}");
+            encoded += 1;
+        }
+        assert!(encoded >= 10, "only {encoded} vectors were encoded");
+    }
+
+    fn sample() -> (CxnId, Secret, Vec<u8>) {
+        let (cxn_id, secret) = ("cxn:ab".parse().unwrap(), Secret::from_bytes([9; 32]));
+        let message = encode(&cxn_id, &secret, br#"{"is_error":0,"values":[1,2,3]}"#, NOW + TTL, &[5; 32]);
+        (cxn_id, secret, message)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(plaintext in "[ -~]{0,99}", iv: [u8; 32], key: [u8; 32], ttl in NOW..NOW * 2) {
+            let (cxn_id, secret) = ("cxn:x".parse().unwrap(), Secret::from_bytes(key));
+            let json = serde_json::to_vec(&plaintext).unwrap();
+            let message = encode(&cxn_id, &secret, &json, ttl, &iv);
+            prop_assert_eq!(decode(&message, &cxn_id, &secret, NOW), Ok(Value::String(plaintext)));
+            prop_assert_eq!(decode(&message, &cxn_id, &secret, ttl + 1), Err(ProtocolError::Expired));
+        }
+
+        #[test]
+        fn a_truncated_message_is_never_accepted(at in 0..200usize) {
+            let (cxn_id, secret, message) = sample();
+            let at = at % message.len();
+            prop_assert!(decode(&message[..at], &cxn_id, &secret, NOW).is_err());
+        }
+
+        #[test]
+        fn a_flipped_bit_is_never_accepted(at: prop::sample::Index, bit in 0..8u8) {
+            let (cxn_id, secret, mut message) = sample();
+            let at = at.index(message.len());
+            message[at] ^= 1 << bit;
+            prop_assert!(decode(&message, &cxn_id, &secret, NOW).is_err());
+        }
+
+        #[test]
+        fn spliced_messages_are_never_accepted(
+            cut: prop::sample::Index, paste: prop::sample::Index, junk: Vec<u8>, len in 0..40usize
+        ) {
+            let (cxn_id, secret, message) = sample();
+            let (from, to) = (cut.index(message.len()), paste.index(message.len()));
+            let end = (from + len).min(message.len());
+            let spliced = [&message[..to], &message[from..end], &junk, &message[to..]].concat();
+            prop_assume!(spliced != message);
+            prop_assert!(decode(&spliced, &cxn_id, &secret, NOW).is_err());
+        }
+
+        #[test]
+        fn any_signed_body_is_judged_without_a_panic(body: Vec<u8>, tail in "\\PC{0,60}") {
+            let (cxn_id, secret, _) = sample();
+            for body in [body, format!(r#"{{"ttl":4102452000,"iv":"{tail}"}}"#).into_bytes()] {
+                let hmac = hex::encode(mac(&signing_key(&secret), &body).finalize().into_bytes());
+                let message = [NAME, cxn_id.as_str().as_bytes(), hmac.as_bytes(), &body].join(&DELIMITER);
+                prop_assert!(decode(&message, &cxn_id, &secret, NOW).is_err());
+            }
+        }
+    }
+}
