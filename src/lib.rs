@@ -1,5 +1,6 @@
 //! `cxnpoll` polls the CiviCRM sites that are connected to a CiviConnect application.
 
+pub mod batch;
 pub mod error;
 pub mod exit;
 pub mod model;

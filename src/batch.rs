@@ -1,0 +1,157 @@
+//! Batches: equal shares of the batch codes, so that several runners can divide the sites between them.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use crate::model::BatchCode;
+
+/// One batch of several, `id/count`: the `id`-th, from 0 on, of `count` equal shares of the batch codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Batch {
+    id: u16,
+    count: u16,
+}
+
+/// Text that is not a batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid batch {text:?}: expected ID/COUNT, a count from 1 to 10000 and an id from 0 to one less, such as 0/4")]
+pub struct InvalidBatch {
+    /// What was given.
+    pub text: String,
+}
+
+impl Batch {
+    /// Which share, 0 to `count - 1`.
+    #[must_use]
+    pub fn id(self) -> u16 {
+        self.id
+    }
+
+    /// How many shares, 1..=10000.
+    #[must_use]
+    pub fn count(self) -> u16 {
+        self.count
+    }
+
+    /// The batch codes of this batch.
+    ///
+    /// With `size = 10000 / count`, batch `id` covers `[id*size, (id+1)*size - 1]`, and the last one ends at 10000.
+    #[must_use]
+    pub fn range(self) -> RangeInclusive<BatchCode> {
+        let size = BatchCode::MAX.get() / self.count;
+        // (id + 1) * size <= count * size <= 10000, so neither is out of range.
+        let code = |number| BatchCode::try_from(number).expect("at most 10000");
+        let last = if self.id + 1 == self.count { BatchCode::MAX } else { code((self.id + 1) * size - 1) };
+        code(self.id * size)..=last
+    }
+}
+
+impl Default for Batch {
+    /// `0/1`, all sites.
+    fn default() -> Self {
+        Self { id: 0, count: 1 }
+    }
+}
+
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.id, self.count)
+    }
+}
+
+impl FromStr for Batch {
+    type Err = InvalidBatch;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBatch> {
+        text.split_once('/')
+            .and_then(|(id, count)| Some(Self { id: number(id)?, count: number(count)? }))
+            .filter(|batch| batch.id < batch.count && batch.count <= BatchCode::MAX.get())
+            .ok_or_else(|| InvalidBatch { text: text.to_owned() })
+    }
+}
+
+/// Reads ASCII digits; `u16::from_str` alone would take a sign as well.
+fn number(text: &str) -> Option<u16> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn codes(batch: Batch) -> (u16, u16) {
+        let range = batch.range();
+        (range.start().get(), range.end().get())
+    }
+
+    #[test]
+    fn reference_ranges() {
+        let cases: Value = serde_json::from_str(include_str!("../fixtures/reference-cases.json")).unwrap();
+        for (text, first, last) in
+            serde_json::from_value::<Vec<(String, u16, u16)>>(cases["batchRanges"].clone()).unwrap()
+        {
+            let batch: Batch = text.parse().unwrap();
+            assert_eq!(codes(batch), (first, last), "{text}");
+            assert_eq!(batch.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn default_is_everything() {
+        assert_eq!(Batch::default(), "0/1".parse().unwrap());
+        assert_eq!(codes(Batch::default()), (0, 10_000));
+    }
+
+    #[test]
+    fn what_is_not_a_batch() {
+        for text in [
+            "",
+            "/",
+            "1",
+            "0/",
+            "/1",
+            "0/0",
+            "1/1",
+            "4/3",
+            "0/10001",
+            "-1/3",
+            "+1/3",
+            "0/+3",
+            "0/3/1",
+            " 0/3",
+            "0 / 3",
+            "0/3\n",
+            "0x0/3",
+            "0.5/3",
+            "a/b",
+            "٠/٣",
+            "0/65537",
+            "65536/3",
+            "0/99999999999999999999",
+        ] {
+            assert!(text.parse::<Batch>().is_err(), "{text:?}");
+        }
+        assert_eq!(
+            "3/3".parse::<Batch>().unwrap_err().to_string(),
+            "invalid batch \"3/3\": expected ID/COUNT, a count from 1 to 10000 and an id from 0 to one less, such as 0/4"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn batches_of_a_count_cover_each_code_once(count in 1_u16..=10_000) {
+            let mut next = 0;
+            for id in 0..count {
+                let (first, last) = codes(Batch { id, count });
+                prop_assert_eq!(first, next);
+                prop_assert!(first <= last);
+                next = last + 1;
+            }
+            prop_assert_eq!(next, 10_001);
+        }
+    }
+}
