@@ -5,3 +5,4 @@ pub mod error;
 pub mod exit;
 pub mod model;
 pub mod protocol;
+pub mod retry;

@@ -1,0 +1,180 @@
+//! When a site is due.
+
+use super::{Period, Policy};
+use crate::model::{PollStatus, UnixTime};
+
+/// Where in an index of one level, ordered by `last_run`, due sites can be: at or below `past`, and at or above
+/// `future`. The two never overlap. Some of what lies there may not be due, see [`Policy::is_due`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanBounds {
+    /// No due site polled in the past has a later `last_run`.
+    pub past: UnixTime,
+    /// No site that is due because its `last_run` lies in the future has an earlier one.
+    pub future: UnixTime,
+}
+
+/// How many seconds early a site counts as due: `min(5 s, period / 10)`, since cron does not start on the second.
+fn leeway(period: Period) -> i64 {
+    (period.mean_seconds() / 10).min(5)
+}
+
+impl Policy {
+    /// One period of the level after `last_run`; `None` where the level is given up.
+    #[must_use]
+    pub fn next_due(&self, level: u32, last_run: UnixTime) -> Option<UnixTime> {
+        Some(self.level(level)?.period.after(last_run))
+    }
+
+    /// When a site is next due: the later of its own next time, which is 0 for one that was never polled, and of the
+    /// time that it asked for; `None` where it is given up. Takes the status at its word, even where
+    /// [`Policy::clock_was_wrong`].
+    #[must_use]
+    pub fn next_due_of_status(&self, status: &PollStatus) -> Option<UnixTime> {
+        let own = self.next_due(status.level, status.last_run)?;
+        let own = if status.last_run == 0 { 0 } else { own };
+        // None, where the site asked for nothing, is below any moment.
+        Some(own).max(status.not_before)
+    }
+
+    /// Whether a site is due at `now`: its level exists and its next time has come, or will in some seconds, or its
+    /// `last_run` can't be true.
+    #[must_use]
+    pub fn is_due(&self, status: &PollStatus, now: UnixTime) -> bool {
+        let next_time_has_come = || {
+            let (Some(level), Some(next)) = (self.level(status.level), self.next_due_of_status(status)) else {
+                return false;
+            };
+            next <= now.saturating_add(leeway(level.period))
+        };
+        // A `not_before` that the wrong clock made is as wrong.
+        self.clock_was_wrong(status, now) || next_time_has_come()
+    }
+
+    /// Whether a site is due for the reason alone that its `last_run` lies more than a period in the future.
+    #[must_use]
+    pub fn clock_was_wrong(&self, status: &PollStatus, now: UnixTime) -> bool {
+        self.next_due(status.level, now).is_some_and(|limit| status.last_run > limit)
+    }
+
+    /// Where to look for the sites of a level that are due at `now`; `None` where the level is given up.
+    #[must_use]
+    pub fn scan_bounds(&self, level: u32, now: UnixTime) -> Option<ScanBounds> {
+        let period = self.level(level)?.period;
+        // Calendar months can't be counted backwards: a month after both January 30 and 31 is the last of February.
+        // Their mean length and five days do.
+        let slack = if period.is_calendar() { 5 * 86_400 } else { 0 };
+        let past = now.saturating_add(leeway(period)).saturating_sub(period.mean_seconds() - slack);
+        // Never polled is 0.
+        let past = past.max(0);
+        Some(ScanBounds { past, future: period.after(now).max(past).saturating_add(1) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Attempt;
+    use crate::retry::policy::tests::{any_policy, deferral};
+
+    const NOW: UnixTime = 1_767_225_600;
+
+    fn policy(text: &str) -> Policy {
+        text.parse().unwrap()
+    }
+
+    fn status(level: u32, last_run: UnixTime) -> PollStatus {
+        PollStatus { level, last_run, attempts: vec![Attempt { at: last_run, class: None }], ..PollStatus::default() }
+    }
+
+    #[test]
+    fn due_a_little_early() {
+        for (period, early) in [("1 sec", 0), ("9 sec", 0), ("20 sec", 2), ("50 sec", 5), ("1 min", 5), ("1 year", 5)] {
+            let policy = policy(&format!("{period} (x1)"));
+            let next = policy.next_due(0, NOW).unwrap();
+            assert!(policy.is_due(&status(0, NOW), next - early), "{period}");
+            assert!(!policy.is_due(&status(0, NOW), next - early - 1), "{period}");
+        }
+    }
+
+    #[test]
+    fn new_is_due_and_given_up_is_not() {
+        let policy = policy("1 day (x2)");
+        for now in [0, 1, NOW] {
+            assert!(policy.is_due(&PollStatus::default(), now));
+        }
+        assert_eq!(policy.next_due_of_status(&PollStatus::default()), Some(0));
+        for level in [1, 2, u32::MAX] {
+            let given_up = PollStatus { level, ..PollStatus::default() };
+            assert!(!policy.is_due(&given_up, NOW));
+            assert_eq!(policy.next_due_of_status(&given_up), None);
+            assert_eq!(policy.scan_bounds(level, NOW), None);
+        }
+    }
+
+    #[test]
+    fn deferral_must_have_come() {
+        let policy = policy("1 hour (x2)");
+        let mut status = PollStatus::default();
+        policy.apply(&mut status, NOW, &deferral(7_200));
+        assert_eq!(policy.next_due_of_status(&status), Some(NOW + 7_200));
+        assert!(!policy.is_due(&status, NOW + 7_194));
+        assert!(policy.is_due(&status, NOW + 7_195));
+        // The run before was one of a clock that was a year ahead: what was agreed on then means nothing.
+        assert!(policy.is_due(&status, NOW - 365 * 86_400));
+    }
+
+    #[test]
+    fn more_than_a_period_in_the_future_is_a_wrong_clock() {
+        let policy = policy("1 hour (x1); 1 month (x1)");
+        for (level, limit) in [(0, 3_600), (1, 31 * 86_400)] {
+            for (ahead, wrong) in [(1, false), (limit, false), (limit + 1, true)] {
+                let status = status(level, NOW + ahead);
+                assert_eq!(policy.clock_was_wrong(&status, NOW), wrong, "{ahead}");
+                assert_eq!(policy.is_due(&status, NOW), wrong, "{ahead}");
+            }
+        }
+        assert!(!policy.clock_was_wrong(&status(2, NOW * 2), NOW));
+    }
+
+    /// Moments near each other, near 0, and anywhere.
+    fn any_time() -> impl Strategy<Value = UnixTime> {
+        prop_oneof![
+            3 => NOW - 100_000_000..NOW + 100_000_000,
+            1 => -10_i64..100_000,
+            1 => any::<i64>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn next_due_is_after_last_run(policy in any_policy(), last_run in any_time()) {
+            let next = policy.next_due(0, last_run).unwrap();
+            prop_assert!(next > last_run || next == i64::MAX);
+        }
+
+        #[test]
+        fn scan_misses_nothing(policy in any_policy(), level in 0_u32..5, last_run in any_time(), now in any_time()) {
+            let mut status = status(level, last_run);
+            if policy.is_due(&status, now) {
+                let bounds = policy.scan_bounds(level, now).unwrap();
+                let wrong_clock = policy.clock_was_wrong(&status, now);
+                prop_assert!(last_run <= bounds.past || (wrong_clock && last_run >= bounds.future));
+                prop_assert!(bounds.past < bounds.future);
+            }
+            status.not_before = Some(now.saturating_add(10));
+            prop_assert!(!policy.is_due(&status, now) || policy.clock_was_wrong(&status, now));
+        }
+
+        /// Around the ends of months, where calendar arithmetic is not monotone.
+        #[test]
+        fn scan_misses_no_end_of_a_month(months in 1_u32..30, last_run in 0..NOW, late in -10_i64..500_000) {
+            let policy = policy(&format!("{months} month (x1)"));
+            let now = policy.next_due(0, last_run).unwrap() + late;
+            if policy.is_due(&status(0, last_run), now) {
+                prop_assert!(last_run <= policy.scan_bounds(0, now).unwrap().past);
+            }
+        }
+    }
+}

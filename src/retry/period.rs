@@ -1,0 +1,226 @@
+//! Periods: a number of seconds, or of calendar months.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use chrono::{DateTime, Months};
+
+use crate::model::UnixTime;
+
+/// The units of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// A second.
+    Sec,
+    /// 60 seconds.
+    Min,
+    /// 3600 seconds.
+    Hour,
+    /// 24 hours.
+    Day,
+    /// 7 days.
+    Week,
+    /// A calendar month in UTC.
+    Month,
+    /// 12 calendar months.
+    Year,
+}
+
+impl Unit {
+    /// All units, shortest first.
+    pub const ALL: [Self; 7] = [Self::Sec, Self::Min, Self::Hour, Self::Day, Self::Week, Self::Month, Self::Year];
+
+    /// The name that expressions are printed with.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sec => "sec",
+            Self::Min => "min",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
+
+    /// The unit of a word in any case: a name, `second`, `minute`, or the plural of one of these.
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        let word = word.to_ascii_lowercase();
+        match word.strip_suffix('s').unwrap_or(&word) {
+            "second" => Some(Self::Sec),
+            "minute" => Some(Self::Min),
+            singular => Self::ALL.into_iter().find(|unit| unit.name() == singular),
+        }
+    }
+
+    /// Seconds; for months and years the mean over the 400 years after which the calendar repeats.
+    const fn mean_seconds(self) -> i64 {
+        match self {
+            Self::Sec => 1,
+            Self::Min => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+            Self::Week => 7 * 86_400,
+            Self::Month => 2_629_746,
+            Self::Year => 31_556_952,
+        }
+    }
+
+    /// How many calendar months it is, if it is one of those.
+    fn months(self) -> Option<u32> {
+        match self {
+            Self::Month => Some(1),
+            Self::Year => Some(12),
+            _ => None,
+        }
+    }
+}
+
+/// How long to wait between two polls: `20 min`, `2 week`, `1 month`. From a second to 10,000 years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Period {
+    number: NonZeroU32,
+    unit: Unit,
+}
+
+impl Period {
+    const MAX_SECONDS: i64 = 10_000 * Unit::Year.mean_seconds();
+
+    /// `number` units; `None` where that is more than 10,000 years.
+    #[must_use]
+    pub fn new(number: NonZeroU32, unit: Unit) -> Option<Self> {
+        let period = Self { number, unit };
+        (period.mean_seconds() <= Self::MAX_SECONDS).then_some(period)
+    }
+
+    /// How many units.
+    #[must_use]
+    pub fn number(self) -> NonZeroU32 {
+        self.number
+    }
+
+    /// The unit.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        self.unit
+    }
+
+    /// Its length in seconds; for months and years the mean one, which no actual one misses by more than five days.
+    #[must_use]
+    pub fn mean_seconds(self) -> i64 {
+        i64::from(self.number.get()) * self.unit.mean_seconds()
+    }
+
+    /// Whether its length depends on the calendar.
+    pub(super) fn is_calendar(self) -> bool {
+        self.unit.months().is_some()
+    }
+
+    /// The moment one period after `from`. Months and years are calendar ones in UTC, clamped to the month's end: a
+    /// month after January 31 is the last of February. Saturates at the end of [`UnixTime`].
+    #[must_use]
+    pub fn after(self, from: UnixTime) -> UnixTime {
+        self.after_multiple(from, 1)
+    }
+
+    /// The moment reached from `from` in `times` steps of one period each; as [`Period::after`], but fast.
+    #[must_use]
+    pub fn after_times(self, from: UnixTime, times: u32) -> UnixTime {
+        // Calendar steps may lose days to short months. The lengths of months repeat after 400 years, so 4800 steps
+        // have met every month that will ever be met, no more days are lost, and the rest can be one leap.
+        let steps = if self.is_calendar() { times.min(4_800) } else { 0 };
+        let from = (0..steps).fold(from, |at, _| self.after(at));
+        self.after_multiple(from, times - steps)
+    }
+
+    /// One step of `times` periods.
+    fn after_multiple(self, from: UnixTime, times: u32) -> UnixTime {
+        let calendar = || {
+            let months = self.unit.months()?.checked_mul(self.number.get())?.checked_mul(times)?;
+            let from = DateTime::from_timestamp(from, 0)?;
+            Some(from.checked_add_months(Months::new(months))?.timestamp())
+        };
+        // Beyond the calendar's end, some 260,000 years from now, mean months have to do.
+        calendar().unwrap_or_else(|| from.saturating_add(self.mean_seconds().saturating_mul(times.into())))
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.number, self.unit.name())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) fn any_period() -> impl Strategy<Value = Period> {
+        let number = prop_oneof![1_u32..100, any::<u32>()];
+        (number, prop::sample::select(Unit::ALL.to_vec()))
+            .prop_filter_map("out of range", |(number, unit)| Period::new(NonZeroU32::new(number)?, unit))
+    }
+
+    fn period(number: u32, unit: Unit) -> Period {
+        Period::new(NonZeroU32::new(number).unwrap(), unit).unwrap()
+    }
+
+    fn unix(text: &str) -> UnixTime {
+        DateTime::parse_from_rfc3339(text).unwrap().timestamp()
+    }
+
+    #[test]
+    fn calendar_months_and_years() {
+        for (from, number, unit, after) in [
+            ("2025-01-31T10:20:30Z", 1, Unit::Month, "2025-02-28T10:20:30Z"),
+            ("2024-01-31T10:20:30Z", 1, Unit::Month, "2024-02-29T10:20:30Z"),
+            ("2024-01-30T23:59:59Z", 1, Unit::Month, "2024-02-29T23:59:59Z"),
+            ("2025-02-28T00:00:00Z", 1, Unit::Month, "2025-03-28T00:00:00Z"),
+            ("2025-03-31T00:00:00Z", 1, Unit::Month, "2025-04-30T00:00:00Z"),
+            ("2025-12-31T00:00:00Z", 2, Unit::Month, "2026-02-28T00:00:00Z"),
+            ("2025-10-31T00:00:00Z", 16, Unit::Month, "2027-02-28T00:00:00Z"),
+            ("2024-02-29T12:00:00Z", 1, Unit::Year, "2025-02-28T12:00:00Z"),
+            ("2024-02-29T12:00:00Z", 4, Unit::Year, "2028-02-29T12:00:00Z"),
+            ("2096-02-29T12:00:00Z", 4, Unit::Year, "2100-02-28T12:00:00Z"),
+            ("1996-02-29T12:00:00Z", 4, Unit::Year, "2000-02-29T12:00:00Z"),
+            ("2025-03-29T23:30:00Z", 1, Unit::Day, "2025-03-30T23:30:00Z"),
+            ("2024-02-28T00:00:00Z", 1, Unit::Week, "2024-03-06T00:00:00Z"),
+        ] {
+            assert_eq!(period(number, unit).after(unix(from)), unix(after), "{from} + {number} {}", unit.name());
+        }
+    }
+
+    #[test]
+    fn ten_thousand_years_are_the_limit() {
+        for (number, unit) in
+            [(10_000, Unit::Year), (120_000, Unit::Month), (521_775, Unit::Week), (3_652_425, Unit::Day)]
+        {
+            assert!(Period::new(NonZeroU32::new(number).unwrap(), unit).is_some(), "{number} {}", unit.name());
+            assert!(Period::new(NonZeroU32::new(number + 1).unwrap(), unit).is_none(), "{number} {}", unit.name());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_never_goes_back(period in any_period(), from in any::<i64>(), times in any::<u32>()) {
+            prop_assert!(period.after(from) > from || period.after(from) == i64::MAX);
+            prop_assert!(period.after_times(from, times) >= from);
+        }
+
+        /// The dates are those that chrono can count.
+        #[test]
+        fn mean_length_is_right_to_five_days(period in any_period(), from in -7_000_000_000_000_i64..7_000_000_000_000) {
+            prop_assert!((period.after(from) - from - period.mean_seconds()).abs() <= 5 * 86_400);
+        }
+
+        #[test]
+        fn leaping_is_stepping(number in 1_u32..40, from in 0_i64..20_000_000_000, times in 0_u32..20_000) {
+            let period = period(number, Unit::Month);
+            let stepped = (0..times).fold(from, |at, _| period.after(at));
+            prop_assert_eq!(period.after_times(from, times), stepped);
+        }
+    }
+}
