@@ -6,3 +6,4 @@ pub mod exit;
 pub mod model;
 pub mod protocol;
 pub mod retry;
+pub mod site;

@@ -1,0 +1,172 @@
+//! One POST to a site.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use ipnet::IpNet;
+use ureq::config::Config;
+use ureq::http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
+use ureq::http::{HeaderValue, Request, Response, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+use super::agent;
+use super::egress::Policy;
+use super::failure::{Phase, from_status, from_ureq, too_large, with_reason};
+use super::resolver::{self, LookUp, Resolver};
+use super::target::Target;
+use crate::model::{Failure, FailureClass};
+use crate::protocol;
+
+/// The largest body that we take, in bytes.
+const LARGEST_BODY: u64 = 1024 * 1024;
+
+/// Enough for a message and its reply; ureq's 128 KiB each way would be most of the memory of a run.
+const BUFFER: usize = 16 * 1024;
+
+/// How many redirects are followed.
+const REDIRECTS: usize = 3;
+
+/// How a [`Client`] calls.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Networks that may be connected to although they are not public.
+    pub allow_net: Vec<IpNet>,
+    /// The limit for finding the host's address, and again for connecting with TLS.
+    pub connect_timeout: Duration,
+    /// The limit for the whole call, with its redirects and the reply's body.
+    pub timeout: Duration,
+    /// Who we are, with a way to reach us. What can't stand in a header becomes `?`.
+    pub user_agent: String,
+}
+
+impl Default for Options {
+    /// Public networks only, 10 seconds to connect, 60 for the whole call.
+    fn default() -> Self {
+        Self {
+            allow_net: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(60),
+            user_agent: concat!("cxnpoll/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+}
+
+/// Calls sites. Made once, shared by all threads of a run; what it learns of names is kept as long as it lives.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    timeout: Duration,
+}
+
+impl Client {
+    /// A client. Costs next to nothing: certificates are read when the first https site is called.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self::with_look_up(options, Box::new(resolver::system))
+    }
+
+    /// A client that finds the addresses of names in its own way.
+    pub(super) fn with_look_up(options: Options, look_up: Box<LookUp>) -> Self {
+        let user_agent: String =
+            options.user_agent.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
+        let config = Config::builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            // 307 and 308 ask for the body again, which ureq refuses, and a followed 302 would become a GET whose 200
+            // passes for success. So redirects are followed here, or not at all.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_resolve(Some(options.connect_timeout))
+            .timeout_connect(Some(options.connect_timeout))
+            .user_agent(user_agent)
+            .accept_encoding("identity")
+            .max_idle_connections(0)
+            .max_idle_connections_per_host(0)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            // Where a header fills the buffer, ureq takes the lack of space for a closed connection.
+            .max_response_header_size(BUFFER - 1)
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+            .build();
+        let policy = Policy { allow: options.allow_net };
+        Self { agent: agent::new(config, Resolver::new(look_up), policy), timeout: options.timeout }
+    }
+
+    /// Posts a message and returns the body of the reply, which may be empty.
+    ///
+    /// # Errors
+    /// Everything but a whole reply with a status of 2xx, in the classes `dns`, `connect`, `tls`, `timeout`,
+    /// `disconnected`, `http`, `gone`, `redirect`, `too-large`, `blocked` and `garbled`.
+    pub fn post(&self, target: &Target, body: &[u8]) -> Result<Vec<u8>, Failure> {
+        let started = Instant::now();
+        let mut target = Cow::Borrowed(target);
+        let mut redirects = 0;
+        loop {
+            let limit = self.timeout.saturating_sub(started.elapsed());
+            let response = self.send(&target, body, limit)?;
+            let status = response.status();
+            if status.is_success() {
+                return read(response);
+            }
+            if !status.is_redirection() {
+                let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                return Err(from_status(status, retry_after, Utc::now()));
+            }
+            let next = redirected(&target, &response)?;
+            if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+                return Err(not_followed(status, &next, ""));
+            }
+            if redirects == REDIRECTS {
+                return Err(not_followed(status, &next, " once too often"));
+            }
+            redirects += 1;
+            target = Cow::Owned(next);
+        }
+    }
+
+    /// One request, and the head of its reply.
+    fn send(&self, target: &Target, body: &[u8], limit: Duration) -> Result<Response<Body>, Failure> {
+        let mut request = Request::post(target.uri().clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static(protocol::CONTENT_TYPE))
+            // No connection is used twice. The server should close it: the side that closes first keeps the port busy
+            // for a while, and many sites behind one proxy could use ours up.
+            .header(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(host) = target.host_header() {
+            request = request.header(HOST, host);
+        }
+        request
+            .body(body)
+            .map_err(ureq::Error::from)
+            .and_then(|request| {
+                let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
+                self.agent.run(request)
+            })
+            .map_err(|error| from_ureq(error, Phase::Waiting))
+    }
+}
+
+/// The body of a reply, if it isn't too large.
+fn read(mut response: Response<Body>) -> Result<Vec<u8>, Failure> {
+    let body = response.body_mut();
+    if body.content_length().is_some_and(|length| length > LARGEST_BODY) {
+        return Err(too_large(LARGEST_BODY));
+    }
+    body.with_config().limit(LARGEST_BODY).read_to_vec().map_err(|error| from_ureq(error, Phase::Reading))
+}
+
+/// Where a reply redirects to.
+fn redirected(target: &Target, response: &Response<Body>) -> Result<Target, Failure> {
+    let Some(location) = response.headers().get(LOCATION).and_then(|value| str::from_utf8(value.as_bytes()).ok())
+    else {
+        let message = format!("status {}, but no place to go to", with_reason(response.status()));
+        return Err(Failure::new(FailureClass::Redirect, message));
+    };
+    target.redirected(location)
+}
+
+fn not_followed(status: StatusCode, next: &Target, how: &str) -> Failure {
+    let message = format!("redirected{how} ({}) to {}", with_reason(status), next.place());
+    Failure::new(FailureClass::Redirect, message)
+}

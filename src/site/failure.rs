@@ -1,0 +1,189 @@
+//! From errors of the HTTP library to failures that a person can act on.
+
+use std::fmt;
+use std::io;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use ureq::Error;
+use ureq::http::StatusCode;
+
+use crate::model::{Failure, FailureClass};
+
+/// The longest `Retry-After` that we honour, in seconds: a day.
+const LONGEST_RETRY_AFTER: u32 = 86_400;
+
+/// What a call was busy with when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Resolving,
+    Connecting,
+    Securing,
+    Sending,
+    Waiting,
+    Reading,
+}
+
+impl Phase {
+    /// Those in which the site can't have said anything yet.
+    const SILENT: [Self; 3] = [Self::Resolving, Self::Connecting, Self::Securing];
+
+    /// The failure of a call whose time ran out in this phase.
+    pub(super) fn timed_out(self) -> Failure {
+        Failure::new(FailureClass::Timeout, format!("timed out while {self}"))
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolving => "resolving the host's name",
+            Self::Connecting => "connecting",
+            Self::Securing => "making the TLS connection",
+            Self::Sending => "sending the request",
+            Self::Waiting => "waiting for the reply",
+            Self::Reading => "reading the reply",
+        })
+    }
+}
+
+/// Whether a call failed before any byte of a reply arrived: no address, no connection, no TLS, or no time left to get
+/// that far. Only such failures can be an outage of our own.
+#[must_use]
+pub fn before_any_byte(failure: &Failure) -> bool {
+    match failure.class {
+        FailureClass::Dns | FailureClass::Connect | FailureClass::Tls => true,
+        FailureClass::Timeout => {
+            Phase::SILENT.iter().any(|phase| failure.message.starts_with(&phase.timed_out().message))
+        }
+        _ => false,
+    }
+}
+
+/// The failure that an error of ureq stands for, when it came up in this phase.
+pub(super) fn from_ureq(error: Error, phase: Phase) -> Failure {
+    use FailureClass::{Blocked, Connect, Dns, Garbled, Tls, TooLarge};
+    match error {
+        // One of ours, which passed through ureq.
+        Error::Other(other) => match other.downcast::<Failure>() {
+            Ok(failure) => *failure,
+            Err(other) => Failure::new(Garbled, format!("{other} while {phase}")),
+        },
+        Error::Timeout(_) => phase.timed_out(),
+        Error::Io(error) => from_io(&error, phase),
+        Error::HostNotFound => Failure::new(Dns, "the host's name has no address"),
+        Error::ConnectionFailed => Failure::new(Connect, "no connection"),
+        Error::Rustls(error) => Failure::new(Tls, error.to_string()),
+        error @ (Error::Tls(_) | Error::TlsRequired) => Failure::new(Tls, error.to_string()),
+        Error::LargeResponseHeader(_, limit) => Failure::new(TooLarge, format!("header of more than {limit} bytes")),
+        Error::BodyExceedsLimit(limit) => too_large(limit),
+        Error::BadUri(_) | Error::Http(_) => Failure::new(Blocked, "the site's URL can't be called"),
+        Error::Protocol(error) => Failure::new(Garbled, format!("not HTTP as it should be: {error}")),
+        error => Failure::new(Garbled, format!("{error} while {phase}")),
+    }
+}
+
+fn from_io(error: &io::Error, phase: Phase) -> Failure {
+    let text = error.to_string();
+    // The number that std adds says nothing to most readers.
+    let reason = text.split_once(" (os error").map_or(text.as_str(), |(reason, _)| reason);
+    match (phase, error.kind()) {
+        (Phase::Resolving, _) => Failure::new(FailureClass::Dns, reason),
+        (Phase::Connecting, _) => Failure::new(FailureClass::Connect, reason),
+        (Phase::Securing, io::ErrorKind::UnexpectedEof) => {
+            Failure::new(FailureClass::Tls, format!("closed while {phase}"))
+        }
+        // Once TLS is up, it alone reports invalid data: a record that can't be deciphered, or a fatal alert.
+        (Phase::Securing, _) | (_, io::ErrorKind::InvalidData) => Failure::new(FailureClass::Tls, reason),
+        (_, io::ErrorKind::UnexpectedEof) => Failure::new(FailureClass::Disconnected, format!("closed while {phase}")),
+        _ => Failure::new(FailureClass::Disconnected, format!("{reason} while {phase}")),
+    }
+}
+
+/// The failure of a reply whose body is larger than `limit` bytes.
+pub(super) fn too_large(limit: u64) -> Failure {
+    Failure::new(FailureClass::TooLarge, format!("body of more than {limit} bytes"))
+}
+
+/// The failure of a reply that is neither success nor redirect. Its body is not looked at.
+pub(super) fn from_status(status: StatusCode, retry_after: Option<&str>, now: DateTime<Utc>) -> Failure {
+    let class = match status {
+        StatusCode::GONE => FailureClass::Gone,
+        status if status.as_u16() >= 400 => FailureClass::Http,
+        // 101, which nobody asked for.
+        _ => FailureClass::Garbled,
+    };
+    let mut failure = Failure::new(class, format!("status {}", with_reason(status)));
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        failure.retry_after = retry_after.and_then(|value| seconds_to_wait(value, now));
+    }
+    failure
+}
+
+/// `503 Service Unavailable`; the number alone where it has no name.
+pub(super) fn with_reason(status: StatusCode) -> String {
+    format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default()).trim_end().to_owned()
+}
+
+/// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, of which we take the one form that may be sent.
+fn seconds_to_wait(value: &str, now: DateTime<Utc>) -> Option<u32> {
+    let value = value.trim();
+    let seconds = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than fit in a number are more than a day, too.
+        value.parse().unwrap_or(LONGEST_RETRY_AFTER)
+    } else {
+        let date = NaiveDateTime::parse_from_str(value, "%a, %d %b %Y %H:%M:%S GMT").ok()?;
+        let seconds = date.and_utc().signed_duration_since(now).num_seconds();
+        u32::try_from(seconds.max(0)).unwrap_or(LONGEST_RETRY_AFTER)
+    };
+    Some(seconds.min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = DateTime::from_timestamp(784_111_777, 0).unwrap(); // Sun, 06 Nov 1994 08:49:37 GMT
+        for (value, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("86401", Some(86_400)),
+            ("99999999999999999999", Some(86_400)),
+            ("Sun, 06 Nov 1994 08:50:00 GMT", Some(23)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("Wed, 06 Nov 2094 08:00:00 GMT", None), // a Saturday
+            ("Sat, 06 Nov 2094 08:00:00 GMT", Some(86_400)),
+            ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds_to_wait(value, now), seconds, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_deferral_needs_one_of_two_statuses() {
+        let failure =
+            |status: u16| from_status(StatusCode::from_u16(status).unwrap(), Some("60"), DateTime::UNIX_EPOCH);
+        assert_eq!(failure(429).retry_after, Some(60));
+        assert_eq!(failure(503).retry_after, Some(60));
+        assert_eq!(failure(500).retry_after, None);
+        assert_eq!(failure(410).to_string(), "gone: status 410 Gone");
+        assert_eq!(failure(599).to_string(), "http: status 599");
+    }
+
+    #[test]
+    fn only_silence_can_be_our_own_outage() {
+        for phase in [Phase::Resolving, Phase::Connecting, Phase::Securing] {
+            assert!(before_any_byte(&phase.timed_out()), "{phase}");
+        }
+        for phase in [Phase::Sending, Phase::Waiting, Phase::Reading] {
+            assert!(!before_any_byte(&phase.timed_out()), "{phase}");
+        }
+        assert!(before_any_byte(&Failure::new(FailureClass::Tls, "expired")));
+        assert!(!before_any_byte(&Failure::new(FailureClass::Disconnected, "closed")));
+    }
+}

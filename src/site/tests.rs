@@ -1,0 +1,427 @@
+//! Calls over real sockets of the loopback interface, to servers that do one thing each.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::{TimeDelta, Utc};
+
+use super::resolver::LookUp;
+use super::{Client, Options, Target};
+use crate::model::{Failure, FailureClass, ViaPort};
+
+/// A limit that no test reaches.
+const LONG: Duration = Duration::from_secs(60);
+/// A limit that is reached on purpose.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// A server that hands each connection to `handle`, one after the other.
+fn serve(handle: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || listener.incoming().flatten().for_each(handle));
+    address
+}
+
+/// A server that reads a request, replies, and closes.
+fn answer(reply: impl Into<Vec<u8>>) -> SocketAddr {
+    let reply = reply.into();
+    serve(move |mut stream| {
+        request(&stream);
+        let _ = stream.write_all(&reply);
+    })
+}
+
+/// A server that takes connections and never says a word.
+fn silence() -> SocketAddr {
+    let mut open = Vec::new();
+    serve(move |stream| open.push(stream))
+}
+
+/// A server that waits for the whole request, writes `reply`, and closes with data unread, which resets the connection.
+fn reset_after(reply: &'static str) -> SocketAddr {
+    serve(move |mut stream| {
+        let mut seen = [0; 1024];
+        while stream.peek(&mut seen).is_ok_and(|length| length > 0 && !seen[..length].ends_with(b"message")) {
+            thread::yield_now();
+        }
+        let _ = stream.write_all(reply.as_bytes());
+    })
+}
+
+/// Reads a request whole: head and body.
+fn request(stream: &TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    let mut length = 0;
+    while !request.ends_with("\r\n\r\n") {
+        let start = request.len();
+        if reader.read_line(&mut request).unwrap_or(0) == 0 {
+            break;
+        }
+        if let Some(value) = request[start..].strip_prefix("content-length: ") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    let _ = reader.read_exact(&mut body);
+    request + &String::from_utf8(body).unwrap()
+}
+
+/// A client that may call 127.0.0.1, and that knows no names.
+fn client(timeout: Duration) -> Client {
+    client_with(timeout, Box::new(|_| Err(std::io::Error::other("Name or service not known"))))
+}
+
+fn client_with(timeout: Duration, look_up: Box<LookUp>) -> Client {
+    let allow_net = vec!["127.0.0.1/32".parse().unwrap()];
+    Client::with_look_up(Options { allow_net, timeout, ..Options::default() }, look_up)
+}
+
+fn post(client: &Client, url: &str) -> Result<Vec<u8>, Failure> {
+    client.post(&Target::new(url, None)?, b"message")
+}
+
+/// What a call to this server fails with, as a person sees it.
+fn failure(timeout: Duration, address: SocketAddr) -> String {
+    post(&client(timeout), &format!("http://{address}/x?key=1")).unwrap_err().to_string()
+}
+
+#[test]
+fn a_call_looks_as_the_protocol_wants_it() {
+    let (sender, requests) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        sender.send(request(&stream)).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nreply").unwrap();
+    });
+    let client = Client::new(Options {
+        allow_net: vec!["127.0.0.0/8".parse().unwrap()],
+        user_agent: "poller/1\r\n(é)".into(),
+        ..Options::default()
+    });
+    let sent = |target: Target| {
+        assert_eq!(client.post(&target, b"message").unwrap(), b"reply");
+        let request = requests.recv().unwrap();
+        let mut lines: Vec<_> = request.split("\r\n").map(str::to_owned).collect();
+        lines[1..].sort();
+        lines
+    };
+    let expected = |host: &str| {
+        let mut lines = vec![
+            "POST /a?b=%20c HTTP/1.1".to_owned(),
+            String::new(),
+            "accept-encoding: identity".to_owned(),
+            "accept: */*".to_owned(),
+            "connection: close".to_owned(),
+            "content-length: 7".to_owned(),
+            "content-type: application/x-civi-cxn".to_owned(),
+            format!("host: {host}"),
+            "message".to_owned(),
+            "user-agent: poller/1??(?)".to_owned(),
+        ];
+        lines[1..].sort();
+        lines
+    };
+
+    let direct = Target::new(&format!("http://u:p@{address}/a?b=%20c#d"), None).unwrap();
+    assert_eq!(sent(direct), expected(&address.to_string()));
+
+    let via: ViaPort = address.to_string().parse().unwrap();
+    let via = Target::new("http://Site.example.org:81/a?b=%20c", Some(&via)).unwrap();
+    assert_eq!(sent(via), expected("site.example.org"));
+}
+
+#[test]
+fn bodies_of_every_framing_arrive_whole() {
+    for (reply, body) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
+        ("HTTP/1.1 204 No Content\r\n\r\n", ""),
+        ("HTTP/1.0 200 OK\r\n\r\nuntil closed", "until closed"),
+        ("HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nab\r\n\r\n0\r\n\r\n", "ab\r\n"),
+        ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!", "!"),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!", "!"),
+    ] {
+        let got = post(&client(LONG), &format!("http://{}/", answer(reply))).unwrap();
+        assert_eq!(String::from_utf8(got).unwrap(), body);
+    }
+}
+
+#[test]
+fn a_closed_port_refuses() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_eq!(failure(LONG, address), "connect: Connection refused");
+}
+
+#[test]
+fn a_connection_can_end_early() {
+    for (address, expected) in [
+        (answer(""), "closed while waiting for the reply"),
+        (answer("HTTP/1.1 200 OK\r\nConte"), "closed while waiting for the reply"),
+        (answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"), "closed while reading the reply"),
+        (answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nshort"), "closed while reading the reply"),
+    ] {
+        assert_eq!(failure(LONG, address), format!("disconnected: {expected}"));
+    }
+}
+
+#[test]
+fn a_connection_can_be_reset() {
+    for reply in [
+        "",
+        "HTTP/1.1 200 OK\r\nConte",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+        "HTTP/1.1 200 OK\r\n\r\nof unknown length",
+    ] {
+        let failure = failure(LONG, reset_after(reply));
+        assert!(failure.starts_with("disconnected: Connection reset by peer while "), "{failure}");
+    }
+}
+
+#[test]
+fn silence_is_a_timeout() {
+    assert_eq!(failure(SHORT, silence()), "timeout: timed out while waiting for the reply");
+}
+
+#[test]
+fn a_dripping_reply_ends_with_the_call() {
+    for (head, phase) in [("HTTP/1.1 200 OK\r\nX: ", "waiting for"), ("HTTP/1.1 200 OK\r\n\r\n", "reading")] {
+        let address = serve(move |mut stream| {
+            request(&stream);
+            let _ = stream.write_all(head.as_bytes());
+            while stream.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        assert_eq!(failure(SHORT, address), format!("timeout: timed out while {phase} the reply"));
+    }
+}
+
+#[test]
+fn redirects_do_not_lengthen_a_call() {
+    let address = serve(|mut stream| {
+        request(&stream);
+        thread::sleep(SHORT / 2);
+        let _ = stream.write_all(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
+    });
+    let started = Instant::now();
+    let failure = failure(SHORT, address);
+    assert!(failure.starts_with("timeout: timed out while "), "{failure}");
+    assert!(started.elapsed() >= SHORT);
+}
+
+#[test]
+fn a_reply_that_is_too_large_is_not_taken() {
+    let body = |length: usize| vec![b'x'; length];
+    let limit = 1024 * 1024;
+    let whole = [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), body(limit)].concat();
+    assert_eq!(post(&client(LONG), &format!("http://{}/", answer(whole))).unwrap().len(), limit);
+
+    let endless = |head: &'static str| {
+        serve(move |mut stream| {
+            request(&stream);
+            let _ = stream.write_all(head.as_bytes());
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+        })
+    };
+    for (address, expected) in [
+        (answer([b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), body(limit + 1)].concat()), "body of more than 1048576 bytes"),
+        // Only announced: nothing of it comes.
+        (answer("HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n"), "body of more than 1048576 bytes"),
+        (answer(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", u64::MAX)), "body of more than 1048576 bytes"),
+        (endless("HTTP/1.1 200 OK\r\n\r\n"), "body of more than 1048576 bytes"),
+        (endless("HTTP/1.1 200 OK\r\nX: "), "header of more than 16383 bytes"),
+    ] {
+        assert_eq!(failure(LONG, address), format!("too-large: {expected}"));
+    }
+}
+
+#[test]
+fn what_is_not_http_is_garbled() {
+    for reply in [
+        "<html>secret</html>\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.6\r\n",
+        "HTTP/1.1 OK\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: secret\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
+        "HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+    ] {
+        let failure = failure(LONG, answer(reply));
+        assert!(failure.starts_with("garbled: ") && !failure.contains("secret"), "{failure}");
+    }
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(1000));
+    assert!(failure(LONG, answer(many)).starts_with("garbled: "));
+}
+
+#[test]
+fn a_status_of_400_and_above_is_a_failure_whatever_the_body() {
+    for (status, expected) in [
+        ("400 Anything", "http: status 400 Bad Request"),
+        ("404 Not Found", "http: status 404 Not Found"),
+        ("410 Gone", "gone: status 410 Gone"),
+        ("503 Secret", "http: status 503 Service Unavailable"),
+        ("599 Own", "http: status 599"),
+        ("999 Own", "http: status 999"),
+    ] {
+        let reply = format!("HTTP/1.1 {status}\r\nContent-Length: 9999999\r\n\r\nbody");
+        assert_eq!(failure(LONG, answer(reply)), expected);
+    }
+}
+
+#[test]
+fn retry_after_is_passed_on() {
+    let retry_after = |value: &str| {
+        let reply = format!("HTTP/1.1 503 x\r\nRetry-After: {value}\r\n\r\n");
+        post(&client(LONG), &format!("http://{}/", answer(reply))).unwrap_err().retry_after
+    };
+    let date =
+        |in_seconds| (Utc::now() + TimeDelta::seconds(in_seconds)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    assert_eq!(retry_after("30"), Some(30));
+    assert!((3000..=3600).contains(&retry_after(&date(3600)).unwrap()));
+    assert_eq!(retry_after(&date(-3600)), Some(0));
+    assert_eq!(retry_after(&date(1_000_000)), Some(86_400));
+    assert_eq!(retry_after("later"), None);
+}
+
+#[test]
+fn two_kinds_of_redirect_are_followed_with_the_body_and_three_at_most() {
+    for status in ["307 Temporary Redirect", "308 Permanent Redirect"] {
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        let address = serve(move |mut stream| {
+            let request = request(&stream);
+            let path = request.split(' ').nth(1).unwrap().to_owned();
+            let next: u32 = path[1..].parse::<u32>().unwrap() + 1;
+            seen.lock().unwrap().push((path.clone(), request.ends_with("\r\n\r\nmessage")));
+            let reply = if path == "/3" {
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned()
+            } else {
+                format!("HTTP/1.1 {status}\r\nLocation: {next}\r\nContent-Length: 0\r\n\r\n")
+            };
+            let _ = stream.write_all(reply.as_bytes());
+        });
+        assert_eq!(post(&client(LONG), &format!("http://{address}/0")).unwrap(), b"ok");
+        let expected: Vec<_> = (0..4).map(|hop| (format!("/{hop}"), true)).collect();
+        assert_eq!(*requests.lock().unwrap(), expected);
+
+        let failure = post(&client(LONG), &format!("http://{address}/5")).unwrap_err();
+        assert_eq!(
+            failure.to_string(),
+            format!("redirect: redirected once too often ({status}) to http://{address}/9")
+        );
+    }
+}
+
+#[test]
+fn other_redirects_are_failures_that_say_where_to() {
+    for (status, location, expected) in [
+        ("301", "https://u:p@o.example/a?k=1#f", "redirected (301 Moved Permanently) to https://o.example/a"),
+        ("302", "//o.example", "redirected (302 Found) to http://o.example/"),
+        ("303", "http://127.0.0.1:1/", "redirected (303 See Other) to http://127.0.0.1:1/"),
+        ("300", "http://[::1", "redirected to what can't be read: invalid IPv6 address"),
+    ] {
+        let reply = format!("HTTP/1.1 {status} x\r\nLocation: {location}\r\n\r\n");
+        assert_eq!(failure(LONG, answer(reply)), format!("redirect: {expected}"));
+    }
+    for (reply, expected) in [
+        ("HTTP/1.1 307 x\r\n\r\n", "status 307 Temporary Redirect, but no place to go to"),
+        ("HTTP/1.1 304 x\r\n\r\n", "status 304 Not Modified, but no place to go to"),
+    ] {
+        assert_eq!(failure(LONG, answer(reply)), format!("redirect: {expected}"));
+    }
+}
+
+#[test]
+fn a_redirect_is_judged_as_the_first_address_was() {
+    for (location, expected) in [
+        ("http://[::1]:1/", "::1 is not a public address (loopback)"),
+        ("http://169.254.169.254/latest", "169.254.169.254 is not a public address (link-local)"),
+        ("http://2130706434/", "127.0.0.2 is not a public address (loopback)"),
+        ("gopher://127.0.0.1/", "only http and https are called, not gopher"),
+    ] {
+        let reply = format!("HTTP/1.1 308 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(failure(LONG, answer(reply)), format!("blocked: {expected}"));
+    }
+}
+
+#[test]
+fn a_redirect_leaves_the_via_port() {
+    let (sender, hosts) = mpsc::channel();
+    let direct = serve(move |mut stream| {
+        sender.send(request(&stream)).unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let proxy = answer("HTTP/1.1 307 x\r\nLocation: /next\r\nContent-Length: 0\r\n\r\n");
+    let via: ViaPort = proxy.to_string().parse().unwrap();
+    let site = format!("site.example:{}", direct.port());
+    let client = client_with(LONG, Box::new(|_| Ok(vec![IpAddr::from([127, 0, 0, 1])])));
+    assert_eq!(client.post(&Target::new(&format!("http://{site}/"), Some(&via)).unwrap(), b""), Ok(vec![]));
+    let request = hosts.recv().unwrap();
+    assert!(request.starts_with("POST /next ") && request.contains(&format!("\r\nhost: {site}\r\n")), "{request}");
+}
+
+#[test]
+fn own_networks_are_blocked_by_default() {
+    let address = answer("HTTP/1.1 200 OK\r\n\r\n");
+    let client = Client::with_look_up(
+        Options::default(),
+        Box::new(|host| {
+            Ok(match host {
+                "two.example" => vec![[10, 0, 0, 1].into(), [127, 0, 0, 1].into()],
+                _ => vec![[127, 0, 0, 1].into()],
+            })
+        }),
+    );
+    for (host, expected) in [
+        ("127.0.0.1", "127.0.0.1 is not a public address (loopback)"),
+        ("127.1", "127.0.0.1 is not a public address (loopback)"),
+        ("0x7f000001", "127.0.0.1 is not a public address (loopback)"),
+        ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1 is not a public address (loopback)"),
+        ("0", "0.0.0.0 is not a public address (this network)"),
+        ("localhost", "127.0.0.1 is not a public address (loopback)"),
+        ("two.example", "10.0.0.1 is not a public address (private)"),
+    ] {
+        let failure = post(&client, &format!("http://{host}:{}/", address.port())).unwrap_err();
+        assert_eq!(failure, Failure::new(FailureClass::Blocked, expected), "{host}");
+    }
+}
+
+#[test]
+fn of_several_addresses_only_allowed_ones_are_tried() {
+    let address = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let many = (1..=40).map(|last| IpAddr::from([10, 0, 0, last])).chain([[127, 0, 0, 1].into()]).collect::<Vec<_>>();
+    let client = client_with(LONG, Box::new(move |_| Ok(many.clone())));
+    assert_eq!(post(&client, &format!("http://site.example:{}/", address.port())), Ok(vec![]));
+}
+
+#[test]
+fn a_host_with_more_addresses_than_ureq_takes_does_no_harm() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = client_with(LONG, Box::new(|_| Ok(vec![[127, 0, 0, 1].into(); 40])));
+    let failure = post(&client, &format!("http://site.example:{}/", address.port())).unwrap_err();
+    assert_eq!(failure.class, FailureClass::Connect);
+}
+
+#[test]
+fn names_without_an_answer() {
+    let failure = post(&client(LONG), "http://nowhere.example/").unwrap_err();
+    assert_eq!(failure.to_string(), "dns: no address for nowhere.example: Name or service not known");
+
+    let hanging = client_with(
+        SHORT,
+        Box::new(|_| {
+            thread::sleep(LONG);
+            Ok(vec![])
+        }),
+    );
+    let failure = post(&hanging, "http://hangs.example/").unwrap_err();
+    assert_eq!(failure.to_string(), "timeout: timed out while resolving the host's name");
+}
+
+#[test]
+fn one_client_serves_all_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&client(LONG));
+}
