@@ -1,0 +1,51 @@
+//! The store: connections, their poll statuses and an index of what is due, in an embedded sled database.
+//!
+//! [`Store`] is the only door. It lets one process at a time work on the database, in short [`Session`]s: take the
+//! lock, open, do the work, flush, sync, close. Nothing is held between sessions, so that a crontab's eight runners and
+//! a curious administrator get along. Long work goes in slices ([`Store::paged`]).
+//!
+//! ```text
+//! <store>/            0700; who owns the folder owns the store
+//!   CURRENT           names the folder of the database
+//!   db-1/             the database
+//!   store.lock        held for the length of a session
+//!   runs/             locks of runs
+//! ```
+
+mod check;
+mod folder;
+mod gate;
+mod keys;
+mod meta;
+mod put;
+mod record;
+mod recording;
+mod select;
+mod session;
+
+use crate::error::{Error, Kind};
+
+pub use check::{Check, Counts};
+pub use gate::Store;
+pub use keys::{AppNo, CxnKey, JobNo, Place};
+pub use meta::{Job, RunRecord};
+pub use put::{Change, CxnLine};
+pub use recording::Replacement;
+pub use select::{Candidate, Tally, Task};
+pub use session::{Session, TreeName};
+
+impl From<sled::Error> for Error {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Corruption { .. } => Error::new(Kind::Store, "the store's database is damaged")
+                .hint("keep a copy of the folder before anything else is done to it"),
+            other => Error::new(Kind::Store, format!("the store's database failed: {other}")),
+        }
+    }
+}
+
+impl From<record::Unreadable> for Error {
+    fn from(error: record::Unreadable) -> Self {
+        Error::new(Kind::Store, error.to_string()).hint("`cxnpoll store check` tells how much of the store is affected")
+    }
+}
