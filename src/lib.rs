@@ -1,6 +1,7 @@
 //! `cxnpoll` polls the CiviCRM sites that are connected to a CiviConnect application.
 
 pub mod batch;
+pub mod config;
 pub mod error;
 pub mod exit;
 pub mod model;
