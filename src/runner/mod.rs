@@ -1,0 +1,305 @@
+//! A run: one execution of `poll`, for one app, job and batch.
+//!
+//! Select with the store open, poll with the store closed, open it again to record outcomes in groups.
+
+mod lock;
+mod outage;
+mod pool;
+mod progress;
+mod queue;
+mod recorder;
+mod signals;
+mod summary;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::model::{AppMeta, CxnId, JobName, UnixTime};
+use crate::retry::Policy;
+use crate::site::Client;
+use crate::store::{AppNo, Candidate, CxnKey, Job, RunRecord, Session, Store, Task};
+
+use lock::Claim;
+use progress::Progress;
+use queue::Queue;
+use recorder::Recorder;
+
+pub use progress::suspended;
+pub use signals::Signals;
+pub use summary::{Summary, run_json, run_text};
+
+/// What a run is to do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The app.
+    pub app: AppMeta,
+    /// The job.
+    pub job: JobName,
+    /// The batch.
+    pub batch: Batch,
+    /// The retry expression.
+    pub policy: Policy,
+    /// The moment that sites are judged by, and that becomes their lastRun.
+    pub now: UnixTime,
+    /// Workers, at least 1.
+    pub threads: usize,
+    /// Polls at a time on one host, at least 1.
+    pub per_host: usize,
+    /// After this time no new poll starts.
+    pub max_runtime: Option<Duration>,
+    /// At most so many polls.
+    pub limit: Option<usize>,
+    /// This connection alone, due or not.
+    pub only: Option<CxnId>,
+    /// Whether a progress bar is drawn (on a terminal).
+    pub progress: bool,
+}
+
+/// How long polls that are under way may go on once a run shall end.
+const GRACE: Duration = Duration::from_secs(10);
+/// How many connections are loaded at a time.
+const CHUNK: usize = 8192;
+/// How often the coordinator looks at signals and clocks.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What was selected.
+struct Selection {
+    job: Job,
+    due: Vec<Candidate>,
+    /// The first chunk of it, loaded.
+    first: Vec<Task>,
+}
+
+impl Plan {
+    /// What would be polled, without polling or writing anything.
+    ///
+    /// # Errors
+    /// Those of the store; [`Kind::NotFound`] for a connection that isn't there.
+    pub fn dry_run(&self, store: &Store) -> Result<Vec<Task>> {
+        if self.is_off() {
+            return Ok(Vec::new());
+        }
+        store.session(|session| {
+            let Some(app) = session.app(&self.app.app_id)? else { return Ok(Vec::new()) };
+            let job = session.job(app, &self.job)?;
+            let mut due = self.select(session, app, job.as_ref())?;
+            self.arrange(&mut due);
+            due.iter().filter_map(|one| session.task(app, job.as_ref(), one.place).transpose()).collect()
+        })
+    }
+
+    /// Polls what is due and records how it went.
+    ///
+    /// # Errors
+    /// [`Kind::Declined`] where another run covers any of the batch, those of the store, and [`Kind::NotFound`] for a
+    /// connection that isn't there.
+    pub fn run(&self, store: &Store, client: &Arc<Client>, config: &Config, signals: &Signals) -> Result<Summary> {
+        let began = Instant::now();
+        if self.is_off() {
+            return Ok(self.summary());
+        }
+        let out_of_time = || self.max_runtime.is_some_and(|limit| began.elapsed() >= limit);
+        let range = match &self.only {
+            None => self.batch.range(),
+            Some(cxn_id) => {
+                let place = store.session(|session| Ok(find(session, self, cxn_id)?.place))?;
+                place.batch_code..=place.batch_code
+            }
+        };
+        let claim = Claim { folder: store.runs(), app_id: self.app.app_id.clone(), job: self.job.clone(), range };
+        // Who asks for one connection by hand waits for the run that has it.
+        let told = Cell::new(false);
+        let wait = || {
+            let waits = self.only.is_some() && signals.asked().is_none() && !out_of_time();
+            if waits && !told.replace(true) {
+                warn!("another runner is at work on this connection's batch: waiting for it");
+            }
+            waits
+        };
+        claim.hold(wait, || self.run_alone(store, client, config, signals))
+    }
+
+    /// Whether the app is switched off, so that nothing is polled.
+    fn is_off(&self) -> bool {
+        if self.app.disabled {
+            info!("{} is switched off", self.app.app_id);
+        }
+        self.app.disabled
+    }
+
+    /// A summary of nothing yet.
+    fn summary(&self) -> Summary {
+        Summary {
+            app_id: self.app.app_id.clone(),
+            job: self.job.clone(),
+            run: RunRecord { now: self.now, batch: self.batch.to_string(), ..RunRecord::default() },
+            interrupted: None,
+        }
+    }
+
+    /// The run itself, with its claim held.
+    fn run_alone(&self, store: &Store, client: &Arc<Client>, config: &Config, signals: &Signals) -> Result<Summary> {
+        let began = Instant::now();
+        let mut summary = self.summary();
+        let Some(Selection { job, due, first }) = self.prepare(store, signals)? else { return Ok(summary) };
+        summary.run.due = due.len() as u64;
+        if first.is_empty() {
+            return Ok(summary);
+        }
+        if self.app.app_cert.is_empty() {
+            warn!("{} has no certificate: its calls are sent without one", self.app.app_id);
+        }
+
+        let limits = config.per_host.clone();
+        let per_host = self.per_host;
+        let queue = Arc::new(Queue::new(move |host| limits.get(host).copied().unwrap_or(per_host)));
+        let mut recorder = Recorder::new(store, &job, &self.policy, self.now, self.due_at());
+        let mut rest = &due[due.len().min(CHUNK)..];
+        let mut outstanding = first.len();
+        queue.extend(first);
+        let polled = pool::start(self.threads.min(outstanding), &queue, client, &self.app, &self.job)?;
+        let progress = Progress::begin(due.len(), self.progress);
+
+        let mut stopped: Option<Instant> = None;
+        loop {
+            match polled.recv_timeout(TICK) {
+                Ok(first) => {
+                    for polled in std::iter::once(first).chain(polled.try_iter()) {
+                        outstanding -= 1;
+                        recorder.add(polled, &mut summary);
+                    }
+                    progress.show(&summary);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                // The workers are gone.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if stopped.is_none() {
+                let out_of_time = self.max_runtime.is_some_and(|limit| began.elapsed() >= limit);
+                if signals.asked().is_some() || out_of_time || summary.run.outage {
+                    outstanding -= queue.abandon();
+                    rest = &[];
+                    stopped = Some(Instant::now());
+                    info!(waiting_for = outstanding, "no new poll starts");
+                    progress.ending(outstanding);
+                }
+            }
+            if rest.is_empty() && outstanding == 0 || stopped.is_some_and(|since| since.elapsed() > GRACE) {
+                break;
+            }
+            if recorder.is_time() || (!rest.is_empty() && queue.waiting() < CHUNK / 2) {
+                outstanding += refill(&mut recorder, &queue, &mut rest, &mut summary)?;
+            }
+        }
+        drop(progress);
+        queue.close();
+        summary.interrupted = signals.asked();
+        summary.run.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // A poll by hand is not the job's last run.
+        recorder.finish(&mut summary, self.only.is_none())?;
+        Ok(summary)
+    }
+
+    /// Enrols what has no status yet, in slices, and selects; `None` where the app has no connections.
+    fn prepare(&self, store: &Store, signals: &Signals) -> Result<Option<Selection>> {
+        loop {
+            let selection = store.session(|session| {
+                let Some(app) = session.app(&self.app.app_id)? else { return Ok(Some(None)) };
+                let job = session.ensure_job(app, &self.job)?;
+                if !session.enrol(&job)? && signals.asked().is_none() {
+                    return Ok(None);
+                }
+                self.note_retry(session, &job)?;
+                // Enrolment may have changed what the job says of itself.
+                let job = session.ensure_job(app, &self.job)?;
+                let mut due = self.select(session, app, Some(&job))?;
+                // Nothing that was polled in the past is due more than some seconds early.
+                let ahead = due.iter().filter(|candidate| candidate.due > self.now.saturating_add(60)).count();
+                if ahead > 0 {
+                    warn!("{ahead} sites were last polled in the future, by a clock that was wrong: they are due now");
+                }
+                self.arrange(&mut due);
+                let first = session.load(&job, &self.policy, self.due_at(), &due[..due.len().min(CHUNK)])?;
+                Ok(Some(Some(Selection { job, due, first })))
+            })?;
+            if let Some(selection) = selection {
+                return Ok(selection);
+            }
+        }
+    }
+
+    /// The moment at which what is polled must be due; a connection that is polled by hand need not.
+    fn due_at(&self) -> Option<UnixTime> {
+        self.only.is_none().then_some(self.now)
+    }
+
+    /// What is to be polled. For a job that never ran that is everything.
+    fn select(&self, session: &Session, app: AppNo, job: Option<&Job>) -> Result<Vec<Candidate>> {
+        match (&self.only, job) {
+            (Some(cxn_id), _) => {
+                Ok(vec![Candidate { place: find(session, self, cxn_id)?.place, host: 0, due: self.now }])
+            }
+            (None, Some(job)) => session.due(job, &self.policy, &self.batch.range(), self.now),
+            (None, None) => session.not_enrolled(app, None, &self.batch.range()),
+        }
+    }
+
+    fn arrange(&self, due: &mut Vec<Candidate>) {
+        queue::order(due, self.per_host);
+        due.truncate(self.limit.unwrap_or(usize::MAX));
+    }
+
+    /// Remembers the expression, and warns where another one than the last time changes who is given up. A poll by hand
+    /// changes nothing.
+    fn note_retry(&self, session: &Session, job: &Job) -> Result<()> {
+        let retry = self.policy.to_string();
+        if self.only.is_some() || job.retry.as_ref() == Some(&retry) {
+            return Ok(());
+        }
+        if let Some(before) = job.retry.as_ref().and_then(|before| before.parse::<Policy>().ok()) {
+            let [old, new] =
+                [&before, &self.policy].map(|policy| u32::try_from(policy.levels().len()).unwrap_or(u32::MAX));
+            let affected = session.count_levels(job.no, old.min(new)..old.max(new))?;
+            if affected > 0 {
+                let effect = if new < old { "gives up" } else { "brings back" };
+                warn!("the retry expression '{retry}' {effect} {affected} sites; the last run's was '{before}'");
+            }
+        }
+        session.remember_retry(job.no, &retry)
+    }
+}
+
+/// Records what is pending and puts the next chunk into the queue; tells how many tasks that was.
+fn refill(recorder: &mut Recorder, queue: &Queue, rest: &mut &[Candidate], summary: &mut Summary) -> Result<usize> {
+    let room = CHUNK.saturating_sub(queue.waiting()).min(rest.len());
+    let (next, later) = rest.split_at(room);
+    let Some(tasks) = recorder.visit(next, summary)? else { return Ok(0) };
+    *rest = later;
+    let count = tasks.len();
+    queue.extend(tasks);
+    Ok(count)
+}
+
+/// The connection that was asked for by its id.
+fn find(session: &Session, plan: &Plan, cxn_id: &CxnId) -> Result<CxnKey> {
+    let missing = || Error::new(Kind::NotFound, format!("there is no connection {cxn_id}"));
+    let key = session.find(cxn_id)?.ok_or_else(missing)?;
+    let cxn = session.cxn(key)?.ok_or_else(missing)?;
+    if cxn.app_id != plan.app.app_id {
+        return Err(Error::new(
+            Kind::NotFound,
+            format!("{cxn_id} is a connection of {}, not of {}", cxn.app_id, plan.app.app_id),
+        ));
+    }
+    if cxn.disabled {
+        return Err(Error::new(Kind::Usage, format!("{cxn_id} is disabled")));
+    }
+    Ok(key)
+}

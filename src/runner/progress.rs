@@ -1,0 +1,66 @@
+//! The progress bar, on a terminal.
+
+use std::fmt;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use super::summary::Summary;
+
+/// All bars of the process: whoever writes to stderr meanwhile does it within [`suspended`]. Off a terminal nothing is
+/// ever drawn.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Does something with the bars out of the way.
+pub fn suspended<T>(work: impl FnOnce() -> T) -> T {
+    BARS.suspend(work)
+}
+
+/// A bar that counts polls.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Begins a bar of `polls`; one that is not `shown` draws nothing.
+    pub(crate) fn begin(polls: usize, shown: bool) -> Self {
+        if !shown {
+            return Self(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
+        }
+        let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // What can't be written is not shown.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        };
+        let left = |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // Before the first poll is over nobody knows.
+            if state.pos() > 0 {
+                let _ = write!(out, ", {:#} left", HumanDuration(state.eta()));
+            }
+        };
+        let style = ProgressStyle::with_template("{bar:20} {pos}/{len} polled, {rate}, {msg}{left}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("rate", rate)
+            .with_key("left", left);
+        let bar = BARS.add(ProgressBar::new(polls as u64).with_style(style));
+        bar.set_message("0 ok, 0 failed");
+        // One ticker draws; the workers never do.
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(bar)
+    }
+
+    /// Shows that the run comes to an end as soon as the polls that are under way are over.
+    pub(crate) fn ending(&self, under_way: usize) {
+        self.0.println(format!("Ending: {under_way} polls are under way. Once more ends them at once."));
+    }
+
+    /// Shows how far a run is.
+    pub(crate) fn show(&self, summary: &Summary) {
+        self.0.set_position(summary.run.polled);
+        self.0.set_message(format!("{} ok, {} failed", summary.run.ok, summary.run.failed));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
