@@ -1,6 +1,7 @@
 //! `cxnpoll` polls the CiviCRM sites that are connected to a CiviConnect application.
 
 pub mod batch;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod exit;
@@ -11,3 +12,4 @@ pub mod retry;
 pub mod runner;
 pub mod site;
 pub mod store;
+pub mod transfer;

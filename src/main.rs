@@ -1,3 +1,7 @@
 //! Arguments to exit code, nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cxnpoll::cli::run(std::env::args_os()).into()
+}

@@ -1,0 +1,101 @@
+//! `cxnpoll call`: one API call to a site.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+use tracing::warn;
+
+use super::{Context, output};
+use crate::error::{Error, Kind, Result};
+use crate::exit;
+use crate::protocol::api_failure;
+use crate::site::Api;
+
+/// Send one API call to a site, and print its reply
+#[derive(Args)]
+#[command(after_help = "Example:\n  cxnpoll call cxn:0123… Contact.get email=jo@example.org options:='{\"limit\": 1}'")]
+pub(super) struct Call {
+    /// The connection to call through
+    #[arg(value_name = "CXN")]
+    cxn: String,
+    /// What to call, such as System.get
+    #[arg(value_name = "ENTITY.ACTION", value_parser = method)]
+    method: (String, String),
+    /// Parameters: key=text, or key:=JSON
+    #[arg(value_name = "KEY=VALUE", value_parser = parameter)]
+    params: Vec<(String, Value)>,
+    /// How many seconds the call may take
+    #[arg(long, value_name = "S", default_value = "60", value_parser = super::some_seconds)]
+    timeout: Duration,
+    /// Print JSON on one line, also for a failure
+    #[arg(long)]
+    json: bool,
+}
+
+impl Call {
+    pub(super) fn run(self, context: &Context) -> Result<u8> {
+        let store = context.store()?;
+        let missing = || Error::new(Kind::NotFound, format!("there is no connection {}", self.cxn));
+        let cxn = store.session(|session| session.cxn(Context::find(session, &self.cxn)?))?.ok_or_else(missing)?;
+        let app = context.app(&store, &cxn.app_id)?;
+        if app.app_cert.is_empty() {
+            warn!("{} has no certificate: the call is sent without one", app.app_id);
+        }
+        let client = context.client(self.timeout);
+        let api = Api::new(&client, &cxn, &app.app_cert);
+        let (entity, action) = &self.method;
+        match api.call(entity, action, Map::from_iter(self.params)) {
+            Ok(reply) => {
+                let printed = if self.json { output::line(&reply.to_string()) } else { output::json(&reply) };
+                printed?;
+                Ok(if api_failure(&reply, &cxn.secret).is_some() { exit::SITE_FAILED } else { exit::OK })
+            }
+            Err(failure) if self.json => {
+                let error = json!({"error": {"class": failure.class, "message": failure.message}});
+                output::line(&error.to_string())?;
+                Ok(exit::SITE_FAILED)
+            }
+            Err(failure) => Err(Error::new(Kind::Site, format!("{} failed: {failure}", cxn.cxn_id))),
+        }
+    }
+}
+
+/// `Entity.action`.
+fn method(text: &str) -> Result<(String, String), String> {
+    match text.split_once('.') {
+        Some((entity, action)) if !entity.is_empty() && !action.is_empty() && !action.contains('.') => {
+            Ok((entity.to_owned(), action.to_owned()))
+        }
+        _ => Err("expected Entity.action, such as System.get".to_owned()),
+    }
+}
+
+/// `key=text` or `key:=JSON`.
+fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("expected key=value, or key:=JSON")?;
+    let (key, value) = match key.strip_suffix(':') {
+        Some(key) => (key, serde_json::from_str(value).map_err(|error| format!("not JSON: {error}"))?),
+        None => (key, Value::from(value)),
+    };
+    if key.is_empty() { Err("expected a key before the '='".to_owned()) } else { Ok((key.to_owned(), value)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_text_or_json() {
+        assert_eq!(parameter("id=7"), Ok(("id".into(), json!("7"))));
+        assert_eq!(parameter("where=a=b"), Ok(("where".into(), json!("a=b"))));
+        assert_eq!(parameter("options:={\"limit\":1}"), Ok(("options".into(), json!({"limit": 1}))));
+        for bad in ["id", "=1", ":=1", "id:=", "id:={"] {
+            assert!(parameter(bad).is_err(), "{bad}");
+        }
+        assert_eq!(method("System.get"), Ok(("System".into(), "get".into())));
+        for bad in ["System", ".get", "System.", "a.b.c"] {
+            assert!(method(bad).is_err(), "{bad}");
+        }
+    }
+}

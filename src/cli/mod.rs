@@ -1,0 +1,289 @@
+//! The command line: one file a command, its flags beside its code.
+
+mod call;
+mod check;
+mod explain;
+mod export;
+mod get;
+mod import;
+mod logging;
+mod output;
+mod poll;
+mod retry;
+mod status;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, ColorChoice, Parser, Subcommand};
+use ipnet::IpNet;
+
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::exit;
+use crate::model::{AppId, AppMeta, CxnId, JobName, UnixTime};
+use crate::retry::Policy;
+use crate::site::{self, Client};
+use crate::store::{CxnKey, Job, Session, Store};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default())
+    .error(AnsiColor::Red.on_default().bold());
+
+/// Polls the CiviCRM sites that are connected to a CiviConnect application.
+///
+/// Cron starts `cxnpoll poll APP` every few minutes; a retry expression decides which sites are due.
+#[derive(Parser)]
+#[command(version, styles = STYLES, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 internal error, 2 usage, 3 the site failed, 65 bad records, 66 not found, \
+69 own outage, 74 store, 75 declined or busy, 78 configuration, 130/143 ended by a signal";
+
+#[derive(Args)]
+struct Global {
+    /// The configuration file [default: `cxnpoll.toml` in the user's configuration folder, then /etc/cxnpoll/]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    config: Option<PathBuf>,
+    /// The folder of the store [default: `CXNPOLL_STORE`, then the configuration, then the platform's state folder]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    store: Option<PathBuf>,
+    /// How many seconds to wait for the store while another command works on it
+    #[arg(long, global = true, value_name = "S", default_value = "30", value_parser = seconds, help_heading = "Global options")]
+    store_wait: Duration,
+    /// Allow connections to a network that is not public; may be repeated
+    #[arg(long, global = true, value_name = "CIDR", value_parser = network, help_heading = "Global options")]
+    allow_net: Vec<IpNet>,
+    /// Tell more: -v the summary and what failed, -vv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    verbose: u8,
+    /// Tell errors alone
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    quiet: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    color: ColorChoice,
+    /// Also write a log to this file
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    log_file: Option<PathBuf>,
+    /// The form of the log file
+    #[arg(long, global = true, value_name = "FORM", default_value = "text", help_heading = "Global options")]
+    log_format: logging::Format,
+
+    // Options of cxnapp's console, so that a crontab line changes in its program path alone.
+    #[arg(short = 'e', long, global = true, hide = true, overrides_with = "env")]
+    env: Option<String>,
+    #[arg(long, global = true, hide = true)]
+    no_debug: bool,
+    #[arg(short = 'n', long, global = true, hide = true)]
+    no_interaction: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Poll the sites of an app that are due
+    #[command(alias = "cxn:poll")]
+    Poll(poll::Poll),
+    /// List connections
+    #[command(alias = "cxn:get")]
+    Get(get::Get),
+    /// Send one API call to a site
+    #[command(alias = "cxn:call")]
+    Call(call::Call),
+    /// Tell where the connections of each app and job stand
+    Status(status::Status),
+    /// Tell why a connection is due or not
+    Explain(explain::Explain),
+    /// Show the timeline of a retry expression
+    Retry(retry::Retry),
+    /// Add and update connections
+    Import(import::Import),
+    /// Write out all connections, with their secrets
+    Export(export::Export),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Subcommand)]
+enum StoreCommand {
+    /// Check that everything in the store agrees
+    Check(check::Check),
+}
+
+/// What every command works with.
+struct Context {
+    global: Global,
+    config: Config,
+    /// When the process started, UTC seconds.
+    started: UnixTime,
+}
+
+/// Runs the program with the arguments that the process got (the first is its name) and returns the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    // A run judges sites by the moment at which its process started, before any lock or wait.
+    let started = now();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(exit::USAGE);
+        }
+    };
+    let color = cli.global.color;
+    execute(cli, started).unwrap_or_else(|error| {
+        tracing::error!(target: logging::FILE_ONLY, "{error}");
+        output::error(&error, color);
+        error.kind.exit_code()
+    })
+}
+
+fn execute(cli: Cli, started: UnixTime) -> Result<u8> {
+    logging::start(&cli.global)?;
+    let config = Config::load(cli.global.config.as_deref())?;
+    let context = Context { global: cli.global, config, started };
+    match cli.command {
+        Command::Poll(command) => command.run(&context),
+        Command::Get(command) => command.run(&context),
+        Command::Call(command) => command.run(&context),
+        Command::Status(command) => command.run(&context),
+        Command::Explain(command) => command.run(&context),
+        Command::Retry(command) => command.run(&context),
+        Command::Import(command) => command.run(&context),
+        Command::Export(command) => command.run(&context),
+        Command::Store(StoreCommand::Check(command)) => command.run(&context),
+    }
+}
+
+/// The real clock.
+fn now() -> UnixTime {
+    // A clock before 1970 stands at 0.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime::try_from(since.as_secs()).unwrap_or(UnixTime::MAX)
+}
+
+impl Context {
+    /// The store, which must be there.
+    fn store(&self) -> Result<Store> {
+        Store::open(&self.config.store_path(self.global.store.as_deref())?, self.global.store_wait)
+    }
+
+    /// A client that keeps to the network policy of command line and configuration.
+    fn client(&self, timeout: Duration) -> Client {
+        let allow_net = [self.config.allow_net.as_slice(), &self.global.allow_net].concat();
+        let user_agent = self.config.user_agent();
+        Client::new(site::Options { allow_net, timeout, user_agent, ..site::Options::default() })
+    }
+
+    /// The app of an id: from the configuration, or known by its connections alone.
+    fn app(&self, store: &Store, app_id: &AppId) -> Result<AppMeta> {
+        if let Some(app) = self.config.app(app_id)? {
+            return Ok(app);
+        }
+        let stored = store.session(Session::apps)?;
+        if stored.iter().any(|(_, known)| known == app_id) {
+            let metadata = serde_json::Value::Null;
+            return Ok(AppMeta { app_id: app_id.clone(), app_cert: String::new(), disabled: false, metadata });
+        }
+        let stored = stored.iter().map(|(_, known)| known.short().to_owned());
+        let names: Vec<String> = stored.chain(self.config.app_names()).collect();
+        let error = Error::new(Kind::NotFound, format!("there is no app {app_id}"));
+        Err(match closest(app_id.short(), &names) {
+            Some(name) => error.hint(format!("did you mean {name}?")),
+            None => error.hint("`cxnpoll status` lists the apps of the store; the configuration may name others"),
+        })
+    }
+
+    /// The connection of an id as a person types it: `cxn:` may be left out.
+    fn find(session: &Session, text: &str) -> Result<CxnKey> {
+        for id in [text.to_owned(), format!("cxn:{text}")] {
+            let cxn_id: CxnId = id.parse().map_err(|error| Error::new(Kind::Usage, format!("{error}")))?;
+            if let Some(key) = session.find(&cxn_id)? {
+                return Ok(key);
+            }
+        }
+        Err(Error::new(Kind::NotFound, format!("there is no connection {text}")).hint("`cxnpoll get` lists them"))
+    }
+}
+
+/// What connections are judged by, where a command only looks.
+#[derive(Args)]
+struct Judge {
+    /// Judge by this expression instead of the one that the job last ran with
+    #[arg(long, value_name = "EXPR")]
+    retry: Option<Policy>,
+    /// Pretend that it is this moment: RFC 3339, or seconds since 1970
+    #[arg(long, value_name = "T", value_parser = moment)]
+    now: Option<UnixTime>,
+}
+
+impl Judge {
+    fn now(&self, context: &Context) -> UnixTime {
+        self.now.unwrap_or(context.started)
+    }
+
+    fn policy(&self, job: Option<&Job>) -> Result<Policy> {
+        match (&self.retry, job.and_then(|job| job.retry.as_deref())) {
+            (Some(policy), _) => Ok(policy.clone()),
+            (None, Some(retry)) => retry
+                .parse()
+                .map_err(|error| Error::new(Kind::Store, format!("the job's remembered expression: {error}"))),
+            (None, None) => Ok(Policy::default()),
+        }
+    }
+}
+
+/// The name that is most like `text`, where one is alike.
+fn closest<'a>(text: &str, names: &'a [String]) -> Option<&'a String> {
+    let likeness = |name: &String| strsim::jaro_winkler(text, name);
+    names.iter().filter(|name| likeness(name) > 0.85).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+/// A number of seconds, perhaps with a fraction.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a number of seconds, such as 30 or 0.5".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| expected())?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| duration.as_secs() < 1 << 32).ok_or_else(expected)
+}
+
+/// A number of seconds that is not 0.
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|duration| {
+        if duration.is_zero() { Err("expected more than 0 seconds".to_owned()) } else { Ok(duration) }
+    })
+}
+
+/// A network, or an address as the network that holds it alone.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "expected a network, such as 10.0.0.0/8 or fd00::/8".to_owned())
+}
+
+/// A moment: RFC 3339 or UTC seconds since 1970.
+fn moment(text: &str) -> Result<UnixTime, String> {
+    text.parse()
+        .ok()
+        .or_else(|| chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp()))
+        .filter(|moment| (0..=253_402_300_799).contains(moment))
+        .ok_or_else(|| "expected a time such as 2026-01-31T12:00:00Z, or seconds since 1970".to_owned())
+}
+
+/// An app as a person types it.
+fn app(text: &str) -> Result<AppId, String> {
+    AppId::from_argument(text).map_err(|error| error.to_string())
+}
+
+/// A job's name.
+fn job(text: &str) -> Result<JobName, String> {
+    text.parse().map_err(|error: crate::model::InvalidId| error.to_string())
+}

@@ -1,0 +1,132 @@
+//! `cxnpoll status`: where the connections of each app and job stand.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{Context, Judge, output};
+use crate::error::Result;
+use crate::exit;
+use crate::model::{AppId, JobName, UnixTime};
+use crate::retry::Policy;
+use crate::runner::{run_json, run_text};
+use crate::store::{Job, Tally};
+
+/// Tell where the connections of each app and job stand
+#[derive(Args)]
+#[command(after_help = "Example:\n  cxnpoll status org.civicrm.myapp")]
+pub(super) struct Status {
+    /// This app alone
+    #[arg(value_name = "APP", value_parser = super::app)]
+    app: Option<AppId>,
+    /// This job alone
+    #[arg(long, value_name = "J", value_parser = super::job)]
+    name: Option<JobName>,
+    #[command(flatten)]
+    judge: Judge,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One job and how its connections stand.
+struct Row {
+    app_id: AppId,
+    job: Job,
+    policy: Policy,
+    tally: Tally,
+}
+
+impl Status {
+    pub(super) fn run(self, context: &Context) -> Result<u8> {
+        let now = self.judge.now(context);
+        let store = context.store()?;
+        if let Some(app_id) = &self.app {
+            context.app(&store, app_id)?;
+        }
+        let jobs = store.session(|session| {
+            let mut jobs = Vec::new();
+            for (no, app_id) in session.apps()? {
+                if self.app.as_ref().is_none_or(|wanted| *wanted == app_id) {
+                    jobs.extend(session.jobs(Some(no))?.into_iter().map(|job| (app_id.clone(), job)));
+                }
+            }
+            Ok(jobs)
+        })?;
+        let mut rows = Vec::new();
+        for (app_id, job) in jobs {
+            let wanted = self.name.as_ref().is_none_or(|name| *name == job.name);
+            if wanted && job.retry.is_some() {
+                let policy = self.judge.policy(Some(&job))?;
+                let tally = store.tally(&job, &policy, now)?;
+                rows.push(Row { app_id, job, policy, tally });
+            }
+        }
+        rows.sort_by(|a, b| (&a.app_id, &a.job.name).cmp(&(&b.app_id, &b.job.name)));
+        if self.json {
+            output::json(&rows.iter().map(Row::json).collect())?;
+        } else if rows.is_empty() {
+            output::line("No job has run yet.")?;
+        } else {
+            print(&rows, now)?;
+        }
+        Ok(exit::OK)
+    }
+}
+
+impl Row {
+    /// Failing connections by level, one number for each level of the expression.
+    fn levels(&self) -> Vec<u64> {
+        let mut levels = self.tally.levels.clone();
+        levels.resize(self.policy.levels().len(), 0);
+        levels
+    }
+
+    fn json(&self) -> Value {
+        let tally = &self.tally;
+        json!({
+            "appId": self.app_id,
+            "jobName": self.job.name,
+            "retry": self.policy.to_string(),
+            "total": tally.total(),
+            "new": tally.new,
+            "healthy": tally.healthy,
+            "levels": self.levels(),
+            "givenUp": tally.given_up,
+            "disabled": tally.disabled,
+            "deferred": tally.deferred,
+            "dueNow": tally.due_now,
+            "nextDue": tally.next_due,
+            "lastRun": self.job.last_run.as_ref().map_or_else(Map::new, run_json),
+        })
+    }
+}
+
+fn print(rows: &[Row], now: UnixTime) -> Result<()> {
+    let header = ["APP", "JOB", "TOTAL", "NEW", "HEALTHY", "FAILING", "GIVEN UP", "OFF", "DUE", "NEXT DUE"];
+    let mut table = output::table(&header);
+    for row in rows {
+        let tally = &row.tally;
+        let failing: Vec<String> = row.levels().iter().map(ToString::to_string).collect();
+        let next = if tally.due_now > 0 { Some(now) } else { tally.next_due };
+        table.add_row([
+            row.app_id.short().to_owned(),
+            row.job.name.to_string(),
+            tally.total().to_string(),
+            tally.new.to_string(),
+            tally.healthy.to_string(),
+            failing.join("/"),
+            tally.given_up.to_string(),
+            tally.disabled.to_string(),
+            tally.due_now.to_string(),
+            next.map_or_else(|| "never".to_owned(), |moment| output::relative(moment, now)),
+        ]);
+    }
+    output::print_table(&mut table)?;
+    for row in rows {
+        if let Some(run) = &row.job.last_run {
+            let (app, job, at) = (row.app_id.short(), &row.job.name, output::relative(run.now, now));
+            output::line(&format!("Last run of {app} {job}, batch {}, {at}: {}", run.batch, run_text(run)))?;
+        }
+    }
+    Ok(())
+}
