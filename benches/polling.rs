@@ -1,0 +1,273 @@
+//! What a run costs beside its polls: whole runs of the library against a bare loop, round after round.
+//!
+//! `cargo bench --bench polling [-- SITES LATENCY_MS THREADS]`
+//!
+//! The bare loop is as many plain threads, which draw from one shared index and make the same calls with the same
+//! client, and no store, no queue, no recording. A round is one run of each, and the ratio is that of their rates: the
+//! median of several rounds, since one machine is never equally busy for long. Selecting, loading, recording and the
+//! summary are all part of a run. CPU time is that of this process alone: the sites are a process of their own, on the
+//! same machine, and every site is a host of its own.
+//!
+//! `of ideal` is how near a run comes to `sites * latency / threads`, which no number of cores can beat.
+
+mod common;
+
+use std::env;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use civisite::{Behaviour, Server, Site};
+use cxnpoll::batch::Batch;
+use cxnpoll::config::Config;
+use cxnpoll::model::{AppMeta, Cxn, JobName};
+use cxnpoll::runner::{Plan, Signals};
+use cxnpoll::site::{Api, Client, Options};
+use cxnpoll::store::Store;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+
+use common::{APP, MIDNIGHT, Result};
+
+/// What is measured when nothing else is asked for.
+const CASES: [Case; 4] = [
+    Case { sites: 10_000, latency: Duration::ZERO, threads: 64 },
+    Case { sites: 2_000, latency: Duration::from_millis(100), threads: 64 },
+    Case { sites: 5_000, latency: Duration::from_millis(100), threads: 256 },
+    Case { sites: 10_000, latency: Duration::from_millis(100), threads: 1000 },
+];
+/// What `cargo test` tries, so that this file can't rot.
+const TRIAL: Case = Case { sites: 20, latency: Duration::ZERO, threads: 4 };
+const ROUNDS: usize = 5;
+/// Every site is due again after an hour of the pretended clock.
+const RETRY: &str = "1 hour (x2)";
+const HOUR: i64 = 3600;
+/// The argument that makes this program the sites' process.
+const SERVE: &str = "serve";
+
+#[derive(Clone, Copy)]
+struct Case {
+    sites: u32,
+    latency: Duration,
+    threads: usize,
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    if args.iter().any(|arg| arg == SERVE) {
+        return serve();
+    }
+    let sites = Sites::start()?;
+    println!(
+        "{:>6} {:>8} {:>8} | {:>22} | {:>22} | {:>22} | of ideal",
+        "sites", "latency", "threads", "bare loop", "library", "library / bare loop"
+    );
+    // cargo says `--bench`, unless it only tests.
+    if !args.iter().any(|arg| arg == "--bench") {
+        return measure(&sites, TRIAL, 1);
+    }
+    let numbers =
+        args.iter().filter(|arg| !arg.starts_with("--")).map(|arg| arg.parse()).collect::<Result<Vec<u32>, _>>()?;
+    match numbers[..] {
+        [] => CASES.into_iter().try_for_each(|case| measure(&sites, case, ROUNDS)),
+        [count, ms, threads] => {
+            let latency = Duration::from_millis(ms.into());
+            measure(&sites, Case { sites: count, latency, threads: usize::try_from(threads)? }, ROUNDS)
+        }
+        _ => Err("name all of SITES LATENCY_MS THREADS, or none".into()),
+    }
+}
+
+/// Prints one line: a round that is not counted, then the median of those that are.
+fn measure(sites: &Sites, case: Case, rounds: usize) -> Result<()> {
+    let bench = Bench::new(sites, case)?;
+    let mut rounds = (0..=rounds).map(|round| bench.round(round)).collect::<Result<Vec<Round>>>()?.split_off(1);
+    rounds.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+    let (least, median, most) = (&rounds[0], &rounds[rounds.len() / 2], &rounds[rounds.len() - 1]);
+    let ratios = format!("{:.3} ({:.3} to {:.3})", median.ratio(), least.ratio(), most.ratio());
+    let ideal = case.latency.mul_f64(f64::from(case.sites)).div_f64(f64::from(u32::try_from(case.threads)?));
+    let of_ideal = match ideal {
+        Duration::ZERO => "-".to_owned(),
+        ideal => format!("{:.3}", ideal.div_duration_f64(median.library.wall)),
+    };
+    println!(
+        "{:>6} {:>5} ms {:>8} | {:>22} | {:>22} | {ratios:>22} | {of_ideal}",
+        case.sites,
+        case.latency.as_millis(),
+        case.threads,
+        median.bare.to_string(),
+        median.library.to_string(),
+    );
+    Ok(())
+}
+
+/// Both ways, one after the other.
+struct Round {
+    bare: Cost,
+    library: Cost,
+}
+
+impl Round {
+    /// The library's rate in terms of the bare loop's.
+    fn ratio(&self) -> f64 {
+        self.bare.wall.div_duration_f64(self.library.wall)
+    }
+}
+
+/// What some polls took of this process.
+struct Cost {
+    polls: u32,
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Cost {
+    /// What `polls` take. Every one of them must succeed: failures come at another price.
+    fn of(polls: u32, poll: impl FnOnce() -> Result<u64>) -> Result<Self> {
+        let (began, cpu) = (Instant::now(), cpu_time()?);
+        let succeeded = poll()?;
+        let cost = Self { polls, wall: began.elapsed(), cpu: cpu_time()?.saturating_sub(cpu) };
+        if succeeded == u64::from(polls) {
+            Ok(cost)
+        } else {
+            Err(format!("{succeeded} of {polls} polls went well").into())
+        }
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let polls = f64::from(self.polls);
+        write!(f, "{:.0}/s, {:.0} µs CPU", polls / self.wall.as_secs_f64(), self.cpu.as_secs_f64() * 1e6 / polls)
+    }
+}
+
+/// User and system time of this process.
+fn cpu_time() -> Result<Duration> {
+    Ok(Duration::try_from(clock_gettime(ClockId::ProcessCPUTime))?)
+}
+
+/// A store with the sites of a case, and the same connections in memory.
+struct Bench {
+    case: Case,
+    app: AppMeta,
+    store: Store,
+    cxns: Vec<Cxn>,
+    _folder: TempDir,
+}
+
+impl Bench {
+    fn new(sites: &Sites, case: Case) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let store = Store::create(&folder.path().join("store"), Duration::from_secs(30))?;
+        let sites = (0..case.sites).map(|number| common::line(&sites.site(number, case.latency)));
+        common::put(&store, &sites.collect::<Result<Vec<_>>>()?)?;
+        let app_cert = String::new();
+        let app = AppMeta { app_id: APP.parse()?, app_cert, disabled: false, metadata: Value::Null };
+        let mut bench = Self { case, app, store, cxns: Vec::new(), _folder: folder };
+        bench.cxns = bench.plan(0)?.dry_run(&bench.store)?.into_iter().map(|task| task.cxn).collect();
+        Ok(bench)
+    }
+
+    /// Whoever comes first profits from nothing: the order changes with every round.
+    fn round(&self, round: usize) -> Result<Round> {
+        let bare = || Cost::of(self.case.sites, || self.bare_loop());
+        let library = || Cost::of(self.case.sites, || self.run(round));
+        if round.is_multiple_of(2) {
+            let bare = bare()?;
+            Ok(Round { bare, library: library()? })
+        } else {
+            let library = library()?;
+            Ok(Round { bare: bare()?, library })
+        }
+    }
+
+    fn run(&self, round: usize) -> Result<u64> {
+        let summary =
+            self.plan(round)?.run(&self.store, &Arc::new(client()?), &Config::default(), &Signals::default())?;
+        Ok(summary.run.ok)
+    }
+
+    fn plan(&self, round: usize) -> Result<Plan> {
+        Ok(Plan {
+            app: self.app.clone(),
+            job: JobName::default(),
+            batch: Batch::default(),
+            policy: RETRY.parse()?,
+            now: MIDNIGHT + i64::try_from(round)? * HOUR,
+            threads: self.case.threads,
+            per_host: 4,
+            max_runtime: None,
+            limit: None,
+            only: None,
+            progress: false,
+        })
+    }
+
+    fn bare_loop(&self) -> Result<u64> {
+        let client = client()?;
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut succeeded = 0;
+            while let Some(cxn) = self.cxns.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let reply = Api::new(&client, cxn, &self.app.app_cert).call("System", "get", Map::new());
+                succeeded += u64::from(reply.is_ok());
+            }
+            succeeded
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..self.case.threads).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().map(|worker| worker.join().map_err(|_| "a worker panicked".into())).sum()
+        })
+    }
+}
+
+fn client() -> Result<Client> {
+    Ok(Client::new(Options { allow_net: vec!["127.0.0.0/8".parse()?], ..Options::default() }))
+}
+
+/// The simulated sites, in a process of their own.
+struct Sites {
+    process: Child,
+    port: u16,
+}
+
+impl Sites {
+    fn start() -> Result<Self> {
+        let mut process =
+            Command::new(env::current_exe()?).arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut port = String::new();
+        BufReader::new(process.stdout.take().ok_or("the sites have no output")?).read_line(&mut port)?;
+        Ok(Self { process, port: port.trim().parse()? })
+    }
+
+    /// A site on a host of its own.
+    fn site(&self, number: u32, latency: Duration) -> Site {
+        let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number);
+        let mut site = Site::new(SocketAddr::from((host, self.port)), number, Behaviour::Ok);
+        site.site_url = format!("{}?ms={}", site.site_url, latency.as_millis());
+        site
+    }
+}
+
+impl Drop for Sites {
+    fn drop(&mut self) {
+        // It goes when its input is closed.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// Serves until standard input is closed: by the bench, or by its death.
+fn serve() -> Result<()> {
+    let server = Server::bind((Ipv4Addr::UNSPECIFIED, 0).into())?;
+    println!("{}", server.port());
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
