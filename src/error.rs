@@ -19,8 +19,10 @@ pub enum Kind {
     NotFound,
     /// The store can't be opened or read, or has faults.
     Store,
-    /// Somebody else has the batch or the store.
+    /// Another runner has the batch.
     Declined,
+    /// The store stayed busy.
+    Busy,
     /// The configuration is wrong.
     Config,
 }
@@ -36,7 +38,7 @@ impl Kind {
             Self::BadData => exit::BAD_DATA,
             Self::NotFound => exit::NOT_FOUND,
             Self::Store => exit::STORE,
-            Self::Declined => exit::DECLINED,
+            Self::Declined | Self::Busy => exit::DECLINED,
             Self::Config => exit::CONFIG,
         }
     }
