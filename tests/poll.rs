@@ -141,7 +141,7 @@ fn addresses_that_are_not_public_are_refused_unless_allowed() {
 
 #[test]
 fn three_runners_poll_every_site_once_a_fourth_declines_and_status_answers() {
-    let world = World::with(["slow-300"; 60]);
+    let world = World::with(["slow-700"; 60]);
     let batch =
         |batch: &str| world.start(&["poll", APP, "--batch", batch, "--threads", "4", "--per-host", "64", "--json"]);
     let runners = ["0/3", "1/3", "2/3"].map(batch);
@@ -172,8 +172,8 @@ fn three_runners_poll_every_site_once_a_fourth_declines_and_status_answers() {
 
 #[test]
 fn who_changes_a_connection_while_it_is_polled_wins() {
-    let world = World::with(["slow-800", "slow-800"]);
-    let [site, other] = [0, 1].map(|number| world.site(number, "slow-800"));
+    let world = World::with(["slow-2000", "slow-2000"]);
+    let [site, other] = [0, 1].map(|number| world.site(number, "slow-2000"));
     let runner = world.start(&["poll", APP, "--json", "--now", &MIDNIGHT.to_string()]);
     until("both are being polled", || world.server.max_open() == 2);
     let mut line: Value = serde_json::from_str(&site.jsonl()).unwrap();
@@ -192,7 +192,7 @@ fn who_changes_a_connection_while_it_is_polled_wins() {
 #[test]
 fn signals_end_a_run_well() {
     for (name, expected) in [("-TERM", 143), ("-INT", 130)] {
-        let world = World::with(["slow-500"; 20]);
+        let world = World::with(["slow-2000"; 20]);
         let runner = world.start(&["poll", APP, "--threads", "4", "--json"]);
         until("four are being polled", || world.server.max_open() == 4);
         signal(&runner, name);
@@ -272,10 +272,10 @@ fn one_connection_by_hand_due_or_not() {
 
 #[test]
 fn who_asks_by_hand_waits_for_the_run_that_has_it_and_is_not_the_last_run() {
-    let world = World::with(["slow-600"; 4]);
+    let world = World::with(["slow-1500"; 4]);
     let runner = world.start(&["poll", APP, "--threads", "2"]);
     until("two are being polled", || world.server.max_open() == 2);
-    let output = world.run(&["poll", APP, "--cxn", &world.site(0, "slow-600").cxn_id]);
+    let output = world.run(&["poll", APP, "--cxn", &world.site(0, "slow-1500").cxn_id]);
     assert_eq!(code(&output), 0, "{output:?}");
     assert!(stderr(&output).contains("waiting for it"), "{output:?}");
     assert!(wait(runner).0.success());
