@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
@@ -14,7 +14,7 @@ use tracing::info;
 use super::{Context, logging, output};
 use crate::error::{Error, Kind, Result};
 use crate::exit;
-use crate::store::{Change, CxnLine, Store};
+use crate::store::{Change, CxnLine, SLICE, Store};
 use crate::transfer;
 
 /// Add and update connections
@@ -53,8 +53,6 @@ enum OnError {
 const TOLD: usize = 10;
 /// How many lines are parsed at a time.
 const AT_ONCE: usize = 256;
-/// How long one visit to the store may last.
-const SLICE: Duration = Duration::from_millis(500);
 
 /// What a look at the whole input found.
 #[derive(Default)]

@@ -14,8 +14,9 @@ mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use chrono::Utc;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, ColorChoice, Parser, Subcommand};
 use ipnet::IpNet;
@@ -131,7 +132,7 @@ struct Context {
 /// Runs the program with the arguments that the process got (the first is its name) and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     // A run judges sites by the moment at which its process started, before any lock or wait.
-    let started = now();
+    let started = Utc::now().timestamp().max(0);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -162,13 +163,6 @@ fn execute(cli: Cli, started: UnixTime) -> Result<u8> {
         Command::Export(command) => command.run(&context),
         Command::Store(StoreCommand::Check(command)) => command.run(&context),
     }
-}
-
-/// The real clock.
-fn now() -> UnixTime {
-    // A clock before 1970 stands at 0.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixTime::try_from(since.as_secs()).unwrap_or(UnixTime::MAX)
 }
 
 impl Context {

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::{AppId, BatchCode, JobName};
+use crate::store::private_file;
 
 /// What a run covers.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ impl Claim {
         };
         let (own, mut lock) = self.own_lock().map_err(failed)?;
         let held = loop {
-            let mut folder = RwLock::new(open(&self.folder.join("folder.lock")).map_err(failed)?);
+            let mut folder = RwLock::new(private_file(&self.folder.join("folder.lock")).map_err(failed)?);
             let among_us = folder.write().map_err(failed)?;
             if self.others_are_free(&own).map_err(failed)? {
                 match lock.try_write() {
@@ -72,7 +73,7 @@ impl Claim {
     fn own_lock(&self) -> io::Result<(PathBuf, RwLock<File>)> {
         let name = format!("{}-{}-{}.lock", self.hash(), self.range.start().get(), self.range.end().get());
         let path = self.folder.join(name);
-        let file = open(&path)?;
+        let file = private_file(&path)?;
         Ok((path, RwLock::new(file)))
     }
 
@@ -92,7 +93,7 @@ impl Claim {
                 .and_then(|name| range_of(name.to_str()?.strip_prefix(&hash)?))
                 .is_some_and(|(from, to)| from <= self.range.end().get() && to >= self.range.start().get());
             if overlaps && path != own {
-                match RwLock::new(open(&path)?).try_write() {
+                match RwLock::new(private_file(&path)?).try_write() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                     Err(error) => return Err(error),
                     Ok(_) => {}
@@ -107,10 +108,6 @@ impl Claim {
 fn range_of(rest: &str) -> Option<(u16, u16)> {
     let (from, to) = rest.strip_prefix('-')?.strip_suffix(".lock")?.split_once('-')?;
     Some((from.parse().ok()?, to.parse().ok()?))
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 #[cfg(test)]

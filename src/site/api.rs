@@ -1,11 +1,10 @@
 //! API calls to one site.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use chrono::Utc;
 use serde_json::{Map, Value};
 
 use super::{Client, Target};
-use crate::model::{Cxn, Failure, FailureClass, UnixTime};
+use crate::model::{Cxn, Failure, FailureClass};
 use crate::protocol;
 
 /// A client for the API of one site.
@@ -34,14 +33,10 @@ impl<'a> Api<'a> {
         getrandom::fill(&mut iv)
             .map_err(|_| Failure::new(FailureClass::Listener, "the system gives no random numbers"))?;
         let plaintext = protocol::request(entity, action, params, self.app_cert);
-        let message = protocol::encode(cxn_id, secret, &plaintext, now() + protocol::TTL, &iv);
+        // Messages are judged by the real clock, whatever the schedule's clock says.
+        let ttl = Utc::now().timestamp() + protocol::TTL;
+        let message = protocol::encode(cxn_id, secret, &plaintext, ttl, &iv);
         let reply = self.client.post(&target, &message)?;
-        Ok(protocol::decode(&reply, cxn_id, secret, now())?)
+        Ok(protocol::decode(&reply, cxn_id, secret, Utc::now().timestamp())?)
     }
-}
-
-/// The real clock: messages are judged by it, whatever the schedule's clock says.
-fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixTime::try_from(since.as_secs()).unwrap_or(UnixTime::MAX)
 }

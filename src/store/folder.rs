@@ -79,7 +79,8 @@ impl Folder {
 
     /// The file whose lock a session holds.
     pub(super) fn lock_file(&self) -> Result<File> {
-        lock_file(&self.0.join(LOCK))
+        let path = self.0.join(LOCK);
+        private_file(&path).map_err(|e| failed("open", &path, &e))
     }
 
     /// The folder of the database that is in use; `None` where the store is not complete yet.
@@ -123,12 +124,8 @@ impl Folder {
     }
 }
 
-/// Opens a file whose lock is what counts, never its content; creates it where it is missing.
-pub(super) fn lock_file(path: &Path) -> Result<File> {
-    private_file(path).map_err(|e| failed("open", path, &e))
-}
-
-fn private_file(path: &Path) -> io::Result<File> {
+/// Opens a file that nobody else may look into; creates it where it is missing.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 

@@ -25,7 +25,7 @@ const SLED_LINGERS: Duration = Duration::from_secs(2);
 /// The longest pause between two looks at a lock.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long one slice of long work holds the store.
-pub(super) const SLICE: Duration = Duration::from_millis(500);
+pub(crate) const SLICE: Duration = Duration::from_millis(500);
 /// How many entries one slice of long work keeps in memory.
 const SLICE_ENTRIES: usize = 4096;
 /// Bytes of pages that sled keeps; the rest is read again from the file.

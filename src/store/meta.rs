@@ -45,7 +45,6 @@ struct JobRecord {
     app: AppNo,
     name: String,
     retry: Option<String>,
-    /// Every connection that is older than this place has a status. `None` in the end: all have.
     enrolled: Enrolled,
     last_run: Option<RunRecord>,
     outage_since: Option<UnixTime>,

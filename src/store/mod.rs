@@ -26,6 +26,8 @@ mod session;
 use crate::error::{Error, Kind};
 
 pub use check::{Check, Counts};
+pub(crate) use folder::private_file;
+pub(crate) use gate::SLICE;
 pub use gate::Store;
 pub use keys::{AppNo, CxnKey, JobNo, Place};
 pub use meta::{Job, RunRecord};
