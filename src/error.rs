@@ -80,5 +80,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What a caught panic says, in one line.
+#[must_use]
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    crate::model::safe_text(text.unwrap_or("it stopped without a word"))
+}
+
 /// The result of what a person asked for.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod exit;
+pub mod fault;
 pub mod listener;
 pub mod model;
 pub mod protocol;

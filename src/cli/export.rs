@@ -9,8 +9,7 @@ use clap::Args;
 use super::{Context, output};
 use crate::error::{Error, Kind, Result};
 use crate::exit;
-use crate::model::PollStatus;
-use crate::store::{CxnKey, Store, TreeName};
+use crate::store::Store;
 use crate::transfer;
 
 /// Write out all connections with their secrets and poll statuses, as JSON lines that `import` reads
@@ -66,24 +65,6 @@ fn to_file(store: &Store, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn all_lines(store: &Store, emit: impl FnMut(String) -> Result<()>) -> Result<()> {
-    store.paged(
-        TreeName::Cxn,
-        &[],
-        |session, key, _| {
-            let Some(key) = CxnKey::parse(key) else { return Ok(None) };
-            let Some(cxn) = session.cxn(key)? else { return Ok(None) };
-            let mut statuses = Vec::new();
-            for job in session.jobs(Some(key.app))? {
-                // One that was never polled tells nothing.
-                if let Some(status) =
-                    session.status(job.no, key.place)?.filter(|status| *status != PollStatus::default())
-                {
-                    statuses.push((job.name, status));
-                }
-            }
-            Ok(Some(transfer::line(&cxn, statuses)))
-        },
-        emit,
-    )
+fn all_lines(store: &Store, mut emit: impl FnMut(String) -> Result<()>) -> Result<()> {
+    store.connections(|cxn, statuses| emit(transfer::line(&cxn, statuses)))
 }

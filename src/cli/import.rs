@@ -79,8 +79,8 @@ impl Import {
             return Err(Error::new(Kind::BadData, format!("{}\nnothing was imported", findings.summary()))
                 .hint("--on-error skip imports the other lines"));
         }
-        let store = Store::create(&path, context.global.store_wait)?;
-        let counts = self.apply(&store, &input, &findings)?;
+        let store = Store::create(&path, context.global.store_wait)?.visited_by(context.name);
+        let counts = store.in_use(|| self.apply(&store, &input, &findings))?;
         let Counts { added, updated, unchanged } = counts;
         let text = format!("{added} added, {updated} updated, {unchanged} unchanged");
         info!(target: logging::FILE_ONLY, "{text}");

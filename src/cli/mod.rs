@@ -11,8 +11,10 @@ mod output;
 mod poll;
 mod retry;
 mod status;
+mod store;
 
 use std::ffi::OsString;
+use std::panic;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -119,12 +121,20 @@ enum Command {
 enum StoreCommand {
     /// Check that everything in the store agrees
     Check(check::Check),
+    /// Write a backup
+    Backup(store::BackUp),
+    /// Put a backup into the place of what is there
+    Restore(store::Restore),
+    /// Write the store anew, as small as it can be
+    Compact(store::Compact),
 }
 
 /// What every command works with.
 struct Context {
     global: Global,
     config: Config,
+    /// The command, for those who have to wait for it.
+    name: &'static str,
     /// When the process started, UTC seconds.
     started: UnixTime,
 }
@@ -141,7 +151,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let color = cli.global.color;
-    execute(cli, started).unwrap_or_else(|error| {
+    // A panic is told as the error that it is; where it happened goes to the log.
+    panic::set_hook(Box::new(|info| tracing::error!(target: logging::FILE_ONLY, "{info}")));
+    let done = panic::catch_unwind(|| execute(cli, started));
+    let done = done.unwrap_or_else(|panic| {
+        let error = Error::new(Kind::Internal, format!("this is a bug: {}", crate::error::panic_text(&*panic)));
+        Err(error.hint("nothing that was recorded is lost; --log-file tells where it happened"))
+    });
+    done.unwrap_or_else(|error| {
         tracing::error!(target: logging::FILE_ONLY, "{error}");
         output::error(&error, color);
         error.kind.exit_code()
@@ -151,7 +168,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn execute(cli: Cli, started: UnixTime) -> Result<u8> {
     logging::start(&cli.global)?;
     let config = Config::load(cli.global.config.as_deref())?;
-    let context = Context { global: cli.global, config, started };
+    let context = Context { global: cli.global, config, name: cli.command.name(), started };
     match cli.command {
         Command::Poll(command) => command.run(&context),
         Command::Get(command) => command.run(&context),
@@ -162,13 +179,36 @@ fn execute(cli: Cli, started: UnixTime) -> Result<u8> {
         Command::Import(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Store(StoreCommand::Check(command)) => command.run(&context),
+        Command::Store(StoreCommand::Backup(command)) => command.run(&context),
+        Command::Store(StoreCommand::Restore(command)) => command.run(&context),
+        Command::Store(StoreCommand::Compact(command)) => command.run(&context),
+    }
+}
+
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Poll(_) => "poll",
+            Self::Get(_) => "get",
+            Self::Call(_) => "call",
+            Self::Status(_) => "status",
+            Self::Explain(_) => "explain",
+            Self::Retry(_) => "retry",
+            Self::Import(_) => "import",
+            Self::Export(_) => "export",
+            Self::Store(StoreCommand::Check(_)) => "store check",
+            Self::Store(StoreCommand::Backup(_)) => "store backup",
+            Self::Store(StoreCommand::Restore(_)) => "store restore",
+            Self::Store(StoreCommand::Compact(_)) => "store compact",
+        }
     }
 }
 
 impl Context {
     /// The store, which must be there.
     fn store(&self) -> Result<Store> {
-        Store::open(&self.config.store_path(self.global.store.as_deref())?, self.global.store_wait)
+        let path = self.config.store_path(self.global.store.as_deref())?;
+        Ok(Store::open(&path, self.global.store_wait)?.visited_by(self.name))
     }
 
     /// A client that keeps to the network policy of command line and configuration.

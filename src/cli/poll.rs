@@ -4,18 +4,21 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use clap::Args;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Context, logging, output};
 use crate::batch::Batch;
+use crate::config::Backups;
 use crate::error::{Error, Kind, Result};
 use crate::exit;
 use crate::model::{AppId, JobName, UnixTime, safe_text};
 use crate::retry::Policy;
 use crate::runner::{Plan, Signals, suspended};
 use crate::store::{Store, Task};
+use crate::transfer::backup;
 
 /// Poll the sites of an app that are due
 #[derive(Args)]
@@ -109,6 +112,9 @@ impl Poll {
             Err(error) => return Err(error),
         };
         info!(target: logging::FILE_ONLY, "{summary}");
+        if plan.only.is_none() {
+            back_up(context, store, &signals);
+        }
         if self.json {
             output::json(&summary.to_json())?;
         }
@@ -156,5 +162,23 @@ impl Poll {
         }
         output::print_table(&mut table)?;
         Ok(exit::OK)
+    }
+}
+
+/// Backs up the store where that is due. A run that is well does not fail for it.
+fn back_up(context: &Context, store: &Store, signals: &Signals) {
+    let Backups { every_hours, keep } = context.config.backups;
+    let every = i64::from(every_hours) * 3600;
+    let stop = || signals.asked().is_some();
+    let done = || {
+        if every == 0 || stop() || !backup::is_due(store, Utc::now(), every)? {
+            return Ok(None);
+        }
+        backup::back_up(store, keep.get(), stop)
+    };
+    match done() {
+        Ok(Some(backup)) => info!("backed up {} connections to {}", backup.cxns, backup.path.display()),
+        Ok(None) => {}
+        Err(error) => warn!("no backup could be written: {error}"),
     }
 }

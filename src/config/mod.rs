@@ -3,6 +3,7 @@
 mod apps;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
@@ -30,9 +31,28 @@ pub struct Config {
     pub per_host: BTreeMap<String, usize>,
     /// Apps that are written out here, by their id with or without `app:`.
     pub apps: BTreeMap<String, AppTable>,
+    /// When runs back up the store.
+    pub backups: Backups,
     /// The file that was read.
     #[serde(skip)]
     pub file: Option<PathBuf>,
+}
+
+/// When runs back up the store, and how many backups there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Backups {
+    /// A run takes a backup when the newest is older than so many hours; 0 is never.
+    pub every_hours: u32,
+    /// How many of the newest are kept.
+    pub keep: NonZeroUsize,
+}
+
+impl Default for Backups {
+    /// One a day, for a week.
+    fn default() -> Self {
+        Self { every_hours: 24, keep: const { NonZeroUsize::new(7).unwrap() } }
+    }
 }
 
 /// The file's name.
@@ -130,6 +150,8 @@ mod tests {
             contact = "https://example.org/polling"
             [per-host]
             "proxy.example.org" = 64
+            [backups]
+            keep = 30
             [apps."org.example.myapp"]
             title = "My app"
             app-cert = "myapp.crt"
@@ -139,6 +161,7 @@ mod tests {
         assert_eq!(config.apps_dir.as_deref(), Some(Path::new("/etc/cxnpoll/apps")));
         assert_eq!(config.apps["org.example.myapp"].app_cert.as_deref(), Some(Path::new("/etc/cxnpoll/myapp.crt")));
         assert_eq!(config.per_host["proxy.example.org"], 64);
+        assert_eq!((config.backups.every_hours, config.backups.keep.get()), (24, 30));
         assert!(config.user_agent().ends_with(" (+https://example.org/polling)"));
     }
 

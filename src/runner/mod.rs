@@ -123,7 +123,7 @@ impl Plan {
             }
             waits
         };
-        claim.hold(wait, || self.run_alone(store, client, config, signals))
+        store.in_use(|| claim.hold(wait, || self.run_alone(store, client, config, signals)))
     }
 
     /// Whether the app is switched off, so that nothing is polled.

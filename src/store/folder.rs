@@ -1,11 +1,14 @@
 //! The store's folder: what lies where, who owns it, and how it comes to be.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::fault::{self, Step};
+use crate::model::safe_text;
 
 /// The folder of a store.
 #[derive(Debug, Clone)]
@@ -13,9 +16,36 @@ pub(super) struct Folder(PathBuf);
 
 /// Names the folder of the database, so that a restored one takes its place by one rename.
 const CURRENT: &str = "CURRENT";
-const LOCK: &str = "store.lock";
 const RUNS: &str = "runs";
-const FIRST_DATABASE: &str = "db-1";
+const BACKUPS: &str = "backups";
+const KEPT: &str = "kept";
+/// How the names of backups end.
+pub(crate) const BACKUP_ENDS: &str = ".jsonl.gz";
+/// What a database's folder is called while it is being made.
+const BUILDING: &str = ".new";
+
+/// The locks of a store. Whoever holds several took them in this order.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lock {
+    /// Held by many while they work on the store, and by one alone that replaces the database.
+    Use,
+    /// Held by the one whose turn comes next.
+    Turn,
+    /// Held for the length of a session.
+    Session,
+}
+
+impl Lock {
+    const ALL: [Self; 3] = [Self::Use, Self::Turn, Self::Session];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Use => "use.lock",
+            Self::Turn => "turn.lock",
+            Self::Session => "store.lock",
+        }
+    }
+}
 
 impl Folder {
     /// A store that is there and is the caller's own.
@@ -49,10 +79,11 @@ impl Folder {
         check_owner(path, &metadata)?;
         if !path.join(CURRENT).exists() {
             // What an earlier attempt left behind is no obstacle.
-            let ours = [LOCK, RUNS, FIRST_DATABASE, &format!("{CURRENT}.new")].map(std::ffi::OsString::from);
-            for entry in fs::read_dir(path).map_err(|e| failed("list", path, &e))? {
-                let entry = entry.map_err(|e| failed("list", path, &e))?;
-                if !ours.contains(&entry.file_name()) {
+            let current = format!("{CURRENT}.new");
+            let ours = [RUNS, BACKUPS, KEPT, &current].into_iter().chain(Lock::ALL.map(Lock::name));
+            let ours: Vec<_> = ours.map(std::ffi::OsString::from).collect();
+            for name in names(path)? {
+                if !ours.contains(&name) && number(&name).is_none() {
                     return Err(Error::new(Kind::NotFound, format!("{} is not a store and not empty", path.display()))
                         .hint("name a folder that is empty, or none yet"));
                 }
@@ -77,10 +108,21 @@ impl Folder {
         self.0.join(RUNS)
     }
 
-    /// The file whose lock a session holds.
-    pub(super) fn lock_file(&self) -> Result<File> {
-        let path = self.0.join(LOCK);
+    /// The folder of the backups.
+    pub(super) fn backups(&self) -> PathBuf {
+        self.0.join(BACKUPS)
+    }
+
+    /// The file of a lock.
+    pub(super) fn lock_file(&self, lock: Lock) -> Result<File> {
+        let path = self.0.join(lock.name());
         private_file(&path).map_err(|e| failed("open", &path, &e))
+    }
+
+    /// What the last holder of a lock said of itself, if anything.
+    pub(super) fn holder(&self, lock: Lock) -> Option<String> {
+        let text = fs::read_to_string(self.0.join(lock.name())).ok()?;
+        text.lines().next().map(safe_text).filter(|text| !text.is_empty())
     }
 
     /// The folder of the database that is in use; `None` where the store is not complete yet.
@@ -92,22 +134,101 @@ impl Folder {
             Err(error) => return Err(failed("read", &current, &error)),
         };
         let name = name.trim_end();
-        let number = name.strip_prefix("db-").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
         let database = self.0.join(name);
-        if number && database.is_dir() {
+        if number(OsStr::new(name)).is_some() && !name.ends_with(BUILDING) && database.is_dir() {
             return Ok(Some(database));
         }
-        Err(Error::new(Kind::Store, format!("{} names no database of this store", current.display()))
-            .hint("restore the folder that it names; nothing was changed"))
+        Err(Error::new(Kind::Store, format!("{} names no database of this store", current.display())))
     }
 
-    /// Where the first database of a new store goes.
-    pub(super) fn first_database(&self) -> PathBuf {
-        self.0.join(FIRST_DATABASE)
+    /// An empty folder for a database that is to be made. What an attempt before left unfinished is removed.
+    ///
+    /// Only for who holds [`Lock::Session`] or the whole of [`Lock::Use`].
+    pub(super) fn building(&self) -> Result<PathBuf> {
+        let mut last = 0;
+        for folder in [&self.0, &self.0.join(KEPT)] {
+            for name in names(folder)? {
+                if name.to_string_lossy().ends_with(BUILDING) && number(&name).is_some() {
+                    let path = folder.join(&name);
+                    fs::remove_dir_all(&path).map_err(|e| failed("remove", &path, &e))?;
+                } else {
+                    last = last.max(number(&name).unwrap_or(0));
+                }
+            }
+        }
+        let path = self.0.join(format!("db-{}{BUILDING}", last + 1));
+        private_folder(&path).map_err(|e| failed("create", &path, &e))?;
+        Ok(path)
     }
 
-    /// Makes a database the one in use: the last step of creating a store.
-    pub(super) fn set_current(&self, database: &Path) -> Result<()> {
+    /// Makes a database that is complete the one in use, and moves the others to `kept/`; with `keep` unset, the one that
+    /// was in use until now is removed instead. Tells where the others are.
+    ///
+    /// Only for who holds [`Lock::Session`].
+    pub(super) fn install(&self, building: &Path, keep: bool) -> Result<Vec<PathBuf>> {
+        let before = self.database().ok().flatten();
+        sync_all(building)?;
+        fault::reached(Step::Built);
+        let database = building.with_extension("");
+        fs::rename(building, &database).map_err(|e| failed("rename", building, &e))?;
+        sync_folder(&self.0).map_err(|e| failed("sync", &self.0, &e))?;
+        fault::reached(Step::Named);
+        self.set_current(&database)?;
+        fault::reached(Step::Swapped);
+        let mut kept = Vec::new();
+        for name in names(&self.0)? {
+            let path = self.0.join(&name);
+            if path == database || number(&name).is_none() {
+                continue;
+            }
+            if !keep && before.as_ref() == Some(&path) {
+                fs::remove_dir_all(&path).map_err(|e| failed("remove", &path, &e))?;
+            } else {
+                kept.push(self.put_away(&path, &name)?);
+            }
+        }
+        fault::reached(Step::PutAway);
+        Ok(kept)
+    }
+
+    /// Moves a folder that is no longer in use to `kept/`.
+    fn put_away(&self, path: &Path, name: &OsStr) -> Result<PathBuf> {
+        let folder = self.0.join(KEPT);
+        match private_folder(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed("create", &folder, &error));
+            }
+            _ => {}
+        }
+        let kept = folder.join(name);
+        fs::rename(path, &kept).map_err(|e| failed("move", path, &e))?;
+        Ok(kept)
+    }
+
+    /// Databases that were replaced and kept.
+    pub(super) fn kept(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.0.join(KEPT);
+        Ok(names(&folder)?.into_iter().map(|name| folder.join(name)).collect())
+    }
+
+    /// The backups, the newest first: their names begin with their time.
+    pub(super) fn backup_files(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.backups();
+        let mut files = names(&folder)?;
+        files.retain(|name| name.to_string_lossy().ends_with(BACKUP_ENDS));
+        files.sort_by(|a, b| b.cmp(a));
+        Ok(files.into_iter().map(|name| folder.join(name)).collect())
+    }
+
+    /// Bytes of the file of the database in use.
+    pub(super) fn file_size(&self) -> Result<u64> {
+        let Some(database) = self.database()? else { return Ok(0) };
+        let file = database.join("db");
+        fs::metadata(&file).map(|metadata| metadata.len()).map_err(|e| failed("look at", &file, &e))
+    }
+
+    /// Makes a database the one in use: the one step that counts.
+    fn set_current(&self, database: &Path) -> Result<()> {
         let name = database.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (current, aside) = (self.0.join(CURRENT), self.0.join(format!("{CURRENT}.new")));
         let write = || {
@@ -115,6 +236,7 @@ impl Folder {
             file.set_len(0)?;
             writeln!(file, "{name}")?;
             file.sync_all()?;
+            fault::reached(Step::CurrentWritten);
             fs::rename(&aside, &current)?;
             sync_folder(&self.0)?;
             // The folder itself may be new.
@@ -130,12 +252,42 @@ pub(crate) fn private_file(path: &Path) -> io::Result<File> {
 }
 
 /// Makes a folder that nobody else may look into.
-pub(super) fn private_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
+/// The names in a folder; none where it isn't there.
+fn names(path: &Path) -> Result<Vec<OsString>> {
+    match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect())
+            .map_err(|e| failed("list", path, &e)),
+    }
+}
+
+/// The number of a database's folder, also of one that is being made; `None` where the name is of something else.
+fn number(name: &OsStr) -> Option<u32> {
+    let number = name.to_str()?.strip_prefix("db-")?;
+    let number = number.strip_suffix(BUILDING).unwrap_or(number);
+    number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Makes all that is in a folder last.
+fn sync_all(path: &Path) -> Result<()> {
+    for name in names(path)? {
+        let path = path.join(name);
+        if path.is_dir() {
+            sync_all(&path)?;
+        } else {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(|e| failed("sync", &path, &e))?;
+        }
+    }
+    sync_folder(path).map_err(|e| failed("sync", path, &e))
+}
+
 /// Makes the names in a folder last.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 

@@ -1,29 +1,35 @@
 //! The door to the store: one process at a time, in sessions.
 
 use std::fs::{self, File};
-use std::io;
-use std::path::Path;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use chrono::{SecondsFormat, Utc};
 use fd_lock::RwLock;
 use sled::IVec;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::folder::{Folder, failed, private_folder, sync_folder};
+use super::folder::{Folder, Lock, failed, private_folder};
 use super::session::{Session, TreeName};
 use crate::error::{Error, Kind, Result};
+use crate::fault::{self, Step};
 
 /// A store that is there, and the caller's own.
 #[derive(Debug, Clone)]
 pub struct Store {
-    folder: Folder,
+    pub(super) folder: Folder,
     wait: Duration,
+    visitor: &'static str,
+    /// Nobody else is at work on the store, for as long as this is there.
+    alone: bool,
 }
 
 /// How long sled's threads may go on holding the database after its last handle is gone; measured in milliseconds.
 const SLED_LINGERS: Duration = Duration::from_secs(2);
-/// The longest pause between two looks at a lock.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// The pause between two looks at a lock, for who has just come. It shrinks with the seconds that one has waited.
+const LOOK_AGAIN: Duration = Duration::from_millis(8);
 /// How long one slice of long work holds the store.
 pub(crate) const SLICE: Duration = Duration::from_millis(500);
 /// How many entries one slice of long work keeps in memory.
@@ -37,7 +43,7 @@ impl Store {
     /// # Errors
     /// [`Kind::NotFound`] where there is none, [`Kind::Store`] where it belongs to another user.
     pub fn open(path: &Path, wait: Duration) -> Result<Self> {
-        Ok(Self { folder: Folder::existing(path)?, wait })
+        Ok(Self::at(Folder::existing(path)?, wait))
     }
 
     /// Opens a store, and creates it first where there is none.
@@ -45,23 +51,29 @@ impl Store {
     /// # Errors
     /// As [`Store::open`]; [`Kind::NotFound`] for a folder that holds something else.
     pub fn create(path: &Path, wait: Duration) -> Result<Self> {
-        let store = Self { folder: Folder::prepared(path)?, wait };
-        store.locked(|| {
-            if store.folder.database()?.is_none() {
-                let database = store.folder.first_database();
-                // What is there is half a creation: nothing names it, so nothing is lost.
-                remove_folder(&database)?;
-                private_folder(&database).map_err(|e| failed("create", &database, &e))?;
-                let session = Session::found(open_database(&database)?)?;
-                sync(&session, &database)?;
-                let conf = database.join("conf");
-                File::open(&conf).and_then(|file| file.sync_all()).map_err(|e| failed("sync", &conf, &e))?;
-                sync_folder(&database).map_err(|e| failed("sync", &database, &e))?;
-                store.folder.set_current(&database)?;
-            }
-            Ok(())
+        let store = Self::at(Folder::prepared(path)?, wait);
+        store.in_use(|| {
+            store.locked(|| match store.folder.database()? {
+                Some(_) => Ok(()),
+                None => store.found(|_| Ok(())).and_then(|(building, ())| {
+                    for kept in store.folder.install(&building, true)? {
+                        warn!("a database that CURRENT didn't name was there: it is kept as {}", kept.display());
+                    }
+                    Ok(())
+                }),
+            })
         })?;
         Ok(store)
+    }
+
+    pub(super) fn at(folder: Folder, wait: Duration) -> Self {
+        Self { folder, wait, visitor: "", alone: false }
+    }
+
+    /// The same, with the name of the command that is at work, for those who have to wait for it.
+    #[must_use]
+    pub fn visited_by(self, visitor: &'static str) -> Self {
+        Self { visitor, ..self }
     }
 
     /// Where the store is.
@@ -72,42 +84,18 @@ impl Store {
 
     /// The folder of the runs' locks.
     #[must_use]
-    pub fn runs(&self) -> std::path::PathBuf {
+    pub fn runs(&self) -> PathBuf {
         self.folder.runs()
     }
 
-    /// Works on the database: waits for the lock, opens, works, and makes what was written last before it closes.
+    /// Works on the database: waits for its turn, opens, works, and makes what was written last before it closes.
     ///
     /// Once it returns without an error, nothing that `work` wrote is lost, whatever happens to process or power.
     ///
     /// # Errors
     /// Those of `work`; [`Kind::Busy`] where the store stayed busy; [`Kind::Store`] where it can't be opened.
     pub fn session<T>(&self, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
-        let asked = Instant::now();
-        self.locked(|| {
-            let taken = Instant::now();
-            let database = self.folder.database()?.ok_or_else(|| {
-                Error::new(Kind::NotFound, format!("there is no store in {}", self.folder.path().display()))
-            })?;
-            sweep(&database)?;
-            let session = Session::open(open_database(&database)?)?;
-            let opened = Instant::now();
-            let result = work(&session)?;
-            let worked = Instant::now();
-            if session.has_written() {
-                sync(&session, &database)?;
-            }
-            drop(session);
-            let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
-            debug!(
-                waited_ms = ms(asked, taken),
-                open_ms = ms(taken, opened),
-                work_ms = ms(opened, worked),
-                close_ms = ms(worked, Instant::now()),
-                "store session"
-            );
-            Ok(result)
-        })
+        self.in_use(|| self.visit(work))
     }
 
     /// Visits the entries of a tree that begin with `prefix`, in order, in as many sessions as it takes: none holds
@@ -122,9 +110,20 @@ impl Store {
         mut read: impl FnMut(&Session, &[u8], &[u8]) -> Result<Option<T>>,
         mut emit: impl FnMut(T) -> Result<()>,
     ) -> Result<()> {
+        // The keys of one page are of no use in another database.
+        self.in_use(|| self.pages(tree, prefix, &mut read, &mut emit))
+    }
+
+    fn pages<T>(
+        &self,
+        tree: TreeName,
+        prefix: &[u8],
+        read: &mut impl FnMut(&Session, &[u8], &[u8]) -> Result<Option<T>>,
+        emit: &mut impl FnMut(T) -> Result<()>,
+    ) -> Result<()> {
         let mut after: Option<IVec> = None;
         loop {
-            let (page, last) = self.session(|session| {
+            let (page, last) = self.visit(|session| {
                 let began = Instant::now();
                 let mut page = Vec::new();
                 for entry in session.entries(tree, prefix, after.as_deref()) {
@@ -136,7 +135,7 @@ impl Store {
                 }
                 Ok((page, None))
             })?;
-            page.into_iter().try_for_each(&mut emit)?;
+            page.into_iter().try_for_each(&mut *emit)?;
             match last {
                 Some(key) => after = Some(key),
                 None => return Ok(()),
@@ -144,66 +143,306 @@ impl Store {
         }
     }
 
-    /// Holds the store's lock for the length of `work`. The kernel frees it when the process dies.
-    fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let mut lock = RwLock::new(self.folder.lock_file()?);
+    /// Keeps the database from being replaced for the length of `work`: by a restore or a compaction, which in turn are
+    /// waited for. Many can have it in use.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Kind::Busy`] where the store stayed busy.
+    pub fn in_use<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.alone {
+            return work();
+        }
+        let lock = RwLock::new(self.folder.lock_file(Lock::Use)?);
         let mut pauses = Pauses::within(self.wait);
         loop {
-            match lock.try_write() {
+            match lock.try_read() {
                 Ok(_held) => return work(),
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    return Err(failed("lock", self.folder.path(), &error));
+                Err(error) => self.wait_or_give_up(Lock::Use, &mut pauses, &error)?,
+            }
+        }
+    }
+
+    /// Has the store alone for the length of `work`: no run and no other command is at work on it, and none begins.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Kind::Declined`] where somebody is at work.
+    pub(super) fn alone<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let mut lock = RwLock::new(self.folder.lock_file(Lock::Use)?);
+        match lock.try_write() {
+            Ok(mut held) => {
+                self.sign(&mut held);
+                work(&Self { alone: true, ..self.clone() })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let store = self.folder.path().display();
+                Err(Error::new(Kind::Declined, format!("a run or another command is at work on the store {store}"))
+                    .hint("try again when it has ended"))
+            }
+            Err(error) => Err(failed("lock", self.folder.path(), &error)),
+        }
+    }
+
+    /// Holds the session's lock for the length of `work`. The kernel frees it when the process dies.
+    ///
+    /// Who waits for it has the turn, and who wants it next waits for the turn: so nobody who has just closed it, and
+    /// wants it again, gets ahead of those who wait.
+    pub(super) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut turn = RwLock::new(self.folder.lock_file(Lock::Turn)?);
+        let mut lock = RwLock::new(self.folder.lock_file(Lock::Session)?);
+        let mut pauses = Pauses::within(self.wait);
+        loop {
+            match turn.try_write() {
+                Err(error) => self.wait_or_give_up(Lock::Session, &mut pauses, &error)?,
+                Ok(turn) => loop {
+                    match lock.try_write() {
+                        Err(error) => self.wait_or_give_up(Lock::Session, &mut pauses, &error)?,
+                        Ok(mut held) => {
+                            drop(turn);
+                            self.sign(&mut held);
+                            fault::reached(Step::Locked);
+                            return work();
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Pauses after a lock was found taken, or tells who has it once the time is over.
+    fn wait_or_give_up(&self, lock: Lock, pauses: &mut Pauses, error: &io::Error) -> Result<()> {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Err(failed("lock", self.folder.path(), error));
+        }
+        if pauses.pause() {
+            return Ok(());
+        }
+        let (path, wait) = (self.folder.path().display(), self.wait.as_secs_f64());
+        let holder = self.folder.holder(lock).map_or_else(String::new, |holder| format!("; it is held by {holder}"));
+        Err(Error::new(Kind::Busy, format!("the store {path} stayed busy for {wait} s{holder}"))
+            .hint("--store-wait sets how long to wait"))
+    }
+
+    /// Says in a lock's file who holds it. It is a courtesy to those who wait: where it can't be written, they don't know.
+    fn sign(&self, file: &mut File) {
+        let since = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+        let text = format!("`cxnpoll {}` (process {}) since {since}\n", self.visitor, std::process::id());
+        let _ = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
+    }
+
+    /// A session, for who has the store in use.
+    fn visit<T>(&self, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+        let asked = Instant::now();
+        self.locked(|| {
+            let taken = Instant::now();
+            let database = self.folder.database()?.ok_or_else(|| {
+                Error::new(Kind::NotFound, format!("there is no store in {}", self.folder.path().display()))
+            })?;
+            let (session, database) = self.open_or_rebuild(database)?;
+            let opened = Instant::now();
+            fault::reached(Step::Opened);
+            let result = caught(|| {
+                let result = work(&session)?;
+                fault::reached(Step::Worked);
+                if session.has_written() {
+                    sync(&session, &database)?;
                 }
-                Err(_) if pauses.pause() => {}
-                Err(_) => {
-                    let (path, wait) = (self.folder.path().display(), self.wait.as_secs());
-                    return Err(Error::new(Kind::Busy, format!("the store {path} stayed busy for {wait} s"))
-                        .hint("another command is at work; --store-wait sets how long to wait"));
+                Ok(result)
+            });
+            let worked = Instant::now();
+            match result {
+                // Whatever sled was at, its handles may stop it again.
+                Err(Stopped(_)) => std::mem::forget(session),
+                Ok(_) => drop(session),
+            }
+            fault::reached(Step::Closed);
+            let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
+            debug!(
+                waited_ms = ms(asked, taken),
+                open_ms = ms(taken, opened),
+                work_ms = ms(opened, worked),
+                close_ms = ms(worked, Instant::now()),
+                "store session"
+            );
+            result.unwrap_or_else(|stopped| Err(stopped.into()))
+        })
+        .map_err(|error| self.advise(error))
+    }
+
+    /// Adds to an error of the database what may help.
+    fn advise(&self, error: Error) -> Error {
+        if error.kind != Kind::Store || error.hint.is_some() {
+            return error;
+        }
+        match self.backups().ok().and_then(|backups| backups.into_iter().next()) {
+            Some(newest) => error.hint(format!(
+                "`cxnpoll store check` tells more; `cxnpoll store restore {}` brings back the newest backup",
+                newest.display()
+            )),
+            None => error.hint("there is no backup; keep a copy of the folder before anything else is done to it"),
+        }
+    }
+
+    /// Makes a fresh database, under a provisional name, and fills it; what is unfinished is removed.
+    pub(super) fn found<T>(&self, fill: impl FnOnce(&Session) -> Result<T>) -> Result<(PathBuf, T)> {
+        let building = self.folder.building()?;
+        let make = || {
+            let session = Session::found(open_database(&building)?)?;
+            let filled = fill(&session)?;
+            session.flush()?;
+            drop(session);
+            wait_until_closed(&building)?;
+            Ok(filled)
+        };
+        match caught(make).unwrap_or_else(|stopped| Err(stopped.into())) {
+            Ok(filled) => Ok((building, filled)),
+            Err(error) => {
+                let _ = fs::remove_dir_all(&building);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the database. Where sled reports it as damaged, it may be its snapshots alone, from which it starts: then a
+    /// copy without them is rebuilt from its log and takes the place of what was there, which is kept.
+    fn open_or_rebuild(&self, database: PathBuf) -> Result<(Session, PathBuf)> {
+        sweep(&database)?;
+        let damage = match open(&database) {
+            Ok(session) => return Ok((session, database)),
+            Err(NotOpened::Other(error)) => return Err(error),
+            Err(NotOpened::Damaged(damage)) => damage,
+        };
+        let damaged = |why: &str| Error::new(Kind::Store, format!("the store's database is damaged ({damage}){why}"));
+        if snapshots(&database)?.is_empty() {
+            return Err(damaged(""));
+        }
+        let building = self.folder.building()?;
+        let rebuilt = copy_without_snapshots(&database, &building).and_then(|()| {
+            drop(open(&building).map_err(|_| damaged(", also without its snapshots"))?);
+            wait_until_closed(&building)?;
+            self.folder.install(&building, true)
+        });
+        match rebuilt {
+            Ok(kept) => {
+                for kept in kept {
+                    warn!(
+                        "the store's database was damaged ({damage}) and has been rebuilt from its log; what was there is \
+                         kept as {}; `cxnpoll store check` tells whether all is well",
+                        kept.display()
+                    );
                 }
             }
+            Err(error) => {
+                let _ = fs::remove_dir_all(&building);
+                return Err(error);
+            }
+        }
+        let database = self.folder.database()?.ok_or_else(|| damaged(""))?;
+        match open(&database) {
+            Ok(session) => Ok((session, database)),
+            Err(_) => Err(damaged("")),
         }
     }
 }
 
-/// Growing pauses between looks at something that will become free, within a limit.
+/// Pauses between looks at something that will become free, within a limit. Who has waited longer looks more often, and so
+/// comes before who has come later.
 struct Pauses {
-    until: Instant,
-    next: Duration,
+    began: Instant,
+    wait: Duration,
 }
 
 impl Pauses {
     fn within(wait: Duration) -> Self {
-        Self { until: Instant::now() + wait, next: Duration::from_millis(1) }
+        Self { began: Instant::now(), wait }
     }
 
     /// Sleeps, and tells whether to look again: not once the limit is over.
     fn pause(&mut self) -> bool {
-        if Instant::now() >= self.until {
-            return false;
+        let waited = self.began.elapsed();
+        let left = self.wait.saturating_sub(waited);
+        let seconds = u32::try_from(waited.as_secs().min(7)).unwrap_or(7);
+        std::thread::sleep((LOOK_AGAIN / (1 + seconds)).min(left));
+        !left.is_zero()
+    }
+}
+
+/// sled gave up in the middle of something, and said this.
+struct Stopped(String);
+
+impl From<Stopped> for Error {
+    fn from(Stopped(why): Stopped) -> Self {
+        Error::new(Kind::Store, format!("the store's database failed: {why}"))
+    }
+}
+
+/// Catches the panics by which sled answers some of what it can't read or write.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Stopped> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Stopped(crate::error::panic_text(&*panic)))
+}
+
+/// Why a database was not opened.
+enum NotOpened {
+    /// What sled says of the damage.
+    Damaged(String),
+    Other(Error),
+}
+
+/// Opens the database of a store.
+fn open(database: &Path) -> Result<Session, NotOpened> {
+    match caught(|| open_database(database)) {
+        Ok(Ok(db)) => Session::open(db).map_err(NotOpened::Other),
+        Ok(Err(sled::Error::Corruption { .. })) => Err(NotOpened::Damaged("its checksums are wrong".to_owned())),
+        Ok(Err(sled::Error::Io(error)))
+            if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
+        {
+            Err(NotOpened::Damaged(error.to_string()))
         }
-        std::thread::sleep(self.next);
-        self.next = (self.next * 2).min(LOOK_AGAIN);
-        true
+        Ok(Err(error)) => Err(NotOpened::Other(error.into())),
+        Err(Stopped(why)) => Err(NotOpened::Damaged(why)),
     }
 }
 
 /// Opens sled's database. Its own lock may outlive the last handle of the session before by some milliseconds.
-fn open_database(database: &Path) -> Result<sled::Db> {
+fn open_database(database: &Path) -> sled::Result<sled::Db> {
     let config = sled::Config::new().path(database).flush_every_ms(None).cache_capacity(CACHE);
-    let mut pauses = Pauses::within(SLED_LINGERS);
+    let until = Instant::now() + SLED_LINGERS;
     loop {
         match config.open() {
-            Err(sled::Error::Io(error)) if error.to_string().contains("acquire lock") && pauses.pause() => {}
-            opened => return Ok(opened?),
+            Err(sled::Error::Io(error)) if is_still_held(&error) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened,
         }
     }
+}
+
+fn is_still_held(error: &io::Error) -> bool {
+    error.to_string().contains("acquire lock")
+}
+
+/// Waits until sled's threads have let go of a database.
+fn wait_until_closed(database: &Path) -> Result<()> {
+    let path = database.join("db");
+    let file = File::open(&path).map_err(|e| failed("open", &path, &e))?;
+    RwLock::new(file).write().map(drop).map_err(|e| failed("lock", &path, &e))
+}
+
+/// The snapshots of its page table that sled starts from; also those that it left unfinished.
+fn snapshots(database: &Path) -> Result<Vec<PathBuf>> {
+    let mut snapshots = Vec::new();
+    for entry in fs::read_dir(database).map_err(|e| failed("list", database, &e))? {
+        let path = entry.map_err(|e| failed("list", database, &e))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")) {
+            snapshots.push(path);
+        }
+    }
+    Ok(snapshots)
 }
 
 /// Deletes snapshots that sled, killed while it wrote them, left unfinished: with one of them there, sled 0.34.7 takes
 /// the whole database for damaged.
 fn sweep(database: &Path) -> Result<()> {
-    for entry in fs::read_dir(database).map_err(|e| failed("list", database, &e))? {
-        let path = entry.map_err(|e| failed("list", database, &e))?.path();
+    for path in snapshots(database)? {
         if path.extension().is_some_and(|extension| extension == "generating") {
             fs::remove_file(&path).map_err(|e| failed("remove", &path, &e))?;
             debug!(file = %path.display(), "swept an unfinished snapshot");
@@ -212,16 +451,27 @@ fn sweep(database: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Copies a database with its log, its settings and the values that lie in files of their own.
+fn copy_without_snapshots(from: &Path, to: &Path) -> Result<()> {
+    let copy = |from: &Path, to: &Path| fs::copy(from, to).map(drop).map_err(|e| failed("copy", from, &e));
+    for name in ["db", "conf"] {
+        copy(&from.join(name), &to.join(name))?;
+    }
+    let blobs = from.join("blobs");
+    private_folder(&to.join("blobs")).map_err(|e| failed("create", &to.join("blobs"), &e))?;
+    for entry in fs::read_dir(&blobs).map_err(|e| failed("list", &blobs, &e))? {
+        let entry = entry.map_err(|e| failed("list", &blobs, &e))?;
+        copy(&entry.path(), &to.join("blobs").join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 /// Makes what was written last. sled's flush alone pushes the data out, but promises nothing after a power cut.
 fn sync(session: &Session, database: &Path) -> Result<()> {
     session.flush()?;
+    fault::reached(Step::Flushed);
     let file = database.join("db");
-    File::open(&file).and_then(|file| file.sync_all()).map_err(|e| failed("sync", &file, &e))
-}
-
-fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, &error)),
-        _ => Ok(()),
-    }
+    File::open(&file).and_then(|file| file.sync_all()).map_err(|e| failed("sync", &file, &e))?;
+    fault::reached(Step::Synced);
+    Ok(())
 }

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sled::Tree;
@@ -66,7 +67,8 @@ pub(super) enum Enrolled {
 }
 
 /// What a run did, as it is remembered with its job.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RunRecord {
     /// The moment that the run judged by, UTC seconds.
     pub now: UnixTime,
@@ -123,6 +125,7 @@ pub struct Job {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     apps: HashMap<AppNo, AppId>,
+    jobs: HashMap<AppNo, Arc<[(JobNo, JobName)]>>,
     shared: HashMap<u32, Shared>,
 }
 
@@ -134,7 +137,7 @@ pub(super) struct Shared {
 }
 
 fn damaged(what: &str) -> Error {
-    Error::new(Kind::Store, format!("{what} can't be read")).hint("`cxnpoll store check` tells what is affected")
+    Error::new(Kind::Store, format!("{what} can't be read"))
 }
 
 fn key(kind: u8, rest: &[u8]) -> Vec<u8> {
@@ -263,6 +266,7 @@ impl Session {
             tx.insert(tx.meta, key(b'J', &no.to_be_bytes()), record.to_bytes())?;
             Ok(no)
         })?;
+        self.names.borrow_mut().jobs.remove(&app);
         self.job_by_no(no)
     }
 
@@ -279,6 +283,47 @@ impl Session {
             }
         }
         Ok(jobs)
+    }
+
+    /// Numbers and names of an app's jobs.
+    pub(super) fn job_names(&self, app: AppNo) -> Result<Arc<[(JobNo, JobName)]>> {
+        if let Some(jobs) = self.names.borrow().jobs.get(&app) {
+            return Ok(Arc::clone(jobs));
+        }
+        let jobs: Arc<[_]> = self.jobs(Some(app))?.into_iter().map(|job| (job.no, job.name)).collect();
+        self.names.borrow_mut().jobs.insert(app, Arc::clone(&jobs));
+        Ok(jobs)
+    }
+
+    /// The number that the next connection will get.
+    pub(super) fn next_cxn_no(&self) -> Result<u64> {
+        let counters = self.meta.get(COUNTERS_KEY)?.map(|bytes| Counters::from_bytes(&bytes)).transpose()?;
+        Ok(counters.unwrap_or_default().cxn)
+    }
+
+    /// Makes a job known, with what was remembered of it in a backup. Every connection that comes after it gets a status
+    /// for it.
+    ///
+    /// # Errors
+    /// [`Kind::Store`] where the store can't be written.
+    pub fn restore_job(
+        &self,
+        app_id: &AppId,
+        name: &JobName,
+        retry: Option<&str>,
+        last_run: Option<&RunRecord>,
+        outage_since: Option<UnixTime>,
+    ) -> Result<()> {
+        let app = self.intern_app(app_id)?;
+        let job = self.ensure_job(app, name)?;
+        self.transact(|tx| {
+            change_job(tx, job.no, |record| {
+                record.retry = retry.map(str::to_owned);
+                record.last_run = last_run.cloned();
+                record.outage_since = outage_since;
+                record.enrolled = Enrolled::All;
+            })
+        })
     }
 
     /// A job by its number.

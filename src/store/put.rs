@@ -85,13 +85,15 @@ impl Session {
 
     /// The jobs of the apps of lines; those that the lines tell of are made known.
     fn jobs_for(&self, lines: &[CxnLine]) -> Result<HashMap<AppNo, Vec<Job>>> {
-        let mut jobs = HashMap::new();
+        let mut jobs: HashMap<AppNo, Vec<Job>> = HashMap::new();
         for line in lines {
             let app = self.intern_app(&line.app_id)?;
-            for (name, _) in &line.poll_status {
-                self.ensure_job(app, name)?;
-            }
-            if !jobs.contains_key(&app) || !line.poll_status.is_empty() {
+            let known =
+                |jobs: &[Job]| line.poll_status.iter().all(|(name, _)| jobs.iter().any(|job| job.name == *name));
+            if jobs.get(&app).is_none_or(|jobs| !known(jobs)) {
+                for (name, _) in &line.poll_status {
+                    self.ensure_job(app, name)?;
+                }
                 jobs.insert(app, self.jobs(Some(app))?);
             }
         }

@@ -9,7 +9,7 @@ use super::meta::{self, Enrolled, Job};
 use super::record::{CxnRecord, DueRecord, Record, Unreadable};
 use super::session::{Session, TreeName};
 use crate::error::Result;
-use crate::model::{BatchCode, Cxn, PollStatus, UnixTime};
+use crate::model::{BatchCode, Cxn, JobName, PollStatus, UnixTime};
 use crate::retry::{Policy, State};
 
 /// A connection that is due, as the index knows it.
@@ -283,6 +283,42 @@ impl Tally {
 }
 
 impl super::Store {
+    /// Visits every connection with its statuses, those that were never polled left out. Goes in slices; who is added
+    /// meanwhile is visited too, and who is moved to another app meanwhile may be visited twice.
+    ///
+    /// # Errors
+    /// Those of `emit` and of [`super::Store::session`]; [`crate::error::Kind::Store`] for a connection that can't be read.
+    pub fn connections(&self, mut emit: impl FnMut(Cxn, Vec<(JobName, PollStatus)>) -> Result<()>) -> Result<()> {
+        self.in_use(|| {
+            let mut from = 0;
+            loop {
+                // Whoever moves to another app gets a new number, and is found again in the next round.
+                let to = self.session(Session::next_cxn_no)?;
+                if from == to {
+                    return Ok(());
+                }
+                let read = |session: &Session, key: &[u8], value: &[u8]| {
+                    let key = CxnKey::parse(key).ok_or_else(Unreadable::key)?;
+                    if !(from..to).contains(&key.place.no) {
+                        return Ok(None);
+                    }
+                    let mut statuses = Vec::new();
+                    for (job, name) in session.job_names(key.app)?.iter() {
+                        let status = session.status(*job, key.place)?;
+                        statuses.extend(
+                            status
+                                .filter(|status| *status != PollStatus::default())
+                                .map(|status| (name.clone(), status)),
+                        );
+                    }
+                    Ok(Some((session.decode_cxn(key, value)?, statuses)))
+                };
+                self.paged(TreeName::Cxn, &[], read, |(cxn, statuses)| emit(cxn, statuses))?;
+                from = to;
+            }
+        })
+    }
+
     /// Counts where the connections stand with a job, in slices.
     ///
     /// # Errors
