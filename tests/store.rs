@@ -9,18 +9,6 @@ use std::time::Duration;
 use common::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
 use cxnpoll::store::Store;
 
-/// Opens the database behind the program's back.
-fn database(world: &World) -> sled::Db {
-    // Its last user's threads may hold it for some milliseconds more.
-    for _ in 0..200 {
-        if let Ok(db) = sled::open(world.store().join("db-1")) {
-            return db;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("the database stayed locked");
-}
-
 #[test]
 fn a_new_store_is_private_and_complete() {
     let world = World::with(["ok"]);
@@ -67,7 +55,7 @@ fn what_sled_leaves_behind_when_killed_is_swept() {
 #[test]
 fn a_store_of_a_newer_program_is_refused_and_left_alone() {
     let world = World::with(["ok"]);
-    database(&world).open_tree("meta").unwrap().insert("version", &2u32.to_be_bytes()).unwrap();
+    world.database().open_tree("meta").unwrap().insert("version", &2u32.to_be_bytes()).unwrap();
     for command in [&["status"][..], &["poll", APP], &["store", "check"], &["export"]] {
         let output = world.run(command);
         assert_eq!(code(&output), 74, "{output:?}");
@@ -109,27 +97,6 @@ fn a_store_belongs_to_its_owner() {
 }
 
 #[test]
-fn a_check_finds_what_does_not_agree() {
-    for (tree, fault) in [
-        ("due", "is not in the index of what is due"),
-        ("status", "has no poll status"),
-        ("cxn", "leads to no connection"),
-        ("id", "is not found by its cxnId"),
-    ] {
-        let world = World::with(["ok"; 3]);
-        world.poll(MIDNIGHT, &[]);
-        let db = database(&world);
-        let tree = db.open_tree(tree).unwrap();
-        let (key, _) = tree.first().unwrap().unwrap();
-        tree.remove(key).unwrap();
-        drop((tree, db));
-        let output = world.run(&["store", "check"]);
-        assert_eq!(code(&output), 74, "{output:?}");
-        assert!(String::from_utf8(output.stdout).unwrap().contains(fault), "{fault}");
-    }
-}
-
-#[test]
 fn many_commands_at_once_all_get_their_turn() {
     let world = World::with(["ok"; 200]);
     let more = world.folder.path().join("more.jsonl");
@@ -161,15 +128,6 @@ fn connections_of_a_job_that_was_interrupted_while_it_began_are_new() {
     assert_eq!(String::from_utf8(dry.stdout).unwrap().lines().count(), 39);
     assert_eq!(world.poll(MIDNIGHT + 1, &["--name", "late"])["polled"], 39);
     world.assert_sound();
-}
-
-/// The lines of an export, in the order of cxnIds.
-fn export(world: &World) -> Vec<String> {
-    let output = world.run(&["export"]);
-    assert_eq!(code(&output), 0, "{output:?}");
-    let mut lines: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-    lines.sort();
-    lines
 }
 
 #[test]
@@ -217,7 +175,7 @@ fn who_wants_the_store_again_waits_behind_the_others() {
 fn damaged_snapshots_are_set_aside_and_nothing_is_lost() {
     let world = World::with(["ok"; 300]);
     world.poll(MIDNIGHT, &[]);
-    let before = export(&world);
+    let before = world.export();
     let snapshots = || {
         fs::read_dir(world.store().join("db-1"))
             .unwrap()
@@ -230,7 +188,7 @@ fn damaged_snapshots_are_set_aside_and_nothing_is_lost() {
     assert_eq!(code(&output), 0, "{output:?}");
     assert!(stderr(&output).contains("rebuilt from its log"), "{output:?}");
     assert!(world.store().join("kept/db-1/db").exists());
-    assert_eq!(export(&world), before);
+    assert_eq!(world.export(), before);
     world.assert_sound();
 }
 
@@ -238,7 +196,7 @@ fn damaged_snapshots_are_set_aside_and_nothing_is_lost() {
 fn what_cannot_be_mended_is_left_alone_and_the_newest_backup_is_named() {
     let world = World::with(["ok"; 300]);
     world.poll(MIDNIGHT, &[]);
-    let before = export(&world);
+    let before = world.export();
     assert_quiet(&world.run(&["store", "backup"]));
     let database = world.store().join("db-1");
     let size = fs::metadata(database.join("db")).unwrap().len();
@@ -253,7 +211,7 @@ fn what_cannot_be_mended_is_left_alone_and_the_newest_backup_is_named() {
     assert_eq!(fs::metadata(database.join("db")).unwrap().len(), size);
     assert!(!world.store().join("kept").exists());
     assert_quiet(&world.run(&["store", "restore"]));
-    assert_eq!(export(&world), before);
+    assert_eq!(world.export(), before);
     assert!(world.store().join("kept/db-1/db").exists());
     world.assert_sound();
 }
@@ -283,12 +241,12 @@ fn a_run_takes_a_backup_when_the_newest_is_old() {
 #[test]
 fn a_restore_creates_a_store_where_there_is_none() {
     let world = World::with(["ok"; 3]);
-    let before = export(&world);
+    let before = world.export();
     let backup = world.json(&["store", "backup", "--json"]);
     assert_eq!(backup["cxns"], 3);
     let elsewhere = World::new();
     assert_quiet(&elsewhere.run(&["store", "restore", backup["path"].as_str().unwrap()]));
-    assert_eq!(export(&elsewhere), before);
+    assert_eq!(elsewhere.export(), before);
     assert_eq!(code(&elsewhere.run(&["store", "restore"])), 66);
 }
 
@@ -298,10 +256,10 @@ fn a_compacted_store_holds_the_same_in_fewer_bytes() {
     for hour in 0..12 {
         assert_eq!(world.poll(MIDNIGHT + hour * 3600, &[])["ok"], 500);
     }
-    let (before, status) = (export(&world), world.json(&["status", "--json"]));
+    let (before, status) = (world.export(), world.json(&["status", "--json"]));
     let compacted = world.json(&["store", "compact", "--json"]);
     assert!(compacted["bytesAfter"].as_u64() < compacted["bytesBefore"].as_u64(), "{compacted}");
-    assert_eq!((export(&world), world.json(&["status", "--json"])), (before, status));
+    assert_eq!((world.export(), world.json(&["status", "--json"])), (before, status));
     assert!(!world.store().join("db-1").exists() && !world.store().join("kept").exists());
     world.assert_sound();
     assert_eq!(world.poll(MIDNIGHT + 12 * 3600, &[])["ok"], 500);
@@ -344,7 +302,7 @@ fn a_store_of_the_first_version_is_read_and_goes_on() {
     let me = fs::metadata(world.folder.path()).unwrap().uid();
     chown(world.store(), Some(me), None).unwrap();
     let expected = include_str!("../fixtures/store-v1.jsonl");
-    assert_eq!(export(&world), expected.lines().collect::<Vec<_>>());
+    assert_eq!(world.export(), expected.lines().collect::<Vec<_>>());
     world.assert_sound();
     // One is switched off; the others were simulated at a port that nobody listens to any more.
     assert_eq!(world.poll(MIDNIGHT + 30 * 86_400, &["--timeout", "2"])["polled"], 11);
@@ -368,7 +326,7 @@ fn with_small_files(world: &World, blocks: u32, arguments: &str) -> std::process
 fn a_full_disk_damages_nothing() {
     let world = World::with(["ok"; 500]);
     world.poll(MIDNIGHT, &[]);
-    let before = export(&world);
+    let before = world.export();
     let more: String = (500..3000).map(|number| world.site(number, "ok").jsonl() + "\n").collect();
     fs::write(world.folder.path().join("more.jsonl"), more).unwrap();
     let size = fs::metadata(world.store().join("db-1/db")).unwrap().len();
@@ -382,7 +340,7 @@ fn a_full_disk_damages_nothing() {
             assert!(!told.contains("panicked"), "{limit} {command}: {output:?}");
         }
         world.assert_sound();
-        let after = export(&world);
+        let after = world.export();
         assert!(before.iter().all(|line| {
             let id = line.split(',').next().unwrap();
             after.iter().any(|line| line.starts_with(id))

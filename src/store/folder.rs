@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,7 @@ const CURRENT: &str = "CURRENT";
 const RUNS: &str = "runs";
 const BACKUPS: &str = "backups";
 const KEPT: &str = "kept";
+const SET_ASIDE: &str = "set-aside.jsonl";
 /// How the names of backups end.
 pub(crate) const BACKUP_ENDS: &str = ".jsonl.gz";
 /// What a database's folder is called while it is being made.
@@ -193,22 +194,38 @@ impl Folder {
 
     /// Moves a folder that is no longer in use to `kept/`.
     fn put_away(&self, path: &Path, name: &OsStr) -> Result<PathBuf> {
-        let folder = self.0.join(KEPT);
-        match private_folder(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed("create", &folder, &error));
-            }
-            _ => {}
-        }
-        let kept = folder.join(name);
+        let kept = self.kept_folder()?.join(name);
         fs::rename(path, &kept).map_err(|e| failed("move", path, &e))?;
         Ok(kept)
+    }
+
+    /// The folder of what is no longer in use, made if it is missing.
+    fn kept_folder(&self) -> Result<PathBuf> {
+        let folder = self.0.join(KEPT);
+        match private_folder(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed("create", &folder, &error)),
+            _ => Ok(folder),
+        }
     }
 
     /// Databases that were replaced and kept.
     pub(super) fn kept(&self) -> Result<Vec<PathBuf>> {
         let folder = self.0.join(KEPT);
-        Ok(names(&folder)?.into_iter().map(|name| folder.join(name)).collect())
+        Ok(names(&folder)?.into_iter().filter(|name| number(name).is_some()).map(|name| folder.join(name)).collect())
+    }
+
+    /// Writes down, a line each, what is about to be removed.
+    pub(super) fn set_aside(&self, entries: &[serde_json::Value]) -> Result<()> {
+        let folder = self.kept_folder()?;
+        let path = folder.join(SET_ASIDE);
+        let write = || {
+            let mut file = private_file(&path)?;
+            file.seek(io::SeekFrom::End(0))?;
+            entries.iter().try_for_each(|entry| writeln!(file, "{entry}"))?;
+            file.sync_all()?;
+            sync_folder(&folder)
+        };
+        write().map_err(|e| failed("write", &path, &e))
     }
 
     /// The backups, the newest first: their names begin with their time.

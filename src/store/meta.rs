@@ -17,9 +17,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sled::Tree;
 
+use super::judge::{Fault, Write};
 use super::keys::{AppNo, JobNo, Place};
 use super::record::{Record, SharedRecord};
-use super::session::{Session, Tx, TxResult, abort};
+use super::session::{Session, TreeName, Tx, TxResult, abort};
 use crate::error::{Error, Kind, Result};
 use crate::model::{AppId, FailureClass, JobName, UnixTime};
 
@@ -186,6 +187,112 @@ pub(super) fn next(counter: &mut u32) -> Option<u32> {
     Some(given)
 }
 
+/// The write that changes the counters.
+pub(super) fn raised(session: &Session, raise: impl Fn(&mut Counters)) -> Result<Write> {
+    let mut counters = session.counters()?;
+    raise(&mut counters);
+    Ok((TreeName::Meta, COUNTERS_KEY.to_vec(), Some(counters.to_bytes())))
+}
+
+/// Looks at what is known of apps, jobs and shared values: names lead to numbers and back, every record can be read, and
+/// the next number of each kind was not given out yet.
+pub(super) fn judge(session: &Session) -> Result<Vec<Fault>> {
+    let mut faults = Vec::new();
+    let Ok(counters) = session.counters() else { return Ok(vec![Fault::lasting("the counters can't be read")]) };
+    let mut beyond = counters.clone();
+    for entry in &session.meta {
+        let (entry, value) = entry?;
+        let Some((kind, rest)) = entry.split_first() else { continue };
+        let write = |there: Vec<u8>, value: Vec<u8>| vec![(TreeName::Meta, there, Some(value))];
+        let leads_to = |there: &[u8]| session.meta.get(there);
+        let fault = match (kind, number(rest)) {
+            (b'A', Ok(no)) => {
+                beyond.app = beyond.app.max(no.saturating_add(1));
+                let by_name = key(b'a', &value);
+                match session.app_name(no) {
+                    Err(_) => Some(Fault::lasting("an app's id can't be read")),
+                    Ok(_) if leads_to(&by_name)?.as_deref() == Some(rest) => None,
+                    Ok(app) => {
+                        Some(Fault::new(format!("{app} has no number"), "entered", write(by_name, rest.to_vec())))
+                    }
+                }
+            }
+            (b'J', Ok(no)) => {
+                beyond.job = beyond.job.max(no.saturating_add(1));
+                match session.job_by_no(no) {
+                    Ok(job) if session.app_name(job.app).is_ok() => {
+                        let by_name = job_key(job.app, &job.name);
+                        let known = leads_to(&by_name)?.as_deref() == Some(rest);
+                        let fault = || {
+                            Fault::new(
+                                format!("job {} has no number", job.name),
+                                "entered",
+                                write(by_name, rest.to_vec()),
+                            )
+                        };
+                        (!known).then(fault)
+                    }
+                    _ => Some(Fault::lasting("a job can't be read")),
+                }
+            }
+            (b'S', Ok(no)) => {
+                beyond.shared = beyond.shared.max(no.saturating_add(1));
+                session.shared(no).is_err().then(|| Fault::lasting("what connections share can't be read"))
+            }
+            (b'j', _) => job_without_record(session, rest, &value)?,
+            _ => None,
+        };
+        faults.extend(fault);
+    }
+    if beyond != counters {
+        let raised = raised(session, |counters| *counters = beyond.clone())?;
+        faults.push(Fault::new("a number was not counted that was given out", "counted", vec![raised]));
+    }
+    Ok(faults)
+}
+
+/// A job's name whose number leads nowhere: the job is made anew, with the statuses that are there.
+fn job_without_record(session: &Session, name: &[u8], value: &[u8]) -> Result<Option<Fault>> {
+    let there = key(b'J', value);
+    if session.meta.contains_key(&there)? {
+        return Ok(None);
+    }
+    let job = name.split_first_chunk().and_then(|(app, name)| {
+        let name: JobName = std::str::from_utf8(name).ok()?.parse().ok()?;
+        Some((u32::from_be_bytes(*app), name))
+    });
+    let (Some((app, name)), Ok(_)) = (job, number(value)) else {
+        return Ok(Some(Fault::lasting("a job can't be read")));
+    };
+    let write = (TreeName::Meta, there, Some(JobRecord::fresh(app, &name).to_bytes()));
+    Ok(Some(Fault::new(format!("job {name} can't be read"), "made anew, without what its last run did", vec![write])))
+}
+
+impl JobRecord {
+    /// A job that never ran.
+    fn fresh(app: AppNo, name: &JobName) -> Self {
+        Self {
+            app,
+            name: name.as_str().to_owned(),
+            retry: None,
+            enrolled: Enrolled::Nothing,
+            last_run: None,
+            outage_since: None,
+        }
+    }
+}
+
+impl Job {
+    /// Whether every connection at this place must have a status for the job.
+    pub(super) fn has_reached(&self, place: Place) -> bool {
+        match self.enrolled {
+            Enrolled::Nothing => false,
+            Enrolled::UpTo(code, no) => (place.batch_code.get(), place.no) <= (code, no),
+            Enrolled::All => true,
+        }
+    }
+}
+
 impl Session {
     /// The number of an app that has (or had) connections.
     ///
@@ -254,14 +361,7 @@ impl Session {
         }
         let no = self.transact(|tx| {
             let no = count(tx, |counters| next(&mut counters.job))?;
-            let record = JobRecord {
-                app,
-                name: name.as_str().to_owned(),
-                retry: None,
-                enrolled: Enrolled::Nothing,
-                last_run: None,
-                outage_since: None,
-            };
+            let record = JobRecord::fresh(app, name);
             tx.insert(tx.meta, job_key(app, name), &no.to_be_bytes())?;
             tx.insert(tx.meta, key(b'J', &no.to_be_bytes()), record.to_bytes())?;
             Ok(no)
@@ -297,8 +397,12 @@ impl Session {
 
     /// The number that the next connection will get.
     pub(super) fn next_cxn_no(&self) -> Result<u64> {
+        Ok(self.counters()?.cxn)
+    }
+
+    fn counters(&self) -> Result<Counters> {
         let counters = self.meta.get(COUNTERS_KEY)?.map(|bytes| Counters::from_bytes(&bytes)).transpose()?;
-        Ok(counters.unwrap_or_default().cxn)
+        Ok(counters.unwrap_or_default())
     }
 
     /// Makes a job known, with what was remembered of it in a backup. Every connection that comes after it gets a status

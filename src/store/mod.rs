@@ -13,7 +13,7 @@
 //!   store.lock        held for the length of a session, with a word about the holder
 //!   runs/             locks of runs
 //!   backups/          complete exports, compressed, the newest first by name
-//!   kept/             databases that were replaced
+//!   kept/             databases that were replaced, and in set-aside.jsonl what a repair removed
 //! ```
 //!
 //! The database is opened as sled wants it (see `gate.rs`). Where it is damaged it is mended from its own log on a copy, and
@@ -22,6 +22,7 @@
 mod check;
 mod folder;
 mod gate;
+mod judge;
 mod keys;
 mod meta;
 mod put;

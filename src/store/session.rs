@@ -9,7 +9,7 @@ use sled::{IVec, Tree};
 
 use super::keys::{CxnKey, DueKey, JobNo, Place, status_key};
 use super::record::{CxnRecord, DueRecord, IdRecord, Record, StatusRecord};
-use super::{keys, meta};
+use super::{judge, keys, meta};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Cxn, CxnId, PollStatus};
 
@@ -36,6 +36,8 @@ pub enum TreeName {
     Status,
     /// The index of what is due.
     Due,
+    /// Numbers and names.
+    Meta,
 }
 
 /// The trees within a transaction.
@@ -163,6 +165,37 @@ impl Session {
             })
     }
 
+    /// A tree by its name.
+    pub(super) fn tree(&self, tree: TreeName) -> &Tree {
+        match tree {
+            TreeName::Id => &self.id,
+            TreeName::Cxn => &self.cxn,
+            TreeName::Status => &self.status,
+            TreeName::Due => &self.due,
+            TreeName::Meta => &self.meta,
+        }
+    }
+
+    /// Writes entries as they are, all of them or none.
+    pub(super) fn write(&self, writes: &[judge::Write]) -> Result<()> {
+        self.transact(|tx| {
+            for (tree, key, value) in writes {
+                let tree = match tree {
+                    TreeName::Id => tx.id,
+                    TreeName::Cxn => tx.cxn,
+                    TreeName::Status => tx.status,
+                    TreeName::Due => tx.due,
+                    TreeName::Meta => tx.meta,
+                };
+                match value {
+                    Some(value) => tx.insert(tree, key.as_slice(), value.as_slice())?,
+                    None => tx.remove(tree, key.as_slice())?,
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// The entries of a tree that begin with `prefix`, in order, behind `after` where it is given.
     pub(super) fn entries(
         &self,
@@ -171,12 +204,7 @@ impl Session {
         after: Option<&[u8]>,
     ) -> impl Iterator<Item = sled::Result<(IVec, IVec)>> + use<> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
-        let tree = match tree {
-            TreeName::Id => &self.id,
-            TreeName::Cxn => &self.cxn,
-            TreeName::Status => &self.status,
-            TreeName::Due => &self.due,
-        };
+        let tree = self.tree(tree);
         let prefix = prefix.to_vec();
         let from = after.map_or(Included(prefix.as_slice()), Excluded);
         tree.range::<&[u8], _>((from, Unbounded))

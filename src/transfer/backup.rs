@@ -318,7 +318,7 @@ mod tests {
         assert!(kept[0].join("db").exists());
         assert_eq!(all(&store), before);
         assert!(store.session(|session| session.find(&id)).unwrap().is_some());
-        assert_eq!(store.check().unwrap().faults, 0);
+        assert_eq!(store.check(false).unwrap().faults, 0);
     }
 
     #[test]

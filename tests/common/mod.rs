@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use civisite::{Behaviour, Server, Site};
 use serde_json::Value;
@@ -112,6 +113,27 @@ impl World {
     /// What `explain --json` says of a site at a moment.
     pub fn explain(&self, site: &Site, now: i64) -> Value {
         self.json(&["explain", &site.cxn_id, "--json", "--now", &now.to_string()])
+    }
+
+    /// The lines of an export, sorted.
+    pub fn export(&self) -> Vec<String> {
+        let output = self.run(&["export"]);
+        assert_eq!(code(&output), 0, "{output:?}");
+        let mut lines: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Opens the database behind the program's back.
+    pub fn database(&self) -> sled::Db {
+        // Its last user's threads may hold it for some milliseconds more.
+        for _ in 0..200 {
+            if let Ok(db) = sled::open(self.store().join("db-1")) {
+                return db;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the database stayed locked");
     }
 
     /// The store has no faults.
