@@ -71,7 +71,7 @@ impl Folder {
     ///
     /// A folder that holds something else is refused.
     pub(super) fn prepared(path: &Path) -> Result<Self> {
-        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        match lasting_folders(path) {
             // A file in its place, which is told below.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => created.map_err(|e| failed("create", path, &e))?,
@@ -255,9 +255,7 @@ impl Folder {
             file.sync_all()?;
             fault::reached(Step::CurrentWritten);
             fs::rename(&aside, &current)?;
-            sync_folder(&self.0)?;
-            // The folder itself may be new.
-            self.0.parent().filter(|p| !p.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
+            sync_folder(&self.0)
         };
         write().map_err(|e| failed("write", &current, &e))
     }
@@ -301,6 +299,16 @@ fn sync_all(path: &Path) -> Result<()> {
         }
     }
     sync_folder(path).map_err(|e| failed("sync", path, &e))
+}
+
+/// Makes a folder with all that are missing above it, and makes the names of the new ones last.
+fn lasting_folders(path: &Path) -> io::Result<()> {
+    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).count();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    path.ancestors()
+        .skip(1)
+        .take(missing)
+        .try_for_each(|above| sync_folder(if above.as_os_str().is_empty() { Path::new(".") } else { above }))
 }
 
 /// Makes the names in a folder last.
