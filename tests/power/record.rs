@@ -1,0 +1,257 @@
+//! Commands at work on a store, recorded: what each did to the file system, and what the store held once it had ended.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::common::{APP, MIDNIGHT, World, code, stderr};
+use super::disk::Disk;
+use super::trace::{CALLS, Event, Reader};
+
+/// Lines of an export by their cxnId.
+pub type Lines = BTreeMap<String, Value>;
+
+/// The store within the recorded folder. Its own folder is missing too, and so is that one's.
+pub const STORE: &str = "var/lib/store";
+
+/// Commands in the order in which they ran, on a store that began empty.
+pub struct Recording {
+    pub events: Vec<Event>,
+    pub states: Vec<State>,
+}
+
+/// What the store held when a command had ended.
+pub struct State {
+    pub command: String,
+    /// When it had ended.
+    pub moment: usize,
+    /// Whether it returned with success, so that what the store holds has to last.
+    pub acknowledged: bool,
+    pub lines: Lines,
+}
+
+/// One command.
+pub struct Step {
+    arguments: Vec<String>,
+    /// What it imports.
+    input: Option<String>,
+    /// Killed after so many seconds, if it is still at work.
+    killed: Option<f64>,
+}
+
+impl Step {
+    fn import(lines: impl IntoIterator<Item = String>) -> Self {
+        let input = lines.into_iter().collect::<Vec<_>>().join("\n");
+        Self { arguments: vec!["import".into(), "import.jsonl".into()], input: Some(input), killed: None }
+    }
+
+    fn poll(minutes: i64) -> Self {
+        let now = (MIDNIGHT + minutes * 60).to_string();
+        let arguments = ["poll", APP, "--per-host", "64", "--retry", "1min (x*)", "--now", &now];
+        Self { arguments: arguments.map(str::to_owned).into(), input: None, killed: None }
+    }
+
+    fn read(command: &str) -> Self {
+        Self { arguments: vec![command.to_owned()], input: None, killed: None }
+    }
+
+    fn killed(self, after: f64) -> Self {
+        Self { killed: Some(after), ..self }
+    }
+}
+
+/// Few connections: how a store comes to be, and how it is used.
+pub fn few(world: &World) -> Vec<Step> {
+    let behaviours = ["ok", "status-500", "every-2", "fail-first-1"];
+    let line = |number: usize, more: &str| {
+        let mut site = world.site(u32::try_from(number).unwrap(), behaviours[number % behaviours.len()]);
+        site.site_url.push_str(more);
+        site.jsonl()
+    };
+    vec![
+        Step::import((0..12).map(|number| line(number, ""))),
+        Step::import((6..20).map(|number| line(number, "?ms=1"))),
+        Step::poll(0),
+        Step::read("status"),
+        Step::poll(5),
+        Step::import((0..20).map(|number| line(number, "?ms=2"))),
+        Step::poll(10),
+        Step::read("export"),
+    ]
+}
+
+/// After the few so many that the database uses parts of its file again, and commands that are killed.
+pub fn many(world: &World) -> Vec<Step> {
+    let line = |number: u32, filler: char| {
+        let mut site = world.site(100 + number, if number.is_multiple_of(7) { "every-2" } else { "ok" });
+        let length = 400 + 60 * usize::try_from(number % 20).unwrap();
+        site.site_url = format!("{}?ms=1&filler={}", site.site_url, filler.to_string().repeat(length));
+        site.jsonl()
+    };
+    let import = |range: std::ops::Range<u32>, filler| Step::import(range.map(|number| line(number, filler)));
+    let mut steps = few(world);
+    steps.extend([
+        import(0..800, 'a'),
+        Step::poll(20),
+        import(0..800, 'b'),
+        import(400..800, 'c'),
+        Step::poll(30),
+        import(0..800, 'd').killed(0.15),
+        Step::read("status"),
+        import(0..600, 'e'),
+        Step::poll(40).killed(0.7),
+        Step::poll(50),
+        import(0..800, 'f'),
+        Step::import((0..20).map(|number| world.site(number, "ok").jsonl())),
+        import(0..800, 'g'),
+        Step::poll(60),
+        Step::read("export"),
+    ]);
+    steps
+}
+
+/// Sessions so large that the database uses parts of its file again that it freed within the same session.
+pub fn large_sessions(world: &World) -> Vec<Step> {
+    let line = |number: u32, filler: char| {
+        let mut site = world.site(number, "ok");
+        site.site_url = format!("{}?filler={}", site.site_url, filler.to_string().repeat(1_800));
+        site.jsonl()
+    };
+    let import = |filler| Step::import((0..4_000).map(move |number| line(number, filler)));
+    ['a', 'b', 'c', 'd'].into_iter().map(import).collect()
+}
+
+/// A `perm` so large that the database keeps it in a file of its own: a quarter of a segment is enough.
+pub fn large_perm(world: &World) -> Vec<Step> {
+    let line = |letter: &str| {
+        let perm = serde_json::json!({"grant": letter.repeat(150_000)});
+        civisite::Site { perm: Some(perm), ..world.site(99, "ok") }.jsonl()
+    };
+    let mut steps = few(world);
+    steps.extend([Step::import([line("a")]), Step::poll(20), Step::import([line("b")]), Step::poll(30)]);
+    steps
+}
+
+impl Recording {
+    /// Runs the steps and keeps the record in a folder, so that it can be used again.
+    pub fn make(world: &World, steps: Vec<Step>, record: &Path) -> Self {
+        let root = world.folder.path().to_str().unwrap().to_owned();
+        fs::write(record.join("root"), &root).unwrap();
+        for (number, step) in steps.into_iter().enumerate() {
+            let name = |extension: &str| record.join(format!("{number:03}.{extension}"));
+            if let Some(input) = &step.input {
+                fs::write(world.folder.path().join("import.jsonl"), input).unwrap();
+            }
+            let output = traced(world, &step, &name("trace")).output().unwrap();
+            let ended = code(&output) == 0;
+            assert!(ended || step.killed.is_some(), "{output:?}");
+            let writes = !matches!(step.arguments[0].as_str(), "status" | "export");
+            let acknowledged = if ended && writes { "acknowledged" } else { "not acknowledged" };
+            fs::write(name("command"), format!("{acknowledged}\n{}", step.arguments.join(" "))).unwrap();
+            let copy = record.join("copy");
+            copy_folder(&world.folder.path().join(STORE), &copy);
+            let export = on_store(world, &copy, &["export"]).output().unwrap();
+            assert_eq!(code(&export), 0, "{export:?}");
+            fs::write(name("lines"), export.stdout).unwrap();
+            fs::remove_dir_all(copy).unwrap();
+        }
+        let recording = Self::load(record);
+        recording.assert_faithful(&world.folder.path().join(STORE), record);
+        recording
+    }
+
+    /// Reads a record.
+    pub fn load(record: &Path) -> Self {
+        let root = fs::read_to_string(record.join("root")).unwrap();
+        let mut reader = Reader::default();
+        let mut states = Vec::new();
+        for number in 0.. {
+            let name = |extension: &str| record.join(format!("{number:03}.{extension}"));
+            let Ok(command) = fs::read_to_string(name("command")) else { break };
+            reader.read(&fs::read_to_string(name("trace")).unwrap(), &root);
+            let (acknowledged, command) = command.split_once('\n').unwrap();
+            states.push(State {
+                command: command.to_owned(),
+                moment: reader.moment,
+                acknowledged: acknowledged == "acknowledged",
+                lines: lines(&fs::read(name("lines")).unwrap()),
+            });
+        }
+        Self { events: reader.events, states }
+    }
+
+    /// With nothing lost, the operations make the very folder that the commands made.
+    fn assert_faithful(&self, store: &Path, record: &Path) {
+        let copy = record.join("copy");
+        Disk::follow(&self.events).rebuild_all(&copy);
+        assert_eq!(contents(&copy.join(STORE)), contents(store), "the operations were not understood");
+        fs::remove_dir_all(copy).unwrap();
+    }
+
+    /// What has to be there after a cut, and what may be there in place of a line of it: the states since.
+    pub fn around(&self, moment: usize) -> (Option<&State>, &[State]) {
+        let last = self.states.iter().rposition(|state| state.acknowledged && state.moment <= moment);
+        let under_way = self.states.partition_point(|state| state.moment <= moment);
+        let until = self.states.len().min(under_way + 1);
+        (last.map(|last| &self.states[last]), &self.states[last.map_or(0, |last| last + 1)..until])
+    }
+}
+
+/// The command on another store than the world's.
+pub fn on_store(world: &World, store: &Path, arguments: &[&str]) -> Command {
+    let mut command = world.command(arguments);
+    command.env("CXNPOLL_STORE", store);
+    command
+}
+
+/// Lines of an export.
+pub fn lines(export: &[u8]) -> Lines {
+    let lines = export.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let lines = lines.map(|line| serde_json::from_slice::<Value>(line).expect("a line is JSON"));
+    lines.map(|line| (line["cxnId"].as_str().expect("a line has a cxnId").to_owned(), line)).collect()
+}
+
+fn traced(world: &World, step: &Step, trace: &Path) -> Command {
+    let arguments: Vec<&str> = step.arguments.iter().map(String::as_str).collect();
+    let command = on_store(world, &world.folder.path().join(STORE), &arguments);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y", "-xx", "-s", "10000000", "-e", CALLS, "-o"]).arg(trace);
+    if let Some(inject) = env::var_os("CXNPOLL_INJECT") {
+        strace.arg("-e").arg(inject);
+    }
+    if let Some(seconds) = step.killed {
+        strace.args(["timeout", "-s", "KILL"]).arg(seconds.to_string());
+    }
+    strace.arg(command.get_program()).args(command.get_args()).env_clear();
+    strace.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    strace.current_dir(world.folder.path()).stdin(std::process::Stdio::null());
+    strace
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let output: Output = Command::new("cp").arg("-a").args([from, to]).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
+/// Every file below a folder.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(within) = folders.pop() {
+        for entry in fs::read_dir(folder.join(&within)).unwrap() {
+            let name = within.join(entry.unwrap().file_name());
+            let path = folder.join(&name);
+            if path.is_dir() {
+                folders.push(name.clone());
+                found.insert(name, None);
+            } else {
+                found.insert(name, Some(fs::read(path).unwrap()));
+            }
+        }
+    }
+    found
+}
