@@ -479,3 +479,26 @@ fn a_store_whose_current_names_nothing_is_not_taken_for_an_empty_one() {
     fs::write(&current, "db-1\n").unwrap();
     assert_eq!(exported(&world).len(), 1);
 }
+
+#[test]
+fn a_long_perm_comes_back_and_lies_in_no_file_of_its_own() {
+    let world = World::new();
+    let line = |number: u32, length: usize| {
+        let perm = serde_json::json!({"grant": format!("{number}{}", "g".repeat(length))});
+        civisite::Site { perm: Some(perm), ..world.site(number, "ok") }.jsonl()
+    };
+    // Around the length of a piece, where the whole of it is a multiple, and far beyond.
+    let lengths = (4000..4100).chain([8192, 200_000]);
+    let lines: Vec<_> = (0..).zip(lengths).map(|(number, length)| line(number, length)).collect();
+    world.import_text(&lines.join("\n"));
+    let exported = world.export();
+    for (number, line) in (0..).zip(&lines) {
+        let told: serde_json::Value = serde_json::from_str(line).unwrap();
+        let id = &world.site(number, "ok").cxn_id;
+        let found = exported.iter().find(|line| line.contains(id.as_str())).unwrap();
+        let found: serde_json::Value = serde_json::from_str(found).unwrap();
+        assert_eq!(found["perm"], told["perm"]);
+    }
+    assert_eq!(fs::read_dir(world.store().join("db-1/blobs")).unwrap().count(), 0);
+    world.assert_sound();
+}

@@ -34,8 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(8);
 pub(crate) const SLICE: Duration = Duration::from_millis(500);
 /// How many entries one slice of long work keeps in memory.
 const SLICE_ENTRIES: usize = 4096;
-/// Bytes of pages that sled keeps; the rest is read again from the file.
-const CACHE: u64 = 32 << 20;
+/// Bytes of pages that sled keeps; the rest is read again from the file. It counts less than it takes: see `mod.rs`.
+const CACHE: u64 = 8 << 20;
 
 impl Store {
     /// Opens a store; sessions wait up to `wait` for their turn.
@@ -389,8 +389,11 @@ enum NotOpened {
 
 /// Opens the database of a store.
 fn open(database: &Path) -> Result<Session, NotOpened> {
-    match caught(|| open_database(database)) {
-        Ok(Ok(db)) => Session::open(db).map_err(NotOpened::Other),
+    match caught(|| open_database(database).map(Session::open)) {
+        Ok(Ok(Ok(session))) => Ok(session),
+        // A store of a newer program comes with a hint; what can't be read has none.
+        Ok(Ok(Err(error))) if error.hint.is_some() => Err(NotOpened::Other(error)),
+        Ok(Ok(Err(error))) => Err(NotOpened::Damaged(error.message)),
         Ok(Err(sled::Error::Corruption { .. })) => Err(NotOpened::Damaged("its checksums are wrong".to_owned())),
         Ok(Err(sled::Error::Io(error)))
             if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>

@@ -6,7 +6,7 @@
 //! | `counters` | the next numbers |
 //! | `a` appId, `A` number | number, appId |
 //! | `j` app, name; `J` number | number, the job |
-//! | `s` hash, `S` number | number, appUrl and perm |
+//! | `s` hash, `S` number | number, appUrl and perm; what is longer than a piece goes on under `T` number, piece |
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +23,12 @@ use super::record::{Record, SharedRecord};
 use super::session::{Session, TreeName, Tx, TxResult, abort};
 use crate::error::{Error, Kind, Result};
 use crate::model::{AppId, FailureClass, JobName, UnixTime};
+
+/// The longest value of what connections share.
+///
+/// sled keeps a leaf of more than 128 KiB in a file of its own, which it neither syncs nor removes in order, so that a power
+/// cut could take what lies in it, or the whole database. A leaf has some twenty entries: with this limit it stays below.
+const PIECE: usize = 4096;
 
 /// The version of stores that this program writes and reads.
 const VERSION: u32 = 1;
@@ -476,7 +482,14 @@ impl Session {
         if let Some(shared) = self.names.borrow().shared.get(&no) {
             return Ok(shared.clone());
         }
-        let bytes = self.meta.get(key(b'S', &no.to_be_bytes()))?.ok_or_else(|| damaged("what connections share"))?;
+        let no_bytes = no.to_be_bytes();
+        let first = self.meta.get(key(b'S', &no_bytes))?.ok_or_else(|| damaged("what connections share"))?;
+        let mut bytes = first.to_vec();
+        if bytes.len() == PIECE {
+            for piece in self.meta.scan_prefix(key(b'T', &no_bytes)).values() {
+                bytes.extend_from_slice(&piece?);
+            }
+        }
         let record = SharedRecord::from_bytes(&bytes)?;
         let perm = serde_json::from_str(&record.perm).map_err(|_| damaged("a stored perm"))?;
         let shared = Shared { app_url: record.app_url.into(), perm: Arc::new(perm) };
@@ -495,7 +508,13 @@ impl Session {
         self.transact(|tx| {
             let no = count(tx, |counters| next(&mut counters.shared))?;
             tx.insert(tx.meta, by_hash.as_slice(), &no.to_be_bytes())?;
-            tx.insert(tx.meta, key(b'S', &no.to_be_bytes()), record.to_bytes())?;
+            let no_bytes = no.to_be_bytes();
+            let bytes = record.to_bytes();
+            let (first, rest) = bytes.split_at(bytes.len().min(PIECE));
+            tx.insert(tx.meta, key(b'S', &no_bytes), first)?;
+            for (piece, bytes) in (0_u32..).zip(rest.chunks(PIECE)) {
+                tx.insert(tx.meta, key(b'T', &[no_bytes, piece.to_be_bytes()].concat()), bytes)?;
+            }
             Ok(no)
         })
     }

@@ -98,8 +98,14 @@ impl Disk {
                 }
                 Op::Rename(from, to) => {
                     let moved = live.remove(from).expect("what is renamed is there");
-                    assert!(!disk.nodes[moved].folder, "renamed folders are not understood yet");
                     live.insert(to.clone(), moved);
+                    // What lies in a folder goes with it.
+                    let within = format!("{from}/");
+                    let inner: Vec<_> = live.keys().filter(|path| path.starts_with(&within)).cloned().collect();
+                    for path in inner {
+                        let node = live.remove(&path).expect("it was there");
+                        live.insert(format!("{to}/{}", &path[within.len()..]), node);
+                    }
                     disk.name(event, &live, &[(from, None), (to, Some(moved))]);
                 }
                 Op::Remove(path) => {

@@ -58,8 +58,8 @@ fn a_cut_leaves_what_large_sessions_acknowledged() {
 
 #[test]
 #[ignore = "takes minutes; run it when the way to the disk changes"]
-fn a_cut_leaves_a_large_perm_that_was_acknowledged() {
-    cuts(record::large_perm, number("CXNPOLL_CUTS").unwrap_or(500));
+fn a_cut_leaves_large_perms_that_were_acknowledged() {
+    cuts(record::large_perms, number("CXNPOLL_CUTS").unwrap_or(500));
 }
 
 /// Cuts the power so many times, and tells what is left.

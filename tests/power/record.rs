@@ -125,15 +125,18 @@ pub fn large_sessions(world: &World) -> Vec<Step> {
     ['a', 'b', 'c', 'd'].into_iter().map(import).collect()
 }
 
-/// A `perm` so large that the database keeps it in a file of its own: a quarter of a segment is enough.
-pub fn large_perm(world: &World) -> Vec<Step> {
-    let line = |letter: &str| {
-        let perm = serde_json::json!({"grant": letter.repeat(150_000)});
-        civisite::Site { perm: Some(perm), ..world.site(99, "ok") }.jsonl()
+/// Connections that share nothing, each with a long `perm`, and one with one so long that it would not fit into a leaf of
+/// the database: sled never syncs what outgrows its log.
+pub fn large_perms(world: &World) -> Vec<Step> {
+    let import = |letter: &str| {
+        let site = |number| {
+            let length = if number == 99 { 150_000 } else { 4_000 };
+            let perm = Some(serde_json::json!({"grant": format!("{number}{}", letter.repeat(length))}));
+            civisite::Site { perm, ..world.site(number, "ok") }.jsonl()
+        };
+        Step::import((0..100).map(site))
     };
-    let mut steps = few(world);
-    steps.extend([Step::import([line("a")]), Step::poll(20), Step::import([line("b")]), Step::poll(30)]);
-    steps
+    vec![import("a"), Step::poll(0), import("b"), Step::poll(5), import("c"), import("d")]
 }
 
 impl Recording {
