@@ -11,9 +11,10 @@ use fd_lock::RwLock;
 use sled::IVec;
 use tracing::{debug, warn};
 
+use super::disk::insisting;
 use super::folder::{Folder, Lock, failed, private_folder};
 use super::session::{Session, TreeName};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, panic_text};
 use crate::fault::{self, Step};
 
 /// A store that is there, and the caller's own.
@@ -94,7 +95,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of `work`; [`Kind::Busy`] where the store stayed busy; [`Kind::Store`] where it can't be opened.
-    pub fn session<T>(&self, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+    pub fn session<T: Send>(&self, work: impl FnOnce(&Session) -> Result<T> + Send) -> Result<T> {
         self.in_use(|| self.visit(work))
     }
 
@@ -103,22 +104,22 @@ impl Store {
     ///
     /// # Errors
     /// Those of `read`, `emit` and [`Store::session`].
-    pub fn paged<T>(
+    pub fn paged<T: Send>(
         &self,
         tree: TreeName,
         prefix: &[u8],
-        mut read: impl FnMut(&Session, &[u8], &[u8]) -> Result<Option<T>>,
+        mut read: impl FnMut(&Session, &[u8], &[u8]) -> Result<Option<T>> + Send,
         mut emit: impl FnMut(T) -> Result<()>,
     ) -> Result<()> {
         // The keys of one page are of no use in another database.
         self.in_use(|| self.pages(tree, prefix, &mut read, &mut emit))
     }
 
-    fn pages<T>(
+    fn pages<T: Send>(
         &self,
         tree: TreeName,
         prefix: &[u8],
-        read: &mut impl FnMut(&Session, &[u8], &[u8]) -> Result<Option<T>>,
+        read: &mut (impl FnMut(&Session, &[u8], &[u8]) -> Result<Option<T>> + Send),
         emit: &mut impl FnMut(T) -> Result<()>,
     ) -> Result<()> {
         let mut after: Option<IVec> = None;
@@ -230,42 +231,44 @@ impl Store {
     }
 
     /// A session, for who has the store in use.
-    fn visit<T>(&self, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+    fn visit<T: Send>(&self, work: impl FnOnce(&Session) -> Result<T> + Send) -> Result<T> {
         let asked = Instant::now();
-        self.locked(|| {
-            let taken = Instant::now();
-            let database = self.folder.database()?.ok_or_else(|| {
-                Error::new(Kind::NotFound, format!("there is no store in {}", self.folder.path().display()))
-            })?;
-            let (session, database) = self.open_or_rebuild(database)?;
-            let opened = Instant::now();
-            fault::reached(Step::Opened);
-            let result = caught(|| {
-                let result = work(&session)?;
-                fault::reached(Step::Worked);
-                if session.has_written() {
-                    sync(&session, &database)?;
-                }
-                Ok(result)
-            });
-            let worked = Instant::now();
-            match result {
-                // Whatever sled was at, its handles may stop it again.
-                Err(Stopped(_)) => std::mem::forget(session),
-                Ok(_) => drop(session),
+        self.locked(|| caught(|| self.visit_alone(asked, work)).and_then(|result| result))
+            .map_err(|error| self.advise(error))
+    }
+
+    /// A session, for who holds its lock; in a thread of its own.
+    fn visit_alone<T>(&self, asked: Instant, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+        let taken = Instant::now();
+        let missing = || Error::new(Kind::NotFound, format!("there is no store in {}", self.folder.path().display()));
+        let (session, database) = self.open_or_rebuild(self.folder.database()?.ok_or_else(missing)?)?;
+        let opened = Instant::now();
+        fault::reached(Step::Opened);
+        let work = || {
+            let result = work(&session)?;
+            fault::reached(Step::Worked);
+            if session.has_written() {
+                sync(&session, &database)?;
             }
-            fault::reached(Step::Closed);
-            let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
-            debug!(
-                waited_ms = ms(asked, taken),
-                open_ms = ms(taken, opened),
-                work_ms = ms(opened, worked),
-                close_ms = ms(worked, Instant::now()),
-                "store session"
-            );
-            result.unwrap_or_else(|stopped| Err(stopped.into()))
-        })
-        .map_err(|error| self.advise(error))
+            Ok(result)
+        };
+        let result = catch_unwind(AssertUnwindSafe(work));
+        let worked = Instant::now();
+        match result {
+            // Whatever sled was at, its handles may stop it again.
+            Err(_) => std::mem::forget(session),
+            Ok(_) => drop(session),
+        }
+        fault::reached(Step::Closed);
+        let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
+        debug!(
+            waited_ms = ms(asked, taken),
+            open_ms = ms(taken, opened),
+            work_ms = ms(opened, worked),
+            close_ms = ms(worked, Instant::now()),
+            "store session"
+        );
+        result.unwrap_or_else(|panic| Err(stopped(&*panic)))
     }
 
     /// Adds to an error of the database what may help.
@@ -283,7 +286,7 @@ impl Store {
     }
 
     /// Makes a fresh database, under a provisional name, and fills it; what is unfinished is removed.
-    pub(super) fn found<T>(&self, fill: impl FnOnce(&Session) -> Result<T>) -> Result<(PathBuf, T)> {
+    pub(super) fn found<T: Send>(&self, fill: impl FnOnce(&Session) -> Result<T> + Send) -> Result<(PathBuf, T)> {
         let building = self.folder.building()?;
         let make = || {
             let session = Session::found(open_database(&building)?)?;
@@ -293,7 +296,7 @@ impl Store {
             wait_until_closed(&building)?;
             Ok(filled)
         };
-        match caught(make).unwrap_or_else(|stopped| Err(stopped.into())) {
+        match caught(make).and_then(|made| made) {
             Ok(filled) => Ok((building, filled)),
             Err(error) => {
                 let _ = fs::remove_dir_all(&building);
@@ -366,18 +369,14 @@ impl Pauses {
     }
 }
 
-/// sled gave up in the middle of something, and said this.
-struct Stopped(String);
-
-impl From<Stopped> for Error {
-    fn from(Stopped(why): Stopped) -> Self {
-        Error::new(Kind::Store, format!("the store's database failed: {why}"))
-    }
+/// Does `work` with sled, and catches the panics by which it answers some of what it can't read or write.
+fn caught<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    insisting(work).map_err(|panic| stopped(&*panic))
 }
 
-/// Catches the panics by which sled answers some of what it can't read or write.
-fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Stopped> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Stopped(crate::error::panic_text(&*panic)))
+/// The error for a panic.
+fn stopped(panic: &(dyn std::any::Any + Send)) -> Error {
+    Error::new(Kind::Store, format!("the store's database failed: {}", panic_text(panic)))
 }
 
 /// Why a database was not opened.
@@ -389,7 +388,7 @@ enum NotOpened {
 
 /// Opens the database of a store.
 fn open(database: &Path) -> Result<Session, NotOpened> {
-    match caught(|| open_database(database).map(Session::open)) {
+    match catch_unwind(|| open_database(database).map(Session::open)) {
         Ok(Ok(Ok(session))) => Ok(session),
         // A store of a newer program comes with a hint; what can't be read has none.
         Ok(Ok(Err(error))) if error.hint.is_some() => Err(NotOpened::Other(error)),
@@ -401,7 +400,7 @@ fn open(database: &Path) -> Result<Session, NotOpened> {
             Err(NotOpened::Damaged(error.to_string()))
         }
         Ok(Err(error)) => Err(NotOpened::Other(error.into())),
-        Err(Stopped(why)) => Err(NotOpened::Damaged(why)),
+        Err(panic) => Err(NotOpened::Damaged(panic_text(&*panic))),
     }
 }
 

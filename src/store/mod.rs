@@ -20,6 +20,7 @@
 //! where that fails too nothing is touched: the newest backup is then one command away.
 
 mod check;
+mod disk;
 mod folder;
 mod gate;
 mod judge;

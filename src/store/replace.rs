@@ -68,7 +68,11 @@ impl Alone<'_> {
     ///
     /// # Errors
     /// Those of `fill`; [`crate::error::Kind::Store`] where the store can't be written.
-    pub fn replace<T>(&self, keep: bool, fill: impl FnOnce(&Session) -> Result<T>) -> Result<(T, Vec<PathBuf>)> {
+    pub fn replace<T: Send>(
+        &self,
+        keep: bool,
+        fill: impl FnOnce(&Session) -> Result<T> + Send,
+    ) -> Result<(T, Vec<PathBuf>)> {
         let (building, filled) = self.0.found(fill)?;
         let kept = self.0.locked(|| self.0.folder.install(&building, keep))?;
         Ok((filled, kept))
