@@ -71,6 +71,8 @@ impl World {
         let folder = tempfile::tempdir()?;
         let store = Store::create(&folder.path().join("store"), Duration::from_secs(30))?;
         common::put(&store, &(0..size).map(line).collect::<Result<Vec<_>>>()?)?;
+        // As the first run of the job does it.
+        while !store.session(|session| session.enrol(&job(session)?))? {}
         Ok(Self { size, store, policy: RETRY.parse()?, _folder: folder })
     }
 

@@ -16,8 +16,26 @@
 //!   kept/             databases that were replaced, and in set-aside.jsonl what a repair removed
 //! ```
 //!
-//! The database is opened as sled wants it (see `gate.rs`). Where it is damaged it is mended from its own log on a copy, and
-//! where that fails too nothing is touched: the newest backup is then one command away.
+//! Where sled calls the database damaged, a copy of it is rebuilt without the snapshots that sled starts from; where that
+//! fails too, nothing is touched, and the newest backup is one command away.
+//!
+//! # Figures
+//! Measured on two shared cores, with one job and ten attempts a connection; opening is a session that does nothing.
+//!
+//! | connections | file | opening | finding that nothing is due | memory of that | finding that all is due |
+//! | ---: | ---: | ---: | ---: | ---: | ---: |
+//! | 10,000 | 15 MB | 6 ms | 6 ms | 15 MB | 18 ms |
+//! | 100,000 | 180 MB | 27 ms | 28 ms | 30 MB | 120 ms |
+//! | 1,000,000 | 2.0 GB | 240 to 320 ms | 240 ms | 210 MB | 1.8 s |
+//!
+//! - What connections share is stored once. With a `perm` of 300 bytes of its own for each, 100,000 take 301 MB instead of
+//!   181 MB; opening takes as long, since sled reads its page table and not the pages.
+//! - Segments of 64 KiB, 128 KiB, 256 KiB, 512 KiB and 1 MiB make the file of 100,000 connections 131, 158, 188, 181 and
+//!   184 MB, and opening it 53, 41, 32, 33 and 27 ms; that of 10,000 opens in 5, 6, 4, 6 and 12 ms. sled's own 512 KiB stay.
+//! - A cache of 8 MiB instead of 32 costs no time and saves 33 MB of memory at 100,000; sled's other mode changes nothing;
+//!   compression needs a C library and was not tried.
+//! - 5,000 sessions that each record a tenth of 10,000 connections make the file grow to 97 MB, which it reaches after about
+//!   2,000; it then opens in 10 ms.
 
 mod check;
 mod disk;
