@@ -171,7 +171,12 @@ impl Bench {
         let app_cert = String::new();
         let app = AppMeta { app_id: APP.parse()?, app_cert, disabled: false, metadata: Value::Null };
         let mut bench = Self { case, app, store, cxns: Vec::new(), _folder: folder };
-        bench.cxns = bench.plan(0)?.dry_run(&bench.store)?.into_iter().map(|task| task.cxn).collect();
+        let mut cxns = Vec::new();
+        bench.plan(0)?.dry_run(&bench.store, |task| {
+            cxns.push(task.cxn);
+            Ok(())
+        })?;
+        bench.cxns = cxns;
         Ok(bench)
     }
 

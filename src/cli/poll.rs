@@ -134,32 +134,30 @@ impl Poll {
 
     /// `--dry-run`: a line for each site, and nothing is touched.
     fn list(&self, plan: &Plan, store: &Store) -> Result<u8> {
-        let tasks = plan.dry_run(store)?;
         let due = |task: &Task| plan.policy.next_due_of_status(&task.status);
         if self.json {
-            for task in &tasks {
+            plan.dry_run(store, |task| {
                 let status = &task.status;
-                output::line(
-                    &json!({
-                        "cxnId": task.cxn.cxn_id,
-                        "siteUrl": task.cxn.site_url,
-                        "pollLevel": status.level,
-                        "pollCount": status.count,
-                        "lastRun": status.last_run,
-                        "due": due(task),
-                    })
-                    .to_string(),
-                )?;
-            }
+                let line = json!({
+                    "cxnId": task.cxn.cxn_id,
+                    "siteUrl": task.cxn.site_url,
+                    "pollLevel": status.level,
+                    "pollCount": status.count,
+                    "lastRun": status.last_run,
+                    "due": due(&task),
+                });
+                output::line(&line.to_string())
+            })?;
             return Ok(exit::OK);
         }
         let mut table = output::table(&["CXN", "SITE", "LEVEL", "FAILED", "DUE"]);
-        for task in &tasks {
+        plan.dry_run(store, |task| {
             let since =
-                if task.status.is_new() { "new".to_owned() } else { due(task).map_or_else(String::new, output::time) };
+                if task.status.is_new() { "new".to_owned() } else { due(&task).map_or_else(String::new, output::time) };
             let (level, count) = (task.status.level.to_string(), task.status.count.to_string());
             table.add_row([task.cxn.cxn_id.as_str(), &safe_text(&task.cxn.site_url), &level, &count, &since]);
-        }
+            Ok(())
+        })?;
         output::print_table(&mut table)?;
         Ok(exit::OK)
     }

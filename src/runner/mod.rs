@@ -78,20 +78,31 @@ struct Selection {
 }
 
 impl Plan {
-    /// What would be polled, without polling or writing anything.
+    /// Hands out what would be polled, without polling or writing anything. Goes in slices, as a run does.
     ///
     /// # Errors
-    /// Those of the store; [`Kind::NotFound`] for a connection that isn't there.
-    pub fn dry_run(&self, store: &Store) -> Result<Vec<Task>> {
+    /// Those of the store and of `emit`; [`Kind::NotFound`] for a connection that isn't there.
+    pub fn dry_run(&self, store: &Store, mut emit: impl FnMut(Task) -> Result<()>) -> Result<()> {
         if self.is_off() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        store.session(|session| {
-            let Some(app) = session.app(&self.app.app_id)? else { return Ok(Vec::new()) };
-            let job = session.job(app, &self.job)?;
-            let mut due = self.select(session, app, job.as_ref())?;
-            self.arrange(&mut due);
-            due.iter().filter_map(|one| session.task(app, job.as_ref(), one.place).transpose()).collect()
+        store.in_use(|| {
+            let selected = store.session(|session| {
+                let Some(app) = session.app(&self.app.app_id)? else { return Ok(None) };
+                let job = session.job(app, &self.job)?;
+                let mut due = self.select(session, app, job.as_ref())?;
+                self.arrange(&mut due);
+                Ok(Some((app, job, due)))
+            })?;
+            let Some((app, job, due)) = selected else { return Ok(()) };
+            for some in due.chunks(CHUNK) {
+                let load = |session: &Session| {
+                    let load = |one: &Candidate| session.task(app, job.as_ref(), one.place).transpose();
+                    some.iter().filter_map(load).collect::<Result<Vec<_>>>()
+                };
+                store.session(load)?.into_iter().try_for_each(&mut emit)?;
+            }
+            Ok(())
         })
     }
 

@@ -33,8 +33,8 @@ const SLED_LINGERS: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(8);
 /// How long one slice of long work holds the store.
 pub(crate) const SLICE: Duration = Duration::from_millis(500);
-/// How many entries one slice of long work keeps in memory.
-const SLICE_ENTRIES: usize = 4096;
+/// How many entries one slice of long work keeps in memory: some megabytes. Each slice opens the store once more.
+const SLICE_ENTRIES: usize = 16_384;
 /// Bytes of pages that sled keeps; the rest is read again from the file. It counts less than it takes: see `mod.rs`.
 const CACHE: u64 = 8 << 20;
 
@@ -260,7 +260,7 @@ impl Store {
             Ok(_) => drop(session),
         }
         fault::reached(Step::Closed);
-        let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
+        let ms = |from: Instant, to: Instant| ((to - from).as_secs_f64() * 1e4).round() / 10.0;
         debug!(
             waited_ms = ms(asked, taken),
             open_ms = ms(taken, opened),
