@@ -84,6 +84,19 @@ impl Sqlite {
         transaction.commit()
     }
 
+    /// Gives those connections a status that have none, as cxnapp does it before each run: by a join of all.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn take_in(&self) -> Result<usize> {
+        self.0
+            .prepare_cached(
+                "INSERT INTO status SELECT 0, c.no, 0, 0, 0, c.batch_code, x'' FROM cxn c
+                 LEFT JOIN status s ON s.job = 0 AND s.no = c.no WHERE s.no IS NULL",
+            )?
+            .execute([])
+    }
+
     /// Finds the connections that are due, given for each level the latest lastRun that is, and loads the first `load` of
     /// them. Returns how many are due, and those.
     ///
