@@ -199,14 +199,17 @@ fn what_cannot_be_mended_is_left_alone_and_the_newest_backup_is_named() {
     let before = world.export();
     assert_quiet(&world.run(&["store", "backup"]));
     let database = world.store().join("db-1");
-    let size = fs::metadata(database.join("db")).unwrap().len();
-    let mut junk = fs::read(database.join("db")).unwrap();
-    for byte in &mut junk {
-        *byte ^= 0x55;
+    let whole = fs::read(database.join("db")).unwrap();
+    let size = whole.len() as u64;
+    // Cut off, a byte here and there, and all of it.
+    let cut = [&whole[..1000], &vec![0; whole.len() - 1000]].concat();
+    let every = |step: usize| whole.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at % step == 0)).collect();
+    for junk in [cut, every(777), every(1)] {
+        fs::write(database.join("db"), junk).unwrap();
+        let output = world.run(&["status"]);
+        assert_eq!(code(&output), 74, "{output:?}");
     }
-    fs::write(database.join("db"), &junk).unwrap();
     let output = world.run(&["status"]);
-    assert_eq!(code(&output), 74, "{output:?}");
     assert!(stderr(&output).contains("hint: ") && stderr(&output).contains("cxnpoll store restore /"), "{output:?}");
     assert_eq!(fs::metadata(database.join("db")).unwrap().len(), size);
     assert!(!world.store().join("kept").exists());

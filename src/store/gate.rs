@@ -305,8 +305,9 @@ impl Store {
         }
     }
 
-    /// Opens the database. Where sled reports it as damaged, it may be its snapshots alone, from which it starts: then a
-    /// copy without them is rebuilt from its log and takes the place of what was there, which is kept.
+    /// Opens the database. Where sled reports it as damaged and one of the snapshots is, from which it starts, a copy without
+    /// them is rebuilt from its log and takes the place of what was there, which is kept. With whole snapshots it is the log
+    /// that is damaged: a rebuild would lose, without a word, what lies behind the damage.
     fn open_or_rebuild(&self, database: PathBuf) -> Result<(Session, PathBuf)> {
         sweep(&database)?;
         let damage = match open(&database) {
@@ -315,7 +316,7 @@ impl Store {
             Err(NotOpened::Damaged(damage)) => damage,
         };
         let damaged = |why: &str| Error::new(Kind::Store, format!("the store's database is damaged ({damage}){why}"));
-        if snapshots(&database)?.is_empty() {
+        if snapshots(&database)?.iter().all(|snapshot| is_whole(snapshot)) {
             return Err(damaged(""));
         }
         let building = self.folder.building()?;
@@ -439,6 +440,13 @@ fn snapshots(database: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(snapshots)
+}
+
+/// Whether a snapshot's checksum is right: at its end stand a length and a CRC-32 of all that comes before both.
+fn is_whole(snapshot: &Path) -> bool {
+    let Ok(bytes) = fs::read(snapshot) else { return false };
+    let Some((rest, crc)) = bytes.split_last_chunk::<4>() else { return false };
+    rest.split_last_chunk::<8>().is_some_and(|(data, _)| crc32fast::hash(data) == u32::from_le_bytes(*crc))
 }
 
 /// Deletes snapshots that sled, killed while it wrote them, left unfinished: with one of them there, sled 0.34.7 takes

@@ -16,8 +16,8 @@
 //!   kept/             databases that were replaced, and in set-aside.jsonl what a repair removed
 //! ```
 //!
-//! Where sled calls the database damaged, a copy of it is rebuilt without the snapshots that sled starts from; where that
-//! fails too, nothing is touched, and the newest backup is one command away.
+//! Where sled calls the database damaged and the snapshots are that it starts from, a copy is rebuilt from the log without
+//! them; where the log is damaged, or that fails too, nothing is touched, and the newest backup is one command away.
 //!
 //! # Figures
 //! Measured on two shared cores, with one job and ten attempts a connection; opening is a session that does nothing.
