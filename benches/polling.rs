@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use civisite::{Behaviour, Server, Site};
 use cxnpoll::batch::Batch;
 use cxnpoll::config::Config;
+use cxnpoll::listener::Listeners;
 use cxnpoll::model::{AppMeta, Cxn, JobName};
 use cxnpoll::runner::{Plan, Signals};
 use cxnpoll::site::{Api, Client, Options};
@@ -212,6 +213,7 @@ impl Bench {
             limit: None,
             only: None,
             progress: false,
+            listeners: Listeners::default(),
         })
     }
 

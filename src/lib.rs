@@ -1,5 +1,6 @@
 //! `cxnpoll` polls the CiviCRM sites that are connected to a CiviConnect application.
 
+mod app;
 pub mod batch;
 pub mod cli;
 pub mod config;
@@ -14,3 +15,7 @@ pub mod runner;
 pub mod site;
 pub mod store;
 pub mod transfer;
+
+pub use app::{App, On};
+pub use listener::{PollEvent, RunEvent};
+pub use model::{Failure, FailureClass};

@@ -9,6 +9,7 @@ use tracing::warn;
 use super::{Context, output};
 use crate::error::{Error, Kind, Result};
 use crate::exit;
+use crate::listener::Method;
 use crate::protocol::api_failure;
 use crate::site::Api;
 
@@ -20,8 +21,8 @@ pub(super) struct Call {
     #[arg(value_name = "CXN")]
     cxn: String,
     /// What to call, such as System.get
-    #[arg(value_name = "ENTITY.ACTION", value_parser = method)]
-    method: (String, String),
+    #[arg(value_name = "ENTITY.ACTION", value_parser = |text: &str| Method::try_from(text.to_owned()))]
+    method: Method,
     /// Parameters: key=text, or key:=JSON
     #[arg(value_name = "KEY=VALUE", value_parser = parameter)]
     params: Vec<(String, Value)>,
@@ -44,7 +45,7 @@ impl Call {
         }
         let client = context.client(self.timeout);
         let api = Api::new(&client, &cxn, &app.app_cert);
-        let (entity, action) = &self.method;
+        let Method { entity, action } = &self.method;
         match api.call(entity, action, Map::from_iter(self.params)) {
             Ok(reply) => {
                 let printed = if self.json { output::line(&reply.to_string()) } else { output::json(&reply) };
@@ -58,16 +59,6 @@ impl Call {
             }
             Err(failure) => Err(Error::new(Kind::Site, format!("{} failed: {failure}", cxn.cxn_id))),
         }
-    }
-}
-
-/// `Entity.action`.
-fn method(text: &str) -> Result<(String, String), String> {
-    match text.split_once('.') {
-        Some((entity, action)) if !entity.is_empty() && !action.is_empty() && !action.contains('.') => {
-            Ok((entity.to_owned(), action.to_owned()))
-        }
-        _ => Err("expected Entity.action, such as System.get".to_owned()),
     }
 }
 
@@ -92,10 +83,6 @@ mod tests {
         assert_eq!(parameter("options:={\"limit\":1}"), Ok(("options".into(), json!({"limit": 1}))));
         for bad in ["id", "=1", ":=1", "id:=", "id:={"] {
             assert!(parameter(bad).is_err(), "{bad}");
-        }
-        assert_eq!(method("System.get"), Ok(("System".into(), "get".into())));
-        for bad in ["System", ".get", "System.", "a.b.c"] {
-            assert!(method(bad).is_err(), "{bad}");
         }
     }
 }

@@ -14,6 +14,7 @@ use tracing_subscriber::{Layer, Registry, fmt as layers};
 
 use super::Global;
 use crate::error::{Error, Kind, Result};
+use crate::listener::BY_HAND;
 use crate::runner::suspended;
 
 /// The form of the log file.
@@ -52,7 +53,8 @@ pub(super) fn start(global: &Global) -> Result<()> {
                 Format::Text => layer.boxed(),
                 Format::Json => layer.json().flatten_event(true).boxed(),
             };
-            Some(layer.with_filter(ours(level.max(LevelFilter::INFO))))
+            let kept = tracing_subscriber::filter::filter_fn(|meta| meta.target() != BY_HAND);
+            Some(layer.with_filter(ours(level.max(LevelFilter::INFO))).with_filter(kept))
         }
     };
     let _ = tracing::subscriber::set_global_default(Registry::default().with(people).with(file));

@@ -2,6 +2,7 @@
 
 mod call;
 mod check;
+mod event;
 mod explain;
 mod export;
 mod get;
@@ -9,12 +10,13 @@ mod import;
 mod logging;
 mod output;
 mod poll;
+mod results;
 mod retry;
 mod status;
 mod store;
 
 use std::ffi::OsString;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use ipnet::IpNet;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::exit;
+use crate::listener::{Listener, Listeners};
 use crate::model::{AppId, AppMeta, CxnId, JobName, UnixTime};
 use crate::retry::Policy;
 use crate::site::{self, Client};
@@ -99,6 +102,8 @@ enum Command {
     /// List connections
     #[command(alias = "cxn:get")]
     Get(get::Get),
+    /// Print the event that a listener program would get
+    Event(event::Event),
     /// Send one API call to a site
     #[command(alias = "cxn:call")]
     Call(call::Call),
@@ -112,6 +117,8 @@ enum Command {
     Import(import::Import),
     /// Write out all connections, with their secrets
     Export(export::Export),
+    /// Show what listeners kept of their polls
+    Results(results::Results),
     /// Look after the store
     #[command(subcommand)]
     Store(StoreCommand),
@@ -135,12 +142,19 @@ struct Context {
     config: Config,
     /// The command, for those who have to wait for it.
     name: &'static str,
+    /// What is called when sites are polled: of the configuration and of the program that we are part of.
+    listeners: Listeners,
     /// When the process started, UTC seconds.
     started: UnixTime,
 }
 
 /// Runs the program with the arguments that the process got (the first is its name) and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    run_with(arguments, Vec::new())
+}
+
+/// The same, with listeners beside those of the configuration.
+pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Vec<Listener>) -> u8 {
     // A run judges sites by the moment at which its process started, before any lock or wait.
     let started = Utc::now().timestamp().max(0);
     let cli = match Cli::try_parse_from(arguments) {
@@ -153,7 +167,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let color = cli.global.color;
     // A panic is told as the error that it is; where it happened goes to the log.
     panic::set_hook(Box::new(|info| tracing::error!(target: logging::FILE_ONLY, "{info}")));
-    let done = panic::catch_unwind(|| execute(cli, started));
+    let done = panic::catch_unwind(AssertUnwindSafe(|| execute(cli, started, listeners)));
     let done = done.unwrap_or_else(|panic| {
         let error = Error::new(Kind::Internal, format!("this is a bug: {}", crate::error::panic_text(&*panic)));
         Err(error.hint("nothing that was recorded is lost; --log-file tells where it happened"))
@@ -165,19 +179,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     })
 }
 
-fn execute(cli: Cli, started: UnixTime) -> Result<u8> {
+fn execute(cli: Cli, started: UnixTime, more: Vec<Listener>) -> Result<u8> {
     logging::start(&cli.global)?;
     let config = Config::load(cli.global.config.as_deref())?;
-    let context = Context { global: cli.global, config, name: cli.command.name(), started };
+    let mut listeners = config.listeners();
+    for listener in more {
+        listeners.add(listener);
+    }
+    let context = Context { global: cli.global, config, name: cli.command.name(), listeners, started };
     match cli.command {
         Command::Poll(command) => command.run(&context),
         Command::Get(command) => command.run(&context),
         Command::Call(command) => command.run(&context),
+        Command::Event(command) => command.run(&context),
         Command::Status(command) => command.run(&context),
         Command::Explain(command) => command.run(&context),
         Command::Retry(command) => command.run(&context),
         Command::Import(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
+        Command::Results(command) => command.run(&context),
         Command::Store(StoreCommand::Check(command)) => command.run(&context),
         Command::Store(StoreCommand::Backup(command)) => command.run(&context),
         Command::Store(StoreCommand::Restore(command)) => command.run(&context),
@@ -191,11 +211,13 @@ impl Command {
             Self::Poll(_) => "poll",
             Self::Get(_) => "get",
             Self::Call(_) => "call",
+            Self::Event(_) => "event",
             Self::Status(_) => "status",
             Self::Explain(_) => "explain",
             Self::Retry(_) => "retry",
             Self::Import(_) => "import",
             Self::Export(_) => "export",
+            Self::Results(_) => "results",
             Self::Store(StoreCommand::Check(_)) => "store check",
             Self::Store(StoreCommand::Backup(_)) => "store backup",
             Self::Store(StoreCommand::Restore(_)) => "store restore",

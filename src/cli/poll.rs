@@ -90,6 +90,7 @@ impl Poll {
             limit: self.limit,
             only,
             progress: terminal && !context.global.quiet,
+            listeners: context.listeners.clone(),
             app,
         };
         if self.dry_run {

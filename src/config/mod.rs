@@ -1,6 +1,7 @@
 //! The configuration file `cxnpoll.toml`, and the apps that it knows.
 
 mod apps;
+mod listeners;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -12,8 +13,10 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::store::Limits;
 
 pub use apps::AppTable;
+pub use listeners::ListenerTable;
 
 /// What the configuration file says. Paths in it are relative to its own folder.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -33,6 +36,10 @@ pub struct Config {
     pub apps: BTreeMap<String, AppTable>,
     /// When runs back up the store.
     pub backups: Backups,
+    /// How much is kept of what listeners keep.
+    pub results: Limits,
+    /// What is called when sites are polled.
+    pub listeners: Vec<ListenerTable>,
     /// The file that was read.
     #[serde(skip)]
     pub file: Option<PathBuf>,

@@ -37,6 +37,20 @@ fn without_secret<'a>(text: &'a str, secret: &Secret) -> &'a str {
     if text.contains(&secret.to_base64()[..TELLTALE]) { "(a message that shows the connection's secret)" } else { text }
 }
 
+/// The value, with a remark in the place of each text that shows the beginning of the secret.
+pub(crate) fn scrubbed(value: Value, secret: &Secret) -> Value {
+    match value {
+        Value::String(text) => without_secret(&text, secret).into(),
+        Value::Array(list) => list.into_iter().map(|value| scrubbed(value, secret)).collect(),
+        Value::Object(map) => {
+            let scrub =
+                |(key, value): (String, Value)| (without_secret(&key, secret).to_owned(), scrubbed(value, secret));
+            map.into_iter().map(scrub).collect()
+        }
+        value => value,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

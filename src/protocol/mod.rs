@@ -7,6 +7,7 @@ mod call;
 mod json;
 mod message;
 
+pub(crate) use call::scrubbed;
 pub use call::{api_failure, request};
 pub use message::{ProtocolError, TTL, decode, encode};
 

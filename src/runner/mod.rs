@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::batch::Batch;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::listener::{Listeners, Phase, RunEvent};
 use crate::model::{AppMeta, CxnId, JobName, UnixTime};
 use crate::retry::Policy;
 use crate::site::Client;
@@ -60,6 +61,8 @@ pub struct Plan {
     pub only: Option<CxnId>,
     /// Whether a progress bar is drawn (on a terminal).
     pub progress: bool,
+    /// What is called at each visit, and around the run.
+    pub listeners: Listeners,
 }
 
 /// How long polls that are under way may go on once a run shall end.
@@ -109,8 +112,9 @@ impl Plan {
     /// Polls what is due and records how it went.
     ///
     /// # Errors
-    /// [`Kind::Declined`] where another run covers any of the batch, those of the store, and [`Kind::NotFound`] for a
-    /// connection that isn't there.
+    /// [`Kind::Declined`] where another run covers any of the batch, those of the store, [`Kind::NotFound`] for a
+    /// connection that isn't there, and [`Kind::Config`] where a listener before or after the polls fails or a listener
+    /// program doesn't work.
     pub fn run(&self, store: &Store, client: &Arc<Client>, config: &Config, signals: &Signals) -> Result<Summary> {
         let began = Instant::now();
         if self.is_off() {
@@ -168,23 +172,27 @@ impl Plan {
             warn!("{} has no certificate: its calls are sent without one", self.app.app_id);
         }
 
+        self.fire(summary.run.due, None)?;
         let limits = config.per_host.clone();
         let per_host = self.per_host;
         let queue = Arc::new(Queue::new(move |host| limits.get(host).copied().unwrap_or(per_host)));
-        let mut recorder = Recorder::new(store, &job, &self.policy, self.now, self.due_at());
+        let mut recorder = Recorder::new(store, &job, &self.policy, self.now, self.due_at(), config.results);
         let mut rest = &due[due.len().min(CHUNK)..];
         let mut outstanding = first.len();
         queue.extend(first);
-        let polled = pool::start(self.threads.min(outstanding), &queue, client, &self.app, &self.job)?;
+        let (workers, polled) = pool::start(self, self.threads.min(outstanding), &queue, client)?;
         let progress = Progress::begin(due.len(), self.progress);
 
         let mut stopped: Option<Instant> = None;
+        let mut broken: Option<Error> = None;
         loop {
             match polled.recv_timeout(TICK) {
                 Ok(first) => {
                     for polled in std::iter::once(first).chain(polled.try_iter()) {
                         outstanding -= 1;
-                        recorder.add(polled, &mut summary);
+                        if let Err(error) = recorder.add(polled, &mut summary) {
+                            broken.get_or_insert(error);
+                        }
                     }
                     progress.show(&summary);
                 }
@@ -194,7 +202,7 @@ impl Plan {
             }
             if stopped.is_none() {
                 let out_of_time = self.max_runtime.is_some_and(|limit| began.elapsed() >= limit);
-                if signals.asked().is_some() || out_of_time || summary.run.outage {
+                if signals.asked().is_some() || out_of_time || summary.run.outage || broken.is_some() {
                     outstanding -= queue.abandon();
                     rest = &[];
                     stopped = Some(Instant::now());
@@ -211,11 +219,20 @@ impl Plan {
         }
         drop(progress);
         queue.close();
+        workers.end(&polled, stopped.is_some());
         summary.interrupted = signals.asked();
         summary.run.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         // A poll by hand is not the job's last run.
         recorder.finish(&mut summary, self.only.is_none())?;
-        Ok(summary)
+        let fired = self.fire(summary.run.due, Some(summary.to_json()));
+        broken.map_or(fired, Err).map(|()| summary)
+    }
+
+    /// Tells listeners of the run's beginning, or with its `summary` of its end.
+    fn fire(&self, due: u64, summary: Option<serde_json::Value>) -> Result<()> {
+        let phase = if summary.is_some() { Phase::PostPoll } else { Phase::PrePoll };
+        let mut event = RunEvent::new(&self.app, &self.job, self.batch, self.now, due, summary);
+        self.listeners.of(&self.app.app_id, &self.job, phase).caller().run(&mut event)
     }
 
     /// Enrols what has no status yet, in slices, and selects; `None` where the app has no connections.

@@ -1,24 +1,29 @@
 //! The workers: a pool of their own, each drawing from one queue.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::ThreadPoolBuilder;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
 use tracing::warn;
 
+use super::Plan;
 use super::queue::Queue;
 use crate::error::{Error, Kind, Result};
-use crate::listener::{PollEvent, dispatch};
-use crate::model::{AppMeta, JobName, Outcome};
+use crate::listener::{Chain, Phase, PollEvent};
+use crate::model::Outcome;
 use crate::site::{Api, Client};
 use crate::store::Task;
 
 /// A poll that is over.
 pub(super) struct Polled {
     pub(super) task: Task,
-    pub(super) outcome: Outcome,
+    /// An error is our own fault: the poll is not charged.
+    pub(super) outcome: Result<Outcome>,
+    /// What a listener keeps of it.
+    pub(super) kept: Option<Value>,
     pub(super) began: Instant,
 }
 
@@ -28,31 +33,57 @@ const STACK: usize = 4 << 20;
 /// Descriptors that the process needs beside one for each worker: standard streams, logs, locks, the database.
 const OTHER_FILES: u64 = 64;
 
+/// How long workers that have no more to do get for saying farewell to their programs.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// The workers that were started.
+pub(super) struct Workers(Chain);
+
+impl Workers {
+    /// Waits until all workers are gone, which is at once where no programs must end first. With `stuck`, some may hang in
+    /// their last poll: those are not waited for, but what they started is killed.
+    pub(super) fn end(&self, polled: &Receiver<Polled>, stuck: bool) {
+        let until = Instant::now() + FAREWELL;
+        while !stuck && self.0.has_programs() {
+            match polled.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.0.kill();
+    }
+}
+
 /// Starts up to `threads` workers.
 ///
 /// Each does its whole work in the handler that the pool calls when a thread starts, and the pool itself never gets a
 /// task: its workers would search each other for tasks, which at 1,000 threads took four fifths of the processor.
 pub(super) fn start(
+    plan: &Plan,
     threads: usize,
     queue: &Arc<Queue>,
     client: &Arc<Client>,
-    app: &AppMeta,
-    job: &JobName,
-) -> Result<Receiver<Polled>> {
+) -> Result<(Workers, Receiver<Polled>)> {
     let threads = affordable(threads.max(1));
     let (tell, polled) = channel();
-    let (queue, client, app, job) = (Arc::clone(queue), Arc::clone(client), app.clone(), job.clone());
+    let (queue, client, plan) = (Arc::clone(queue), Arc::clone(client), plan.clone());
+    let listeners = plan.listeners.of(&plan.app.app_id, &plan.job, Phase::Poll);
+    let workers = Workers(listeners.clone());
     let tell = Mutex::new(tell);
     let work = move |_| {
         // Nothing panics while it holds the lock.
         let tell = tell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut caller = listeners.caller();
         while let Some(turn) = queue.take() {
             let began = Instant::now();
             let cxn = &turn.task.cxn;
-            let api = Api::new(&client, cxn, &app.app_cert);
-            let outcome = dispatch(&PollEvent { app: &app, job: &job, cxn, api });
+            let api = Api::new(&client, cxn, &plan.app.app_cert);
+            let by_hand = plan.only.is_some();
+            let mut event = PollEvent::new(&plan.app, &plan.job, cxn, plan.now, Some(api), by_hand);
+            let outcome = caller.poll(&mut event);
+            let kept = event.into_kept();
             let task = queue.done(turn);
-            if tell.send(Polled { task, outcome, began }).is_err() {
+            if tell.send(Polled { task, outcome, kept, began }).is_err() {
                 // The run is over and nobody listens.
                 return;
             }
@@ -68,7 +99,7 @@ pub(super) fn start(
         .map_err(|error| {
             Error::new(Kind::Internal, format!("can't start {threads} threads: {error}")).hint("--threads sets fewer")
         })?;
-    Ok(polled)
+    Ok((workers, polled))
 }
 
 /// How many workers may have a connection open at the same time. The limit of open files is raised as far as that is

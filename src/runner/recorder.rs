@@ -2,21 +2,37 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, SecondsFormat};
+use serde_json::Value;
 use tracing::{debug, info, warn};
 
 use super::outage::{Guard, Weather};
 use super::pool::Polled;
 use super::summary::Summary;
 use crate::error::{Kind, Result};
-use crate::model::UnixTime;
+use crate::listener::BY_HAND;
+use crate::model::{Outcome, UnixTime};
 use crate::retry::Policy;
-use crate::store::{Candidate, Job, Replacement, Store, Task};
+use crate::store::{Candidate, Job, Kept, Limits, Replacement, Store, Task};
 
 /// An outcome is recorded within about this time.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A visit to the store that takes long makes the next one wait this many times as long, so that visits never take more
 /// than a twentieth of a run.
 const COST: u32 = 20;
+
+/// A moment for people.
+fn rfc3339(moment: UnixTime) -> String {
+    DateTime::from_timestamp(moment, 0)
+        .map_or_else(|| moment.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// A poll that has an outcome.
+struct Done {
+    task: Task,
+    outcome: Outcome,
+    began: Instant,
+}
 
 /// Gathers outcomes and takes them to the store.
 pub(super) struct Recorder<'a> {
@@ -29,7 +45,10 @@ pub(super) struct Recorder<'a> {
     pending: Vec<Replacement>,
     guard: Guard,
     /// Failures that may be those of our own network.
-    doubtful: Vec<Polled>,
+    doubtful: Vec<Done>,
+    /// What listeners keep.
+    kept: Vec<Kept>,
+    limits: Limits,
     next_visit: Instant,
 }
 
@@ -40,16 +59,30 @@ impl<'a> Recorder<'a> {
         policy: &'a Policy,
         now: UnixTime,
         due_at: Option<UnixTime>,
+        limits: Limits,
     ) -> Self {
         let guard = Guard::new(now, job.outage_since);
-        let (pending, doubtful) = (Vec::new(), Vec::new());
-        Self { store, job, policy, now, due_at, pending, guard, doubtful, next_visit: Instant::now() }
+        let (pending, doubtful, kept) = (Vec::new(), Vec::new(), Vec::new());
+        Self { store, job, policy, now, due_at, pending, guard, doubtful, kept, limits, next_visit: Instant::now() }
     }
 
     /// Takes an outcome. While our own network is in doubt, failures wait to be charged.
-    pub(super) fn add(&mut self, polled: Polled, summary: &mut Summary) {
+    ///
+    /// # Errors
+    /// Where the poll came to nothing by a fault of ours; nobody is charged.
+    pub(super) fn add(&mut self, polled: Polled, summary: &mut Summary) -> Result<()> {
+        let Polled { task, outcome, kept, began } = polled;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                summary.run.dropped += 1;
+                return Err(error);
+            }
+        };
         summary.run.polled += 1;
-        let Polled { task, outcome, began } = &polled;
+        self.kept.extend(kept.map(|value| self.result(&task, &outcome, value)));
+        let polled = Done { task, outcome, began };
+        let Done { task, outcome, began } = &polled;
         let (cxn, ms) = (&task.cxn.cxn_id, began.elapsed().as_millis());
         match outcome {
             Ok(()) => debug!(%cxn, ms, "ok"),
@@ -66,6 +99,7 @@ impl<'a> Recorder<'a> {
                 if outcome.is_ok() { self.charge(polled, summary) } else { self.doubtful.push(polled) }
             }
         }
+        Ok(())
     }
 
     /// Charges what waited, since it was not our network.
@@ -76,10 +110,15 @@ impl<'a> Recorder<'a> {
     }
 
     /// Works out the connection's next state and counts the outcome.
-    fn charge(&mut self, Polled { task, outcome, .. }: Polled, summary: &mut Summary) {
+    fn charge(&mut self, Done { task, outcome, .. }: Done, summary: &mut Summary) {
         let mut next = task.status.clone();
         self.policy.apply(&mut next, self.now, &outcome);
         summary.count(&outcome, &next);
+        if self.due_at.is_none() {
+            let next_due = self.policy.next_due_of_status(&next).map_or("never".to_owned(), rfc3339);
+            let outcome = outcome.as_ref().err().map_or("ok".to_owned(), ToString::to_string);
+            info!(target: BY_HAND, "{outcome}: level {}, count {}, due again {next_due}", next.level, next.count);
+        }
         self.pending.push(Replacement { place: task.place, selected: task.status, next });
     }
 
@@ -92,6 +131,7 @@ impl<'a> Recorder<'a> {
     /// `None`: nothing is lost, and the next visit tries again.
     pub(super) fn visit(&mut self, selected: &[Candidate], summary: &mut Summary) -> Result<Option<Vec<Task>>> {
         let began = Instant::now();
+        self.keep();
         let visited = self.store.session(|session| {
             let recorded = session.record(self.job, &self.pending)?;
             let tasks = session.load(self.job, self.policy, self.due_at, selected)?;
@@ -119,11 +159,33 @@ impl<'a> Recorder<'a> {
             );
         }
         self.charge_doubtful(summary);
+        self.keep();
         self.store.session(|session| {
             let recorded = session.record(self.job, &self.pending)?;
             self.count(&recorded, summary);
             if remember { session.remember_run(self.job.no, &summary.run) } else { Ok(()) }
         })
+    }
+
+    /// A poll with what is kept of it.
+    fn result(&self, task: &Task, outcome: &Outcome, value: Value) -> Kept {
+        Kept {
+            cxn_id: task.cxn.cxn_id.clone(),
+            app_id: task.cxn.app_id.clone(),
+            job: self.job.name.clone(),
+            at: self.now,
+            failure: outcome.as_ref().err().cloned(),
+            bytes: value.to_string().len() as u64,
+            value,
+        }
+    }
+
+    /// Takes what is kept to its database. It comes before the outcomes, so that a run that is killed polls again what it
+    /// has not kept. Where it can't be kept, the outcomes still count.
+    fn keep(&mut self) {
+        if let Err(error) = self.store.keep(&std::mem::take(&mut self.kept), &self.limits) {
+            warn!("results could not be kept: {error}");
+        }
     }
 
     fn count(&mut self, recorded: &[bool], summary: &mut Summary) {

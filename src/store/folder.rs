@@ -19,6 +19,7 @@ const CURRENT: &str = "CURRENT";
 const RUNS: &str = "runs";
 const BACKUPS: &str = "backups";
 const KEPT: &str = "kept";
+const RESULTS: &str = "results";
 const SET_ASIDE: &str = "set-aside.jsonl";
 /// How the names of backups end.
 pub(crate) const BACKUP_ENDS: &str = ".jsonl.gz";
@@ -34,16 +35,19 @@ pub(super) enum Lock {
     Turn,
     /// Held for the length of a session.
     Session,
+    /// Held for the length of a visit to the kept results; whoever holds it takes no other.
+    Results,
 }
 
 impl Lock {
-    const ALL: [Self; 3] = [Self::Use, Self::Turn, Self::Session];
+    const ALL: [Self; 4] = [Self::Use, Self::Turn, Self::Session, Self::Results];
 
     fn name(self) -> &'static str {
         match self {
             Self::Use => "use.lock",
             Self::Turn => "turn.lock",
             Self::Session => "store.lock",
+            Self::Results => "results.lock",
         }
     }
 }
@@ -81,7 +85,7 @@ impl Folder {
         if !path.join(CURRENT).exists() {
             // What an earlier attempt left behind is no obstacle.
             let current = format!("{CURRENT}.new");
-            let ours = [RUNS, BACKUPS, KEPT, &current].into_iter().chain(Lock::ALL.map(Lock::name));
+            let ours = [RUNS, BACKUPS, KEPT, RESULTS, &current].into_iter().chain(Lock::ALL.map(Lock::name));
             let ours: Vec<_> = ours.map(std::ffi::OsString::from).collect();
             for name in names(path)? {
                 if !ours.contains(&name) && number(&name).is_none() {
@@ -107,6 +111,11 @@ impl Folder {
     /// The folder of the runs' locks.
     pub(super) fn runs(&self) -> PathBuf {
         self.0.join(RUNS)
+    }
+
+    /// The folder of the database of kept results.
+    pub(super) fn results(&self) -> PathBuf {
+        self.0.join(RESULTS)
     }
 
     /// The folder of the backups.
@@ -289,7 +298,7 @@ fn number(name: &OsStr) -> Option<u32> {
 }
 
 /// Makes all that is in a folder last.
-fn sync_all(path: &Path) -> Result<()> {
+pub(super) fn sync_all(path: &Path) -> Result<()> {
     for name in names(path)? {
         let path = path.join(name);
         if path.is_dir() {

@@ -12,7 +12,7 @@ use sled::IVec;
 use tracing::{debug, warn};
 
 use super::disk::insisting;
-use super::folder::{Folder, Lock, failed, private_folder};
+use super::folder::{Folder, Lock, failed, private_folder, sync_all};
 use super::session::{Session, TreeName};
 use crate::error::{Error, Kind, Result, panic_text};
 use crate::fault::{self, Step};
@@ -209,6 +209,36 @@ impl Store {
         }
     }
 
+    /// Works on the database of kept results, which has a lock of its own, and makes what was written last; `None` where
+    /// there is none yet and it shall not be created.
+    pub(super) fn results<T: Send>(
+        &self,
+        create: bool,
+        work: impl FnOnce(&sled::Db) -> Result<T> + Send,
+    ) -> Result<Option<T>> {
+        let folder = self.folder.results();
+        if !create && !folder.exists() {
+            return Ok(None);
+        }
+        let mut lock = RwLock::new(self.folder.lock_file(Lock::Results)?);
+        let mut pauses = Pauses::within(self.wait);
+        loop {
+            match lock.try_write() {
+                Err(error) => self.wait_or_give_up(Lock::Results, &mut pauses, &error)?,
+                Ok(mut held) => {
+                    self.sign(&mut held);
+                    return caught(|| visit_results(&folder, work)).and_then(|result| result).map(Some).map_err(
+                        |error| {
+                            let folder = folder.display();
+                            let hint = format!("without {folder} there are no kept results, and all else works");
+                            if error.kind == Kind::Store && error.hint.is_none() { error.hint(hint) } else { error }
+                        },
+                    );
+                }
+            }
+        }
+    }
+
     /// Pauses after a lock was found taken, or tells who has it once the time is over.
     fn wait_or_give_up(&self, lock: Lock, pauses: &mut Pauses, error: &io::Error) -> Result<()> {
         if error.kind() != io::ErrorKind::WouldBlock {
@@ -375,6 +405,20 @@ fn caught<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     insisting(work).map_err(|panic| stopped(&*panic))
 }
 
+/// Opens the database of kept results, for who holds its lock, and creates it where there is none.
+fn visit_results<T>(folder: &Path, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
+    match private_folder(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed("create", folder, &error)),
+        _ => sweep(folder)?,
+    }
+    let is_new = !folder.join("conf").exists();
+    let database = open_database(folder)?;
+    let done = work(&database)?;
+    database.flush()?;
+    drop(database);
+    if is_new { sync_all(folder) } else { sync_log(folder) }.map(|()| done)
+}
+
 /// The error for a panic.
 fn stopped(panic: &(dyn std::any::Any + Send)) -> Error {
     Error::new(Kind::Store, format!("the store's database failed: {}", panic_text(panic)))
@@ -480,8 +524,13 @@ fn copy_without_snapshots(from: &Path, to: &Path) -> Result<()> {
 fn sync(session: &Session, database: &Path) -> Result<()> {
     session.flush()?;
     fault::reached(Step::Flushed);
-    let file = database.join("db");
-    File::open(&file).and_then(|file| file.sync_all()).map_err(|e| failed("sync", &file, &e))?;
+    sync_log(database)?;
     fault::reached(Step::Synced);
     Ok(())
+}
+
+/// Syncs the file of sled's log.
+fn sync_log(database: &Path) -> Result<()> {
+    let file = database.join("db");
+    File::open(&file).and_then(|file| file.sync_all()).map_err(|e| failed("sync", &file, &e))
 }

@@ -11,6 +11,8 @@
 //!   use.lock          shared by all who work on the store; held alone while the database is replaced
 //!   turn.lock         held by the one whose session is next
 //!   store.lock        held for the length of a session, with a word about the holder
+//!   results.lock      held for the length of a visit to results/
+//!   results/          the database of kept results; not in backups
 //!   runs/             locks of runs
 //!   backups/          complete exports, compressed, the newest first by name
 //!   kept/             databases that were replaced, and in set-aside.jsonl what a repair removed
@@ -48,6 +50,7 @@ mod put;
 mod record;
 mod recording;
 mod replace;
+mod results;
 mod select;
 mod session;
 
@@ -62,6 +65,7 @@ pub use meta::{Job, RunRecord};
 pub use put::{Change, CxnLine};
 pub use recording::Replacement;
 pub use replace::Alone;
+pub use results::{Kept, Limits};
 pub use select::{Candidate, Tally, Task};
 pub use session::{Session, TreeName};
 
