@@ -9,7 +9,7 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use civisite::{Server, Site};
-use common::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
+use common::{APP, CERTIFICATE, MIDNIGHT, World, assert_quiet, code, stderr};
 use serde_json::{Value, json};
 
 /// Sends a signal to a child that is ours.
@@ -36,24 +36,20 @@ fn wait(mut child: Child) -> (ExitStatus, String) {
 #[test]
 fn a_crontab_line_of_cxnapp_works_with_its_apps_folder() {
     let world = World::new();
-    let sites: Vec<Site> = world
-        .sites(["ok"; 12])
-        .into_iter()
-        .map(|site| Site { app_id: "app:org.civicrm.myapp".into(), ..site })
-        .collect();
+    let sites = world.sites(["ok"; 12]);
     world.import(&sites);
-    let app = world.folder.path().join("apps/org.civicrm.myapp");
+    let app = world.folder.path().join("apps/org.example.myapp");
     fs::create_dir_all(&app).unwrap();
-    fs::write(app.join("metadata.json"), r#"{"app:org.civicrm.myapp": {"title": "Mine", "appCert": "*PLACEHOLDER*"}}"#)
+    fs::write(app.join("metadata.json"), r#"{"app:org.example.myapp": {"title": "Mine", "appCert": "*PLACEHOLDER*"}}"#)
         .unwrap();
-    fs::write(app.join("app.crt"), "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n").unwrap();
+    fs::write(app.join("app.crt"), CERTIFICATE).unwrap();
     fs::write(world.folder.path().join("cxnpoll.toml"), "apps-dir = \"apps\"\nallow-net = [\"127.0.0.0/8\"]\n")
         .unwrap();
 
     world.server.record_calls();
     for batch in ["0/4", "1/4", "2/4", "3/4"] {
         let batch = format!("--batch={batch}");
-        let line = ["cxn:poll", "org.civicrm.myapp", "--name=get_site_info", &batch, "--retry=1 day (x30)"];
+        let line = ["cxn:poll", "org.example.myapp", "--name=get_site_info", &batch, "--retry=1 day (x30)"];
         assert_quiet(&world.run(&[&line[..], &["--env=prod", "--no-debug", "-n"]].concat()));
         assert_quiet(&world.run(&[&line[..], &["-e", "prod"]].concat()));
     }
@@ -62,10 +58,10 @@ fn a_crontab_line_of_cxnapp_works_with_its_apps_folder() {
     }
     let call = world.server.last_call(sites[0].number).unwrap();
     assert_eq!((call.entity.as_str(), call.action.as_str()), ("System", "get"));
-    assert!(call.app_cert.contains("TUlJQg=="));
+    assert_eq!(call.app_cert, CERTIFICATE);
 
     fs::write(app.join("disable"), "").unwrap();
-    assert_quiet(&world.run(&["poll", "org.civicrm.myapp", "--name", "other"]));
+    assert_quiet(&world.run(&["poll", "org.example.myapp", "--name", "other"]));
     assert_eq!(world.server.total(), 12);
 }
 

@@ -2,6 +2,7 @@
 
 mod call;
 mod check;
+mod config;
 mod event;
 mod explain;
 mod export;
@@ -24,6 +25,7 @@ use chrono::Utc;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, ColorChoice, Parser, Subcommand};
 use ipnet::IpNet;
+use tracing::warn;
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -122,6 +124,9 @@ enum Command {
     /// Look after the store
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 #[derive(Subcommand)]
@@ -134,6 +139,14 @@ enum StoreCommand {
     Restore(store::Restore),
     /// Write the store anew, as small as it can be
     Compact(store::Compact),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Check the configuration, the apps that it names and their certificates
+    Check(config::Check),
+    /// Show every value that is in force, and where it came from
+    Show(config::Show),
 }
 
 /// What every command works with.
@@ -198,6 +211,8 @@ fn execute(cli: Cli, started: UnixTime, more: Vec<Listener>) -> Result<u8> {
         Command::Import(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Results(command) => command.run(&context),
+        Command::Config(ConfigCommand::Check(command)) => command.run(&context),
+        Command::Config(ConfigCommand::Show(command)) => command.run(&context),
         Command::Store(StoreCommand::Check(command)) => command.run(&context),
         Command::Store(StoreCommand::Backup(command)) => command.run(&context),
         Command::Store(StoreCommand::Restore(command)) => command.run(&context),
@@ -218,6 +233,8 @@ impl Command {
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
+            Self::Config(ConfigCommand::Check(_)) => "config check",
+            Self::Config(ConfigCommand::Show(_)) => "config show",
             Self::Store(StoreCommand::Check(_)) => "store check",
             Self::Store(StoreCommand::Backup(_)) => "store backup",
             Self::Store(StoreCommand::Restore(_)) => "store restore",
@@ -243,6 +260,7 @@ impl Context {
     /// The app of an id: from the configuration, or known by its connections alone.
     fn app(&self, store: &Store, app_id: &AppId) -> Result<AppMeta> {
         if let Some(app) = self.config.app(app_id)? {
+            app.certificate_problems(Utc::now().timestamp()).iter().for_each(|problem| warn!("{problem}"));
             return Ok(app);
         }
         let stored = store.session(Session::apps)?;

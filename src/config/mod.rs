@@ -1,6 +1,7 @@
 //! The configuration file `cxnpoll.toml`, and the apps that it knows.
 
 mod apps;
+mod certificate;
 mod listeners;
 
 use std::collections::BTreeMap;
@@ -65,9 +66,9 @@ impl Default for Backups {
 /// The file's name.
 const NAME: &str = "cxnpoll.toml";
 /// The environment variable that names the file.
-const CONFIG_VARIABLE: &str = "CXNPOLL_CONFIG";
+pub(crate) const CONFIG_VARIABLE: &str = "CXNPOLL_CONFIG";
 /// The environment variable that names the store.
-const STORE_VARIABLE: &str = "CXNPOLL_STORE";
+pub(crate) const STORE_VARIABLE: &str = "CXNPOLL_STORE";
 
 impl Config {
     /// Reads the file that is named, or else `CXNPOLL_CONFIG`, or the first that is there of the user's configuration
@@ -90,6 +91,14 @@ impl Config {
             }
         }
         Ok(Self::default())
+    }
+
+    /// What stands in the file that was read, by its keys.
+    pub(crate) fn written(&self) -> Result<toml::Table> {
+        let Some(path) = &self.file else { return Ok(toml::Table::new()) };
+        let wrong =
+            |error: &dyn std::fmt::Display| Error::new(Kind::Config, format!("can't read {}: {error}", path.display()));
+        fs::read_to_string(path).map_err(|error| wrong(&error))?.parse().map_err(|error| wrong(&error))
     }
 
     /// Reads one file; `None` where it is not there.

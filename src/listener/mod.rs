@@ -78,6 +78,11 @@ impl Listeners {
         self.0.push(Arc::new(listener));
     }
 
+    /// The events that are listened to, in the order of the listeners.
+    pub(crate) fn events(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|listener| listener.event.to_string())
+    }
+
     /// Those of an event of a job, in the order in which they are called: those of the job before the general ones.
     pub(crate) fn of(&self, app_id: &AppId, job: &JobName, phase: Phase) -> Chain {
         let is_mine = |name: &EventName| name.job.as_ref().is_none_or(|(app, name)| app == app_id && name == job);

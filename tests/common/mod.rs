@@ -16,6 +16,9 @@ pub const MIDNIGHT: i64 = 1_767_225_600;
 /// The app of simulated sites.
 pub const APP: &str = "org.example.myapp";
 
+/// Its certificate, which is good for a century.
+pub const CERTIFICATE: &str = include_str!("../../fixtures/app.crt");
+
 /// A folder with a store, and simulated sites.
 pub struct World {
     pub folder: TempDir,
@@ -79,7 +82,7 @@ impl World {
         if !config.exists() {
             // With metadata for the app of the simulated sites, so that nothing warns.
             let cert = self.folder.path().join("app.crt");
-            fs::write(&cert, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").unwrap();
+            fs::write(&cert, CERTIFICATE).unwrap();
             let text = format!("allow-net = [\"127.0.0.0/8\"]\n[apps.\"{APP}\"]\napp-cert = \"app.crt\"\n");
             fs::write(&config, text).unwrap();
         }
