@@ -67,7 +67,8 @@ impl TryFrom<Written> for ListenerTable {
 
 impl Config {
     /// The listeners of the file.
-    pub(crate) fn listeners(&self) -> Listeners {
+    #[must_use]
+    pub fn listeners(&self) -> Listeners {
         let mut listeners = Listeners::default();
         let base = self.file.as_deref().and_then(std::path::Path::parent).unwrap_or(std::path::Path::new(""));
         for ListenerTable(table) in self.listeners.iter().cloned() {

@@ -31,8 +31,10 @@ pub struct PollEvent<'a> {
 }
 
 impl<'a> PollEvent<'a> {
+    #[doc(hidden)]
     /// An event; without an `api` every call fails. `by_hand` shows the calls to who polls one site at a terminal.
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         app: &'a AppMeta,
         job: &'a JobName,
         cxn: &'a Cxn,

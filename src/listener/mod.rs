@@ -23,7 +23,8 @@ use program::{Host, Running, Verdict};
 
 pub(crate) use calls::{Call, Method};
 pub use event::{PollEvent, RunEvent};
-pub(crate) use name::{EventName, Phase};
+pub(crate) use name::EventName;
+pub use name::Phase;
 pub(crate) use program::Program;
 
 /// The target of messages for who polls one site by hand; they are in no log.
@@ -84,7 +85,8 @@ impl Listeners {
     }
 
     /// Those of an event of a job, in the order in which they are called: those of the job before the general ones.
-    pub(crate) fn of(&self, app_id: &AppId, job: &JobName, phase: Phase) -> Chain {
+    #[must_use]
+    pub fn of(&self, app_id: &AppId, job: &JobName, phase: Phase) -> Chain {
         let is_mine = |name: &EventName| name.job.as_ref().is_none_or(|(app, name)| app == app_id && name == job);
         let mine = self.0.iter().filter(|listener| listener.event.phase == phase && is_mine(&listener.event));
         let mut chain: Vec<_> = mine.map(Arc::clone).collect();
@@ -95,11 +97,12 @@ impl Listeners {
 
 /// The listeners of one event, in their order.
 #[derive(Debug, Clone)]
-pub(crate) struct Chain(Vec<Arc<Listener>>);
+pub struct Chain(Vec<Arc<Listener>>);
 
 impl Chain {
     /// One who calls them, with programs of its own.
-    pub(crate) fn caller(&self) -> Caller {
+    #[must_use]
+    pub fn caller(&self) -> Caller {
         Caller { chain: self.clone(), running: self.0.iter().map(|_| None).collect() }
     }
 
@@ -119,7 +122,7 @@ impl Chain {
 }
 
 /// Calls listeners, and holds the programs that serve event after event.
-pub(crate) struct Caller {
+pub struct Caller {
     chain: Chain,
     running: Vec<Option<Running>>,
 }
@@ -129,7 +132,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`Kind::Config`] where a program doesn't work at all: that is no fault of the site.
-    pub(crate) fn poll(&mut self, event: &mut PollEvent) -> Result<Outcome, Error> {
+    pub fn poll(&mut self, event: &mut PollEvent) -> Result<Outcome, Error> {
         if self.running.is_empty() {
             return Ok(guarded(&event.name(), || system_get(event)));
         }

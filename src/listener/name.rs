@@ -9,7 +9,7 @@ use crate::model::{AppId, JobName};
 
 /// When an event is fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// Before the first poll of a run.
     PrePoll,
     /// At each visit to a site.
