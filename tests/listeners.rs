@@ -132,9 +132,21 @@ fn the_sample_runs_the_two_jobs_of_civicrm_org() {
 }
 
 #[test]
-fn the_example_in_rust_is_the_one_of_the_page() {
+fn the_example_in_rust_is_the_one_of_the_page_and_polls() {
     let example = example("rust", "App::new");
     assert!(include_str!("../fixtures/listener.rs").ends_with(example));
+    let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/listener");
+    assert!(program.exists(), "`cargo build --example listener` makes {}", program.display());
+    let world = World::with(["ok", "ok", "api-error"]);
+    let like = world.command(&["poll", APP, "--json"]);
+    let mut command = Command::new(program);
+    command.args(like.get_args()).env_clear().current_dir(world.folder.path());
+    command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["ok"], &summary["failures"]), (&json!(2), &json!({"api": 1})));
+    assert_eq!(latest(&world)[0]["value"], json!({"version": "5.75.0"}));
 }
 
 #[test]

@@ -252,3 +252,91 @@ impl Host for NoSite {
 
     fn keep(&mut self, _: Value) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppMeta, Cxn, Secret};
+    use std::sync::Mutex;
+
+    /// An event, a priority, a word for it, and what it does.
+    type Function = (&'static str, i32, &'static str, fn(&mut PollEvent) -> Outcome);
+
+    /// Hands one poll event to functions, and tells which were called.
+    fn poll(functions: Vec<Function>) -> (Outcome, Vec<&'static str>) {
+        let called = Arc::new(Mutex::new(Vec::new()));
+        let mut listeners = Listeners::default();
+        for (event, priority, word, function) in functions {
+            let called = Arc::clone(&called);
+            let action = Action::Poll(Box::new(move |event| {
+                called.lock().unwrap().push(word);
+                function(event)
+            }));
+            listeners.add(Listener { event: event.parse().unwrap(), priority, stop: false, action });
+        }
+        let app_id: AppId = "app:org.example.myapp".parse().unwrap();
+        let app = AppMeta { app_id: app_id.clone(), app_cert: String::new(), disabled: false, metadata: Value::Null };
+        let cxn = Cxn {
+            cxn_id: "cxn:1".parse().unwrap(),
+            secret: Secret::from_bytes([7; 32]),
+            app_id,
+            app_url: "https://app.example.org".into(),
+            site_url: "https://site.example.org".to_owned(),
+            perm: Arc::new(Value::Null),
+            via_port: None,
+            batch_code: 7.try_into().unwrap(),
+            disabled: false,
+        };
+        let job = JobName::default();
+        let mut event = PollEvent::new(&app, &job, &cxn, 0, None, false);
+        let outcome = listeners.of(&app.app_id, &job, Phase::Poll).caller().poll(&mut event).unwrap();
+        let called = called.lock().unwrap().clone();
+        (outcome, called)
+    }
+
+    const MINE: &str = "app:org.example.myapp:job=default:poll";
+
+    #[test]
+    fn the_highest_priority_comes_first_and_can_stop_the_others() {
+        let (outcome, called) = poll(vec![
+            ("civi_cxn.poll", 99, "general", |_| Ok(())),
+            (MINE, 0, "low", |_| Ok(())),
+            (MINE, 5, "high", |_| Ok(())),
+            ("app:org.example.other:job=default:poll", 5, "other", |_| Ok(())),
+        ]);
+        assert_eq!((outcome, called), (Ok(()), vec!["high", "low", "general"]));
+        let (outcome, called) = poll(vec![
+            (MINE, 0, "low", |_| Ok(())),
+            (MINE, 5, "high", |event| {
+                event.stop_propagation();
+                Ok(())
+            }),
+        ]);
+        assert_eq!((outcome, called), (Ok(()), vec!["high"]));
+    }
+
+    #[test]
+    fn a_panic_and_an_error_are_failures_of_the_poll() {
+        let (outcome, called) = poll(vec![(MINE, 1, "one", |_| panic!("what\nnow")), (MINE, 0, "two", |_| Ok(()))]);
+        let failure = outcome.unwrap_err();
+        assert_eq!((failure.class, called), (FailureClass::Listener, vec!["one"]));
+        assert!(failure.message.ends_with("panicked: what now"), "{failure}");
+        let (outcome, _) = poll(vec![(MINE, 0, "one", |event| event.call("System", "get", json!(3)).map(drop))]);
+        assert!(outcome.unwrap_err().message.contains("no object"));
+        let (outcome, _) = poll(vec![(MINE, 0, "one", |_| Err("nothing there".into()))]);
+        assert_eq!(outcome.unwrap_err().to_string(), "listener: nothing there");
+    }
+
+    #[test]
+    fn what_is_kept_shows_no_secret() {
+        let (outcome, _) = poll(vec![(MINE, 0, "one", |event| {
+            let leak = format!("key={}", event.cxn.secret.to_base64());
+            event.keep(json!({"a": [leak.clone()], leak: 1}));
+            event.keep(json!({"b": 2}));
+            let kept = event.kept.clone().unwrap_or_default();
+            let safe = !kept.to_string().contains(&event.cxn.secret.to_base64()[..8]);
+            if safe && kept["b"] == 2 && kept.get("a").is_some() { Ok(()) } else { Err(kept.to_string().into()) }
+        })]);
+        assert_eq!(outcome, Ok(()));
+    }
+}
