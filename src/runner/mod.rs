@@ -219,7 +219,7 @@ impl Plan {
         }
         drop(progress);
         queue.close();
-        workers.end(&polled, stopped.is_some());
+        workers.end(&polled, outstanding > 0);
         summary.interrupted = signals.asked();
         summary.run.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         // A poll by hand is not the job's last run.
