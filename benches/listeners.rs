@@ -10,7 +10,7 @@ use std::{fs, hint};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use cxnpoll::config::Config;
 use cxnpoll::listener::Phase;
-use cxnpoll::{AppMeta, Cxn, JobName, PollEvent, Secret};
+use cxnpoll::{AppMeta, Cxn, JobName, PollEvent, Secret, Tls};
 use serde_json::json;
 
 /// Answers every line.
@@ -27,7 +27,13 @@ fn events(criterion: &mut Criterion) {
     let config = Config::load(Some(&file)).expect("it is right");
 
     let app_id = "app:org.example.myapp".parse().expect("an id");
-    let app = AppMeta { app_id, app_cert: String::new(), disabled: false, metadata: json!({"title": "My app"}) };
+    let app = AppMeta {
+        app_id,
+        app_cert: String::new(),
+        disabled: false,
+        tls: Tls::Verify,
+        metadata: json!({"title": "My app"}),
+    };
     let job = JobName::default();
     let cxn = Cxn {
         cxn_id: "cxn:0123456789".parse().expect("an id"),

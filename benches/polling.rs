@@ -26,7 +26,7 @@ use civisite::{Behaviour, Server, Site};
 use cxnpoll::batch::Batch;
 use cxnpoll::config::Config;
 use cxnpoll::listener::Listeners;
-use cxnpoll::model::{AppMeta, Cxn, JobName};
+use cxnpoll::model::{AppMeta, Cxn, JobName, Tls};
 use cxnpoll::runner::{Plan, Signals};
 use cxnpoll::site::{Api, Client, Options};
 use cxnpoll::store::Store;
@@ -170,7 +170,7 @@ impl Bench {
         let sites = (0..case.sites).map(|number| common::line(&sites.site(number, case.latency)));
         common::put(&store, &sites.collect::<Result<Vec<_>>>()?)?;
         let app_cert = String::new();
-        let app = AppMeta { app_id: APP.parse()?, app_cert, disabled: false, metadata: Value::Null };
+        let app = AppMeta { app_id: APP.parse()?, app_cert, disabled: false, tls: Tls::Verify, metadata: Value::Null };
         let mut bench = Self { case, app, store, cxns: Vec::new(), _folder: folder };
         let mut cxns = Vec::new();
         bench.plan(0)?.dry_run(&bench.store, |task| {

@@ -39,4 +39,6 @@ pub mod transfer;
 pub use app::{App, On};
 pub use batch::Batch;
 pub use listener::{PollEvent, RunEvent};
-pub use model::{AppId, AppMeta, BatchCode, Cxn, CxnId, Failure, FailureClass, JobName, Secret, UnixTime, ViaPort};
+pub use model::{
+    AppId, AppMeta, BatchCode, Cxn, CxnId, Failure, FailureClass, JobName, Secret, Tls, UnixTime, ViaPort,
+};

@@ -26,9 +26,9 @@ pub(super) struct Call {
     /// Parameters: key=text, or key:=JSON
     #[arg(value_name = "KEY=VALUE", value_parser = parameter)]
     params: Vec<(String, Value)>,
-    /// How many seconds the call may take
-    #[arg(long, value_name = "S", default_value = "60", value_parser = super::some_seconds)]
-    timeout: Duration,
+    /// How many seconds the call may take [default: `timeouts.call` of the configuration, which is 60]
+    #[arg(long, value_name = "S", value_parser = super::some_seconds)]
+    timeout: Option<Duration>,
     /// Print JSON on one line, also for a failure
     #[arg(long)]
     json: bool,
@@ -43,7 +43,10 @@ impl Call {
         if app.app_cert.is_empty() {
             warn!("{} has no certificate: the call is sent without one", app.app_id);
         }
-        let client = context.client(self.timeout);
+        if let Some(warning) = app.tls_warning() {
+            warn!("{warning}");
+        }
+        let client = context.client(&app, self.timeout)?;
         let api = Api::new(&client, &cxn, &app.app_cert);
         let Method { entity, action } = &self.method;
         match api.call(entity, action, Map::from_iter(self.params)) {

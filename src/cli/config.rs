@@ -37,10 +37,17 @@ impl Check {
         if let Some(folder) = config.apps_dir.as_ref().filter(|folder| !folder.is_dir()) {
             problems.push(format!("apps-dir: {} is no folder", folder.display()));
         }
+        if let Err(error) = config.authorities() {
+            problems.push(error.message);
+        }
         let names = config.app_names();
+        let mut warnings = Vec::new();
         for name in &names {
             match app(config, name) {
-                Ok(app) => problems.extend(app.certificate_problems(context.started)),
+                Ok(app) => {
+                    problems.extend(app.certificate_problems(context.started));
+                    warnings.extend(app.tls_warning());
+                }
                 Err(error) => problems.push(error.message),
             }
         }
@@ -49,10 +56,10 @@ impl Check {
         }
         let file = file(config);
         if self.json {
-            let line = json!({"file": config.file, "apps": names.len(), "problems": problems});
+            let line = json!({"file": config.file, "apps": names.len(), "problems": problems, "warnings": warnings});
             output::json(&line)?;
         } else {
-            for problem in &problems {
+            for problem in problems.iter().chain(&warnings) {
                 tracing::warn!("{problem}");
             }
         }
@@ -117,6 +124,8 @@ fn values(context: &Context) -> Result<Vec<(String, Value, String)>> {
         ("store".to_owned(), json!(config.store_path(global.store.as_deref())?), store_from),
         ("apps-dir".to_owned(), json!(config.apps_dir), source("apps-dir")),
         ("contact".to_owned(), json!(config.contact), source("contact")),
+        ("refuse-ports".to_owned(), json!(config.refuse_ports), source("refuse-ports")),
+        ("ca-file".to_owned(), json!(config.ca_file), source("ca-file")),
     ];
     let mut add = |key: String, value: Value, from: String| values.push((key, value, from));
     add("allow-net".to_owned(), json!(config.allow_net), source("allow-net"));
@@ -130,7 +139,13 @@ fn values(context: &Context) -> Result<Vec<(String, Value, String)>> {
         let named = written.get(table).and_then(|table| table.get(key)).is_some();
         if named { file(config) } else { "default".to_owned() }
     };
+    let limits = &config.timeouts;
     for (table, key, value) in [
+        ("timeouts", "resolve", json!(limits.resolve.as_secs_f64())),
+        ("timeouts", "connect", json!(limits.connect.as_secs_f64())),
+        ("timeouts", "tls", json!(limits.tls.as_secs_f64())),
+        ("timeouts", "first-byte", json!(limits.first_byte.map(|limit| limit.as_secs_f64()))),
+        ("timeouts", "call", json!(limits.call.as_secs_f64())),
         ("backups", "every-hours", json!(config.backups.every_hours)),
         ("backups", "keep", json!(config.backups.keep)),
         ("results", "all", json!(config.results.all)),
@@ -153,6 +168,7 @@ fn values(context: &Context) -> Result<Vec<(String, Value, String)>> {
             ("app-url", app.metadata["appUrl"].clone()),
             ("certificate", json!(certificate)),
             ("disabled", json!(app.disabled)),
+            ("tls", json!(app.tls)),
         ] {
             add(format!("apps.{name}.{key}"), value, from.clone());
         }

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::exit;
 use crate::model::{FailureClass, JobName, UnixTime, safe_text};
 use crate::retry::{Policy, State, Times};
+use crate::site::moved_to;
 use crate::store::Task;
 
 /// Tell why a connection is due or not, when it will be, and how its last polls went
@@ -89,6 +90,7 @@ impl Case {
             "nextDue": self.next_due(),
             "lastOutcome": last,
             "lastSuccess": status.last_success,
+            "movedTo": self.moved_to(),
             "attempts": attempts.map(|a| json!({"at": a.at, "class": class(a.class)})).collect::<Value>(),
         })
     }
@@ -108,7 +110,12 @@ impl Case {
                 "It is given up: it failed as often as the expression allows, and is not polled any more.".to_owned()
             }
             State::Disabled => "It is disabled: it is not polled.".to_owned(),
-            State::Deferred => "It is deferred: the site asked to be left alone for a while.".to_owned(),
+            State::Deferred => {
+                let until = status.not_before.map_or_else(|| "a while".to_owned(), when);
+                format!(
+                    "It is deferred: the site asked to be left alone until {until}. That is not charged as a failure."
+                )
+            }
         });
         if let (Some(due), false) = (self.next_due(), status.is_new()) {
             let is_due = self.policy.is_due(status, now);
@@ -123,11 +130,22 @@ impl Case {
         if let Some((at, failure)) = &status.last_failure {
             said.push(format!("Last failure at {}: {failure}.", when(*at)));
         }
+        if let Some(place) = self.moved_to() {
+            said.push(format!("It seems to have moved: if that is so, import it with \"siteUrl\": \"{place}\"."));
+        }
         for attempt in status.attempts.iter().rev() {
             let class = attempt.class.map_or("ok", FailureClass::name);
             said.push(format!("  {}  {class}", output::time(attempt.at)));
         }
         said
+    }
+
+    /// Where it seems to have moved to, by its last poll.
+    fn moved_to(&self) -> Option<&str> {
+        let status = &self.task.status;
+        let (at, failure) = status.last_failure.as_ref()?;
+        status.attempts.last().filter(|last| last.class.is_some() && last.at == *at)?;
+        moved_to(failure)
     }
 
     /// `It fails: 3 of 6 times at level 0 (every 20 min).`

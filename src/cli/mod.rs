@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::exit;
 use crate::listener::{Listener, Listeners};
-use crate::model::{AppId, AppMeta, CxnId, JobName, UnixTime};
+use crate::model::{AppId, AppMeta, CxnId, JobName, Tls, UnixTime};
 use crate::retry::Policy;
 use crate::site::{self, Client};
 use crate::store::{CxnKey, Job, Session, Store};
@@ -250,11 +250,20 @@ impl Context {
         Ok(Store::open(&path, self.global.store_wait)?.visited_by(self.name))
     }
 
-    /// A client that keeps to the network policy of command line and configuration.
-    fn client(&self, timeout: Duration) -> Client {
-        let allow_net = [self.config.allow_net.as_slice(), &self.global.allow_net].concat();
-        let user_agent = self.config.user_agent();
-        Client::new(site::Options { allow_net, timeout, user_agent, ..site::Options::default() })
+    /// A client for the sites of an app, by the rules of command line and configuration; `timeout` is the command line's
+    /// limit for a whole call.
+    fn client(&self, app: &AppMeta, timeout: Option<Duration>) -> Result<Client> {
+        let config = &self.config;
+        let mut timeouts = config.timeouts;
+        timeouts.call = timeout.unwrap_or(timeouts.call);
+        Ok(Client::new(site::Options {
+            allow_net: [config.allow_net.as_slice(), &self.global.allow_net].concat(),
+            refuse_ports: config.refuse_ports.clone(),
+            timeouts,
+            tls: app.tls,
+            authorities: config.authorities()?,
+            user_agent: config.user_agent(),
+        }))
     }
 
     /// The app of an id: from the configuration, or known by its connections alone.
@@ -266,7 +275,13 @@ impl Context {
         let stored = store.session(Session::apps)?;
         if stored.iter().any(|(_, known)| known == app_id) {
             let metadata = serde_json::Value::Null;
-            return Ok(AppMeta { app_id: app_id.clone(), app_cert: String::new(), disabled: false, metadata });
+            return Ok(AppMeta {
+                app_id: app_id.clone(),
+                app_cert: String::new(),
+                disabled: false,
+                tls: Tls::Verify,
+                metadata,
+            });
         }
         let stored = stored.iter().map(|(_, known)| known.short().to_owned());
         let names: Vec<String> = stored.chain(self.config.app_names()).collect();

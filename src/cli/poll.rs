@@ -44,9 +44,9 @@ pub(super) struct Poll {
     /// How many sites to poll at the same time on one host
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4096))]
     per_host: u16,
-    /// How many seconds one call to a site may take
-    #[arg(long, value_name = "S", default_value = "60", value_parser = super::some_seconds)]
-    timeout: Duration,
+    /// How many seconds one call to a site may take [default: `timeouts.call` of the configuration, which is 60]
+    #[arg(long, value_name = "S", value_parser = super::some_seconds)]
+    timeout: Option<Duration>,
     /// After how many seconds no new poll starts
     #[arg(long, value_name = "S", value_parser = super::some_seconds)]
     max_runtime: Option<Duration>,
@@ -103,7 +103,7 @@ impl Poll {
         let show = !context.global.quiet && (plan.progress || context.global.verbose > 0);
         let signals = Signals::listen()
             .map_err(|error| Error::new(Kind::Internal, format!("can't listen to signals: {error}")))?;
-        let client = Arc::new(context.client(self.timeout));
+        let client = Arc::new(context.client(&plan.app, self.timeout)?);
         let summary = match plan.run(store, &client, &context.config, &signals) {
             Ok(summary) => summary,
             // That another runner is at work is no news to cron, nor to who has stopped waiting for it.

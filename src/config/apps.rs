@@ -1,5 +1,6 @@
 //! The apps: written out in the configuration, or in cxnapp's folder.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, io};
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Config;
 use crate::error::{Error, Kind, Result};
-use crate::model::{AppId, AppMeta};
+use crate::model::{AppId, AppMeta, Tls};
 
 /// An app as the configuration file writes it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -22,23 +23,46 @@ pub struct AppTable {
     pub app_cert: Option<std::path::PathBuf>,
     /// Whether it is switched off.
     pub disabled: bool,
+    /// What is asked of the certificates of its sites.
+    pub tls: Tls,
 }
 
 impl Config {
-    /// The app of an id; `None` where neither the file nor the folder of apps knows it.
+    /// The app of an id, as its folder tells, or the file, or both: then what the file says comes first. `None` where
+    /// neither knows it.
     ///
     /// # Errors
     /// [`Kind::Config`] where a file of the app can't be read.
     pub fn app(&self, app_id: &AppId) -> Result<Option<AppMeta>> {
-        let written = self.apps.get(app_id.short()).or_else(|| self.apps.get(app_id.as_str()));
-        if let Some(table) = written {
-            let app_cert = match &table.app_cert {
-                Some(path) => read(path)?.ok_or_else(|| missing(path))?,
-                None => String::new(),
-            };
-            let metadata = json!({ "title": table.title, "appUrl": table.app_url });
-            return Ok(Some(AppMeta { app_id: app_id.clone(), app_cert, disabled: table.disabled, metadata }));
+        let table = self.apps.get(app_id.short()).or_else(|| self.apps.get(app_id.as_str()));
+        let mut app = match (self.app_of_folder(app_id)?, table) {
+            (None, None) => return Ok(None),
+            (Some(app), _) => app,
+            (None, Some(_)) => AppMeta {
+                app_id: app_id.clone(),
+                app_cert: String::new(),
+                disabled: false,
+                tls: Tls::Verify,
+                metadata: json!({"title": null, "appUrl": null}),
+            },
+        };
+        if let Some(table) = table {
+            if let Some(path) = &table.app_cert {
+                app.app_cert = read(path)?.ok_or_else(|| missing(path))?;
+            }
+            for (key, value) in [("title", &table.title), ("appUrl", &table.app_url)] {
+                if let Some(value) = value {
+                    app.metadata[key] = json!(value);
+                }
+            }
+            app.disabled |= table.disabled;
+            app.tls = table.tls;
         }
+        Ok(Some(app))
+    }
+
+    /// An app of cxnapp's folder.
+    fn app_of_folder(&self, app_id: &AppId) -> Result<Option<AppMeta>> {
         let Some(folder) = self.apps_dir.as_ref().map(|dir| dir.join(app_id.short())) else { return Ok(None) };
         let path = folder.join("metadata.json");
         let Some(text) = read(&path)? else { return Ok(None) };
@@ -51,7 +75,7 @@ impl Config {
         // What metadata.json calls appCert is only a placeholder.
         let app_cert = read(&folder.join("app.crt"))?.unwrap_or_default();
         let disabled = folder.join("disable").exists();
-        Ok(Some(AppMeta { app_id: app_id.clone(), app_cert, disabled, metadata }))
+        Ok(Some(AppMeta { app_id: app_id.clone(), app_cert, disabled, tls: Tls::Verify, metadata }))
     }
 
     /// The apps that the file and the folder of apps name, for suggestions; what can't be read is left out.
@@ -61,7 +85,7 @@ impl Config {
         let folder = self.apps_dir.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
         let folders =
             folder.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
-        written.chain(folders).collect()
+        written.chain(folders).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
@@ -106,6 +130,14 @@ mod tests {
         let app = config.app(&app_id).unwrap().unwrap();
         assert_eq!((app.app_cert.as_str(), app.disabled), (CERT, true));
         assert_eq!(config.app_names(), ["org.example.myapp"]);
+
+        // What the file adds comes first, and the rest stays.
+        let table = AppTable { tls: Tls::SkipVerify, title: Some("Ours".into()), ..AppTable::default() };
+        let both = Config { apps: [("org.example.myapp".to_owned(), table)].into(), ..config.clone() };
+        let app = both.app(&app_id).unwrap().unwrap();
+        assert_eq!((app.app_cert.as_str(), app.disabled, app.tls), (CERT, true, Tls::SkipVerify));
+        assert_eq!(app.metadata, json!({"title": "Ours", "appCert": "*PLACEHOLDER*", "perm": {"api": []}}));
+        assert_eq!(both.app_names(), ["org.example.myapp"]);
 
         fs::write(folder.join("metadata.json"), r#"{"app:org.example.other": {}}"#).unwrap();
         let error = config.app(&app_id).unwrap_err();

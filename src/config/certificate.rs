@@ -1,9 +1,15 @@
-//! What is wrong with an app's certificate. Sites check it; we only warn.
+//! Certificates: those of apps, which sites check and we only warn of, and those of authorities.
+
+use std::fs;
 
 use chrono::DateTime;
+use ureq::tls::{PemItem, parse_pem};
 use x509_cert::Certificate;
+use x509_cert::der::Decode;
 use x509_cert::der::oid::ObjectIdentifier;
 
+use super::Config;
+use crate::error::{Error, Kind, Result};
 use crate::model::{AppMeta, UnixTime, safe_text};
 
 /// The attribute of a subject that holds its common name (RFC 4519).
@@ -50,6 +56,30 @@ impl AppMeta {
     }
 }
 
+impl Config {
+    /// The certificates of `ca-file`, in DER; nothing where none is named.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where the file can't be read or holds no certificate.
+    pub fn authorities(&self) -> Result<Vec<Vec<u8>>> {
+        let Some(path) = &self.ca_file else { return Ok(Vec::new()) };
+        let wrong = |why: &str| Error::new(Kind::Config, format!("ca-file: {}: {why}", path.display()));
+        let pem = fs::read(path).map_err(|error| wrong(&format!("can't be read: {error}")))?;
+        // Bundles hold comments, and odd certificates that nobody could use: those are passed over.
+        let certificates: Vec<_> = parse_pem(&pem)
+            .filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate.der().to_vec()),
+                _ => None,
+            })
+            .filter(|der| Certificate::from_der(der).is_ok())
+            .collect();
+        if certificates.is_empty() {
+            return Err(wrong("holds no certificate").hint("expected those of authorities, X.509 in PEM"));
+        }
+        Ok(certificates)
+    }
+}
+
 fn date(moment: UnixTime) -> String {
     DateTime::from_timestamp(moment, 0).map_or_else(|| moment.to_string(), |time| time.format("%F").to_string())
 }
@@ -57,6 +87,7 @@ fn date(moment: UnixTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Tls;
     use proptest::prelude::*;
 
     const GOOD: &str = include_str!("../../fixtures/app.crt");
@@ -67,7 +98,8 @@ mod tests {
 
     fn problems(app_id: &str, app_cert: &str, now: UnixTime) -> Vec<String> {
         let (app_id, app_cert) = (app_id.parse().unwrap(), app_cert.to_owned());
-        AppMeta { app_id, app_cert, disabled: false, metadata: serde_json::Value::Null }.certificate_problems(now)
+        AppMeta { app_id, app_cert, disabled: false, tls: Tls::Verify, metadata: serde_json::Value::Null }
+            .certificate_problems(now)
     }
 
     #[test]

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::site::{RefusedPorts, Timeouts};
 use crate::store::Limits;
 
 pub use apps::AppTable;
@@ -29,6 +30,12 @@ pub struct Config {
     pub apps_dir: Option<PathBuf>,
     /// Networks that are allowed although they are not public.
     pub allow_net: Vec<IpNet>,
+    /// Ports that are not connected to.
+    pub refuse_ports: RefusedPorts,
+    /// A file with certificates of authorities, PEM, that are trusted beside those of the platform.
+    pub ca_file: Option<PathBuf>,
+    /// How long a call to a site may take.
+    pub timeouts: Timeouts,
     /// How the people whose sites are polled can reach us: goes into the user agent.
     pub contact: Option<String>,
     /// How many polls at a time some hosts get, in place of `--per-host`: a proxy takes more.
@@ -117,7 +124,7 @@ impl Config {
     /// Reads the text of a file that lies in `folder`.
     fn parse(text: &str, folder: &Path) -> Result<Self, toml::de::Error> {
         let mut config: Self = toml::from_str(text)?;
-        let paths = [&mut config.store, &mut config.apps_dir].into_iter().flatten();
+        let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file].into_iter().flatten();
         for path in paths.chain(config.apps.values_mut().filter_map(|app| app.app_cert.as_mut())) {
             *path = folder.join(&*path);
         }
@@ -155,7 +162,10 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::model::Tls;
 
     #[test]
     fn a_full_file_is_read_and_its_paths_are_relative_to_it() {
@@ -163,7 +173,12 @@ mod tests {
             store = "/var/lib/cxnpoll"
             apps-dir = "apps"
             allow-net = ["10.0.0.0/8"]
+            refuse-ports = [25]
+            ca-file = "ca.pem"
             contact = "https://example.org/polling"
+            [timeouts]
+            connect = 0.5
+            first-byte = 20
             [per-host]
             "proxy.example.org" = 64
             [backups]
@@ -171,11 +186,21 @@ mod tests {
             [apps."org.example.myapp"]
             title = "My app"
             app-cert = "myapp.crt"
+            tls = "skip-verify"
         "#;
         let config = Config::parse(text, Path::new("/etc/cxnpoll")).unwrap();
         assert_eq!(config.store.as_deref(), Some(Path::new("/var/lib/cxnpoll")));
         assert_eq!(config.apps_dir.as_deref(), Some(Path::new("/etc/cxnpoll/apps")));
         assert_eq!(config.apps["org.example.myapp"].app_cert.as_deref(), Some(Path::new("/etc/cxnpoll/myapp.crt")));
+        assert_eq!(config.ca_file.as_deref(), Some(Path::new("/etc/cxnpoll/ca.pem")));
+        assert_ne!(config.refuse_ports, RefusedPorts::default());
+        let limits = Timeouts {
+            connect: Duration::from_millis(500),
+            first_byte: Some(Duration::from_secs(20)),
+            ..Timeouts::default()
+        };
+        assert_eq!(config.timeouts, limits);
+        assert_eq!(config.apps["org.example.myapp"].tls, Tls::SkipVerify);
         assert_eq!(config.per_host["proxy.example.org"], 64);
         assert_eq!((config.backups.every_hours, config.backups.keep.get()), (24, 30));
         assert!(config.user_agent().ends_with(" (+https://example.org/polling)"));

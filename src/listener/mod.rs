@@ -256,7 +256,7 @@ impl Host for NoSite {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AppMeta, Cxn, Secret};
+    use crate::model::{AppMeta, Cxn, Secret, Tls};
     use std::sync::Mutex;
 
     /// An event, a priority, a word for it, and what it does.
@@ -275,7 +275,13 @@ mod tests {
             listeners.add(Listener { event: event.parse().unwrap(), priority, stop: false, action });
         }
         let app_id: AppId = "app:org.example.myapp".parse().unwrap();
-        let app = AppMeta { app_id: app_id.clone(), app_cert: String::new(), disabled: false, metadata: Value::Null };
+        let app = AppMeta {
+            app_id: app_id.clone(),
+            app_cert: String::new(),
+            disabled: false,
+            tls: Tls::Verify,
+            metadata: Value::Null,
+        };
         let cxn = Cxn {
             cxn_id: "cxn:1".parse().unwrap(),
             secret: Secret::from_bytes([7; 32]),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{AppId, BatchCode, CxnId, Secret, ViaPort};
@@ -38,8 +39,33 @@ pub struct AppMeta {
     pub app_cert: String,
     /// An app that is switched off polls nothing.
     pub disabled: bool,
+    /// What is asked of the certificates of its sites.
+    pub tls: Tls,
     /// The app's metadata as it was found: title, description, permissions and links.
     pub metadata: Value,
+}
+
+/// What is asked of the certificate of a site that is called by https.
+///
+/// Messages are enciphered and signed with the connection's secret whatever the channel, so that a call over TLS that is not
+/// verified gives away no more than one over plain http: which site is called, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// It must be good: of the host's name, in its time, and issued by an authority that is trusted.
+    #[default]
+    Verify,
+    /// Nothing: for sites behind certificates that have expired.
+    SkipVerify,
+}
+
+impl AppMeta {
+    /// What people should know of how its sites are called; nothing where their certificates are verified.
+    #[must_use]
+    pub fn tls_warning(&self) -> Option<String> {
+        let skips = self.tls == Tls::SkipVerify;
+        skips.then(|| format!("{} has tls = \"skip-verify\": certificates of its sites are not verified", self.app_id))
+    }
 }
 
 impl Cxn {

@@ -113,13 +113,16 @@ pub struct Failure {
     pub message: String,
     /// For how many seconds the site asked to be left alone (`Retry-After` with status 429 or 503), at most a day.
     pub retry_after: Option<u32>,
+    /// Whether nothing was heard of the site: no address, no connection, no TLS, or no time left to get that far. Only
+    /// such failures can be an outage of our own.
+    pub unreached: bool,
 }
 
 impl Failure {
     /// A failure with a message that is made safe to show.
     #[must_use]
     pub fn new(class: FailureClass, message: impl AsRef<str>) -> Self {
-        Self { class, message: safe_text(message.as_ref()), retry_after: None }
+        Self { class, message: safe_text(message.as_ref()), retry_after: None, unreached: false }
     }
 }
 

@@ -171,6 +171,9 @@ impl Plan {
         if self.app.app_cert.is_empty() {
             warn!("{} has no certificate: its calls are sent without one", self.app.app_id);
         }
+        if let Some(warning) = self.app.tls_warning() {
+            warn!("{warning}");
+        }
 
         self.fire(summary.run.due, None)?;
         let limits = config.per_host.clone();

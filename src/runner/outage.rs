@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use crate::model::{FailureClass, Outcome, PollStatus, UnixTime};
-use crate::site::before_any_byte;
 
 /// How many hosts it takes.
 const HOSTS: usize = 10;
@@ -47,7 +46,7 @@ impl Guard {
     pub(super) fn saw(&mut self, before: &PollStatus, host: &str, began: Instant, outcome: &Outcome) -> Weather {
         match outcome {
             Err(failure) if !is_reply(failure.class) => {
-                let is_suspect = before_any_byte(failure) && is_witness(before);
+                let is_suspect = failure.unreached && is_witness(before);
                 if self.enabled && is_suspect && self.last_reply.is_none_or(|reply| reply < began) {
                     self.hosts.insert(host.to_owned());
                     self.outage |= self.hosts.len() >= HOSTS;
@@ -84,7 +83,8 @@ mod tests {
     use std::time::Duration;
 
     fn fail(class: FailureClass) -> Outcome {
-        Err(Failure::new(class, "…"))
+        let unreached = matches!(class, FailureClass::Dns | FailureClass::Connect);
+        Err(Failure { unreached, ..Failure::new(class, "…") })
     }
 
     /// A site whose previous poll ended so.

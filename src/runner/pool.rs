@@ -14,7 +14,7 @@ use super::queue::Queue;
 use crate::error::{Error, Kind, Result};
 use crate::listener::{Chain, Phase, PollEvent};
 use crate::model::Outcome;
-use crate::site::{Api, Client};
+use crate::site::{Api, Client, LOOK_UPS};
 use crate::store::Task;
 
 /// A poll that is over.
@@ -30,8 +30,10 @@ pub(super) struct Polled {
 /// A worker's stack: a reply that is nested as deep as the protocol allows must fit. Only what is used takes memory.
 const STACK: usize = 4 << 20;
 
-/// Descriptors that the process needs beside one for each worker: standard streams, logs, locks, the database.
+/// Descriptors that the process needs beside those of its workers: standard streams, logs, locks, the database.
 const OTHER_FILES: u64 = 64;
+/// Descriptors of a program that listens: its three streams.
+const PROGRAM_FILES: u64 = 3;
 
 /// How long workers that have no more to do get for saying farewell to their programs.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -64,10 +66,10 @@ pub(super) fn start(
     queue: &Arc<Queue>,
     client: &Arc<Client>,
 ) -> Result<(Workers, Receiver<Polled>)> {
-    let threads = affordable(threads.max(1));
     let (tell, polled) = channel();
     let (queue, client, plan) = (Arc::clone(queue), Arc::clone(client), plan.clone());
     let listeners = plan.listeners.of(&plan.app.app_id, &plan.job, Phase::Poll);
+    let threads = affordable(threads.max(1), if listeners.has_programs() { PROGRAM_FILES } else { 0 });
     let workers = Workers(listeners.clone());
     let tell = Mutex::new(tell);
     let work = move |_| {
@@ -102,19 +104,24 @@ pub(super) fn start(
     Ok((workers, polled))
 }
 
-/// How many workers may have a connection open at the same time. The limit of open files is raised as far as that is
-/// allowed; what it doesn't allow would be a failure of ours that sites are charged for.
-fn affordable(threads: usize) -> usize {
-    let wanted = threads as u64 + OTHER_FILES;
+/// How many workers may have a connection open at the same time, and `more` files each. The limit of open files is raised
+/// as far as that is allowed; what it doesn't allow would be a failure of ours that sites are charged for.
+fn affordable(threads: usize, more: u64) -> usize {
+    let wanted = OTHER_FILES + LOOK_UPS as u64 + threads as u64 * (1 + more);
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         let raised = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
         // Where it can't be raised, it stays what it was.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit });
     }
-    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(wanted).saturating_sub(OTHER_FILES).max(1);
-    if allowed < threads as u64 {
+    let allowed = match getrlimit(Resource::Nofile).current {
+        // A worker has a connection, and may have left behind a look-up that hangs.
+        Some(limit) if limit < wanted => limit.saturating_sub(OTHER_FILES) / (2 + more),
+        _ => return threads,
+    };
+    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).clamp(1, threads);
+    if allowed < threads {
         warn!("only {allowed} sites at the same time, not {threads}: more open files are not allowed (ulimit -n)");
     }
-    usize::try_from(allowed).unwrap_or(usize::MAX).min(threads)
+    allowed
 }

@@ -5,25 +5,25 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de};
 use ureq::config::Config;
 use ureq::http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderValue, Request, Response, StatusCode};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-use super::agent;
-use super::egress::Policy;
+use super::agent::{self, Trust};
+use super::egress::{Policy, RefusedPorts};
 use super::failure::{Phase, from_status, from_ureq, too_large, with_reason};
 use super::resolver::{self, LookUp, Resolver};
 use super::target::Target;
-use crate::model::{Failure, FailureClass};
+use crate::model::{Failure, FailureClass, Tls};
 use crate::protocol;
 
 /// The largest body that we take, in bytes.
 const LARGEST_BODY: u64 = 1024 * 1024;
 
 /// Enough for a message and its reply; ureq's 128 KiB each way would be most of the memory of a run.
-const BUFFER: usize = 16 * 1024;
+pub(super) const BUFFER: usize = 16 * 1024;
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 3;
@@ -33,31 +33,78 @@ const REDIRECTS: usize = 3;
 pub struct Options {
     /// Networks that may be connected to although they are not public.
     pub allow_net: Vec<IpNet>,
-    /// The limit for finding the host's address, and again for connecting with TLS.
-    pub connect_timeout: Duration,
-    /// The limit for the whole call, with its redirects and the reply's body.
-    pub timeout: Duration,
+    /// Ports that are not connected to.
+    pub refuse_ports: RefusedPorts,
+    /// Limits of time.
+    pub timeouts: Timeouts,
+    /// What is asked of certificates.
+    pub tls: Tls,
+    /// Certificates of authorities that are trusted beside those of the platform, in DER.
+    pub authorities: Vec<Vec<u8>>,
     /// Who we are, with a way to reach us. What can't stand in a header becomes `?`.
     pub user_agent: String,
 }
 
 impl Default for Options {
-    /// Public networks only, 10 seconds to connect, 60 for the whole call.
+    /// Public networks only, and certificates that the platform trusts.
     fn default() -> Self {
         Self {
             allow_net: Vec::new(),
-            connect_timeout: Duration::from_secs(10),
-            timeout: Duration::from_secs(60),
+            refuse_ports: RefusedPorts::default(),
+            timeouts: Timeouts::default(),
+            tls: Tls::Verify,
+            authorities: Vec::new(),
             user_agent: concat!("cxnpoll/", env!("CARGO_PKG_VERSION")).into(),
         }
     }
+}
+
+/// How long each part of a call may take. None outlasts the whole call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Timeouts {
+    /// Finding the host's addresses.
+    #[serde(deserialize_with = "seconds")]
+    pub resolve: Duration,
+    /// Connecting, to as many of the addresses as it takes.
+    #[serde(deserialize_with = "seconds")]
+    pub connect: Duration,
+    /// Making the TLS connection.
+    #[serde(deserialize_with = "seconds")]
+    pub tls: Duration,
+    /// From the request's last byte until the reply's header is there. Most of it is the site at work.
+    #[serde(deserialize_with = "some_seconds")]
+    pub first_byte: Option<Duration>,
+    /// The whole call, with its redirects and the reply's body.
+    #[serde(deserialize_with = "seconds")]
+    pub call: Duration,
+}
+
+impl Default for Timeouts {
+    /// 10 seconds for each step on the way to the site, 60 for the whole call.
+    fn default() -> Self {
+        let ten = Duration::from_secs(10);
+        Self { resolve: ten, connect: ten, tls: ten, first_byte: None, call: Duration::from_secs(60) }
+    }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Duration::try_from_secs_f64(f64::deserialize(deserializer)?)
+        .ok()
+        .filter(|limit| !limit.is_zero() && limit.as_secs() < 1 << 32)
+        .ok_or_else(|| de::Error::custom("expected a number of seconds above 0, such as 10 or 0.5"))
+}
+
+fn some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    seconds(deserializer).map(Some)
 }
 
 /// Calls sites. Made once, shared by all threads of a run; what it learns of names is kept as long as it lives.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
-    timeout: Duration,
+    /// The limit for a whole call.
+    limit: Duration,
 }
 
 impl Client {
@@ -71,6 +118,7 @@ impl Client {
     pub(super) fn with_look_up(options: Options, look_up: Box<LookUp>) -> Self {
         let user_agent: String =
             options.user_agent.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
+        let limits = options.timeouts;
         let config = Config::builder()
             .proxy(None)
             .http_status_as_error(false)
@@ -78,8 +126,10 @@ impl Client {
             // passes for success. So redirects are followed here, or not at all.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_resolve(Some(options.connect_timeout))
-            .timeout_connect(Some(options.connect_timeout))
+            .timeout_resolve(Some(limits.resolve))
+            // ureq has one limit for both; each of them keeps to its own.
+            .timeout_connect(Some(limits.connect.saturating_add(limits.tls)))
+            .timeout_recv_response(limits.first_byte)
             .user_agent(user_agent)
             .accept_encoding("identity")
             .max_idle_connections(0)
@@ -88,10 +138,10 @@ impl Client {
             .output_buffer_size(BUFFER)
             // Where a header fills the buffer, ureq takes the lack of space for a closed connection.
             .max_response_header_size(BUFFER - 1)
-            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .build();
-        let policy = Policy { allow: options.allow_net };
-        Self { agent: agent::new(config, Resolver::new(look_up), policy), timeout: options.timeout }
+        let policy = Policy { allow: options.allow_net, refuse: options.refuse_ports };
+        let trust = Trust { tls: options.tls, authorities: options.authorities };
+        Self { agent: agent::new(config, Resolver::new(look_up), policy, limits, trust), limit: limits.call }
     }
 
     /// Posts a message and returns the body of the reply, which may be empty.
@@ -104,7 +154,7 @@ impl Client {
         let mut target = Cow::Borrowed(target);
         let mut redirects = 0;
         loop {
-            let limit = self.timeout.saturating_sub(started.elapsed());
+            let limit = self.limit.saturating_sub(started.elapsed());
             let response = self.send(&target, body, limit)?;
             let status = response.status();
             if status.is_success() {
@@ -115,11 +165,15 @@ impl Client {
                 return Err(from_status(status, retry_after, Utc::now()));
             }
             let next = redirected(&target, &response)?;
+            let not_followed = |how| {
+                let message = format!("redirected{how} ({}) to {}", with_reason(status), next.place(&target));
+                Err(Failure::new(FailureClass::Redirect, message))
+            };
             if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
-                return Err(not_followed(status, &next, ""));
+                return not_followed("");
             }
             if redirects == REDIRECTS {
-                return Err(not_followed(status, &next, " once too often"));
+                return not_followed(" once too often");
             }
             redirects += 1;
             target = Cow::Owned(next);
@@ -166,7 +220,9 @@ fn redirected(target: &Target, response: &Response<Body>) -> Result<Target, Fail
     target.redirected(location)
 }
 
-fn not_followed(status: StatusCode, next: &Target, how: &str) -> Failure {
-    let message = format!("redirected{how} ({}) to {}", with_reason(status), next.place());
-    Failure::new(FailureClass::Redirect, message)
+/// Where a site seems to have moved to, by a failure of the class `redirect`; `None` where the place is not known whole.
+#[must_use]
+pub fn moved_to(failure: &Failure) -> Option<&str> {
+    let (_, place) = failure.message.rsplit_once(") to ").filter(|_| failure.class == FailureClass::Redirect)?;
+    (!place.ends_with('…') && Target::new(place, None).is_ok()).then_some(place)
 }

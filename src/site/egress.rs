@@ -1,10 +1,11 @@
-//! Which addresses may be connected to.
+//! Which addresses and ports may be connected to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
-/// The rule for addresses: public ones, and what the administrator allows besides.
+/// The rule for addresses: public ones, and what the administrator allows besides; any port but those of other services.
 ///
 /// A site's URL comes from a stranger, who must not make this server talk to its own network. What is not public
 /// follows the registries of IANA:
@@ -15,17 +16,53 @@ pub struct Policy {
     /// Networks that are allowed although they are not public. One of IPv4 also covers IPv6 addresses that hold one
     /// of its addresses.
     pub allow: Vec<IpNet>,
+    /// Ports that are refused whatever the address.
+    pub refuse: RefusedPorts,
 }
 
-/// An address that the policy refuses.
+/// Ports of services that a request by HTTP could make do something: mail that is sent, a command that is run. Port 0, which
+/// nobody can connect to, is always one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RefusedPorts(Vec<u16>);
+
+impl Default for RefusedPorts {
+    /// Those that browsers refuse (<https://fetch.spec.whatwg.org/#port-blocking>).
+    fn default() -> Self {
+        Self(vec![
+            1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104,
+            109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515,
+            526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049,
+            3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+        ])
+    }
+}
+
+/// An address or a port that the policy refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{address} is not a public address ({why})")]
-pub struct Refused {
-    address: IpAddr,
-    why: &'static str,
+pub enum Refused {
+    /// Neither public nor allowed.
+    #[error("{address} is not a public address ({why})")]
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// What is special about it.
+        why: &'static str,
+    },
+    /// Of another service.
+    #[error("port {0} is refused: other services than web servers use it")]
+    Port(u16),
 }
 
 impl Policy {
+    /// Judges a port.
+    ///
+    /// # Errors
+    /// Where the port is one of those that are refused.
+    pub fn check_port(&self, port: u16) -> Result<(), Refused> {
+        if port == 0 || self.refuse.0.contains(&port) { Err(Refused::Port(port)) } else { Ok(()) }
+    }
+
     /// Judges an address.
     ///
     /// # Errors
@@ -37,11 +74,13 @@ impl Policy {
         let why = match address {
             IpAddr::V4(v4) => special_v4(v4),
             IpAddr::V6(v6) => match embedded(v6) {
-                Some(v4) => return self.check(v4.into()).map_err(|refused| Refused { address, ..refused }),
+                // What holds an address of IPv4 is judged as that.
+                Some(v4) if self.allow.iter().any(|net| net.contains(&IpAddr::V4(v4))) => None,
+                Some(v4) => special_v4(v4),
                 None => special_v6(v6),
             },
         };
-        why.map_or(Ok(()), |why| Err(Refused { address, why }))
+        why.map_or(Ok(()), |why| Err(Refused::Address { address, why }))
     }
 }
 
@@ -174,7 +213,8 @@ mod tests {
 
     #[test]
     fn allowed_networks_pass_and_their_neighbours_do_not() {
-        let policy = Policy { allow: ["10.1.0.0/16", "fd00::/64"].map(|net| net.parse().unwrap()).into() };
+        let policy =
+            Policy { allow: ["10.1.0.0/16", "fd00::/64"].map(|net| net.parse().unwrap()).into(), ..Policy::default() };
         for address in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::5", "1.1.1.1"] {
             assert_eq!(check(&policy, address), Ok(()), "{address}");
         }
@@ -184,8 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn ports_of_other_services_are_refused() {
+        let policy = Policy::default();
+        for port in [0, 22, 25, 587, 6667, 10_080] {
+            let message = format!("port {port} is refused: other services than web servers use it");
+            assert_eq!(policy.check_port(port).map_err(|refused| refused.to_string()), Err(message));
+        }
+        for port in [80, 443, 8080, 8443, 65_535] {
+            assert_eq!(policy.check_port(port), Ok(()));
+        }
+        let own = Policy { refuse: RefusedPorts(vec![8080]), ..Policy::default() };
+        assert!(own.check_port(8080).is_err() && own.check_port(0).is_err() && own.check_port(25).is_ok());
+    }
+
+    #[test]
     fn everything_allowed_is_everything() {
-        let policy = Policy { allow: ["0.0.0.0/0", "::/0"].map(|net| net.parse().unwrap()).into() };
+        let policy =
+            Policy { allow: ["0.0.0.0/0", "::/0"].map(|net| net.parse().unwrap()).into(), ..Policy::default() };
         for address in ["127.0.0.1", "::1", "::", "fe80::1"] {
             assert_eq!(check(&policy, address), Ok(()));
         }

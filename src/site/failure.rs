@@ -24,12 +24,15 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// Those in which the site can't have said anything yet.
-    const SILENT: [Self; 3] = [Self::Resolving, Self::Connecting, Self::Securing];
+    /// A failure of a call in this phase.
+    pub(super) fn failure(self, class: FailureClass, message: impl AsRef<str>) -> Failure {
+        let unreached = matches!(self, Self::Resolving | Self::Connecting | Self::Securing);
+        Failure { unreached, ..Failure::new(class, message) }
+    }
 
     /// The failure of a call whose time ran out in this phase.
     pub(super) fn timed_out(self) -> Failure {
-        Failure::new(FailureClass::Timeout, format!("timed out while {self}"))
+        self.failure(FailureClass::Timeout, format!("timed out while {self}"))
     }
 }
 
@@ -46,19 +49,6 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Whether a call failed before any byte of a reply arrived: no address, no connection, no TLS, or no time left to get
-/// that far. Only such failures can be an outage of our own.
-#[must_use]
-pub fn before_any_byte(failure: &Failure) -> bool {
-    match failure.class {
-        FailureClass::Dns | FailureClass::Connect | FailureClass::Tls => true,
-        FailureClass::Timeout => {
-            Phase::SILENT.iter().any(|phase| failure.message.starts_with(&phase.timed_out().message))
-        }
-        _ => false,
-    }
-}
-
 /// The failure that an error of ureq stands for, when it came up in this phase.
 pub(super) fn from_ureq(error: Error, phase: Phase) -> Failure {
     use FailureClass::{Blocked, Connect, Dns, Garbled, Tls, TooLarge};
@@ -66,14 +56,14 @@ pub(super) fn from_ureq(error: Error, phase: Phase) -> Failure {
         // One of ours, which passed through ureq.
         Error::Other(other) => match other.downcast::<Failure>() {
             Ok(failure) => *failure,
-            Err(other) => Failure::new(Garbled, format!("{other} while {phase}")),
+            Err(other) => phase.failure(Garbled, format!("{other} while {phase}")),
         },
         Error::Timeout(_) => phase.timed_out(),
         Error::Io(error) => from_io(&error, phase),
-        Error::HostNotFound => Failure::new(Dns, "the host's name has no address"),
-        Error::ConnectionFailed => Failure::new(Connect, "no connection"),
-        Error::Rustls(error) => Failure::new(Tls, error.to_string()),
-        error @ (Error::Tls(_) | Error::TlsRequired) => Failure::new(Tls, error.to_string()),
+        Error::HostNotFound => phase.failure(Dns, "the host's name has no address"),
+        Error::ConnectionFailed => phase.failure(Connect, "no connection"),
+        Error::Rustls(error) => phase.failure(Tls, error.to_string()),
+        error @ (Error::Tls(_) | Error::TlsRequired) => phase.failure(Tls, error.to_string()),
         Error::LargeResponseHeader(_, limit) => Failure::new(TooLarge, format!("header of more than {limit} bytes")),
         Error::BodyExceedsLimit(limit) => too_large(limit),
         Error::BadUri(_) | Error::Http(_) => Failure::new(Blocked, "the site's URL can't be called"),
@@ -87,15 +77,15 @@ fn from_io(error: &io::Error, phase: Phase) -> Failure {
     // The number that std adds says nothing to most readers.
     let reason = text.split_once(" (os error").map_or(text.as_str(), |(reason, _)| reason);
     match (phase, error.kind()) {
-        (Phase::Resolving, _) => Failure::new(FailureClass::Dns, reason),
-        (Phase::Connecting, _) => Failure::new(FailureClass::Connect, reason),
+        (Phase::Resolving, _) => phase.failure(FailureClass::Dns, reason),
+        (Phase::Connecting, _) => phase.failure(FailureClass::Connect, reason),
         (Phase::Securing, io::ErrorKind::UnexpectedEof) => {
-            Failure::new(FailureClass::Tls, format!("closed while {phase}"))
+            phase.failure(FailureClass::Tls, format!("closed while {phase}"))
         }
         // Once TLS is up, it alone reports invalid data: a record that can't be deciphered, or a fatal alert.
-        (Phase::Securing, _) | (_, io::ErrorKind::InvalidData) => Failure::new(FailureClass::Tls, reason),
-        (_, io::ErrorKind::UnexpectedEof) => Failure::new(FailureClass::Disconnected, format!("closed while {phase}")),
-        _ => Failure::new(FailureClass::Disconnected, format!("{reason} while {phase}")),
+        (Phase::Securing, _) | (_, io::ErrorKind::InvalidData) => phase.failure(FailureClass::Tls, reason),
+        (_, io::ErrorKind::UnexpectedEof) => phase.failure(FailureClass::Disconnected, format!("closed while {phase}")),
+        _ => phase.failure(FailureClass::Disconnected, format!("{reason} while {phase}")),
     }
 }
 
@@ -178,12 +168,13 @@ mod tests {
     #[test]
     fn only_silence_can_be_our_own_outage() {
         for phase in [Phase::Resolving, Phase::Connecting, Phase::Securing] {
-            assert!(before_any_byte(&phase.timed_out()), "{phase}");
+            assert!(phase.timed_out().unreached, "{phase}");
         }
         for phase in [Phase::Sending, Phase::Waiting, Phase::Reading] {
-            assert!(!before_any_byte(&phase.timed_out()), "{phase}");
+            assert!(!phase.timed_out().unreached, "{phase}");
         }
-        assert!(before_any_byte(&Failure::new(FailureClass::Tls, "expired")));
-        assert!(!before_any_byte(&Failure::new(FailureClass::Disconnected, "closed")));
+        let refused = || Error::Io(io::ErrorKind::ConnectionRefused.into());
+        assert!(from_ureq(refused(), Phase::Connecting).unreached);
+        assert!(!from_ureq(refused(), Phase::Sending).unreached);
     }
 }

@@ -12,7 +12,9 @@ mod target;
 mod tests;
 
 pub use api::Api;
-pub use client::{Client, Options};
-pub use egress::{Policy, Refused};
-pub use failure::before_any_byte;
+pub use client::{Client, Options, Timeouts, moved_to};
+pub use egress::{Policy, Refused, RefusedPorts};
 pub use target::Target;
+
+/// How many files a client may have open beside a connection for each call: one for each look-up of a name.
+pub const LOOK_UPS: usize = resolver::THREADS;

@@ -13,7 +13,7 @@ use super::failure::Phase;
 use crate::model::{Failure, FailureClass};
 
 /// How many names are looked up at a time.
-const THREADS: usize = 256;
+pub(super) const THREADS: usize = 256;
 
 /// How many answers are remembered. Beyond that all are dropped, which costs a second look-up for hosts with many
 /// sites and bounds the memory of a run over a million hosts.
@@ -81,8 +81,9 @@ impl Resolver {
             Progress::Answered(answer) => answer.clone(),
             Progress::Asked => Err(Phase::Resolving.timed_out()),
             Progress::Queued => {
-                let Failure { class, message, .. } = Phase::Resolving.timed_out();
-                Err(Failure::new(class, format!("{message}: {} other look-ups hang", self.0.threads)))
+                let timed_out = Phase::Resolving.timed_out();
+                let message = format!("{}: {} other look-ups hang", timed_out.message, self.0.threads);
+                Err(Failure { message, ..timed_out })
             }
         }
     }
@@ -102,7 +103,9 @@ impl Resolver {
                 Ok(_) => state.threads += 1,
                 // A thread that is alive gets to it later; without any, nobody would.
                 Err(error) if state.threads == 0 => {
-                    return Err(Failure::new(FailureClass::Dns, format!("no thread to look a name up: {error}")));
+                    return Err(
+                        Phase::Resolving.failure(FailureClass::Dns, format!("no thread to look a name up: {error}"))
+                    );
                 }
                 Err(_) => {}
             }
@@ -140,7 +143,7 @@ impl Shared {
             Err(error) => error.to_string(),
         };
         let reason = reason.trim_start_matches("failed to lookup address information: ");
-        Err(Failure::new(FailureClass::Dns, format!("no address for {host}: {reason}")))
+        Err(Phase::Resolving.failure(FailureClass::Dns, format!("no address for {host}: {reason}")))
     }
 }
 

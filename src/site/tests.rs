@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Utc};
 
 use super::resolver::LookUp;
-use super::{Client, Options, Target};
-use crate::model::{Failure, FailureClass, ViaPort};
+use super::{Api, Client, Options, Target, Timeouts};
+use crate::model::{AppId, BatchCode, Cxn, Failure, FailureClass, Secret, ViaPort};
 
 /// A limit that no test reaches.
 const LONG: Duration = Duration::from_secs(60);
@@ -67,7 +67,7 @@ fn request(stream: &TcpStream) -> String {
     }
     let mut body = vec![0; length];
     let _ = reader.read_exact(&mut body);
-    request + &String::from_utf8(body).unwrap()
+    request + &String::from_utf8_lossy(&body)
 }
 
 /// A client that may call 127.0.0.1, and that knows no names.
@@ -76,8 +76,12 @@ fn client(timeout: Duration) -> Client {
 }
 
 fn client_with(timeout: Duration, look_up: Box<LookUp>) -> Client {
+    limited(Timeouts { call: timeout, ..Timeouts::default() }, look_up)
+}
+
+fn limited(timeouts: Timeouts, look_up: Box<LookUp>) -> Client {
     let allow_net = vec!["127.0.0.1/32".parse().unwrap()];
-    Client::with_look_up(Options { allow_net, timeout, ..Options::default() }, look_up)
+    Client::with_look_up(Options { allow_net, timeouts, ..Options::default() }, look_up)
 }
 
 fn post(client: &Client, url: &str) -> Result<Vec<u8>, Failure> {
@@ -196,6 +200,103 @@ fn a_dripping_reply_ends_with_the_call() {
         });
         assert_eq!(failure(SHORT, address), format!("timeout: timed out while {phase} the reply"));
     }
+}
+
+/// A server whose queue of connections is full, so that nobody gets through.
+fn crowded() -> (SocketAddr, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, SHORT).ok()).take(64).collect();
+    // It must stay open, and never accept.
+    std::mem::forget(listener);
+    (address, waiting)
+}
+
+#[test]
+fn each_phase_has_a_limit_of_its_own() {
+    let limited = |set: fn(&mut Timeouts)| {
+        let mut timeouts = Timeouts { resolve: LONG, connect: LONG, tls: LONG, first_byte: None, call: LONG };
+        set(&mut timeouts);
+        limited(
+            timeouts,
+            Box::new(|_| {
+                thread::sleep(LONG);
+                Ok(vec![])
+            }),
+        )
+    };
+    let (crowded, _waiting) = crowded();
+    // One byte of a record at a time.
+    let dripping = serve(|mut stream| {
+        thread::spawn(move || {
+            for byte in [&[22, 3, 3, 0x3f, 0xff][..], &[0; 1000]].concat() {
+                if stream.write_all(&[byte]).is_err() {
+                    break;
+                }
+                thread::sleep(SHORT / 10);
+            }
+        });
+    });
+    for (client, url, phase) in [
+        (limited(|limits| limits.resolve = SHORT), "http://hangs.example/".to_owned(), "resolving the host's name"),
+        (limited(|limits| limits.connect = SHORT), format!("http://{crowded}/"), "connecting"),
+        (limited(|limits| limits.connect = SHORT), format!("https://{crowded}/"), "connecting"),
+        (limited(|limits| limits.tls = SHORT), format!("https://{}/", silence()), "making the TLS connection"),
+        (limited(|limits| limits.tls = SHORT), format!("https://{dripping}/"), "making the TLS connection"),
+        (limited(|limits| limits.first_byte = Some(SHORT)), format!("http://{}/", silence()), "waiting for the reply"),
+        (limited(|limits| limits.call = SHORT), format!("https://{dripping}/"), "making the TLS connection"),
+    ] {
+        let started = Instant::now();
+        assert_eq!(post(&client, &url).unwrap_err().to_string(), format!("timeout: timed out while {phase}"), "{url}");
+        assert!((SHORT..LONG / 4).contains(&started.elapsed()), "{url}");
+    }
+    // The limit of the first byte is none for the body, nor that of connecting for TLS.
+    let slow = serve(|mut stream| {
+        request(&stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+        for _ in 0..2 {
+            thread::sleep(SHORT);
+            let _ = stream.write_all(b"x");
+        }
+    });
+    assert_eq!(post(&limited(|limits| limits.first_byte = Some(SHORT)), &format!("http://{slow}/")).unwrap(), b"xx");
+}
+
+#[test]
+fn what_breaks_a_rule_of_the_protocol_is_told_by_rule() {
+    let vectors: serde_json::Value = serde_json::from_str(include_str!("../../fixtures/vectors.json")).unwrap();
+    let mut classes = std::collections::BTreeMap::new();
+    for vector in vectors["vectors"].as_array().unwrap() {
+        let text = |key: &str| vector[key].as_str().unwrap_or_default();
+        let Ok(secret) = Secret::from_base64(text("secret")) else { continue };
+        let kind = vector["expect"]["kind"].as_str().unwrap_or_default();
+        // The real clock judges here, by which some are still good.
+        let is_good_yet = kind == "expired" && vector["ttl"].as_i64().is_some_and(|ttl| ttl >= Utc::now().timestamp());
+        if text("direction") != "reply" || kind.is_empty() || is_good_yet {
+            continue;
+        }
+        let body = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, text("message_b64")).unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        let cxn = Cxn {
+            cxn_id: text("cxnId").parse().unwrap(),
+            secret,
+            app_id: AppId::from_argument("org.example.myapp").unwrap(),
+            app_url: "https://app.example.org/".into(),
+            site_url: format!("http://{}/", answer([head.into_bytes(), body].concat())),
+            perm: Arc::default(),
+            via_port: None,
+            batch_code: BatchCode::MIN,
+            disabled: false,
+        };
+        let client = client(LONG);
+        let failure = Api::new(&client, &cxn, "").call("System", "get", serde_json::Map::new()).unwrap_err();
+        let expected = if matches!(kind, "garbled" | "unrecognized_type") { "garbled" } else { "protocol" };
+        assert_eq!(failure.class.name(), expected, "{}: {failure}", text("name"));
+        assert!(!failure.unreached);
+        *classes.entry(failure.to_string()).or_insert(0) += 1;
+    }
+    assert!(classes.len() >= 5 && classes.values().sum::<i32>() > 20, "{classes:?}");
 }
 
 #[test]
@@ -317,7 +418,8 @@ fn two_kinds_of_redirect_are_followed_with_the_body_and_three_at_most() {
 #[test]
 fn other_redirects_are_failures_that_say_where_to() {
     for (status, location, expected) in [
-        ("301", "https://u:p@o.example/a?k=1#f", "redirected (301 Moved Permanently) to https://o.example/a"),
+        ("301", "https://u:p@o.example/a?k=1#f", "redirected (301 Moved Permanently) to https://o.example/a?…"),
+        ("301", "https://o.example/b?key=1", "redirected (301 Moved Permanently) to https://o.example/b?key=1"),
         ("302", "//o.example", "redirected (302 Found) to http://o.example/"),
         ("303", "http://127.0.0.1:1/", "redirected (303 See Other) to http://127.0.0.1:1/"),
         ("300", "http://[::1", "redirected to what can't be read: invalid IPv6 address"),
@@ -334,9 +436,37 @@ fn other_redirects_are_failures_that_say_where_to() {
 }
 
 #[test]
+fn where_a_site_has_moved_to_is_known_where_its_place_is_whole() {
+    let moved = |location: &str| {
+        let reply = format!("HTTP/1.1 301 x\r\nLocation: {location}\r\n\r\n");
+        let failure = post(&client(LONG), &format!("http://{}/x?key=1", answer(reply))).unwrap_err();
+        super::moved_to(&failure).map(str::to_owned)
+    };
+    assert_eq!(moved("https://o.example/a?key=1").as_deref(), Some("https://o.example/a?key=1"));
+    assert_eq!(moved("https://o.example/a"), Some("https://o.example/a".to_owned()));
+    assert_eq!(moved("https://o.example/a?key=2"), None);
+    assert_eq!(moved(&format!("https://o.example/{}", "a".repeat(300))), None);
+    let other = Failure::new(FailureClass::Http, "status (1) to https://o.example/");
+    assert_eq!(super::moved_to(&other), None);
+}
+
+#[test]
+fn ports_of_other_services_are_refused_wherever_they_come_from() {
+    let refused = |port: u16| format!("blocked: port {port} is refused: other services than web servers use it");
+    let client = client_with(LONG, Box::new(|_| panic!("no name is looked up")));
+    let told = |target: Target| client.post(&target, b"").unwrap_err().to_string();
+    assert_eq!(told(Target::new("http://site.example:25/", None).unwrap()), refused(25));
+    assert_eq!(told(Target::new("https://127.0.0.1:0/", None).unwrap()), refused(0));
+    let via: ViaPort = "proxy.example:22".parse().unwrap();
+    assert_eq!(told(Target::new("http://site.example/", Some(&via)).unwrap()), refused(22));
+    let redirect = answer("HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:6667/\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(told(Target::new(&format!("http://{redirect}/"), None).unwrap()), refused(6667));
+}
+
+#[test]
 fn a_redirect_is_judged_as_the_first_address_was() {
     for (location, expected) in [
-        ("http://[::1]:1/", "::1 is not a public address (loopback)"),
+        ("http://[::1]:8080/", "::1 is not a public address (loopback)"),
         ("http://169.254.169.254/latest", "169.254.169.254 is not a public address (link-local)"),
         ("http://2130706434/", "127.0.0.2 is not a public address (loopback)"),
         ("gopher://127.0.0.1/", "only http and https are called, not gopher"),
@@ -377,7 +507,22 @@ fn own_networks_are_blocked_by_default() {
     for (host, expected) in [
         ("127.0.0.1", "127.0.0.1 is not a public address (loopback)"),
         ("127.1", "127.0.0.1 is not a public address (loopback)"),
+        ("2130706433", "127.0.0.1 is not a public address (loopback)"),
         ("0x7f000001", "127.0.0.1 is not a public address (loopback)"),
+        ("0177.0.0.1", "127.0.0.1 is not a public address (loopback)"),
+        ("0x7f.1", "127.0.0.1 is not a public address (loopback)"),
+        ("127.0.0.1.", "127.0.0.1 is not a public address (loopback)"),
+        ("%31%32%37.0.0.1", "127.0.0.1 is not a public address (loopback)"),
+        ("１２７。０。０。１", "127.0.0.1 is not a public address (loopback)"),
+        ("1.1.1.1@127.0.0.1", "127.0.0.1 is not a public address (loopback)"),
+        ("1.1.1.1:80@127.0.0.1", "127.0.0.1 is not a public address (loopback)"),
+        ("1.1.1.1%2f@127.0.0.1", "127.0.0.1 is not a public address (loopback)"),
+        ("127.0.0.1\\@1.1.1.1", "127.0.0.1 is not a public address (loopback)"),
+        ("[::1]", "::1 is not a public address (loopback)"),
+        ("[::127.0.0.1]", "::7f00:1 is not a public address (loopback)"),
+        ("[64:ff9b::7f00:1]", "64:ff9b::7f00:1 is not a public address (loopback)"),
+        ("[2002:7f00:1::]", "2002:7f00:1:: is not a public address (loopback)"),
+        ("[fd00::1]", "fd00::1 is not a public address (private)"),
         ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1 is not a public address (loopback)"),
         ("0", "0.0.0.0 is not a public address (this network)"),
         ("localhost", "127.0.0.1 is not a public address (loopback)"),
@@ -385,6 +530,12 @@ fn own_networks_are_blocked_by_default() {
     ] {
         let failure = post(&client, &format!("http://{host}:{}/", address.port())).unwrap_err();
         assert_eq!(failure, Failure::new(FailureClass::Blocked, expected), "{host}");
+
+        // And as a viaPort, where that is one.
+        if let Ok(via) = format!("{host}:{}", address.port()).parse::<ViaPort>() {
+            let target = Target::new("http://public.example/", Some(&via)).unwrap();
+            assert_eq!(client.post(&target, b"").unwrap_err(), Failure::new(FailureClass::Blocked, expected), "{host}");
+        }
     }
 }
 
