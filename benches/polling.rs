@@ -9,6 +9,9 @@
 //! same machine, and every site is a host of its own.
 //!
 //! `of ideal` is how near a run comes to `sites * latency / threads`, which no number of cores can beat.
+//!
+//! `cargo bench --bench polling -- hanging` measures one run among sites of which a tenth never answer, against the time that
+//! those alone take: somebody must wait for them to the limit, one after the other.
 
 mod common;
 
@@ -28,7 +31,7 @@ use cxnpoll::config::Config;
 use cxnpoll::listener::Listeners;
 use cxnpoll::model::{AppMeta, Cxn, JobName, Tls};
 use cxnpoll::runner::{Plan, Signals};
-use cxnpoll::site::{Api, Client, Options};
+use cxnpoll::site::{Api, Client, Options, Timeouts};
 use cxnpoll::store::Store;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value};
@@ -46,9 +49,15 @@ const CASES: [Case; 4] = [
 /// What `cargo test` tries, so that this file can't rot.
 const TRIAL: Case = Case { sites: 20, latency: Duration::ZERO, threads: 4 };
 const ROUNDS: usize = 5;
+/// A limit for calls that none reaches.
+const CALL: Duration = Duration::from_secs(60);
 /// Every site is due again after an hour of the pretended clock.
 const RETRY: &str = "1 hour (x2)";
 const HOUR: i64 = 3600;
+/// The run among sites that hang: how many, how many threads, and the limit of a call.
+const HANGING: (u32, u32, Duration) = (2_000, 64, Duration::from_secs(5));
+/// Every so many-th of them hangs.
+const HANGS: u32 = 10;
 /// The argument that makes this program the sites' process.
 const SERVE: &str = "serve";
 
@@ -73,10 +82,13 @@ fn main() -> Result<()> {
     if !args.iter().any(|arg| arg == "--bench") {
         return measure(&sites, TRIAL, 1);
     }
+    if args.iter().any(|arg| arg == "hanging") {
+        return hanging(&sites);
+    }
     let numbers =
         args.iter().filter(|arg| !arg.starts_with("--")).map(|arg| arg.parse()).collect::<Result<Vec<u32>, _>>()?;
     match numbers[..] {
-        [] => CASES.into_iter().try_for_each(|case| measure(&sites, case, ROUNDS)),
+        [] => CASES.into_iter().try_for_each(|case| measure(&sites, case, ROUNDS)).and_then(|()| hanging(&sites)),
         [count, ms, threads] => {
             let latency = Duration::from_millis(ms.into());
             measure(&sites, Case { sites: count, latency, threads: usize::try_from(threads)? }, ROUNDS)
@@ -104,6 +116,27 @@ fn measure(sites: &Sites, case: Case, rounds: usize) -> Result<()> {
         case.threads,
         median.bare.to_string(),
         median.library.to_string(),
+    );
+    Ok(())
+}
+
+/// Prints how long a run among sites that hang takes, in terms of the shortest time in which it can be done.
+fn hanging(sites: &Sites) -> Result<()> {
+    let (count, threads, limit) = HANGING;
+    let case = Case { sites: count, latency: Duration::ZERO, threads: usize::try_from(threads)? };
+    let behaviour = |number: u32| if number.is_multiple_of(HANGS) { Behaviour::Hang } else { Behaviour::Ok };
+    let bench = Bench::of(case, (0..count).map(|number| sites.site(number, behaviour(number), Duration::ZERO)))?;
+    let client = client(limit)?;
+    let began = Instant::now();
+    let summary = bench.plan(0)?.run(&bench.store, &Arc::new(client), &Config::default(), &Signals::default())?;
+    let (wall, hung) = (began.elapsed(), count / HANGS);
+    if (summary.run.ok, summary.run.failed) != (u64::from(count - hung), u64::from(hung)) {
+        return Err(format!("{} went well and {} failed", summary.run.ok, summary.run.failed).into());
+    }
+    let ideal = limit * hung.div_ceil(threads);
+    println!(
+        "{count} sites, {hung} of them hang, {threads} threads, limit {limit:?}: {wall:.2?}, {:.3} of {ideal:?}",
+        wall.div_duration_f64(ideal)
     );
     Ok(())
 }
@@ -165,10 +198,13 @@ struct Bench {
 
 impl Bench {
     fn new(sites: &Sites, case: Case) -> Result<Self> {
+        Self::of(case, (0..case.sites).map(|number| sites.site(number, Behaviour::Ok, case.latency)))
+    }
+
+    fn of(case: Case, sites: impl Iterator<Item = Site>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let store = Store::create(&folder.path().join("store"), Duration::from_secs(30))?;
-        let sites = (0..case.sites).map(|number| common::line(&sites.site(number, case.latency)));
-        common::put(&store, &sites.collect::<Result<Vec<_>>>()?)?;
+        common::put(&store, &sites.map(|site| common::line(&site)).collect::<Result<Vec<_>>>()?)?;
         let app_cert = String::new();
         let app = AppMeta { app_id: APP.parse()?, app_cert, disabled: false, tls: Tls::Verify, metadata: Value::Null };
         let mut bench = Self { case, app, store, cxns: Vec::new(), _folder: folder };
@@ -196,7 +232,7 @@ impl Bench {
 
     fn run(&self, round: usize) -> Result<u64> {
         let summary =
-            self.plan(round)?.run(&self.store, &Arc::new(client()?), &Config::default(), &Signals::default())?;
+            self.plan(round)?.run(&self.store, &Arc::new(client(CALL)?), &Config::default(), &Signals::default())?;
         Ok(summary.run.ok)
     }
 
@@ -218,7 +254,7 @@ impl Bench {
     }
 
     fn bare_loop(&self) -> Result<u64> {
-        let client = client()?;
+        let client = client(CALL)?;
         let next = AtomicUsize::new(0);
         let work = || {
             let mut succeeded = 0;
@@ -235,8 +271,9 @@ impl Bench {
     }
 }
 
-fn client() -> Result<Client> {
-    Ok(Client::new(Options { allow_net: vec!["127.0.0.0/8".parse()?], ..Options::default() }))
+fn client(call: Duration) -> Result<Client> {
+    let timeouts = Timeouts { call, ..Timeouts::default() };
+    Ok(Client::new(Options { allow_net: vec!["127.0.0.0/8".parse()?], timeouts, ..Options::default() }))
 }
 
 /// The simulated sites, in a process of their own.
@@ -255,9 +292,9 @@ impl Sites {
     }
 
     /// A site on a host of its own.
-    fn site(&self, number: u32, latency: Duration) -> Site {
+    fn site(&self, number: u32, behaviour: Behaviour, latency: Duration) -> Site {
         let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number);
-        let mut site = Site::new(SocketAddr::from((host, self.port)), number, Behaviour::Ok);
+        let mut site = Site::new(SocketAddr::from((host, self.port)), number, behaviour);
         site.site_url = format!("{}?ms={}", site.site_url, latency.as_millis());
         site
     }

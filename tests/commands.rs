@@ -177,6 +177,27 @@ fn status_counts_where_all_sites_stand() {
 }
 
 #[test]
+fn explain_suggests_where_a_site_has_moved_to() {
+    let world = World::with(["redirect-301", "status-500"]);
+    world.poll(MIDNIGHT, &[]);
+    let explained = |number: u32, behaviour: &str| {
+        let output = world.run(&["explain", &world.site(number, behaviour).cxn_id]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let suggestion = format!("import it with \"siteUrl\": \"{}\"", world.site(0, "ok").site_url);
+    let told = explained(0, "redirect-301");
+    assert!(
+        told.contains("redirect: redirected (301 Moved Permanently) to http://") && told.contains(&suggestion),
+        "{told}"
+    );
+    assert!(!explained(1, "status-500").contains("moved"));
+    // Who follows the suggestion is through.
+    world.import(&[world.site(0, "ok")]);
+    assert_eq!(world.poll(MIDNIGHT + 3600, &[])["ok"], 1);
+    assert!(!explained(0, "ok").contains("moved"));
+}
+
+#[test]
 fn explain_knows_every_state() {
     let behaviours = ["ok", "status-500", "status-410", "retry-after-7200", "ok", "ok"];
     let world = World::new();

@@ -90,7 +90,6 @@ impl Case {
             "nextDue": self.next_due(),
             "lastOutcome": last,
             "lastSuccess": status.last_success,
-            "movedTo": self.moved_to(),
             "attempts": attempts.map(|a| json!({"at": a.at, "class": class(a.class)})).collect::<Value>(),
         })
     }

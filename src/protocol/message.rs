@@ -49,11 +49,18 @@ pub enum ProtocolError {
     /// A plaintext that is not JSON, or nested too deep.
     #[error("the reply does not hold JSON")]
     NotJson,
+    /// A plaintext that would take too much memory.
+    #[error("reply of more than {} values", json::MAX_VALUES)]
+    TooManyValues,
 }
 
 impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
-        let class = if error == ProtocolError::Garbled { FailureClass::Garbled } else { FailureClass::Protocol };
+        let class = match error {
+            ProtocolError::Garbled => FailureClass::Garbled,
+            ProtocolError::TooManyValues => FailureClass::TooLarge,
+            _ => FailureClass::Protocol,
+        };
         Failure::new(class, error.to_string())
     }
 }
@@ -92,6 +99,12 @@ pub fn encode(cxn_id: &CxnId, secret: &Secret, plaintext: &[u8], ttl: UnixTime, 
     [NAME, cxn_id.as_str().as_bytes(), hmac.as_bytes(), &body].join(&DELIMITER)
 }
 
+/// Whether what begins like this may be a message.
+#[must_use]
+pub fn may_be_message(beginning: &[u8]) -> bool {
+    beginning.strip_prefix(NAME).is_some_and(|rest| rest.first() == Some(&DELIMITER))
+}
+
 /// Reads the reply of the site of `cxn_id` at the moment `now`.
 ///
 /// # Errors
@@ -119,7 +132,10 @@ pub fn decode(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) ->
     let plaintext = cbc::Decryptor::<Aes128>::new(&cipher_key(secret).into(), &iv.into())
         .decrypt_padded_vec::<Pkcs7>(ciphertext)
         .map_err(|_| ProtocolError::Undecipherable)?;
-    json::parse(&plaintext).ok_or(ProtocolError::NotJson)
+    json::parse(&plaintext).map_err(|error| match error {
+        json::NotTaken::NotJson => ProtocolError::NotJson,
+        json::NotTaken::TooManyValues => ProtocolError::TooManyValues,
+    })
 }
 
 /// Checks an envelope and returns the half of its initialisation vector that is used.
@@ -128,8 +144,8 @@ fn open_envelope(envelope: &[u8], now: UnixTime) -> Result<[u8; 16], ProtocolErr
         return Err(ProtocolError::OversizedEnvelope);
     }
     let envelope = match json::parse(envelope) {
-        Some(Value::Object(fields)) if !fields.is_empty() => Value::Object(fields),
-        Some(Value::Array(items)) if !items.is_empty() => Value::Array(items),
+        Ok(Value::Object(fields)) if !fields.is_empty() => Value::Object(fields),
+        Ok(Value::Array(items)) if !items.is_empty() => Value::Array(items),
         _ => return Err(ProtocolError::MalformedEnvelope),
     };
     if !is_alive(&envelope["ttl"], now) {

@@ -9,7 +9,7 @@ mod message;
 
 pub(crate) use call::scrubbed;
 pub use call::{api_failure, request};
-pub use message::{ProtocolError, TTL, decode, encode};
+pub use message::{ProtocolError, TTL, decode, encode, may_be_message};
 
 /// The media type of a message.
 pub const CONTENT_TYPE: &str = "application/x-civi-cxn";

@@ -28,6 +28,7 @@ use crate::site::Client;
 use crate::store::{AppNo, Candidate, CxnKey, Job, RunRecord, Session, Store, Task};
 
 use lock::Claim;
+use outage::PROBES;
 use progress::Progress;
 use queue::Queue;
 use recorder::Recorder;
@@ -94,7 +95,7 @@ impl Plan {
                 let Some(app) = session.app(&self.app.app_id)? else { return Ok(None) };
                 let job = session.job(app, &self.job)?;
                 let mut due = self.select(session, app, job.as_ref())?;
-                self.arrange(&mut due);
+                self.arrange(&mut due, job.as_ref());
                 Ok(Some((app, job, due)))
             })?;
             let Some((app, job, due)) = selected else { return Ok(()) };
@@ -183,10 +184,12 @@ impl Plan {
         let mut rest = &due[due.len().min(CHUNK)..];
         let mut outstanding = first.len();
         queue.extend(first);
-        let (workers, polled) = pool::start(self, self.threads.min(outstanding), &queue, client)?;
+        let (workers, polled) = pool::start(self, self.threads.min(outstanding), &queue, client, config.results)?;
         let progress = Progress::begin(due.len(), self.progress);
 
         let mut stopped: Option<Instant> = None;
+        // Since when our own network is under suspicion.
+        let mut suspected: Option<Instant> = None;
         let mut broken: Option<Error> = None;
         loop {
             match polled.recv_timeout(TICK) {
@@ -202,6 +205,21 @@ impl Plan {
                 Err(RecvTimeoutError::Timeout) => {}
                 // The workers are gone.
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            match (recorder.suspects_outage(), suspected) {
+                (true, None) => {
+                    suspected = Some(Instant::now());
+                    queue.allow(Some(PROBES));
+                }
+                (false, Some(_)) => {
+                    suspected = None;
+                    queue.allow(None);
+                }
+                _ => {}
+            }
+            if let Some(since) = suspected {
+                let nobody_polls = queue.is_idle() && outstanding == queue.waiting();
+                summary.run.outage = nobody_polls || since.elapsed() > GRACE;
             }
             if stopped.is_none() {
                 let out_of_time = self.max_runtime.is_some_and(|limit| began.elapsed() >= limit);
@@ -256,7 +274,7 @@ impl Plan {
                 if ahead > 0 {
                     warn!("{ahead} sites were last polled in the future, by a clock that was wrong: they are due now");
                 }
-                self.arrange(&mut due);
+                self.arrange(&mut due, Some(&job));
                 let first = session.load(&job, &self.policy, self.due_at(), &due[..due.len().min(CHUNK)])?;
                 Ok(Some(Some(Selection { job, due, first })))
             })?;
@@ -282,8 +300,10 @@ impl Plan {
         }
     }
 
-    fn arrange(&self, due: &mut Vec<Candidate>) {
-        queue::order(due, self.per_host);
+    /// Puts what is due in its order. After an outage that is another one each time: where it was none, but a hoster that
+    /// died, its sites would else be the most overdue from now on, and come first each time.
+    fn arrange(&self, due: &mut Vec<Candidate>, job: Option<&Job>) {
+        queue::order(due, self.per_host, job.and_then(|job| job.outage_since).map(|_| self.now));
         due.truncate(self.limit.unwrap_or(usize::MAX));
     }
 

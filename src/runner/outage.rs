@@ -1,16 +1,21 @@
 //! Our own outage, told by witnesses.
 //!
 //! A witness is a site whose previous poll answered. When witnesses on ten hosts have failed before any byte arrived, and
-//! nobody has replied since the first of those polls began, it is our own network that is down. A crowd of dead sites
-//! has no witness in it.
+//! nobody has replied since the first of those polls began, our own network may be down. A crowd of dead sites has no
+//! witness in it, but for those that died since they were polled last, as ten sites of one hoster may: so a few more polls
+//! are made, and those under way are waited for, before it is said. Only a poll that began after the first that failed can
+//! prove that the network is up: what comes in over connections of before says nothing.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::time::Instant;
 
 use crate::model::{FailureClass, Outcome, PollStatus, UnixTime};
 
 /// How many hosts it takes.
 const HOSTS: usize = 10;
+/// How many polls more are made before it is said.
+pub(super) const PROBES: usize = 10;
 /// For how many seconds runs that all ended in an outage are believed.
 const PATIENCE: UnixTime = 86_400;
 
@@ -21,8 +26,8 @@ pub(super) enum Weather {
     Clear,
     /// Witnesses have failed: failures may turn out to be ours.
     Doubtful,
-    /// We are offline.
-    Outage,
+    /// So many have failed that we are offline, unless somebody replies.
+    Suspected,
 }
 
 /// Watches the outcomes of a run.
@@ -30,8 +35,9 @@ pub(super) struct Guard {
     enabled: bool,
     /// Hosts of the witnesses that failed since a site replied last.
     hosts: HashSet<String>,
+    /// When the first of those polls began.
+    first: Option<Instant>,
     last_reply: Option<Instant>,
-    outage: bool,
 }
 
 impl Guard {
@@ -39,39 +45,51 @@ impl Guard {
     /// taken for a lasting state of affairs and nobody is spared any longer.
     pub(super) fn new(now: UnixTime, outage_since: Option<UnixTime>) -> Self {
         let enabled = outage_since.is_none_or(|since| now.saturating_sub(since) < PATIENCE);
-        Self { enabled, hosts: HashSet::new(), last_reply: None, outage: false }
+        Self { enabled, hosts: HashSet::new(), first: None, last_reply: None }
     }
 
-    /// Takes the outcome of a poll that began at `began` and is over now.
-    pub(super) fn saw(&mut self, before: &PollStatus, host: &str, began: Instant, outcome: &Outcome) -> Weather {
-        match outcome {
-            Err(failure) if !is_reply(failure.class) => {
-                let is_suspect = failure.unreached && is_witness(before);
-                if self.enabled && is_suspect && self.last_reply.is_none_or(|reply| reply < began) {
-                    self.hosts.insert(host.to_owned());
-                    self.outage |= self.hosts.len() >= HOSTS;
-                }
-            }
-            _ => {
-                self.last_reply = Some(Instant::now());
+    /// Takes the outcome of a poll that began and ended at these moments.
+    pub(super) fn saw(&mut self, before: &PollStatus, host: &str, times: Range<Instant>, outcome: &Outcome) -> Weather {
+        let Range { start: began, end: ended } = times;
+        if is_reply(outcome) {
+            self.last_reply = self.last_reply.max(Some(ended));
+            let since = if self.weather() == Weather::Suspected { began } else { ended };
+            if self.first.is_some_and(|first| since >= first) {
                 self.hosts.clear();
+                self.first = None;
             }
+        } else if self.enabled
+            && outcome.as_ref().is_err_and(|failure| failure.unreached)
+            && is_witness(before)
+            && self.last_reply.is_none_or(|reply| reply < began)
+        {
+            self.hosts.insert(host.to_owned());
+            self.first = Some(self.first.map_or(began, |first| first.min(began)));
         }
-        match (self.outage, self.hosts.is_empty()) {
-            (true, _) => Weather::Outage,
-            (false, true) => Weather::Clear,
-            (false, false) => Weather::Doubtful,
+        self.weather()
+    }
+
+    /// What is to be made of all that was seen.
+    pub(super) fn weather(&self) -> Weather {
+        match self.hosts.len() {
+            0 => Weather::Clear,
+            1..HOSTS => Weather::Doubtful,
+            _ => Weather::Suspected,
         }
     }
 }
 
 /// Whether the site's previous poll was answered, well or not.
 fn is_witness(before: &PollStatus) -> bool {
-    before.attempts.last().is_some_and(|attempt| attempt.class.is_none_or(is_reply))
+    before.attempts.last().is_some_and(|attempt| attempt.class.is_none_or(is_told))
 }
 
-/// Whether a failure of this class is one that a site has told us.
-fn is_reply(class: FailureClass) -> bool {
+/// Whether a poll ended in what a site has told us: success, or a failure of its own.
+pub(super) fn is_reply(outcome: &Outcome) -> bool {
+    outcome.as_ref().err().is_none_or(|failure| is_told(failure.class))
+}
+
+fn is_told(class: FailureClass) -> bool {
     use FailureClass::{Api, Garbled, Gone, Http, Protocol, Redirect, TooLarge};
     matches!(class, Http | Gone | Redirect | TooLarge | Garbled | Protocol | Api)
 }
@@ -94,18 +112,23 @@ mod tests {
         status
     }
 
+    /// A poll that took no time.
+    fn at(moment: Instant) -> Range<Instant> {
+        moment..moment
+    }
+
     /// The weather after polls of `count` hosts that all end the same.
     fn weather(guard: &mut Guard, before: &PollStatus, count: usize, outcome: &Outcome) -> Weather {
-        (0..count).map(|n| guard.saw(before, &n.to_string(), Instant::now(), outcome)).last().unwrap()
+        (0..count).map(|n| guard.saw(before, &n.to_string(), at(Instant::now()), outcome)).last().unwrap()
     }
 
     #[test]
-    fn ten_witnesses_are_an_outage_and_nine_are_not() {
+    fn ten_witnesses_are_suspicious_and_nine_are_not() {
         let mut guard = Guard::new(0, None);
         assert_eq!(weather(&mut guard, &after(&Ok(())), 9, &fail(FailureClass::Connect)), Weather::Doubtful);
-        assert_eq!(guard.saw(&after(&Ok(())), "3", Instant::now(), &fail(FailureClass::Dns)), Weather::Doubtful);
-        assert_eq!(guard.saw(&after(&Ok(())), "9", Instant::now(), &fail(FailureClass::Dns)), Weather::Outage);
-        assert_eq!(guard.saw(&after(&Ok(())), "x", Instant::now(), &Ok(())), Weather::Outage);
+        let dns = fail(FailureClass::Dns);
+        assert_eq!(guard.saw(&after(&Ok(())), "3", at(Instant::now()), &dns), Weather::Doubtful);
+        assert_eq!(guard.saw(&after(&Ok(())), "9", at(Instant::now()), &dns), Weather::Suspected);
     }
 
     #[test]
@@ -121,23 +144,40 @@ mod tests {
         let mut guard = Guard::new(0, None);
         assert_eq!(weather(&mut guard, &after(&Ok(())), 50, &fail(FailureClass::Disconnected)), Weather::Clear);
         let complained = after(&fail(FailureClass::Api));
-        assert_eq!(weather(&mut guard, &complained, 10, &fail(FailureClass::Connect)), Weather::Outage);
+        assert_eq!(weather(&mut guard, &complained, 10, &fail(FailureClass::Connect)), Weather::Suspected);
+    }
+
+    /// Moments are those of the polls, whenever they are looked at.
+    #[test]
+    fn a_reply_clears_the_sky_for_polls_that_began_before_it() {
+        let mut guard = Guard::new(0, None);
+        let moments: Vec<_> = (0..5).map(|second| Instant::now() + Duration::from_secs(second)).collect();
+        let (witness, failed) = (after(&Ok(())), fail(FailureClass::Connect));
+        for host in 0..9 {
+            guard.saw(&witness, &host.to_string(), moments[1]..moments[2], &failed);
+        }
+        let replied = fail(FailureClass::Http);
+        assert_eq!(guard.saw(&witness, "a", at(moments[0]), &replied), Weather::Doubtful, "before all of that");
+        assert_eq!(guard.saw(&witness, "b", moments[0]..moments[3], &replied), Weather::Clear);
+        assert_eq!(guard.saw(&witness, "c", moments[2]..moments[4], &failed), Weather::Clear);
+        assert_eq!(guard.saw(&witness, "d", moments[4]..moments[4], &failed), Weather::Doubtful);
     }
 
     #[test]
-    fn a_reply_clears_the_sky_also_for_polls_that_began_before_it() {
+    fn a_suspicion_ends_with_a_reply_over_a_new_connection() {
         let mut guard = Guard::new(0, None);
         let early = Instant::now();
-        weather(&mut guard, &after(&Ok(())), 9, &fail(FailureClass::Connect));
+        let witness = after(&Ok(()));
         std::thread::sleep(Duration::from_millis(1));
-        assert_eq!(guard.saw(&after(&Ok(())), "a", Instant::now(), &fail(FailureClass::Http)), Weather::Clear);
-        assert_eq!(guard.saw(&after(&Ok(())), "b", early, &fail(FailureClass::Connect)), Weather::Clear);
+        assert_eq!(weather(&mut guard, &witness, 10, &fail(FailureClass::Connect)), Weather::Suspected);
+        assert_eq!(guard.saw(&witness, "a", early..Instant::now(), &Ok(())), Weather::Suspected);
+        assert_eq!(guard.saw(&witness, "b", at(Instant::now()), &Ok(())), Weather::Clear);
     }
 
     #[test]
     fn after_a_day_nobody_is_spared() {
         let failed = fail(FailureClass::Connect);
-        for (now, weather_then) in [(PATIENCE - 1, Weather::Outage), (PATIENCE, Weather::Clear)] {
+        for (now, weather_then) in [(PATIENCE - 1, Weather::Suspected), (PATIENCE, Weather::Clear)] {
             assert_eq!(weather(&mut Guard::new(now, Some(0)), &after(&Ok(())), 10, &failed), weather_then);
         }
     }

@@ -1,5 +1,6 @@
 //! The workers: a pool of their own, each drawing from one queue.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,9 +14,9 @@ use super::Plan;
 use super::queue::Queue;
 use crate::error::{Error, Kind, Result};
 use crate::listener::{Chain, Phase, PollEvent};
-use crate::model::Outcome;
+use crate::model::{Cxn, Outcome};
 use crate::site::{Api, Client, LOOK_UPS};
-use crate::store::Task;
+use crate::store::{Kept, Limits, Packed, Task};
 
 /// A poll that is over.
 pub(super) struct Polled {
@@ -23,8 +24,8 @@ pub(super) struct Polled {
     /// An error is our own fault: the poll is not charged.
     pub(super) outcome: Result<Outcome>,
     /// What a listener keeps of it.
-    pub(super) kept: Option<Value>,
-    pub(super) began: Instant,
+    pub(super) kept: Option<Packed>,
+    pub(super) times: Range<Instant>,
 }
 
 /// A worker's stack: a reply that is nested as deep as the protocol allows must fit. Only what is used takes memory.
@@ -65,6 +66,7 @@ pub(super) fn start(
     threads: usize,
     queue: &Arc<Queue>,
     client: &Arc<Client>,
+    limits: Limits,
 ) -> Result<(Workers, Receiver<Polled>)> {
     let (tell, polled) = channel();
     let (queue, client, plan) = (Arc::clone(queue), Arc::clone(client), plan.clone());
@@ -83,9 +85,18 @@ pub(super) fn start(
             let by_hand = plan.only.is_some();
             let mut event = PollEvent::new(&plan.app, &plan.job, cxn, plan.now, Some(api), by_hand);
             let outcome = caller.poll(&mut event);
-            let kept = event.into_kept();
+            let times = began..Instant::now();
+            let kept = event.into_kept().filter(|_| limits.all > 0);
+            let packed = match (&outcome, kept) {
+                (Ok(outcome), Some(value)) => pack(&plan, cxn, outcome, value, &limits).map(Some),
+                _ => Ok(None),
+            };
+            let (outcome, kept) = match packed {
+                Ok(kept) => (outcome, kept),
+                Err(error) => (Err(error), None),
+            };
             let task = queue.done(turn);
-            if tell.send(Polled { task, outcome, kept, began }).is_err() {
+            if tell.send(Polled { task, outcome, kept, times }).is_err() {
                 // The run is over and nobody listens.
                 return;
             }
@@ -102,6 +113,13 @@ pub(super) fn start(
             Error::new(Kind::Internal, format!("can't start {threads} threads: {error}")).hint("--threads sets fewer")
         })?;
     Ok((workers, polled))
+}
+
+/// What is kept of a poll, packed: a value takes much more memory, and many may wait for the recorder.
+fn pack(plan: &Plan, cxn: &Cxn, outcome: &Outcome, value: Value, limits: &Limits) -> Result<Packed> {
+    let (cxn_id, app_id, job) = (cxn.cxn_id.clone(), cxn.app_id.clone(), plan.job.clone());
+    let failure = outcome.as_ref().err().cloned();
+    Kept { cxn_id, app_id, job, at: plan.now, failure, bytes: 0, value }.pack(limits)
 }
 
 /// How many workers may have a connection open at the same time, and `more` files each. The limit of open files is raised

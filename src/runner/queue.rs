@@ -1,8 +1,10 @@
 //! The queue that all workers draw from: hosts in turn, and only so many polls at a time on each.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::model::UnixTime;
 use crate::store::{Candidate, Task};
 
 /// A task that a worker has taken, and the host whose room it takes up.
@@ -12,9 +14,17 @@ pub(crate) struct Turn {
 }
 
 /// Puts what is due in the order in which it is polled: round after round with up to `per_host` of each host, and most
-/// overdue first within a round. So a hoster with thousands of sites doesn't hold up the others.
-pub(crate) fn order(due: &mut [Candidate], per_host: usize) {
-    due.sort_unstable_by_key(|candidate| (candidate.due, candidate.place));
+/// overdue first within a round. So a hoster with thousands of sites doesn't hold up the others. A `seed` puts chance in
+/// the place of what is overdue.
+pub(crate) fn order(due: &mut [Candidate], per_host: usize, seed: Option<UnixTime>) {
+    match seed {
+        None => due.sort_unstable_by_key(|candidate| (candidate.due, candidate.place)),
+        Some(seed) => due.sort_by_cached_key(|candidate| {
+            let mut hasher = DefaultHasher::new();
+            (seed, candidate.place.no).hash(&mut hasher);
+            hasher.finish()
+        }),
+    }
     let mut seen: HashMap<u32, usize> = HashMap::new();
     due.sort_by_cached_key(|candidate| {
         let seen = seen.entry(candidate.host).or_default();
@@ -38,6 +48,8 @@ struct State {
     ready: VecDeque<String>,
     waiting: usize,
     closed: bool,
+    /// How many more tasks may be taken, while that is limited.
+    allowance: Option<usize>,
 }
 
 #[derive(Default)]
@@ -73,6 +85,18 @@ impl Queue {
         self.lock().waiting
     }
 
+    /// Lets so many more tasks be taken, or with `None` all.
+    pub(crate) fn allow(&self, allowance: Option<usize>) {
+        self.lock().allowance = allowance;
+        self.changed.notify_all();
+    }
+
+    /// Whether no task will be taken as things are, unless a poll ends.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.waiting == 0 || state.allowance == Some(0)
+    }
+
     /// No more tasks will come. Workers go home when none waits.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
@@ -96,7 +120,9 @@ impl Queue {
     pub(crate) fn take(&self) -> Option<Turn> {
         let mut state = self.lock();
         loop {
-            if let Some(name) = state.ready.pop_front() {
+            let next = if state.allowance == Some(0) { None } else { state.ready.pop_front() };
+            if let Some(name) = next {
+                state.allowance = state.allowance.map(|allowance| allowance - 1);
                 let host = state.hosts.get_mut(&name)?;
                 let task = host.waiting.pop_front()?;
                 host.polling += 1;
@@ -179,8 +205,38 @@ mod tests {
     #[test]
     fn most_overdue_first_and_hosts_in_turn() {
         let mut due = [(1, 7, 10), (2, 7, 11), (3, 7, 12), (4, 8, 30), (5, 9, 5)].map(|(n, h, d)| candidate(n, h, d));
-        order(&mut due, 2);
+        order(&mut due, 2, None);
         assert_eq!(due.map(|c| c.place.no), [5, 1, 2, 4, 3]);
+    }
+
+    #[test]
+    fn chance_orders_otherwise_each_time_and_keeps_hosts_in_turn() {
+        let due: Vec<_> = (0..100).map(|no| candidate(no, u32::from(no >= 50), 0)).collect();
+        let by_chance = |seed| {
+            let mut due = due.clone();
+            order(&mut due, 1, Some(seed));
+            assert!(due.chunks(2).all(|round| round[0].host != round[1].host));
+            due.iter().map(|candidate| candidate.place.no).collect::<Vec<_>>()
+        };
+        assert_eq!(by_chance(1), by_chance(1));
+        assert_ne!(by_chance(1), by_chance(2));
+    }
+
+    #[test]
+    fn an_allowance_limits_what_is_taken() {
+        let queue = Queue::new(|_| 9);
+        queue.extend((0..5).map(|no| task(no, 0)));
+        queue.allow(Some(2));
+        let taken = [queue.take().unwrap(), queue.take().unwrap()];
+        assert!(queue.is_idle());
+        std::thread::scope(|scope| {
+            let third = scope.spawn(|| queue.take().map(|turn| turn.task.place.no));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert_eq!(queue.waiting(), 3);
+            queue.allow(None);
+            assert_eq!(third.join().unwrap(), Some(2));
+        });
+        assert_eq!(taken.map(|turn| queue.done(turn).place.no), [0, 1]);
     }
 
     #[test]

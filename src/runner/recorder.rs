@@ -3,23 +3,25 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
-use serde_json::Value;
 use tracing::{debug, info, warn};
 
-use super::outage::{Guard, Weather};
+use super::outage::{Guard, Weather, is_reply};
 use super::pool::Polled;
 use super::summary::Summary;
 use crate::error::{Kind, Result};
 use crate::listener::BY_HAND;
 use crate::model::{Outcome, UnixTime};
 use crate::retry::Policy;
-use crate::store::{Candidate, Job, Kept, Limits, Replacement, Store, Task};
+use crate::store::{Candidate, Job, Limits, Packed, Replacement, Store, Task};
 
 /// An outcome is recorded within about this time.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A visit to the store that takes long makes the next one wait this many times as long, so that visits never take more
 /// than a twentieth of a run.
 const COST: u32 = 20;
+
+/// What is kept goes to its database early where it takes more than so many bytes.
+const KEPT_SIZE: usize = 8 << 20;
 
 /// A moment for people.
 fn rfc3339(moment: UnixTime) -> String {
@@ -31,7 +33,6 @@ fn rfc3339(moment: UnixTime) -> String {
 struct Done {
     task: Task,
     outcome: Outcome,
-    began: Instant,
 }
 
 /// Gathers outcomes and takes them to the store.
@@ -47,7 +48,9 @@ pub(super) struct Recorder<'a> {
     /// Failures that may be those of our own network.
     doubtful: Vec<Done>,
     /// What listeners keep.
-    kept: Vec<Kept>,
+    kept: Vec<Packed>,
+    /// Their size in bytes.
+    kept_size: usize,
     limits: Limits,
     next_visit: Instant,
 }
@@ -63,7 +66,20 @@ impl<'a> Recorder<'a> {
     ) -> Self {
         let guard = Guard::new(now, job.outage_since);
         let (pending, doubtful, kept) = (Vec::new(), Vec::new(), Vec::new());
-        Self { store, job, policy, now, due_at, pending, guard, doubtful, kept, limits, next_visit: Instant::now() }
+        Self {
+            store,
+            job,
+            policy,
+            now,
+            due_at,
+            pending,
+            guard,
+            doubtful,
+            kept,
+            kept_size: 0,
+            limits,
+            next_visit: Instant::now(),
+        }
     }
 
     /// Takes an outcome. While our own network is in doubt, failures wait to be charged.
@@ -71,7 +87,7 @@ impl<'a> Recorder<'a> {
     /// # Errors
     /// Where the poll came to nothing by a fault of ours; nobody is charged.
     pub(super) fn add(&mut self, polled: Polled, summary: &mut Summary) -> Result<()> {
-        let Polled { task, outcome, kept, began } = polled;
+        let Polled { task, outcome, kept, times } = polled;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -80,26 +96,32 @@ impl<'a> Recorder<'a> {
             }
         };
         summary.run.polled += 1;
-        self.kept.extend(kept.map(|value| self.result(&task, &outcome, value)));
-        let polled = Done { task, outcome, began };
-        let Done { task, outcome, began } = &polled;
-        let (cxn, ms) = (&task.cxn.cxn_id, began.elapsed().as_millis());
-        match outcome {
+        self.kept_size += kept.as_ref().map_or(0, Packed::size);
+        self.kept.extend(kept);
+        if self.kept_size > KEPT_SIZE {
+            self.keep();
+        }
+        let (cxn, ms) = (&task.cxn.cxn_id, (times.end - times.start).as_millis());
+        match &outcome {
             Ok(()) => debug!(%cxn, ms, "ok"),
             Err(failure) => info!(%cxn, ms, class = %failure.class, "{}", failure.message),
         }
-        match self.guard.saw(&task.status, &task.cxn.host(), *began, outcome) {
-            Weather::Clear => {
-                self.charge_doubtful(summary);
-                self.charge(polled, summary);
-            }
-            Weather::Doubtful => self.doubtful.push(polled),
-            Weather::Outage => {
-                summary.run.outage = true;
-                if outcome.is_ok() { self.charge(polled, summary) } else { self.doubtful.push(polled) }
-            }
+        let weather = self.guard.saw(&task.status, &task.cxn.host(), times, &outcome);
+        let done = Done { task, outcome };
+        if weather == Weather::Clear {
+            self.charge_doubtful(summary);
+        }
+        if weather == Weather::Clear || is_reply(&done.outcome) {
+            self.charge(done, summary);
+        } else {
+            self.doubtful.push(done);
         }
         Ok(())
+    }
+
+    /// Whether our own network seems to be down.
+    pub(super) fn suspects_outage(&self) -> bool {
+        self.guard.weather() == Weather::Suspected
     }
 
     /// Charges what waited, since it was not our network.
@@ -151,6 +173,7 @@ impl<'a> Recorder<'a> {
 
     /// Records what is left and, if it is to be remembered, what the run did.
     pub(super) fn finish(mut self, summary: &mut Summary, remember: bool) -> Result<()> {
+        summary.run.outage = self.suspects_outage();
         if summary.run.outage {
             let spared = std::mem::take(&mut self.doubtful).len();
             summary.run.dropped += spared as u64;
@@ -167,22 +190,10 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// A poll with what is kept of it.
-    fn result(&self, task: &Task, outcome: &Outcome, value: Value) -> Kept {
-        Kept {
-            cxn_id: task.cxn.cxn_id.clone(),
-            app_id: task.cxn.app_id.clone(),
-            job: self.job.name.clone(),
-            at: self.now,
-            failure: outcome.as_ref().err().cloned(),
-            bytes: value.to_string().len() as u64,
-            value,
-        }
-    }
-
     /// Takes what is kept to its database. It comes before the outcomes, so that a run that is killed polls again what it
     /// has not kept. Where it can't be kept, the outcomes still count.
     fn keep(&mut self) {
+        self.kept_size = 0;
         if let Err(error) = self.store.keep(&std::mem::take(&mut self.kept), &self.limits) {
             warn!("results could not be kept: {error}");
         }

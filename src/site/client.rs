@@ -1,6 +1,7 @@
 //! One POST to a site.
 
 use std::borrow::Cow;
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -20,7 +21,10 @@ use crate::model::{Failure, FailureClass, Tls};
 use crate::protocol;
 
 /// The largest body that we take, in bytes.
-const LARGEST_BODY: u64 = 1024 * 1024;
+const LARGEST_BODY: usize = 1 << 20;
+
+/// How much of a body is read before it is told whether it may be a message, in bytes.
+const BEGINNING: u64 = 16 * 1024;
 
 /// Enough for a message and its reply; ureq's 128 KiB each way would be most of the memory of a run.
 pub(super) const BUFFER: usize = 16 * 1024;
@@ -144,7 +148,7 @@ impl Client {
         Self { agent: agent::new(config, Resolver::new(look_up), policy, limits, trust), limit: limits.call }
     }
 
-    /// Posts a message and returns the body of the reply, which may be empty.
+    /// Posts a message and returns the body of the reply, which may be empty; of what can't be a message the beginning.
     ///
     /// # Errors
     /// Everything but a whole reply with a status of 2xx, in the classes `dns`, `connect`, `tls`, `timeout`,
@@ -201,13 +205,26 @@ impl Client {
     }
 }
 
-/// The body of a reply, if it isn't too large.
+/// The body of a reply, if it isn't too large. Of what can't be a message only the beginning is kept: a page that never
+/// ends takes no memory.
 fn read(mut response: Response<Body>) -> Result<Vec<u8>, Failure> {
     let body = response.body_mut();
-    if body.content_length().is_some_and(|length| length > LARGEST_BODY) {
-        return Err(too_large(LARGEST_BODY));
+    if body.content_length().is_some_and(|length| length > LARGEST_BODY as u64) {
+        return Err(too_large(LARGEST_BODY as u64));
     }
-    body.with_config().limit(LARGEST_BODY).read_to_vec().map_err(|error| from_ureq(error, Phase::Reading))
+    let mut reader = body.with_config().limit(LARGEST_BODY as u64).reader();
+    let mut reply = Vec::new();
+    let read = reader.by_ref().take(BEGINNING).read_to_end(&mut reply).and_then(|read| {
+        if !protocol::may_be_message(&reply) {
+            return io::copy(&mut reader, &mut io::sink()).map(drop);
+        }
+        if read as u64 == BEGINNING {
+            // All at once: a buffer that grows by and by is copied, and takes up to twice as much.
+            reply.reserve_exact(LARGEST_BODY);
+        }
+        reader.read_to_end(&mut reply).map(drop)
+    });
+    read.map(|()| reply).map_err(|error| from_ureq(error.into(), Phase::Reading))
 }
 
 /// Where a reply redirects to.

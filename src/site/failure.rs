@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use ureq::Error;
 use ureq::http::StatusCode;
 
@@ -114,16 +114,17 @@ pub(super) fn with_reason(status: StatusCode) -> String {
     format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default()).trim_end().to_owned()
 }
 
-/// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, of which we take the one form that may be sent.
+/// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in any of the forms that were ever in use.
 fn seconds_to_wait(value: &str, now: DateTime<Utc>) -> Option<u32> {
     let value = value.trim();
     let seconds = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than fit in a number are more than a day, too.
         value.parse().unwrap_or(LONGEST_RETRY_AFTER)
     } else {
-        let date = NaiveDateTime::parse_from_str(value, "%a, %d %b %Y %H:%M:%S GMT").ok()?;
-        let seconds = date.and_utc().signed_duration_since(now).num_seconds();
-        u32::try_from(seconds.max(0)).unwrap_or(LONGEST_RETRY_AFTER)
+        let date = DateTime::<Utc>::from(httpdate::parse_http_date(value).ok()?);
+        // A date is a whole second: what is left of this one counts, too.
+        let milliseconds = date.signed_duration_since(now).num_milliseconds().max(0);
+        u32::try_from((milliseconds + 999) / 1000).unwrap_or(LONGEST_RETRY_AFTER)
     };
     Some(seconds.min(LONGEST_RETRY_AFTER))
 }
@@ -142,7 +143,9 @@ mod tests {
             ("99999999999999999999", Some(86_400)),
             ("Sun, 06 Nov 1994 08:50:00 GMT", Some(23)),
             ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("Wed, 06 Nov 2094 08:00:00 GMT", None), // a Saturday
+            ("Sunday, 06-Nov-94 08:50:00 GMT", Some(23)),
+            ("Sun Nov  6 08:50:00 1994", Some(23)),
+            ("Sun, 31 Feb 2094 08:00:00 GMT", None),
             ("Sat, 06 Nov 2094 08:00:00 GMT", Some(86_400)),
             ("-1", None),
             ("+1", None),

@@ -314,10 +314,14 @@ fn redirects_do_not_lengthen_a_call() {
 
 #[test]
 fn a_reply_that_is_too_large_is_not_taken() {
-    let body = |length: usize| vec![b'x'; length];
+    let body = |length: usize| [&b"CXN-0.2-AES-CBC-HMAC\x01"[..], &vec![b'x'; length - 21]].concat();
     let limit = 1024 * 1024;
     let whole = [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), body(limit)].concat();
     assert_eq!(post(&client(LONG), &format!("http://{}/", answer(whole))).unwrap().len(), limit);
+
+    // Of what is no message the beginning is enough.
+    let page = [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'x'; limit]].concat();
+    assert_eq!(post(&client(LONG), &format!("http://{}/", answer(page))).unwrap(), [b'x'; 16 * 1024]);
 
     let endless = |head: &'static str| {
         serve(move |mut stream| {
@@ -331,6 +335,7 @@ fn a_reply_that_is_too_large_is_not_taken() {
         // Only announced: nothing of it comes.
         (answer("HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n"), "body of more than 1048576 bytes"),
         (answer(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", u64::MAX)), "body of more than 1048576 bytes"),
+        (endless("HTTP/1.1 200 OK\r\n\r\nCXN-0.2-AES-CBC-HMAC\x01"), "body of more than 1048576 bytes"),
         (endless("HTTP/1.1 200 OK\r\n\r\n"), "body of more than 1048576 bytes"),
         (endless("HTTP/1.1 200 OK\r\nX: "), "header of more than 16383 bytes"),
     ] {

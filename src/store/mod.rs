@@ -65,7 +65,7 @@ pub use meta::{Job, RunRecord};
 pub use put::{Change, CxnLine};
 pub use recording::Replacement;
 pub use replace::Alone;
-pub use results::{Kept, Limits};
+pub use results::{Kept, Limits, Packed};
 pub use select::{Candidate, Tally, Task};
 pub use session::{Session, TreeName};
 

@@ -84,7 +84,10 @@ impl Kept {
     }
 
     /// A version, the class (so that nothing need be unpacked to count failures), and compressed JSON.
-    fn encode(&self, limits: &Limits) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] where it can't be compressed.
+    pub fn pack(&self, limits: &Limits) -> Result<Packed> {
         let text = self.value.to_string();
         let value = if text.len() > limits.max_kib.saturating_mul(1024) { &Value::Null } else { &self.value };
         let message = self.failure.as_ref().map(|failure| &failure.message);
@@ -92,7 +95,8 @@ impl Kept {
         let class = self.failure.as_ref().map_or(0, |failure| failure.class as u8);
         let mut encoder = DeflateEncoder::new(vec![VERSION, class], Compression::fast());
         let packed = encoder.write_all(record.as_bytes()).and_then(|()| encoder.finish());
-        packed.map_err(|error| Error::new(Kind::Internal, format!("can't compress a result: {error}")))
+        let record = packed.map_err(|error| Error::new(Kind::Internal, format!("can't compress a result: {error}")))?;
+        Ok(Packed { key: self.key(), record })
     }
 
     fn decode(key: &[u8], packed: &[u8]) -> Option<Self> {
@@ -119,6 +123,21 @@ impl Kept {
     }
 }
 
+/// What was kept of one poll, as it is stored.
+#[derive(Debug)]
+pub struct Packed {
+    key: Vec<u8>,
+    record: Vec<u8>,
+}
+
+impl Packed {
+    /// How many bytes it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.key.len() + self.record.len()
+    }
+}
+
 /// The version of what stands in a value.
 const VERSION: u8 = 1;
 /// How many results are read in one visit.
@@ -140,17 +159,18 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn keep(&self, results: &[Kept], limits: &Limits) -> Result<()> {
+    pub fn keep(&self, results: &[Packed], limits: &Limits) -> Result<()> {
         if results.is_empty() || limits.all == 0 {
             return Ok(());
         }
         let kept = self.results(true, |database| {
             for result in results {
-                database.insert(result.key(), result.encode(limits)?)?;
+                database.insert(&result.key, &result.record[..])?;
             }
             for result in results {
                 let (mut all, mut failures) = (0, 0);
-                for entry in database.scan_prefix(prefix(Some(&result.cxn_id), Some(&result.job))).rev() {
+                let prefix = result.key.split_last_chunk::<8>().map_or(&[][..], |(prefix, _)| prefix);
+                for entry in database.scan_prefix(prefix).rev() {
                     let (key, value) = entry?;
                     let failed = value.get(1).is_some_and(|class| *class != 0);
                     all += 1;
@@ -266,11 +286,15 @@ mod tests {
         assert!(all(&store, false).is_empty() && !store.path().join("results").exists());
 
         let limits = Limits { failures: 2, all: 3, max_kib: 1 };
-        store.keep(&[kept("a", "j", 1, false)], &Limits { all: 0, ..limits }).unwrap();
+        store.keep(&[kept("a", "j", 1, false).pack(&limits).unwrap()], &Limits { all: 0, ..limits }).unwrap();
         assert!(all(&store, false).is_empty());
         for at in 1..=5 {
             store
-                .keep(&[kept("a", "j", at, at > 2), kept("a", "k", at, false), kept("b", "j", at, false)], &limits)
+                .keep(
+                    &[kept("a", "j", at, at > 2), kept("a", "k", at, false), kept("b", "j", at, false)]
+                        .map(|kept| kept.pack(&limits).unwrap()),
+                    &limits,
+                )
                 .unwrap();
         }
         let at = |cxn: &str, job: &str| {
@@ -287,7 +311,7 @@ mod tests {
         assert_eq!(latest[0], kept("a", "j", 5, true));
 
         let large = Kept { value: json!("x".repeat(2000)), bytes: 2002, ..kept("c", "j", 1, false) };
-        store.keep(&[large], &limits).unwrap();
+        store.keep(&[large.pack(&limits).unwrap()], &limits).unwrap();
         let found = all(&store, true).pop().unwrap();
         assert_eq!((found.value.is_null(), found.bytes, &found.to_json()["omitted"]), (true, 2002, &json!(true)));
 
