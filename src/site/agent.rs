@@ -213,38 +213,52 @@ impl<In: Transport> Connector<In> for Watch {
     type Out = Watched<In>;
 
     fn connect(&self, _details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(Watched))
+        Ok(chained.map(|connection| Watched { connection, received: 0 }))
     }
 }
 
+/// How many bytes are taken of one connection: more than any header, body and framing need, and an end to what is limited
+/// by time alone, such as trailers.
+const LARGEST_REPLY: usize = 4 << 20;
+
 /// A connection that tells sending from receiving, and a reset from an end.
 #[derive(Debug)]
-struct Watched<T>(T);
+struct Watched<T> {
+    connection: T,
+    received: usize,
+}
 
 impl<T: Transport> Transport for Watched<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.0.buffers()
+        self.connection.buffers()
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.0.transmit_output(amount, timeout).map_err(in_phase(Phase::Sending))
+        self.connection.transmit_output(amount, timeout).map_err(in_phase(Phase::Sending))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.0.await_input(timeout).map_err(|error| match error {
+        let before = self.connection.buffers().input().len();
+        let arrived = self.connection.await_input(timeout).map_err(|error| match error {
             // ureq takes a reset for the end of a body that has no announced length.
             Error::Io(io) if matches!(io.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => {
                 in_phase(Phase::Reading)(Error::Io(io))
             }
             error => error,
-        })
+        })?;
+        self.received += self.connection.buffers().input().len().saturating_sub(before);
+        if self.received > LARGEST_REPLY {
+            let failure = Failure::new(FailureClass::TooLarge, format!("reply of more than {LARGEST_REPLY} bytes"));
+            return Err(Error::Other(failure.into()));
+        }
+        Ok(arrived)
     }
 
     fn is_open(&mut self) -> bool {
-        self.0.is_open()
+        self.connection.is_open()
     }
 
     fn is_tls(&self) -> bool {
-        self.0.is_tls()
+        self.connection.is_tls()
     }
 }

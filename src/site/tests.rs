@@ -581,3 +581,28 @@ fn one_client_serves_all_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
     shared(&client(LONG));
 }
+
+#[test]
+fn what_never_ends_is_cut_off() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (start, piece, expected) in [
+        ("", "HTTP/1.1 100 Continue\r\n\r\n", "too-large: header of more than 16383 bytes"),
+        ("", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", "too-large: header of more than 16383 bytes"),
+        ("", "\r\n", "too-large: header of more than 16383 bytes"),
+        ("HTTP/1.1 200 ", "x", "too-large: header of more than 16383 bytes"),
+        ("HTTP/1.1 200 OK\r\n", "X: y\r\n", "garbled: not HTTP as it should be: "),
+        (&format!("{CHUNKED}5;"), "x", "garbled: body data reading stalled while reading the reply"),
+        (CHUNKED, "0", "garbled: body data reading stalled while reading the reply"),
+        (CHUNKED, "1\r\nx\r\n", "too-large: reply of more than 4194304 bytes"),
+        (&format!("{CHUNKED}0\r\n"), "X: y\r\n", "too-large: reply of more than 4194304 bytes"),
+    ] {
+        let (start, piece) = (start.to_owned(), piece.repeat(100));
+        let address = serve(move |mut stream| {
+            request(&stream);
+            let _ = stream.write_all(start.as_bytes());
+            while stream.write_all(piece.as_bytes()).is_ok() {}
+        });
+        let failure = failure(LONG, address);
+        assert!(failure.starts_with(expected), "{failure}");
+    }
+}
