@@ -135,7 +135,7 @@ fn verify(store: &Store, round: u32) {
     assert_eq!(check.faults, 0, "{check:?}");
     let mut found = BTreeMap::new();
     store
-        .connections(|cxn, statuses| {
+        .connections(|_, cxn, statuses| {
             let told: u32 = cxn.site_url.rsplit('/').next().unwrap().parse().unwrap();
             found.insert(cxn.cxn_id, (told, statuses.first().map_or(0, |(_, status)| status.last_run)));
             Ok(())

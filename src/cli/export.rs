@@ -66,5 +66,5 @@ fn to_file(store: &Store, path: &Path) -> Result<()> {
 }
 
 fn all_lines(store: &Store, mut emit: impl FnMut(String) -> Result<()>) -> Result<()> {
-    store.connections(|cxn, statuses| emit(transfer::line(&cxn, statuses)))
+    store.connections(|_, cxn, statuses| emit(transfer::line(&cxn, statuses)))
 }

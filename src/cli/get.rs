@@ -3,19 +3,23 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::filter::{Filter, Match};
 use super::{Context, output};
 use crate::error::Result;
 use crate::exit;
 use crate::model::{Cxn, safe_text};
-use crate::store::{CxnKey, TreeName};
 
 /// List connections
 #[derive(Args)]
-#[command(after_help = "Example:\n  cxnpoll get\n  cxnpoll get cxn:0123456789abcdef0123456789abcdef --json")]
+#[command(
+    after_help = "Examples:\n  cxnpoll get --state given-up --app org.civicrm.myapp\n  cxnpoll get --failure tls,dns --json"
+)]
 pub(super) struct Get {
-    /// This connection alone
+    /// These connections alone
     #[arg(value_name = "CXN")]
-    cxn: Option<String>,
+    cxns: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// Print a JSON object a line, without secrets
     #[arg(long)]
     json: bool,
@@ -24,30 +28,23 @@ pub(super) struct Get {
 impl Get {
     pub(super) fn run(self, context: &Context) -> Result<u8> {
         let store = context.store()?;
-        let mut table = output::table(&["CXN", "APP", "SITE", "BATCH CODE", ""]);
-        let mut show = |cxn: Cxn| {
+        let mut table = output::table(&["CXN", "APP", "SITE", "BATCH CODE", "STATE"]);
+        self.filter.each(context, &store, &self.cxns, |found, _| {
             if self.json {
-                return output::line(&without_secret(&cxn).to_string());
+                return output::line(&without_secret(&found).to_string());
             }
+            let Match { cxn, jobs, .. } = found;
             let via = cxn.via_port.as_ref().map(|via_port| format!(" via {via_port}"));
             let site = safe_text(&cxn.site_url) + &via.unwrap_or_default();
-            let disabled = if cxn.disabled { "disabled" } else { "" };
+            let states = jobs.iter().map(|(job, state)| match jobs.len() {
+                1 => state.to_string(),
+                _ => format!("{} {state}", job.name),
+            });
+            let states: Vec<_> = if cxn.disabled { vec!["disabled".to_owned()] } else { states.collect() };
             let batch_code = cxn.batch_code.get().to_string();
-            table.add_row([cxn.cxn_id.as_str(), cxn.app_id.short(), &site, &batch_code, disabled]);
+            table.add_row([cxn.cxn_id.as_str(), cxn.app_id.short(), &site, &batch_code, &states.join(", ")]);
             Ok(())
-        };
-        match &self.cxn {
-            Some(text) => {
-                let cxn = store.session(|session| session.cxn(Context::find(session, text)?))?;
-                cxn.into_iter().try_for_each(&mut show)?;
-            }
-            None => store.paged(
-                TreeName::Cxn,
-                &[],
-                |session, key, _| CxnKey::parse(key).map_or(Ok(None), |key| session.cxn(key)),
-                &mut show,
-            )?,
-        }
+        })?;
         if !self.json {
             output::print_table(&mut table)?;
         }
@@ -55,15 +52,17 @@ impl Get {
     }
 }
 
-fn without_secret(cxn: &Cxn) -> Value {
+fn without_secret(found: &Match) -> Value {
+    let Cxn { cxn_id, app_id, app_url, site_url, perm, via_port, batch_code, disabled, secret: _ } = &found.cxn;
     json!({
-        "cxnId": cxn.cxn_id,
-        "appId": cxn.app_id,
-        "appUrl": cxn.app_url.as_ref(),
-        "siteUrl": cxn.site_url,
-        "perm": cxn.perm.as_ref(),
-        "viaPort": cxn.via_port,
-        "batchCode": cxn.batch_code,
-        "disabled": cxn.disabled,
+        "cxnId": cxn_id,
+        "appId": app_id,
+        "appUrl": app_url.as_ref(),
+        "siteUrl": site_url,
+        "perm": perm.as_ref(),
+        "viaPort": via_port,
+        "batchCode": batch_code,
+        "disabled": disabled,
+        "states": found.jobs.iter().map(|(job, state)| (job.name.to_string(), json!(state))).collect::<Value>(),
     })
 }

@@ -1,11 +1,13 @@
 //! The command line: one file a command, its flags beside its code.
 
+mod act;
 mod call;
 mod check;
 mod config;
 mod event;
 mod explain;
 mod export;
+mod filter;
 mod get;
 mod import;
 mod logging;
@@ -34,7 +36,7 @@ use crate::listener::{Listener, Listeners};
 use crate::model::{AppId, AppMeta, CxnId, JobName, Tls, UnixTime};
 use crate::retry::Policy;
 use crate::site::{self, Client};
-use crate::store::{CxnKey, Job, Session, Store};
+use crate::store::{Alteration, CxnKey, Job, Session, Store};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -115,6 +117,20 @@ enum Command {
     Explain(explain::Explain),
     /// Show the timeline of a retry expression
     Retry(retry::Retry),
+    /// Make connections due at once, as if they were new
+    #[command(
+        after_help = "Examples:\n  cxnpoll revive cxn:0123456789abcdef0123456789abcdef\n  cxnpoll revive --state given-up --host '*.example.org'"
+    )]
+    Revive(act::Act),
+    /// Switch connections off: they are not polled
+    #[command(after_help = "Example:\n  cxnpoll disable --url 'http://staging.*'")]
+    Disable(act::Act),
+    /// Switch connections on again
+    #[command(after_help = "Example:\n  cxnpoll enable cxn:0123456789abcdef0123456789abcdef")]
+    Enable(act::Act),
+    /// Remove connections, their poll statuses and kept results
+    #[command(after_help = "Example, for cron:\n  cxnpoll remove --state given-up --older-than '6 month' --all --yes")]
+    Remove(act::Act),
     /// Add and update connections
     Import(import::Import),
     /// Write out all connections, with their secrets
@@ -208,6 +224,10 @@ fn execute(cli: Cli, started: UnixTime, more: Vec<Listener>) -> Result<u8> {
         Command::Status(command) => command.run(&context),
         Command::Explain(command) => command.run(&context),
         Command::Retry(command) => command.run(&context),
+        Command::Revive(command) => command.run(&context, Alteration::Revive),
+        Command::Disable(command) => command.run(&context, Alteration::Disable),
+        Command::Enable(command) => command.run(&context, Alteration::Enable),
+        Command::Remove(command) => command.run(&context, Alteration::Remove),
         Command::Import(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Results(command) => command.run(&context),
@@ -230,6 +250,10 @@ impl Command {
             Self::Status(_) => "status",
             Self::Explain(_) => "explain",
             Self::Retry(_) => "retry",
+            Self::Revive(_) => "revive",
+            Self::Disable(_) => "disable",
+            Self::Enable(_) => "enable",
+            Self::Remove(_) => "remove",
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",

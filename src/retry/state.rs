@@ -25,6 +25,10 @@ pub enum State {
 }
 
 impl State {
+    /// All states.
+    pub const ALL: [Self; 6] =
+        [Self::New, Self::Healthy, Self::Retrying, Self::GivenUp, Self::Disabled, Self::Deferred];
+
     /// The name that people and scripts see.
     #[must_use]
     pub fn name(self) -> &'static str {

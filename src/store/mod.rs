@@ -39,6 +39,7 @@
 //! - 5,000 sessions that each record a tenth of 10,000 connections make the file grow to 97 MB, which it reaches after about
 //!   2,000; it then opens in 10 ms.
 
+mod alter;
 mod check;
 mod disk;
 mod folder;
@@ -56,6 +57,7 @@ mod session;
 
 use crate::error::{Error, Kind};
 
+pub use alter::{Alteration, Target};
 pub use check::{Check, Counts};
 pub(crate) use folder::{BACKUP_ENDS, private_file, private_folder, sync_folder};
 pub(crate) use gate::SLICE;
@@ -66,7 +68,7 @@ pub use put::{Change, CxnLine};
 pub use recording::Replacement;
 pub use replace::Alone;
 pub use results::{Kept, Limits, Packed};
-pub use select::{Candidate, Tally, Task};
+pub use select::{Candidate, Statuses, Tally, Task};
 pub use session::{Session, TreeName};
 
 impl From<sled::Error> for Error {

@@ -235,7 +235,7 @@ fn update(
 }
 
 /// Takes a connection away, with its statuses for all `jobs` of its app.
-fn forget(tx: &Tx, jobs: &[JobNo], key: CxnKey, record: &CxnRecord) -> TxResult<()> {
+pub(super) fn forget(tx: &Tx, jobs: &[JobNo], key: CxnKey, record: &CxnRecord) -> TxResult<()> {
     tx.remove(tx.id, record.cxn_id.as_bytes())?;
     tx.remove(tx.cxn, &key.to_bytes())?;
     for job in jobs {

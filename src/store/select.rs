@@ -55,6 +55,9 @@ pub struct Tally {
     pub next_due: Option<UnixTime>,
 }
 
+/// Where a connection stands with the jobs that have polled it.
+pub type Statuses = Vec<(JobName, PollStatus)>;
+
 /// How many connections are enrolled in one transaction.
 const AT_ONCE: usize = 256;
 
@@ -220,6 +223,27 @@ impl Session {
         Ok(Some(Task { place, cxn, status }))
     }
 
+    /// A connection with its statuses, those of jobs that never polled it left out; `None` where it is gone.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Store`] where the store can't be read.
+    pub fn connection(&self, key: CxnKey) -> Result<Option<(Cxn, Statuses)>> {
+        Ok(match self.cxn(key)? {
+            Some(cxn) => Some((cxn, self.statuses(key)?)),
+            None => None,
+        })
+    }
+
+    /// The statuses of a connection by job, those of jobs that never polled it left out.
+    fn statuses(&self, key: CxnKey) -> Result<Statuses> {
+        let mut statuses = Vec::new();
+        for (job, name) in self.job_names(key.app)?.iter() {
+            let status = self.status(*job, key.place)?.filter(|status| *status != PollStatus::default());
+            statuses.extend(status.map(|status| (name.clone(), status)));
+        }
+        Ok(statuses)
+    }
+
     /// How many statuses stand at levels from `levels.start` up to, but not including, `levels.end`.
     ///
     /// # Errors
@@ -288,7 +312,7 @@ impl super::Store {
     ///
     /// # Errors
     /// Those of `emit` and of [`super::Store::session`]; [`crate::error::Kind::Store`] for a connection that can't be read.
-    pub fn connections(&self, mut emit: impl FnMut(Cxn, Vec<(JobName, PollStatus)>) -> Result<()>) -> Result<()> {
+    pub fn connections(&self, mut emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<()>) -> Result<()> {
         self.in_use(|| {
             let mut from = 0;
             loop {
@@ -302,18 +326,9 @@ impl super::Store {
                     if !(from..to).contains(&key.place.no) {
                         return Ok(None);
                     }
-                    let mut statuses = Vec::new();
-                    for (job, name) in session.job_names(key.app)?.iter() {
-                        let status = session.status(*job, key.place)?;
-                        statuses.extend(
-                            status
-                                .filter(|status| *status != PollStatus::default())
-                                .map(|status| (name.clone(), status)),
-                        );
-                    }
-                    Ok(Some((session.decode_cxn(key, value)?, statuses)))
+                    Ok(Some((key, session.decode_cxn(key, value)?, session.statuses(key)?)))
                 };
-                self.paged(TreeName::Cxn, &[], read, |(cxn, statuses)| emit(cxn, statuses))?;
+                self.paged(TreeName::Cxn, &[], read, |(key, cxn, statuses)| emit(key, cxn, statuses))?;
                 from = to;
             }
         })

@@ -130,7 +130,7 @@ fn write(store: &Store, file: &File, folder: &Path, stop: impl Fn() -> bool) -> 
     }
     let mut cxns = 0;
     let mut stopped = false;
-    let written = store.connections(|cxn, statuses| {
+    let written = store.connections(|_, cxn, statuses| {
         stopped = stop();
         if stopped {
             return Err(Error::new(Kind::Internal, "the backup was stopped"));
@@ -283,7 +283,7 @@ mod tests {
     fn all(store: &Store) -> Vec<String> {
         let mut lines = Vec::new();
         store
-            .connections(|cxn, statuses| {
+            .connections(|_, cxn, statuses| {
                 lines.push(line(&cxn, statuses));
                 Ok(())
             })
