@@ -57,7 +57,11 @@ fn get_lists_connections_without_their_secrets() {
     let header = table.lines().next().unwrap();
     assert!(header.starts_with("CXN ") && header.contains("BATCH CODE"), "{table}");
     let row = |site: &Site| table.lines().find(|row| row.starts_with(&site.cxn_id)).unwrap().to_owned();
-    assert_eq!(row(&plain).split_whitespace().collect::<Vec<_>>(), [&plain.cxn_id, APP, &plain.site_url, "17"]);
+    assert_eq!(
+        row(&plain).split_whitespace().collect::<Vec<_>>(),
+        [&plain.cxn_id, APP, &plain.site_url, "17"],
+        "no job has run"
+    );
     assert!(row(&other).contains(" via proxy.example.org:8080 ") && row(&other).ends_with("disabled"), "{table}");
     assert_eq!(table.lines().count(), 3);
 
@@ -65,7 +69,7 @@ fn get_lists_connections_without_their_secrets() {
     assert_eq!(listed.lines().count(), 2);
     let expected = json!({
         "cxnId": plain.cxn_id, "appId": plain.app_id, "appUrl": plain.app_url, "siteUrl": plain.site_url,
-        "perm": {"a": 1}, "viaPort": null, "batchCode": 17, "disabled": false,
+        "perm": {"a": 1}, "viaPort": null, "batchCode": 17, "disabled": false, "states": {},
     });
     for name in [plain.cxn_id.as_str(), short(&plain)] {
         assert_eq!(world.json(&["get", name, "--json"]), expected);

@@ -29,10 +29,10 @@ use crate::store::{AppNo, Candidate, CxnKey, Job, RunRecord, Session, Store, Tas
 
 use lock::Claim;
 use outage::PROBES;
-use progress::Progress;
 use queue::Queue;
 use recorder::Recorder;
 
+pub(crate) use progress::Progress;
 pub use progress::suspended;
 pub use signals::Signals;
 pub use summary::{Summary, run_json, run_text};

@@ -47,6 +47,27 @@ impl Progress {
         Self(bar)
     }
 
+    /// Begins a bar that counts `total` things that are `done`, or as many as there are where that is 0.
+    pub(crate) fn begin_of(total: usize, done: &'static str, shown: bool) -> Self {
+        if !shown {
+            return Self(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
+        }
+        let (bar, template) = match total {
+            0 => (ProgressBar::new_spinner(), "{spinner} {human_pos} {msg}, {per_sec}"),
+            _ => (ProgressBar::new(total as u64), "{bar:20} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left"),
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = BARS.add(bar.with_style(style));
+        bar.set_message(done);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(bar)
+    }
+
+    /// Moves the bar on.
+    pub(crate) fn advance(&self, by: usize) {
+        self.0.inc(by as u64);
+    }
+
     /// Shows that the run comes to an end as soon as the polls that are under way are over.
     pub(crate) fn ending(&self, under_way: usize) {
         self.0.println(format!("Ending: {under_way} polls are under way. Once more ends them at once."));

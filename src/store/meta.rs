@@ -401,6 +401,14 @@ impl Session {
         Ok(jobs)
     }
 
+    /// How many connections there are at most: those that were removed are counted.
+    ///
+    /// # Errors
+    /// [`Kind::Store`] where the store can't be read.
+    pub fn about_how_many(&self) -> Result<u64> {
+        self.next_cxn_no()
+    }
+
     /// The number that the next connection will get.
     pub(super) fn next_cxn_no(&self) -> Result<u64> {
         Ok(self.counters()?.cxn)

@@ -64,7 +64,7 @@ pub(crate) use gate::SLICE;
 pub use gate::Store;
 pub use keys::{AppNo, CxnKey, JobNo, Place};
 pub use meta::{Job, RunRecord};
-pub use put::{Change, CxnLine};
+pub use put::{Change, CxnLine, StatusLine};
 pub use recording::Replacement;
 pub use replace::Alone;
 pub use results::{Kept, Limits, Packed};

@@ -37,6 +37,15 @@ pub struct CxnLine {
     pub poll_status: Vec<(JobName, PollStatus)>,
 }
 
+/// What an import tells of a connection that is there: where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusLine {
+    /// Tells which connection.
+    pub cxn_id: CxnId,
+    /// Taken where it is newer than what is there.
+    pub poll_status: Vec<(JobName, PollStatus)>,
+}
+
 /// What an import line changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -81,6 +90,57 @@ impl Session {
             changes.extend(done);
         }
         Ok(changes)
+    }
+
+    /// The line that leaves a connection as it is but for its poll status; `None` where it is not there.
+    ///
+    /// # Errors
+    /// [`Kind::Store`] where the store can't be read.
+    pub fn line_of(&self, status: &StatusLine) -> Result<Option<CxnLine>> {
+        let Some(key) = self.find(&status.cxn_id)? else { return Ok(None) };
+        Ok(self.cxn(key)?.map(|cxn| CxnLine {
+            cxn_id: cxn.cxn_id,
+            secret: cxn.secret,
+            app_id: cxn.app_id,
+            app_url: cxn.app_url.to_string(),
+            site_url: cxn.site_url,
+            perm: None,
+            via_port: None,
+            batch_code: None,
+            disabled: None,
+            poll_status: status.poll_status.clone(),
+        }))
+    }
+
+    /// What [`Session::put`] would change, and nothing is.
+    ///
+    /// # Errors
+    /// [`Kind::Store`] where the store can't be read.
+    pub fn compare(&self, line: &CxnLine, force: bool) -> Result<Change> {
+        let Some(key) = self.find(&line.cxn_id)? else { return Ok(Change::Added) };
+        let Some(cxn) = self.cxn(key)? else { return Ok(Change::Added) };
+        let is_same = cxn.app_id == line.app_id
+            && cxn.secret == line.secret
+            && *cxn.app_url == *line.app_url
+            && cxn.site_url == line.site_url
+            && line.perm.as_ref().is_none_or(|perm| *perm == *cxn.perm)
+            && line.via_port.as_ref().is_none_or(|via_port| *via_port == cxn.via_port)
+            && line.disabled.is_none_or(|disabled| disabled == cxn.disabled);
+        if !is_same {
+            return Ok(Change::Updated);
+        }
+        for (name, told) in &line.poll_status {
+            let job = self.job(key.app, name)?;
+            let was = job.map(|job| self.status(job.no, key.place)).transpose()?.flatten();
+            let taken = match &was {
+                Some(was) => (force || told.last_run > was.last_run) && told != was,
+                None => true,
+            };
+            if taken {
+                return Ok(Change::Updated);
+            }
+        }
+        Ok(Change::Unchanged)
     }
 
     /// The jobs of the apps of lines; those that the lines tell of are made known.

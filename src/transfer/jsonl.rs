@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::{
     AppId, Attempt, BatchCode, Cxn, CxnId, Failure, FailureClass, JobName, PollStatus, Secret, UnixTime, ViaPort,
 };
-use crate::store::CxnLine;
+use crate::store::{CxnLine, StatusLine};
 
 /// A line. All but the first five keys may be missing, and are left out where they are at their default.
 #[derive(Serialize, Deserialize)]
@@ -66,6 +66,18 @@ struct LineAttempt {
     class: String,
 }
 
+/// The keys of a line.
+pub(super) const KEYS: [&str; 10] =
+    ["cxnId", "secret", "appId", "appUrl", "siteUrl", "perm", "viaPort", "batchCode", "disabled", "pollStatus"];
+
+/// A line that tells of statuses alone.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
+struct OfStatus {
+    cxn_id: CxnId,
+    poll_status: BTreeMap<JobName, Status>,
+}
+
 /// The latest moment that a line may speak of: the end of the year 9999.
 const LATEST: UnixTime = 253_402_300_799;
 
@@ -109,8 +121,18 @@ pub fn parse(text: &str) -> Result<CxnLine, String> {
     })
 }
 
+/// Reads a line that tells of statuses alone.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_status(text: &str) -> Result<StatusLine, String> {
+    let line: OfStatus = serde_json::from_str(text).map_err(|error| describe(&error))?;
+    let statuses = line.poll_status.into_iter().map(|(job, status)| Ok((job, status.read()?)));
+    Ok(StatusLine { cxn_id: line.cxn_id, poll_status: statuses.collect::<Result<_, String>>()? })
+}
+
 /// serde's message, without the values and strange keys that it quotes: they may be a secret at the wrong place.
-fn describe(error: &serde_json::Error) -> String {
+pub(super) fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let at = format!("column {}", error.column());
     match text.split_once(": ") {
