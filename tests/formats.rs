@@ -377,6 +377,7 @@ fn moving_from_a_real_database_of_cxnapp() {
     assert_quiet(&piped(&world, &["import", "--prune", "--yes"], &select("SELECT * FROM cxnapp.Cxn")));
     let after = world.export();
     assert_eq!(after.len(), 5);
-    assert_eq!(after[..3], polled[1..]);
+    let stays = polled.iter().filter(|line| !line.contains("\"batchCode\":0"));
+    assert_eq!(after.iter().filter(|line| polled.contains(line)).collect::<Vec<_>>(), stays.collect::<Vec<_>>());
     world.assert_sound();
 }
