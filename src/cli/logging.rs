@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -15,6 +16,7 @@ use tracing_subscriber::{Layer, Registry, fmt as layers};
 use super::Global;
 use crate::error::{Error, Kind, Result};
 use crate::listener::BY_HAND;
+pub(super) use crate::runner::FILE_ONLY;
 use crate::runner::suspended;
 
 /// The form of the log file.
@@ -48,10 +50,11 @@ pub(super) fn start(global: &Global) -> Result<()> {
             let file = File::options().create(true).append(true).open(path).map_err(|error| {
                 Error::new(Kind::Config, format!("can't write the log {}: {error}", path.display()))
             })?;
+            let file = LogFile { file, failed: AtomicBool::new(false) };
             let layer = layers::layer().with_ansi(false).with_target(false).with_writer(file);
             let layer = match global.log_format {
                 Format::Text => layer.boxed(),
-                Format::Json => layer.json().flatten_event(true).boxed(),
+                Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
             };
             let kept = tracing_subscriber::filter::filter_fn(|meta| meta.target() != BY_HAND);
             Some(layer.with_filter(ours(level.max(LevelFilter::INFO))).with_filter(kept))
@@ -60,9 +63,6 @@ pub(super) fn start(global: &Global) -> Result<()> {
     let _ = tracing::subscriber::set_global_default(Registry::default().with(people).with(file));
     Ok(())
 }
-
-/// The target of messages that people are told in another way.
-pub(super) const FILE_ONLY: &str = "cxnpoll::file";
 
 /// `warning: the message key=value`.
 struct ForPeople;
@@ -81,6 +81,35 @@ where
         }
         context.field_format().format_fields(writer.by_ref(), event)?;
         writeln!(writer)
+    }
+}
+
+/// The log file. That it can't be written is told once: a full disk must not end a run.
+struct LogFile {
+    file: File,
+    failed: AtomicBool,
+}
+
+impl<'a> MakeWriter<'a> for LogFile {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+impl Write for &LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = (&self.file).write_all(bytes)
+            && !self.failed.swap(true, Ordering::Relaxed)
+        {
+            let _ = writeln!(Stderr, "warning: the log can't be written: {error}");
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&self.file).flush()
     }
 }
 

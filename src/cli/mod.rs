@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, ColorChoice, Parser, Subcommand};
-use ipnet::IpNet;
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tracing::warn;
 
 use crate::config::Config;
@@ -186,7 +186,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Vec<Listener>) -> u8 {
     // A run judges sites by the moment at which its process started, before any lock or wait.
     let started = Utc::now().timestamp().max(0);
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = Cli::command().color(color(&arguments)).try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -206,6 +208,18 @@ pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners:
         output::error(&error, color);
         error.kind.exit_code()
     })
+}
+
+/// The colours that were asked for, before all else is understood: also a mistake has them.
+fn color(arguments: &[OsString]) -> ColorChoice {
+    let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let after = |index: usize| texts.get(index + 1).map(AsRef::as_ref);
+    let told = texts.iter().enumerate().rev().find_map(|(index, text)| match text.strip_prefix("--color") {
+        Some("") => after(index),
+        Some(rest) => rest.strip_prefix('='),
+        None => None,
+    });
+    told.and_then(|text| clap::ValueEnum::from_str(text, true).ok()).unwrap_or(ColorChoice::Auto)
 }
 
 fn execute(cli: Cli, started: UnixTime, more: Vec<Listener>) -> Result<u8> {
@@ -287,6 +301,18 @@ impl Context {
             tls: app.tls,
             authorities: config.authorities()?,
             user_agent: config.user_agent(),
+        }))
+    }
+
+    /// A client for whoever watches over us, at any address.
+    fn watcher(&self) -> Result<Client> {
+        let ten = Duration::from_secs(10);
+        Ok(Client::new(site::Options {
+            allow_net: vec![IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())],
+            timeouts: site::Timeouts { call: ten, ..site::Timeouts::default() },
+            authorities: self.config.authorities()?,
+            user_agent: self.config.user_agent(),
+            ..site::Options::default()
         }))
     }
 

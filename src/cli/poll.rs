@@ -1,6 +1,7 @@
 //! `cxnpoll poll`: a run.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::exit;
 use crate::model::{AppId, JobName, UnixTime, safe_text};
 use crate::retry::Policy;
-use crate::runner::{Plan, Signals, suspended};
+use crate::runner::{Plan, Signals, Summary, suspended};
 use crate::store::{Store, Task};
 use crate::transfer::backup;
 
@@ -62,6 +63,12 @@ pub(super) struct Poll {
     /// Exit with 3 if any site failed
     #[arg(long)]
     strict: bool,
+    /// Write metrics in Prometheus text form into this folder: a file for each app, job and batch
+    #[arg(long, value_name = "DIR")]
+    metrics: Option<PathBuf>,
+    /// Call this URL when the run ends well
+    #[arg(long, value_name = "URL")]
+    heartbeat: Option<String>,
     /// Pretend that it is this moment: RFC 3339, or seconds since 1970
     #[arg(long, value_name = "T", value_parser = super::moment)]
     now: Option<UnixTime>,
@@ -125,12 +132,33 @@ impl Poll {
         // Who asks about one site wants to know; a deferral is no success.
         let failed = summary.run.failed > 0 || (plan.only.is_some() && summary.run.deferred > 0);
         let about_sites = self.strict || plan.only.is_some();
-        Ok(match summary.interrupted {
+        let code = match summary.interrupted {
             Some(code) => code,
             None if summary.run.outage => exit::OWN_OUTAGE,
             None if about_sites && failed => exit::SITE_FAILED,
             None => exit::OK,
-        })
+        };
+        self.report(context, plan, store, &summary, code == exit::OK);
+        Ok(code)
+    }
+
+    /// Tells those who watch over us how it went. A run that is well does not fail for it.
+    fn report(&self, context: &Context, plan: &Plan, store: &Store, summary: &Summary, ended_well: bool) {
+        if let Some(folder) = self.metrics.as_ref().filter(|_| plan.only.is_none()) {
+            let size = store.file_size().unwrap_or_default();
+            if let Err(error) = summary.write_metrics(folder, Utc::now().timestamp(), ended_well, size) {
+                warn!("metrics could not be written to {}: {error}", folder.display());
+            }
+        }
+        if let Some(url) = self.heartbeat.as_ref().filter(|_| ended_well) {
+            // The address is the administrator's own choice, and may hold a key.
+            let beat = context.watcher().map(|client| client.get(url));
+            match beat {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => warn!("the heartbeat was not heard: {failure}"),
+                Err(error) => warn!("the heartbeat was not heard: {error}"),
+            }
+        }
     }
 
     /// `--dry-run`: a line for each site, and nothing is touched.

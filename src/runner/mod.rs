@@ -3,6 +3,7 @@
 //! Select with the store open, poll with the store closed, open it again to record outcomes in groups.
 
 mod lock;
+mod metrics;
 mod outage;
 mod pool;
 mod progress;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{info, info_span, warn};
 
 use crate::batch::Batch;
 use crate::config::Config;
@@ -66,6 +67,8 @@ pub struct Plan {
     pub listeners: Listeners,
 }
 
+/// The target of messages that people are told in another way, or not at all.
+pub(crate) const FILE_ONLY: &str = "cxnpoll::file";
 /// How long polls that are under way may go on once a run shall end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How many connections are loaded at a time.
@@ -118,6 +121,9 @@ impl Plan {
     /// program doesn't work.
     pub fn run(&self, store: &Store, client: &Arc<Client>, config: &Config, signals: &Signals) -> Result<Summary> {
         let began = Instant::now();
+        let (app, job, batch) = (self.app.app_id.short(), self.job.as_str(), self.batch.to_string());
+        // What is logged from here on tells which run it is about.
+        let _run = info_span!("run", run = %random_id(), app, job, batch).entered();
         if self.is_off() {
             return Ok(self.summary());
         }
@@ -156,6 +162,7 @@ impl Plan {
             app_id: self.app.app_id.clone(),
             job: self.job.clone(),
             run: RunRecord { now: self.now, batch: self.batch.to_string(), ..RunRecord::default() },
+            durations: Vec::new(),
             interrupted: None,
         }
     }
@@ -325,6 +332,14 @@ impl Plan {
         }
         session.remember_retry(job.no, &retry)
     }
+}
+
+/// Tells the lines of one run in a log from those of others.
+fn random_id() -> String {
+    let mut bytes = [0; 4];
+    // Without random numbers all runs are called the same.
+    let _ = getrandom::fill(&mut bytes);
+    hex::encode(bytes)
 }
 
 /// Records what is pending and puts the next chunk into the queue; tells how many tasks that was.

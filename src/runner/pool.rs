@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rayon::ThreadPoolBuilder;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
-use tracing::warn;
+use tracing::{Span, warn};
 
 use super::Plan;
 use super::queue::Queue;
@@ -74,7 +74,9 @@ pub(super) fn start(
     let threads = affordable(threads.max(1), if listeners.has_programs() { PROGRAM_FILES } else { 0 });
     let workers = Workers(listeners.clone());
     let tell = Mutex::new(tell);
+    let span = Span::current();
     let work = move |_| {
+        let _run = span.enter();
         // Nothing panics while it holds the lock.
         let tell = tell.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut caller = listeners.caller();

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
+use super::FILE_ONLY;
 use super::outage::{Guard, Weather, is_reply};
 use super::pool::Polled;
 use super::summary::Summary;
@@ -101,10 +102,12 @@ impl<'a> Recorder<'a> {
         if self.kept_size > KEPT_SIZE {
             self.keep();
         }
-        let (cxn, ms) = (&task.cxn.cxn_id, (times.end - times.start).as_millis());
+        let ms = u32::try_from((times.end - times.start).as_millis()).unwrap_or(u32::MAX);
+        summary.durations.push(ms);
+        let cxn = &task.cxn.cxn_id;
         match &outcome {
-            Ok(()) => debug!(%cxn, ms, "ok"),
-            Err(failure) => info!(%cxn, ms, class = %failure.class, "{}", failure.message),
+            Ok(()) => info!(target: FILE_ONLY, %cxn, outcome = "ok", ms, "polled"),
+            Err(failure) => info!(%cxn, outcome = %failure.class, ms, "{}", failure.message),
         }
         let weather = self.guard.saw(&task.status, &task.cxn.host(), times, &outcome);
         let done = Done { task, outcome };

@@ -16,6 +16,8 @@ pub struct Summary {
     pub job: JobName,
     /// The figures.
     pub run: RunRecord,
+    /// How long each poll took, in milliseconds.
+    pub durations: Vec<u32>,
     /// The exit code of the signal that ended the run early, if one did.
     pub interrupted: Option<u8>,
 }
@@ -72,7 +74,7 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
 }
 
 /// Failures by class, the most frequent first.
-fn by_count(run: &RunRecord) -> impl Iterator<Item = (FailureClass, u64)> {
+pub(super) fn by_count(run: &RunRecord) -> impl Iterator<Item = (FailureClass, u64)> {
     let mut failures: Vec<_> = run.failures().collect();
     failures.sort_by_key(|(class, count)| (std::cmp::Reverse(*count), *class));
     failures.into_iter()

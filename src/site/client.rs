@@ -184,6 +184,25 @@ impl Client {
         }
     }
 
+    /// Asks for a URL, whatever it answers, unless that is an error or leads elsewhere.
+    ///
+    /// # Errors
+    /// Those of [`Client::post`] that a reply without a look at its body can have.
+    pub fn get(&self, url: &str) -> Result<(), Failure> {
+        let target = Target::new(url, None)?;
+        let request = self.agent.get(target.uri()).header(CONNECTION, HeaderValue::from_static("close"));
+        let reply = request.config().timeout_global(Some(self.limit)).build().call();
+        let reply = reply.map_err(|error| from_ureq(error, Phase::Waiting))?;
+        let status = reply.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        if status.is_redirection() {
+            return Err(Failure::new(FailureClass::Redirect, format!("status {}", with_reason(status))));
+        }
+        Err(from_status(status, None, Utc::now()))
+    }
+
     /// One request, and the head of its reply.
     fn send(&self, target: &Target, body: &[u8], limit: Duration) -> Result<Response<Body>, Failure> {
         let mut request = Request::post(target.uri().clone())

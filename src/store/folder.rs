@@ -247,7 +247,7 @@ impl Folder {
     }
 
     /// Bytes of the file of the database in use.
-    pub(super) fn file_size(&self) -> Result<u64> {
+    pub fn file_size(&self) -> Result<u64> {
         let Some(database) = self.database()? else { return Ok(0) };
         let file = database.join("db");
         fs::metadata(&file).map(|metadata| metadata.len()).map_err(|e| failed("look at", &file, &e))
