@@ -1,10 +1,10 @@
 //! Our own outage, told by witnesses.
 //!
 //! A witness is a site whose previous poll answered. When witnesses on ten hosts have failed before any byte arrived, and
-//! nobody has replied since the first of those polls began, our own network may be down. A crowd of dead sites has no
-//! witness in it, but for those that died since they were polled last, as ten sites of one hoster may: so a few more polls
-//! are made, and those under way are waited for, before it is said. Only a poll that began after the first that failed can
-//! prove that the network is up: what comes in over connections of before says nothing.
+//! no poll that began since the first of those did was answered, our own network may be down: what comes in over connections
+//! of before proves nothing. A crowd of dead sites has no witness in it, but for those that died since they were polled
+//! last, as ten sites of one hoster may: so a few more polls are made, and those under way are waited for, before it is
+//! said.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -53,8 +53,7 @@ impl Guard {
         let Range { start: began, end: ended } = times;
         if is_reply(outcome) {
             self.last_reply = self.last_reply.max(Some(ended));
-            let since = if self.weather() == Weather::Suspected { began } else { ended };
-            if self.first.is_some_and(|first| since >= first) {
+            if self.first.is_some_and(|first| began >= first) {
                 self.hosts.clear();
                 self.first = None;
             }
@@ -149,7 +148,7 @@ mod tests {
 
     /// Moments are those of the polls, whenever they are looked at.
     #[test]
-    fn a_reply_clears_the_sky_for_polls_that_began_before_it() {
+    fn a_reply_to_a_poll_that_began_since_clears_the_sky() {
         let mut guard = Guard::new(0, None);
         let moments: Vec<_> = (0..5).map(|second| Instant::now() + Duration::from_secs(second)).collect();
         let (witness, failed) = (after(&Ok(())), fail(FailureClass::Connect));
@@ -158,7 +157,8 @@ mod tests {
         }
         let replied = fail(FailureClass::Http);
         assert_eq!(guard.saw(&witness, "a", at(moments[0]), &replied), Weather::Doubtful, "before all of that");
-        assert_eq!(guard.saw(&witness, "b", moments[0]..moments[3], &replied), Weather::Clear);
+        assert_eq!(guard.saw(&witness, "b", moments[0]..moments[3], &replied), Weather::Doubtful, "of before");
+        assert_eq!(guard.saw(&witness, "b", moments[1]..moments[3], &replied), Weather::Clear);
         assert_eq!(guard.saw(&witness, "c", moments[2]..moments[4], &failed), Weather::Clear);
         assert_eq!(guard.saw(&witness, "d", moments[4]..moments[4], &failed), Weather::Doubtful);
     }
