@@ -7,7 +7,6 @@
 //! said.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::time::Instant;
 
 use crate::model::{FailureClass, Outcome, PollStatus, UnixTime};
@@ -37,7 +36,8 @@ pub(super) struct Guard {
     hosts: HashSet<String>,
     /// When the first of those polls began.
     first: Option<Instant>,
-    last_reply: Option<Instant>,
+    /// When the last of the polls began that were answered.
+    proof: Option<Instant>,
 }
 
 impl Guard {
@@ -45,14 +45,13 @@ impl Guard {
     /// taken for a lasting state of affairs and nobody is spared any longer.
     pub(super) fn new(now: UnixTime, outage_since: Option<UnixTime>) -> Self {
         let enabled = outage_since.is_none_or(|since| now.saturating_sub(since) < PATIENCE);
-        Self { enabled, hosts: HashSet::new(), first: None, last_reply: None }
+        Self { enabled, hosts: HashSet::new(), first: None, proof: None }
     }
 
-    /// Takes the outcome of a poll that began and ended at these moments.
-    pub(super) fn saw(&mut self, before: &PollStatus, host: &str, times: Range<Instant>, outcome: &Outcome) -> Weather {
-        let Range { start: began, end: ended } = times;
+    /// Takes the outcome of a poll that began at this moment.
+    pub(super) fn saw(&mut self, before: &PollStatus, host: &str, began: Instant, outcome: &Outcome) -> Weather {
         if is_reply(outcome) {
-            self.last_reply = self.last_reply.max(Some(ended));
+            self.proof = self.proof.max(Some(began));
             if self.first.is_some_and(|first| began >= first) {
                 self.hosts.clear();
                 self.first = None;
@@ -60,7 +59,7 @@ impl Guard {
         } else if self.enabled
             && outcome.as_ref().is_err_and(|failure| failure.unreached)
             && is_witness(before)
-            && self.last_reply.is_none_or(|reply| reply < began)
+            && self.proof.is_none_or(|proof| proof < began)
         {
             self.hosts.insert(host.to_owned());
             self.first = Some(self.first.map_or(began, |first| first.min(began)));
@@ -111,14 +110,9 @@ mod tests {
         status
     }
 
-    /// A poll that took no time.
-    fn at(moment: Instant) -> Range<Instant> {
-        moment..moment
-    }
-
     /// The weather after polls of `count` hosts that all end the same.
     fn weather(guard: &mut Guard, before: &PollStatus, count: usize, outcome: &Outcome) -> Weather {
-        (0..count).map(|n| guard.saw(before, &n.to_string(), at(Instant::now()), outcome)).last().unwrap()
+        (0..count).map(|n| guard.saw(before, &n.to_string(), Instant::now(), outcome)).last().unwrap()
     }
 
     #[test]
@@ -126,8 +120,8 @@ mod tests {
         let mut guard = Guard::new(0, None);
         assert_eq!(weather(&mut guard, &after(&Ok(())), 9, &fail(FailureClass::Connect)), Weather::Doubtful);
         let dns = fail(FailureClass::Dns);
-        assert_eq!(guard.saw(&after(&Ok(())), "3", at(Instant::now()), &dns), Weather::Doubtful);
-        assert_eq!(guard.saw(&after(&Ok(())), "9", at(Instant::now()), &dns), Weather::Suspected);
+        assert_eq!(guard.saw(&after(&Ok(())), "3", Instant::now(), &dns), Weather::Doubtful);
+        assert_eq!(guard.saw(&after(&Ok(())), "9", Instant::now(), &dns), Weather::Suspected);
     }
 
     #[test]
@@ -146,21 +140,19 @@ mod tests {
         assert_eq!(weather(&mut guard, &complained, 10, &fail(FailureClass::Connect)), Weather::Suspected);
     }
 
-    /// Moments are those of the polls, whenever they are looked at.
+    /// Moments are those at which polls began, whenever they are looked at.
     #[test]
     fn a_reply_to_a_poll_that_began_since_clears_the_sky() {
         let mut guard = Guard::new(0, None);
-        let moments: Vec<_> = (0..5).map(|second| Instant::now() + Duration::from_secs(second)).collect();
-        let (witness, failed) = (after(&Ok(())), fail(FailureClass::Connect));
+        let moments: Vec<_> = (0..4).map(|second| Instant::now() + Duration::from_secs(second)).collect();
+        let (witness, failed, replied) = (after(&Ok(())), fail(FailureClass::Connect), fail(FailureClass::Http));
         for host in 0..9 {
-            guard.saw(&witness, &host.to_string(), moments[1]..moments[2], &failed);
+            guard.saw(&witness, &host.to_string(), moments[1], &failed);
         }
-        let replied = fail(FailureClass::Http);
-        assert_eq!(guard.saw(&witness, "a", at(moments[0]), &replied), Weather::Doubtful, "before all of that");
-        assert_eq!(guard.saw(&witness, "b", moments[0]..moments[3], &replied), Weather::Doubtful, "of before");
-        assert_eq!(guard.saw(&witness, "b", moments[1]..moments[3], &replied), Weather::Clear);
-        assert_eq!(guard.saw(&witness, "c", moments[2]..moments[4], &failed), Weather::Clear);
-        assert_eq!(guard.saw(&witness, "d", moments[4]..moments[4], &failed), Weather::Doubtful);
+        assert_eq!(guard.saw(&witness, "a", moments[0], &replied), Weather::Doubtful, "of before");
+        assert_eq!(guard.saw(&witness, "b", moments[2], &replied), Weather::Clear);
+        assert_eq!(guard.saw(&witness, "c", moments[1], &failed), Weather::Clear, "the network was up later");
+        assert_eq!(guard.saw(&witness, "d", moments[3], &failed), Weather::Doubtful);
     }
 
     #[test]
@@ -170,8 +162,8 @@ mod tests {
         let witness = after(&Ok(()));
         std::thread::sleep(Duration::from_millis(1));
         assert_eq!(weather(&mut guard, &witness, 10, &fail(FailureClass::Connect)), Weather::Suspected);
-        assert_eq!(guard.saw(&witness, "a", early..Instant::now(), &Ok(())), Weather::Suspected);
-        assert_eq!(guard.saw(&witness, "b", at(Instant::now()), &Ok(())), Weather::Clear);
+        assert_eq!(guard.saw(&witness, "a", early, &Ok(())), Weather::Suspected);
+        assert_eq!(guard.saw(&witness, "b", Instant::now(), &Ok(())), Weather::Clear);
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl<'a> Recorder<'a> {
             Ok(()) => info!(target: FILE_ONLY, %cxn, outcome = "ok", ms, "polled"),
             Err(failure) => info!(%cxn, outcome = %failure.class, ms, "{}", failure.message),
         }
-        let weather = self.guard.saw(&task.status, &task.cxn.host(), times, &outcome);
+        let weather = self.guard.saw(&task.status, &task.cxn.host(), times.start, &outcome);
         let done = Done { task, outcome };
         if weather == Weather::Clear {
             self.charge_doubtful(summary);
