@@ -66,7 +66,7 @@ fn a_good_run_begins_the_day_anew() {
 
 #[test]
 fn an_outage_in_the_middle_keeps_what_was_learnt_and_leaves_the_rest() {
-    let (world, sites) = world(["slow-50"; 1500]);
+    let (world, sites) = world(vec!["slow-50"; 1500]);
     assert_eq!(world.poll(MIDNIGHT, &["--threads", "256"])["ok"], 1500);
     world.server.reset_counts();
     let now = MIDNIGHT + HOUR;
