@@ -165,9 +165,13 @@ fn status_counts_where_all_sites_stand() {
     );
 
     let text = shown(&world, &["status", APP, "--now", &now.to_string()]);
-    let row = text.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(row, format!("{APP} default 7 1 2 0/1 1 1 1 now"), "{text}");
-    assert!(text.contains("Last run of org.example.myapp default, batch 0/1, 1 min ago: "), "{text}");
+    let row = text.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!([&row[..3], &row[4..]].concat(), [APP, "default", "7", "1", "1", "now"], "{text}");
+    assert!(row[3].chars().count() == 16 && row[3].starts_with("○") && row[3].ends_with("×"), "{text}");
+    let numbers = "1 new, 2 healthy, 0/1 failing, 1 deferred, 1 disabled, 1 given up";
+    let unwrapped = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(unwrapped.contains(numbers) && unwrapped.contains("Last run 1 min ago, batch 0/1: 5 due"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 
     // Another expression, another judgement. By now site 5 has been left alone for long enough, and has yet to answer.
     let patient = world.json(&["status", "--json", "--retry", "1 hour (x*)"]);
@@ -271,7 +275,14 @@ fn retry_shows_the_timeline_of_an_expression() {
     assert!(text.starts_with("20 min (x6); 1 hour (x24)\n"), "{text}");
     let row = |n: usize| text.lines().nth(n).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!([row(3), row(4)], ["0 20 min 6 0 s 1 h 40 min", "1 1 hour 24 2 h 40 min 1 d 1 h"]);
+    let drawn = text.lines().nth(6).unwrap();
+    assert!(drawn.starts_with("0 ") && drawn.ends_with("1×") && drawn.matches('0').count() == 6, "{text}");
+    assert_eq!(row(7), "0 2 h 40 min 1 d 1 h", "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(text.contains("given up 1 d 1 h after its first failure"), "{text}");
+
+    let endless = shown(&world, &["retry", "1 sec (x4000000000); 1 year (x*)"]);
+    assert!(endless.lines().any(|line| line.starts_with("0 ") && line.ends_with('…')), "{endless}");
 
     let timeline = world.json(&["retry", "20 min (x6); 1 day (x*)", "--json"]);
     let levels = json!([
@@ -399,13 +410,13 @@ fn the_log_tells_what_failed_and_never_a_secret() {
     for (site, class) in [(&sites[1], "garbled"), (&sites[2], "http")] {
         assert!(text.lines().any(|line| line.contains(&site.cxn_id) && line.contains(class)), "{text}");
     }
-    assert!(!text.contains('\u{1b}') && !text.contains(&sites[0].cxn_id), "{text}");
+    assert!(!text.contains('\u{1b}') && text.contains(&sites[0].cxn_id), "{text}");
 
     let lines = log("json", "1767312000");
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (site, class) in [(&sites[1], "garbled"), (&sites[2], "http")] {
         let line = lines.iter().find(|line| line["cxn"] == site.cxn_id.as_str()).unwrap();
-        assert_eq!((&line["class"], &line["level"]), (&json!(class), &json!("INFO")), "{line}");
+        assert_eq!((&line["outcome"], &line["level"]), (&json!(class), &json!("INFO")), "{line}");
     }
 }
 

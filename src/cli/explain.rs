@@ -129,6 +129,7 @@ impl Case {
         if let Some((at, failure)) = &status.last_failure {
             said.push(format!("Last failure at {}: {failure}.", when(*at)));
         }
+        said.extend(self.what_comes_next());
         if let Some(place) = self.moved_to() {
             said.push(format!("It seems to have moved: if that is so, import it with \"siteUrl\": \"{place}\"."));
         }
@@ -136,6 +137,38 @@ impl Case {
             let class = attempt.class.map_or("ok", FailureClass::name);
             said.push(format!("  {}  {class}", output::time(attempt.at)));
         }
+        said
+    }
+
+    /// What comes next if it fails from now on: when it is polled how often, and when it is given up.
+    fn what_comes_next(&self) -> Vec<String> {
+        let status = &self.task.status;
+        let Some(due) = self.next_due() else { return Vec::new() };
+        let mut said = vec!["If every poll fails from now on:".to_owned()];
+        let mut at = due.max(self.now);
+        let mut failed = status.count;
+        for (number, level) in (0..).zip(self.policy.levels()).skip(status.level as usize) {
+            let times = match level.times {
+                Times::Count(times) => times.get().saturating_sub(failed).max(1),
+                Times::Forever => 0,
+            };
+            let often = match times {
+                0 => "for ever".to_owned(),
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
+            said.push(format!("  {}  every {}, {often} (level {number})", output::time(at), level.period));
+            if times == 0 {
+                return said;
+            }
+            let last = level.period.after_times(at, times - 1);
+            failed = 0;
+            at = match self.policy.levels().get(number + 1) {
+                Some(next) => next.period.after(last),
+                None => last,
+            };
+        }
+        said.push(format!("  {}  given up ({})", output::time(at), output::relative(at, self.now)));
         said
     }
 

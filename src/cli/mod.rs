@@ -11,6 +11,7 @@ mod filter;
 mod get;
 mod import;
 mod logging;
+mod manual;
 mod output;
 mod poll;
 mod results;
@@ -143,6 +144,10 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print completions for a shell
+    Completions(manual::Completions),
+    /// Print a manual page
+    Man(manual::Man),
 }
 
 #[derive(Subcommand)]
@@ -245,6 +250,8 @@ fn execute(cli: Cli, started: UnixTime, more: Vec<Listener>) -> Result<u8> {
         Command::Import(command) => command.run(&context),
         Command::Export(command) => command.run(&context),
         Command::Results(command) => command.run(&context),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
         Command::Config(ConfigCommand::Check(command)) => command.run(&context),
         Command::Config(ConfigCommand::Show(command)) => command.run(&context),
         Command::Store(StoreCommand::Check(command)) => command.run(&context),
@@ -271,6 +278,8 @@ impl Command {
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
             Self::Config(ConfigCommand::Check(_)) => "config check",
             Self::Config(ConfigCommand::Show(_)) => "config show",
             Self::Store(StoreCommand::Check(_)) => "store check",

@@ -14,8 +14,12 @@ use crate::model::UnixTime;
 
 /// Writes a line of data. A reader who has seen enough and closes the pipe is no error: the process ends well.
 pub(super) fn line(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")) {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// Writes data as it is.
+pub(super) fn bytes(data: &[u8]) -> Result<()> {
+    match io::stdout().lock().write_all(data) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(exit::OK.into()),
         Err(error) => Err(Error::new(Kind::Internal, format!("can't write to stdout: {error}"))),
@@ -49,6 +53,32 @@ pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     table
+}
+
+/// How wide what people read may be, where nothing tells that there is more room.
+const WIDTH: u16 = 80;
+
+/// A table whose cells are broken into lines where it would be wider than a terminal usually is.
+pub(super) fn narrow_table(header: &[&str]) -> Table {
+    let mut table = table(header);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table
+}
+
+/// Writes a sentence, broken into lines and indented behind the first.
+pub(super) fn wrapped(text: &str) -> Result<()> {
+    let mut so_far = String::new();
+    for word in text.split(' ') {
+        let length = so_far.chars().count();
+        if length > 2 && length + 1 + word.chars().count() > usize::from(WIDTH) {
+            line(&so_far)?;
+            so_far = format!("   {word}");
+        } else {
+            so_far.push_str(if so_far.is_empty() { "" } else { " " });
+            so_far.push_str(word);
+        }
+    }
+    line(&so_far)
 }
 
 /// Writes a table, without the blanks at the ends of lines.

@@ -20,6 +20,11 @@ pub(super) struct Retry {
     json: bool,
 }
 
+/// How many cells a drawing has.
+const WIDTH: usize = 72;
+/// How many polls of a level are drawn, at most.
+const SAMPLE: u32 = 10_000;
+
 impl Retry {
     pub(super) fn run(self, context: &Context) -> Result<u8> {
         let timeline = Timeline::new(&self.retry, context.started);
@@ -50,6 +55,55 @@ impl Retry {
         })
     }
 
+    /// Draws when a site that fails is polled: each poll as the number of its level, `×` where it is given up, on a
+    /// logarithmic scale with the beginnings of the levels below it.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a drawing of 70 cells"
+    )]
+    fn draw(&self, timeline: &Timeline) -> Result<()> {
+        let Some(unit) = self.retry.levels().first().map(|level| level.period.mean_seconds() as f64) else {
+            return Ok(());
+        };
+        let last_first = timeline.steps.last().map_or(0, |step| step.first);
+        let end = timeline.gives_up_after.unwrap_or(last_first.saturating_mul(4)).max(1) as f64;
+        let cell = |at: i64| ((at as f64 / unit).ln_1p() / (end / unit).ln_1p() * (WIDTH - 2) as f64) as usize;
+        let mut cells = vec![' '; WIDTH];
+        let mut labels = String::new();
+        for (step, rule) in timeline.steps.iter().zip(self.retry.levels()) {
+            let digit = char::from_digit(step.level.min(9), 10).unwrap_or('9');
+            // As many as there are room for; of billions a sample.
+            let room = (((end - step.first as f64) / rule.period.mean_seconds() as f64) as u32).saturating_add(1);
+            let attempts = match step.attempts {
+                Times::Count(times) => times.get().min(room),
+                Times::Forever => room,
+            };
+            for number in (0..attempts).step_by(attempts.div_ceil(SAMPLE) as usize) {
+                let place = cell(rule.period.after_times(step.first, number));
+                cells[place.min(WIDTH - 2)] = digit;
+            }
+            let label = if step.first == 0 { "0".to_owned() } else { output::duration(step.first) };
+            let place = cell(step.first).min(WIDTH);
+            if labels.is_empty() || labels.chars().count() + 1 < place {
+                labels.extend(std::iter::repeat_n(' ', place.saturating_sub(labels.chars().count())));
+                labels.push_str(&label);
+            }
+        }
+        cells[WIDTH - 1] = if timeline.gives_up_after.is_some() { '×' } else { '…' };
+        if let Some(seconds) = timeline.gives_up_after {
+            let label = output::duration(seconds);
+            let place = WIDTH.saturating_sub(label.chars().count());
+            if labels.chars().count() + 1 < place {
+                labels.extend(std::iter::repeat_n(' ', place - labels.chars().count()));
+                labels.push_str(&label);
+            }
+        }
+        output::line(&cells.into_iter().collect::<String>())?;
+        output::line(&labels)
+    }
+
     fn print(&self, timeline: &Timeline) -> Result<()> {
         output::line(&format!("{}\n", self.retry))?;
         let mut table = output::table(&["LEVEL", "EVERY", "FAILURES", "FIRST AFTER", "LAST AFTER"]);
@@ -67,6 +121,8 @@ impl Retry {
             ]);
         }
         output::print_table(&mut table)?;
+        output::line("")?;
+        self.draw(timeline)?;
         output::line("")?;
         let first = self.retry.levels().first().map(|level| level.period.to_string()).unwrap_or_default();
         output::line(&format!("A healthy site is polled every {first}."))?;

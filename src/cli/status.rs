@@ -13,7 +13,9 @@ use crate::store::{Job, Tally};
 
 /// Tell where the connections of each app and job stand
 #[derive(Args)]
-#[command(after_help = "Example:\n  cxnpoll status org.civicrm.myapp")]
+#[command(
+    after_help = "In the bar of levels: ○ new, █ healthy, ▓▒░ failing by level, ~ deferred, - disabled, × given up\n\nExample:\n  cxnpoll status org.civicrm.myapp"
+)]
 pub(super) struct Status {
     /// This app alone
     #[arg(value_name = "APP", value_parser = super::app)]
@@ -101,31 +103,63 @@ impl Row {
     }
 }
 
+/// How many cells the bar of levels has.
+const BAR: u64 = 16;
+
+impl Row {
+    /// A bar of who stands where: new `○`, healthy `█`, failing by level `▓▒░`, deferred `~`, disabled `-`, given up `×`. Who
+    /// is there at all is seen.
+    fn bar(&self) -> String {
+        let tally = &self.tally;
+        let levels = self.levels();
+        let shades = ['▓', '▒', '░'].into_iter().chain(std::iter::repeat('░'));
+        let mut parts = vec![('○', tally.new), ('█', tally.healthy)];
+        parts.extend(shades.zip(levels));
+        parts.extend([('~', tally.deferred), ('-', tally.disabled), ('×', tally.given_up)]);
+        parts.retain(|(_, count)| *count > 0);
+        let total: u64 = parts.iter().map(|(_, count)| count).sum();
+        let mut cells: Vec<u64> = parts.iter().map(|(_, count)| (count * BAR / total.max(1)).max(1)).collect();
+        // What rounding left over, or took too much, is the largest part's.
+        let sum: u64 = cells.iter().sum();
+        if let Some(largest) = cells.iter_mut().max() {
+            *largest = (*largest + BAR).saturating_sub(sum).max(1);
+        }
+        parts.iter().zip(cells).flat_map(|((c, _), cells)| (0..cells).map(|_| *c)).collect()
+    }
+
+    /// `1 new, 2 healthy, 0/1 failing, 1 given up`
+    fn numbers(&self) -> String {
+        let tally = &self.tally;
+        let failing: Vec<String> = self.levels().iter().map(ToString::to_string).collect();
+        let rare = [(tally.deferred, "deferred"), (tally.disabled, "disabled"), (tally.given_up, "given up")];
+        let rare = rare.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+        let rare: String = rare.collect();
+        format!("{} new, {} healthy, {} failing{rare}", tally.new, tally.healthy, failing.join("/"))
+    }
+}
+
 fn print(rows: &[Row], now: UnixTime) -> Result<()> {
-    let header = ["APP", "JOB", "TOTAL", "NEW", "HEALTHY", "FAILING", "GIVEN UP", "OFF", "DUE", "NEXT DUE"];
-    let mut table = output::table(&header);
+    let mut table = output::narrow_table(&["APP", "JOB", "TOTAL", "LEVELS", "GIVEN UP", "DUE", "NEXT DUE"]);
     for row in rows {
         let tally = &row.tally;
-        let failing: Vec<String> = row.levels().iter().map(ToString::to_string).collect();
         let next = if tally.due_now > 0 { Some(now) } else { tally.next_due };
         table.add_row([
             row.app_id.short().to_owned(),
             row.job.name.to_string(),
             tally.total().to_string(),
-            tally.new.to_string(),
-            tally.healthy.to_string(),
-            failing.join("/"),
+            row.bar(),
             tally.given_up.to_string(),
-            tally.disabled.to_string(),
             tally.due_now.to_string(),
             next.map_or_else(|| "never".to_owned(), |moment| output::relative(moment, now)),
         ]);
     }
     output::print_table(&mut table)?;
     for row in rows {
+        output::line("")?;
+        output::wrapped(&format!("{} {}: {}", row.app_id.short(), row.job.name, row.numbers()))?;
         if let Some(run) = &row.job.last_run {
-            let (app, job, at) = (row.app_id.short(), &row.job.name, output::relative(run.now, now));
-            output::line(&format!("Last run of {app} {job}, batch {}, {at}: {}", run.batch, run_text(run)))?;
+            let (at, batch) = (output::relative(run.now, now), &run.batch);
+            output::wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)))?;
         }
     }
     Ok(())

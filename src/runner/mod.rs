@@ -207,9 +207,9 @@ impl Plan {
                             broken.get_or_insert(error);
                         }
                     }
-                    progress.show(&summary);
+                    progress.show(&summary, &queue);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => progress.show(&summary, &queue),
                 // The workers are gone.
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::summary::Summary;
+use super::queue::Queue;
+use super::summary::{Summary, by_count};
+use crate::model::safe_text;
 
 /// All bars of the process: whoever writes to stderr meanwhile does it within [`suspended`]. Off a terminal nothing is
 /// ever drawn.
@@ -16,6 +18,11 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 pub fn suspended<T>(work: impl FnOnce() -> T) -> T {
     BARS.suspend(work)
 }
+
+/// How many of the slowest are shown.
+const SLOWEST: usize = 3;
+/// Who takes longer is slow.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// A bar that counts polls.
 pub(crate) struct Progress(ProgressBar);
@@ -36,7 +43,7 @@ impl Progress {
                 let _ = write!(out, ", {:#} left", HumanDuration(state.eta()));
             }
         };
-        let style = ProgressStyle::with_template("{bar:20} {pos}/{len} polled, {rate}, {msg}{left}")
+        let style = ProgressStyle::with_template("{bar:20} {pos}/{len} polled, {rate}, {msg}{left}{prefix}")
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .with_key("rate", rate)
             .with_key("left", left);
@@ -74,9 +81,18 @@ impl Progress {
     }
 
     /// Shows how far a run is.
-    pub(crate) fn show(&self, summary: &Summary) {
+    pub(crate) fn show(&self, summary: &Summary, queue: &Queue) {
+        if self.0.is_hidden() {
+            return;
+        }
         self.0.set_position(summary.run.polled);
-        self.0.set_message(format!("{} ok, {} failed", summary.run.ok, summary.run.failed));
+        let failed: Vec<_> = by_count(&summary.run).map(|(class, count)| format!(", {count} {class}")).collect();
+        self.0.set_message(format!("{} ok{}", summary.run.ok, failed.concat()));
+        let slow = queue.slowest(SLOWEST).into_iter().filter(|(_, taken)| *taken > SLOW);
+        let slow: Vec<_> =
+            slow.map(|(host, taken)| format!("{} s for {}", taken.as_secs(), safe_text(&host))).collect();
+        let slow = if slow.is_empty() { String::new() } else { format!("\nwaiting {}", slow.join(", ")) };
+        self.0.set_prefix(slow);
     }
 }
 

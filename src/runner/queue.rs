@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::model::UnixTime;
 use crate::store::{Candidate, Task};
@@ -50,6 +51,8 @@ struct State {
     closed: bool,
     /// How many more tasks may be taken, while that is limited.
     allowance: Option<usize>,
+    /// What is being polled, by number: where, and since when.
+    taken: HashMap<u64, (String, Instant)>,
 }
 
 #[derive(Default)]
@@ -97,6 +100,13 @@ impl Queue {
         state.waiting == 0 || state.allowance == Some(0)
     }
 
+    /// The hosts whose polls have taken longest so far, and for how long.
+    pub(crate) fn slowest(&self, count: usize) -> Vec<(String, Duration)> {
+        let mut taken: Vec<_> = self.lock().taken.values().cloned().collect();
+        taken.sort_by_key(|(_, since)| *since);
+        taken.into_iter().take(count).map(|(host, since)| (host, since.elapsed())).collect()
+    }
+
     /// No more tasks will come. Workers go home when none waits.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
@@ -130,6 +140,7 @@ impl Queue {
                     state.ready.push_back(name.clone());
                 }
                 state.waiting -= 1;
+                state.taken.insert(task.place.no, (name.clone(), Instant::now()));
                 if state.closed && state.waiting == 0 {
                     self.changed.notify_all();
                 }
@@ -146,6 +157,7 @@ impl Queue {
     pub(crate) fn done(&self, turn: Turn) -> Task {
         let Turn { task, host: name } = turn;
         let mut state = self.lock();
+        state.taken.remove(&task.place.no);
         let Some(host) = state.hosts.get_mut(&name) else { return task };
         // With a poll less there is room for one more, unless the host had room all the time and stands in line.
         let had_room = host.polling < self.limit(&name);
