@@ -148,3 +148,54 @@ fn a_removed_connection_leaves_no_results() {
     assert_quiet(&world.run(&["remove", &world.site(0, "ok").cxn_id]));
     assert_eq!(results(), 1);
 }
+
+/// Runs a command at a terminal, as `script` makes one, and types an answer.
+fn at_a_terminal(world: &World, command: &[&str], answer: &str) -> Option<String> {
+    let words = [&[env!("CARGO_BIN_EXE_cxnpoll")], command].concat().join(" ");
+    let mut shell = world.command(&[]);
+    let environment: Vec<_> =
+        shell.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    shell = std::process::Command::new("script");
+    shell.args(["-qefc", &words, "/dev/null"]).env_clear().envs(environment).env("TERM", "xterm");
+    shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let Ok(mut child) = shell.spawn() else {
+        eprintln!("skipped: there is no `script` (Debian's package bsdutils)");
+        return None;
+    };
+    // Who types too early is not heard.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), answer.as_bytes()).unwrap();
+    Some(String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned())
+}
+
+#[test]
+fn at_a_terminal_one_is_shown_what_it_is_about_and_asked() {
+    let world = World::with(["ok"; 13]);
+    let Some(told) = at_a_terminal(&world, &["remove", "--app", APP], "n\n") else { return };
+    assert!(told.contains("… and 3 more") && told.contains("Remove 13 connections? [y/N]"), "{told}");
+    assert!(told.contains("Nothing was changed.") && told.matches("/site/").count() == 10, "{told}");
+    assert_eq!(world.export().len(), 13);
+    let id = world.site(0, "ok").cxn_id;
+    assert!(at_a_terminal(&world, &["remove", &id], "y\n").unwrap().contains("1 of 1 connection removed"));
+    assert!(at_a_terminal(&world, &["disable", "--all"], "yes\n").unwrap().contains("12 of 12 connections disabled"));
+    assert!(at_a_terminal(&world, &["remove", "--state", "disabled", "--yes"], "").unwrap().contains("12 of 12"));
+    assert!(world.export().is_empty());
+}
+
+#[test]
+fn an_export_shows_no_secret_at_a_terminal() {
+    let world = World::with(["ok"]);
+    let secret = world.site(0, "ok").secret_base64;
+    let Some(told) = at_a_terminal(&world, &["export"], "") else { return };
+    assert!(told.contains("which a terminal should not show") && !told.contains(&secret[..8]), "{told}");
+    assert!(!at_a_terminal(&world, &["export", "--redact"], "").unwrap().contains(&secret[..8]));
+    assert!(at_a_terminal(&world, &["export", "--with-secrets"], "").unwrap().contains(&secret));
+}
+
+#[test]
+fn a_run_at_a_terminal_shows_who_is_slow() {
+    let world = World::with(["ok", "status-500", "hang"]);
+    let Some(told) = at_a_terminal(&world, &["poll", APP, "--timeout", "5"], "") else { return };
+    assert!(told.contains("2/3 polled") && told.contains("1 ok, 1 http"), "{told}");
+    assert!(told.contains("waiting 3 s for 127.0.0.1") && told.contains("3 due, 3 polled, 1 ok, 2 failed"), "{told}");
+}

@@ -133,6 +133,9 @@ impl Case {
         if let Some(place) = self.moved_to() {
             said.push(format!("It seems to have moved: if that is so, import it with \"siteUrl\": \"{place}\"."));
         }
+        if !status.attempts.is_empty() {
+            said.push("Its last polls:".to_owned());
+        }
         for attempt in status.attempts.iter().rev() {
             let class = attempt.class.map_or("ok", FailureClass::name);
             said.push(format!("  {}  {class}", output::time(attempt.at)));

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use chrono::{DateTime, SecondsFormat};
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
@@ -63,6 +63,13 @@ pub(super) fn narrow_table(header: &[&str]) -> Table {
     let mut table = table(header);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table
+}
+
+/// Keeps columns as wide as what is in them, so that the others are broken.
+pub(super) fn keep_whole(table: &mut Table, columns: std::ops::RangeFrom<usize>) {
+    for column in table.column_iter_mut().skip(columns.start) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
 }
 
 /// Writes a sentence, broken into lines and indented behind the first.

@@ -104,7 +104,7 @@ impl Row {
 }
 
 /// How many cells the bar of levels has.
-const BAR: u64 = 16;
+const BAR: u64 = 12;
 
 impl Row {
     /// A bar of who stands where: new `○`, healthy `█`, failing by level `▓▒░`, deferred `~`, disabled `-`, given up `×`. Who
@@ -153,6 +153,7 @@ fn print(rows: &[Row], now: UnixTime) -> Result<()> {
             next.map_or_else(|| "never".to_owned(), |moment| output::relative(moment, now)),
         ]);
     }
+    output::keep_whole(&mut table, 2..);
     output::print_table(&mut table)?;
     for row in rows {
         output::line("")?;

@@ -24,6 +24,12 @@ const SLOWEST: usize = 3;
 /// Who takes longer is slow.
 const SLOW: Duration = Duration::from_secs(2);
 
+/// How many a second.
+fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    // What can't be written is not shown.
+    let _ = write!(out, "{:.0}/s", state.per_sec());
+}
+
 /// A bar that counts polls.
 pub(crate) struct Progress(ProgressBar);
 
@@ -33,10 +39,6 @@ impl Progress {
         if !shown {
             return Self(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
         }
-        let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
-            // What can't be written is not shown.
-            let _ = write!(out, "{:.0}/s", state.per_sec());
-        };
         let left = |state: &ProgressState, out: &mut dyn fmt::Write| {
             // Before the first poll is over nobody knows.
             if state.pos() > 0 {
@@ -60,10 +62,11 @@ impl Progress {
             return Self(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
         }
         let (bar, template) = match total {
-            0 => (ProgressBar::new_spinner(), "{spinner} {human_pos} {msg}, {per_sec}"),
-            _ => (ProgressBar::new(total as u64), "{bar:20} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left"),
+            0 => (ProgressBar::new_spinner(), "{spinner} {human_pos} {msg}, {rate}"),
+            _ => (ProgressBar::new(total as u64), "{bar:20} {human_pos}/{human_len} {msg}, {rate}, {eta} left"),
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = style.with_key("rate", rate);
         let bar = BARS.add(bar.with_style(style));
         bar.set_message(done);
         bar.enable_steady_tick(Duration::from_millis(200));
