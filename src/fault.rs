@@ -19,6 +19,12 @@ pub enum Step {
     Synced,
     /// The database is closed.
     Closed,
+    /// What a session before said of what is due is removed.
+    OutlookRemoved,
+    /// What is due next is written and synced, under a provisional name.
+    OutlookWritten,
+    /// What is due next has its name.
+    OutlookNamed,
     /// A backup is written, under its provisional name.
     BackupWritten,
     /// A backup is synced and has its name.
@@ -37,13 +43,16 @@ pub enum Step {
 
 impl Step {
     /// All steps, in the order in which they come.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Locked,
         Self::Opened,
         Self::Worked,
         Self::Flushed,
         Self::Synced,
         Self::Closed,
+        Self::OutlookRemoved,
+        Self::OutlookWritten,
+        Self::OutlookNamed,
         Self::BackupWritten,
         Self::BackupNamed,
         Self::Built,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
 use cxnpoll::fault::Step;
-use cxnpoll::model::{CxnId, JobName, Secret};
+use cxnpoll::model::{AppId, CxnId, JobName, Secret};
 use cxnpoll::store::{Replacement, Store};
 use cxnpoll::{batch::Batch, retry::Policy, transfer};
 
@@ -25,6 +25,8 @@ use cxnpoll::{batch::Batch, retry::Policy, transfer};
 const CXNS: u32 = 120;
 const AT_ONCE: u32 = 8;
 const HOUR: i64 = 3600;
+/// The expression of the child's job.
+const CHILDS: &str = "1 hour (x3); 1 day (x*)";
 const STORE: &str = "CXNPOLL_CRASH_STORE";
 const ROUND: &str = "CXNPOLL_CRASH_ROUND";
 
@@ -75,7 +77,7 @@ fn line(number: u32, round: u32) -> String {
 fn child() {
     let (Ok(store), Ok(round)) = (env::var(STORE), env::var(ROUND)) else { return };
     let store = open(Path::new(&store));
-    let policy: Policy = "1 hour (x3); 1 day (x*)".parse().unwrap();
+    let policy: Policy = CHILDS.parse().unwrap();
     for round in round.parse::<u32>().unwrap().. {
         let lines: Vec<_> = imported(round).map(|number| transfer::parse(&line(number, round)).unwrap()).collect();
         store.session(|session| session.put(&lines, false)).unwrap();
@@ -84,6 +86,7 @@ fn child() {
             let app = session.app(&format!("app:{APP}").parse().unwrap())?.unwrap();
             let job = session.ensure_job(app, &JobName::default())?;
             session.enrol(&job)?;
+            session.remember_retry(job.no, &policy.to_string())?;
             let job = session.ensure_job(app, &JobName::default())?;
             let due = session.due(&job, &policy, &Batch::default().range(), now)?;
             let replacements = session.load(&job, &policy, Some(now), &due)?.into_iter().map(|task| {
@@ -131,6 +134,7 @@ fn what_a_killed_process_acknowledged_is_there() {
 
 /// All rounds up to this one are in the store, and perhaps the next, or half of it.
 fn verify(store: &Store, round: u32) {
+    never_lies(store, CHILDS);
     let check = store.check(false).unwrap();
     assert_eq!(check.faults, 0, "{check:?}");
     let mut found = BTreeMap::new();
@@ -149,6 +153,25 @@ fn verify(store: &Store, round: u32) {
         let at = |round: u32| MIDNIGHT + i64::from(round) * 2 * HOUR;
         assert!([at(round), at(round + 1)].contains(&last_run), "{number} was polled at {last_run}, not {}", at(round));
     }
+}
+
+/// What is said without a look into the database is what the database says.
+fn never_lies(store: &Store, retry: &str) {
+    let (policy, app_id): (Policy, AppId) = (retry.parse().unwrap(), format!("app:{APP}").parse().unwrap());
+    let moments = (0..200).map(|number| MIDNIGHT + number * HOUR / 2);
+    let said = |now| (now, store.nothing_is_due(&app_id, &JobName::default(), &policy, now));
+    let said: Vec<_> = moments.map(said).collect();
+    store
+        .session(|session| {
+            for (now, nothing) in said {
+                let app = session.app(&app_id)?;
+                let job = app.map(|app| session.job(app, &JobName::default())).transpose()?.flatten();
+                let Some(job) = job.filter(|_| nothing) else { continue };
+                assert_eq!(session.due(&job, &policy, &Batch::default().range(), now)?, [], "at {now}");
+            }
+            Ok(())
+        })
+        .unwrap();
 }
 
 /// A command that changes the store, and how to tell that nothing was lost.
@@ -197,6 +220,7 @@ impl Scene {
 
     /// Whatever the command got done is whole, and nothing is gone.
     fn verify(&self) {
+        never_lies(&open(&self.world.store()), &Policy::default().to_string());
         self.world.assert_sound();
         let now = export(&self.world);
         assert!(self.before.iter().all(|line| now.contains(line)), "{:?} lost a connection", self.arguments);

@@ -171,6 +171,9 @@ impl Plan {
     fn run_alone(&self, store: &Store, client: &Arc<Client>, config: &Config, signals: &Signals) -> Result<Summary> {
         let began = Instant::now();
         let mut summary = self.summary();
+        if self.only.is_none() && store.nothing_is_due(&self.app.app_id, &self.job, &self.policy, self.now) {
+            return Ok(summary);
+        }
         let Some(Selection { job, due, first }) = self.prepare(store, signals)? else { return Ok(summary) };
         summary.run.due = due.len() as u64;
         if first.is_empty() {

@@ -6,6 +6,7 @@ use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::outlook;
 use crate::error::{Error, Kind, Result};
 use crate::fault::{self, Step};
 use crate::model::safe_text;
@@ -85,7 +86,9 @@ impl Folder {
         if !path.join(CURRENT).exists() {
             // What an earlier attempt left behind is no obstacle.
             let current = format!("{CURRENT}.new");
-            let ours = [RUNS, BACKUPS, KEPT, RESULTS, &current].into_iter().chain(Lock::ALL.map(Lock::name));
+            let ours = [RUNS, BACKUPS, KEPT, RESULTS, outlook::NAME, outlook::ASIDE, &current]
+                .into_iter()
+                .chain(Lock::ALL.map(Lock::name));
             let ours: Vec<_> = ours.map(std::ffi::OsString::from).collect();
             for name in names(path)? {
                 if !ours.contains(&name) && number(&name).is_none() {

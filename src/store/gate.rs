@@ -13,9 +13,12 @@ use tracing::{debug, warn};
 
 use super::disk::insisting;
 use super::folder::{Folder, Lock, failed, private_folder, sync_all};
+use super::outlook;
 use super::session::{Session, TreeName};
 use crate::error::{Error, Kind, Result, panic_text};
 use crate::fault::{self, Step};
+use crate::model::{AppId, JobName, UnixTime};
+use crate::retry::Policy;
 
 /// A store that is there, and the caller's own.
 #[derive(Debug, Clone)]
@@ -142,6 +145,15 @@ impl Store {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Whether it is certain, without opening the database, that nothing is due for a job of an app at `now`, where the
+    /// expression is that of its last run. A no is no answer.
+    #[must_use]
+    pub fn nothing_is_due(&self, app_id: &AppId, job: &JobName, policy: &Policy, now: UnixTime) -> bool {
+        let database = self.folder.database().ok().flatten();
+        let store = self.folder.path();
+        database.is_some_and(|database| outlook::nothing_is_due(store, &database, app_id, job, policy, now))
     }
 
     /// Keeps the database from being replaced for the length of `work`: by a restore or a compaction, which in turn are
@@ -271,16 +283,21 @@ impl Store {
     fn visit_alone<T>(&self, asked: Instant, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
         let taken = Instant::now();
         let missing = || Error::new(Kind::NotFound, format!("there is no store in {}", self.folder.path().display()));
+        let had_outlook = outlook::remove(self.folder.path())?;
         let (session, database) = self.open_or_rebuild(self.folder.database()?.ok_or_else(missing)?)?;
         let opened = Instant::now();
         fault::reached(Step::Opened);
         let work = || {
             let result = work(&session)?;
             fault::reached(Step::Worked);
+            let outlook = session.outlook()?;
             if session.has_written() {
+                if had_outlook {
+                    outlook::settle(self.folder.path())?;
+                }
                 sync(&session, &database)?;
             }
-            Ok(result)
+            Ok((result, outlook))
         };
         let result = catch_unwind(AssertUnwindSafe(work));
         let worked = Instant::now();
@@ -290,6 +307,15 @@ impl Store {
             Ok(_) => drop(session),
         }
         fault::reached(Step::Closed);
+        let result = result.map(|done| {
+            done.map(|(result, outlook)| {
+                // Without it the next run opens the store, and that is all.
+                if let Err(error) = outlook::write(self.folder.path(), &database, outlook) {
+                    debug!("{error}");
+                }
+                result
+            })
+        });
         let ms = |from: Instant, to: Instant| ((to - from).as_secs_f64() * 1e4).round() / 10.0;
         debug!(
             waited_ms = ms(asked, taken),

@@ -8,6 +8,7 @@
 //! <store>/            0700; who owns the folder owns the store
 //!   CURRENT           names the folder of the database
 //!   db-1/             the database; `.new` behind the name while it is being made
+//!   outlook           what the next run would find due, for one that need not open the database
 //!   use.lock          shared by all who work on the store; held alone while the database is replaced
 //!   turn.lock         held by the one whose session is next
 //!   store.lock        held for the length of a session, with a word about the holder
@@ -47,6 +48,7 @@ mod gate;
 mod judge;
 mod keys;
 mod meta;
+mod outlook;
 mod put;
 mod record;
 mod recording;
