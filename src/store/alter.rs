@@ -112,7 +112,7 @@ impl super::Store {
                     }
                     Ok((done, gone))
                 })?;
-                gone.iter().try_for_each(|cxn_id| self.forget(Some(cxn_id), None).map(drop))?;
+                self.forget_gone(&gone)?;
                 rest = &rest[done..];
             }
             Ok(changed)

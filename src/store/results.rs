@@ -229,6 +229,25 @@ impl Store {
         newest.map_or(Ok(()), emit)
     }
 
+    /// Removes the results of connections that are gone.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(super) fn forget_gone(&self, gone: &[CxnId]) -> Result<()> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let removed = self.results(false, |database| {
+            for cxn_id in gone {
+                for key in database.scan_prefix(prefix(Some(cxn_id), None)).keys() {
+                    database.remove(key?)?;
+                }
+            }
+            Ok(())
+        });
+        removed.map(|_| ())
+    }
+
     /// Removes results, and tells how many: of one connection, of one job, or all.
     ///
     /// # Errors
