@@ -106,6 +106,13 @@ fn more_than_one_needs_to_be_meant() {
     }
     let listed = world.run(&["remove", "--all", "--yes", "--dry-run"]);
     assert_eq!(String::from_utf8(listed.stdout).unwrap().lines().count(), 6);
+    let listed = world.run(&["remove", "--state", "given-up", "--dry-run", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["cxnId"], world.site(2, "ok").cxn_id);
+    let twice = world.site(1, "ok").cxn_id;
+    assert_eq!(world.json(&["enable", &twice, &twice, "--json"]), json!({"matched": 1, "changed": 0}));
+    let status = String::from_utf8(world.run(&["status"]).stdout).unwrap();
+    assert!(status.ends_with("No job of org.example.other has run yet.\n"), "{status}");
     assert_eq!(world.export(), before);
     // One is meant by its name, none is no mistake.
     assert_quiet(&world.run(&["disable", &world.site(0, "ok").cxn_id]));

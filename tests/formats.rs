@@ -213,6 +213,19 @@ fn bad_rows_have_a_number_and_a_reason() {
         assert_eq!(code(&skipped), 65);
         assert!(stderr(&skipped).contains("the other lines were imported"), "{skipped:?}");
     }
+    let quoted = |siteurl: &str, last: &str| {
+        let row = format!("{},{},{},{},", site.cxn_id, site.secret_base64, site.app_id, site.app_url);
+        piped(&world, &["import"], &format!("cxnId,secret,appId,appUrl,siteUrl,notes\n{row}{siteurl},x\n{row}{last}"))
+    };
+    for (output, told) in [
+        (quoted("https://a.example/", "https://b.example/,\"oops"), "a quote is not closed"),
+        (quoted("https://a.example/,\"oops", "https://b.example/,x\ny\n"), "a quote is not closed"),
+        (quoted("\"https://a.example/", "https://b.example/,\"x\"\n"), "a quote is not closed"),
+        (quoted("https://a.example/", "https://b.example/,\"two\nlines\"\n"), "notes goes over several lines"),
+    ] {
+        assert_eq!(code(&output), 65, "{output:?}");
+        assert!(stderr(&output).contains(told), "{told}: {output:?}");
+    }
     let nameless = piped(&world, &["import", "--format", "tsv"], "1\tcxn:1\tsecret\n");
     assert!(stderr(&nameless).contains("does not name the columns"), "{nameless:?}");
 }
@@ -237,7 +250,14 @@ fn a_dry_run_tells_what_the_real_one_does() {
     assert_eq!(import(&[]), told);
     assert_eq!(import(&["--dry-run"])["unchanged"], 4);
     let fresh = World::new();
-    assert_eq!(code(&piped(&fresh, &["import", "--dry-run"], &input)), 0);
+    let told = |input: &str, more: &[&str]| {
+        String::from_utf8(piped(&fresh, &[&["import", "--dry-run"], more].concat(), input).stdout).unwrap()
+    };
+    assert_eq!(told(&input, &[]), "would be: 4 added, 0 updated, 0 unchanged\n");
+    assert_eq!(
+        told(&format!("{added}\nx\n{added}\n"), &["--on-error", "skip"]),
+        "would be: 1 added, 0 updated, 0 unchanged\n"
+    );
     assert!(!fresh.store().exists());
 }
 
@@ -264,7 +284,9 @@ fn pruning_is_as_careful_as_removing() {
     assert_quiet(&piped(&world, &["import", "--prune"], &lines(0..4)));
     assert_eq!(world.export().len(), 5);
     let told = piped(&world, &["import", "--prune", "--dry-run"], &lines(0..1));
-    assert_eq!(String::from_utf8(told.stdout).unwrap(), "would be: 0 added, 0 updated, 1 unchanged, 3 removed\n");
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.ends_with("would be: 0 added, 0 updated, 1 unchanged, 3 removed\n"), "{told}");
+    assert_eq!(told.lines().filter(|line| line.starts_with("remove  cxn:")).count(), 3, "{told}");
     assert_quiet(&piped(&world, &["import", "--prune", "--yes"], &lines(0..1)));
     assert_eq!(world.export().len(), 2);
     world.assert_sound();

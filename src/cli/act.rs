@@ -10,7 +10,7 @@ use super::filter::{Filter, Match};
 use super::{Context, logging, output};
 use crate::error::{Error, Kind, Result};
 use crate::exit;
-use crate::model::safe_text;
+use crate::model::{Cxn, safe_text};
 use crate::store::{Alteration, Target};
 
 /// The connections, and how sure one is.
@@ -37,7 +37,7 @@ pub(super) struct Act {
 }
 
 /// How many connections are shown before one is asked.
-const SHOWN: usize = 10;
+pub(super) const SHOWN: usize = 10;
 
 impl Act {
     pub(super) fn run(self, context: &Context, how: Alteration) -> Result<u8> {
@@ -49,12 +49,16 @@ impl Act {
         let store = context.store()?;
         let mut targets: Vec<Target> = Vec::new();
         let mut shown = Vec::new();
-        self.filter.each(context, &store, &self.cxns, |Match { key, cxn, jobs }, _| {
-            let line = || format!("{}  {}  {}", cxn.cxn_id, cxn.app_id.short(), safe_text(&cxn.site_url));
-            if self.dry_run {
-                output::line(&line())?;
+        self.filter.each(context, &store, &self.cxns, |found, _| {
+            let states = found.states();
+            let Match { key, cxn, jobs } = found;
+            if self.dry_run && self.json {
+                let line = json!({"cxnId": cxn.cxn_id, "appId": cxn.app_id, "siteUrl": cxn.site_url});
+                output::line(&line.to_string())?;
+            } else if self.dry_run {
+                output::line(&format!("{}  {states}", about(&cxn)))?;
             } else if shown.len() < SHOWN {
-                shown.push(line());
+                shown.push(format!("{}  {states}", about(&cxn)));
             }
             targets.push((key, jobs.into_iter().map(|(job, _)| job.no).collect()));
             Ok(())
@@ -94,14 +98,24 @@ impl Act {
         if count == 1 && how != Alteration::Remove {
             return Ok(true);
         }
-        let mut stderr = io::stderr();
-        for line in shown {
-            let _ = writeln!(stderr, "{line}");
-        }
-        if count > shown.len() {
-            let _ = writeln!(stderr, "… and {} more", count - shown.len());
-        }
+        show(shown, count);
         Context::ask(&format!("{} {}?", words.verb, connections(count)))
+    }
+}
+
+/// A connection in a line, for who is asked about it.
+pub(super) fn about(cxn: &Cxn) -> String {
+    format!("{}  {}  {}", cxn.cxn_id, cxn.app_id.short(), safe_text(&cxn.site_url))
+}
+
+/// Shows the first of `count` connections.
+pub(super) fn show(shown: &[String], count: usize) {
+    let mut stderr = io::stderr();
+    for line in shown {
+        let _ = writeln!(stderr, "{line}");
+    }
+    if count > shown.len() {
+        let _ = writeln!(stderr, "… and {} more", count - shown.len());
     }
 }
 

@@ -45,15 +45,21 @@ impl Export {
     pub(super) fn run(self, context: &Context) -> Result<u8> {
         let store = context.store()?;
         let file = self.file.as_deref().filter(|path| *path != Path::new("-"));
-        if file.is_none() && io::stdout().is_terminal() && !self.with_secrets && !self.redact {
-            return Err(Error::new(Kind::Usage, "an export holds secrets, which a terminal should not show")
-                .hint("name a file, or say --redact or --with-secrets"));
-        }
+        self.may_show(file.is_none() && io::stdout().is_terminal())?;
         match file {
             Some(path) => self.to_file(context, &store, path)?,
             None => self.write(context, &store, io::stdout().lock(), None)?,
         }
         Ok(exit::OK)
+    }
+
+    /// Refuses to show secrets on a terminal, unless that is wanted.
+    fn may_show(&self, at_terminal: bool) -> Result<()> {
+        if at_terminal && !self.with_secrets && !self.redact {
+            return Err(Error::new(Kind::Usage, "an export holds secrets, which a terminal should not show")
+                .hint("name a file, or say --redact or --with-secrets"));
+        }
+        Ok(())
     }
 
     /// Writes aside (mode 0600), syncs and renames, so that the file is whole or not there. What is no regular file, such as
@@ -66,6 +72,7 @@ impl Export {
         };
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             let pipe = File::options().write(true).open(path).map_err(failed)?;
+            self.may_show(pipe.is_terminal())?;
             return self.write(context, store, pipe, Some(path));
         }
         // The file that a link leads to is replaced, not the link.

@@ -1,6 +1,6 @@
 //! Which connections a command is about: named, or told by what they are like.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use clap::Args;
 use wildmatch::WildMatchPattern;
@@ -50,6 +50,20 @@ pub(super) struct Match {
     pub(super) jobs: Vec<(Job, State)>,
 }
 
+impl Match {
+    /// The states in which it passes, with the job where that is not the default one: `given-up, nightly healthy`.
+    pub(super) fn states(&self) -> String {
+        if self.cxn.disabled {
+            return State::Disabled.to_string();
+        }
+        let states = self.jobs.iter().map(|(job, state)| match job.name.as_str() {
+            "default" => state.to_string(),
+            name => format!("{name} {state}"),
+        });
+        states.collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl Filter {
     /// Whether every connection passes.
     pub(super) fn is_empty(&self) -> bool {
@@ -81,12 +95,16 @@ impl Filter {
         if named.is_empty() {
             return store.connections(pass);
         }
+        let mut seen = HashSet::new();
         for text in named {
             let found = store.session(|session| {
                 let key = Context::find(session, text)?;
                 Ok(session.connection(key)?.map(|found| (key, found)))
             })?;
-            found.map_or(Ok(()), |(key, (cxn, statuses))| pass(key, cxn, statuses))?;
+            // Who is named twice is one all the same.
+            if let Some((key, (cxn, statuses))) = found.filter(|(key, _)| seen.insert(*key)) {
+                pass(key, cxn, statuses)?;
+            }
         }
         Ok(())
     }

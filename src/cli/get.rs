@@ -33,16 +33,12 @@ impl Get {
             if self.json {
                 return output::line(&without_secret(&found).to_string());
             }
-            let Match { cxn, jobs, .. } = found;
+            let states = found.states();
+            let Match { cxn, .. } = found;
             let via = cxn.via_port.as_ref().map(|via_port| format!(" via {via_port}"));
             let site = safe_text(&cxn.site_url) + &via.unwrap_or_default();
-            let states = jobs.iter().map(|(job, state)| match jobs.len() {
-                1 => state.to_string(),
-                _ => format!("{} {state}", job.name),
-            });
-            let states: Vec<_> = if cxn.disabled { vec!["disabled".to_owned()] } else { states.collect() };
             let batch_code = cxn.batch_code.get().to_string();
-            table.add_row([cxn.cxn_id.as_str(), cxn.app_id.short(), &site, &batch_code, &states.join(", ")]);
+            table.add_row([cxn.cxn_id.as_str(), cxn.app_id.short(), &site, &batch_code, &states]);
             Ok(())
         })?;
         if !self.json {

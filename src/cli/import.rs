@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tracing::info;
 
-use super::act::connections;
+use super::act::{SHOWN, about, connections, show};
 use super::{Context, logging, output};
 use crate::error::{Error, Kind, Result};
 use crate::exit;
@@ -82,6 +82,9 @@ struct Findings {
     seen: HashSet<[u8; 16]>,
     apps: BTreeSet<AppId>,
     records: usize,
+    /// How many connections are told of, and how many statuses of those.
+    cxns: u64,
+    statuses: u64,
 }
 
 #[derive(Default)]
@@ -118,7 +121,7 @@ impl Import {
             return Err(Error::new(Kind::BadData, "the input tells of no connection, so --prune would remove all"));
         }
         let mut counts = match (self.dry_run, &known) {
-            (true, None) => Counts { added: findings.records as u64, ..Counts::default() },
+            (true, None) => Counts { added: findings.cxns, updated: findings.statuses, ..Counts::default() },
             (true, Some(store)) => self.apply(store, &input, &findings, shown)?,
             (false, _) => {
                 let store = Store::create(&path, context.global.store_wait)?.visited_by(context.name);
@@ -176,12 +179,17 @@ impl Import {
     /// The connections that `--prune` removes; `None` where somebody was asked and said no. Nothing after skipped lines:
     /// who knows what they would have told.
     fn pruned(&self, context: &Context, store: &Store, findings: &Findings) -> Result<Option<Vec<Target>>> {
-        let mut targets = Vec::new();
+        let (mut targets, mut shown) = (Vec::new(), Vec::new());
         if !findings.wrong.is_empty() {
             return Ok(Some(targets));
         }
         store.connections(|key, cxn, _| {
             if findings.apps.contains(&cxn.app_id) && !findings.seen.contains(&hash(cxn.cxn_id.as_str())) {
+                if self.dry_run && !self.json {
+                    output::line(&format!("remove  {}", about(&cxn)))?;
+                } else if shown.len() < SHOWN {
+                    shown.push(about(&cxn));
+                }
                 targets.push((key, Vec::new()));
             }
             Ok(())
@@ -197,6 +205,7 @@ impl Import {
             )
             .hint("without a terminal that needs --yes; --dry-run tells what would be changed"));
         }
+        show(&shown, count);
         Ok(Context::ask(&format!("Remove {} that the input doesn't tell of?", connections(count)))?.then_some(targets))
     }
 
@@ -337,7 +346,9 @@ impl Findings {
             }
             match raw.and_then(|raw| raw.read()) {
                 Ok(Record::Cxn(line)) => {
-                    if !self.seen.insert(hash(line.cxn_id.as_str())) {
+                    if self.seen.insert(hash(line.cxn_id.as_str())) {
+                        self.cxns += 1;
+                    } else {
                         self.is_wrong(number, &format!("{} was there before", line.cxn_id));
                     }
                     self.apps.insert(line.app_id);
@@ -345,7 +356,7 @@ impl Findings {
                 Ok(Record::Status(status)) if !self.seen.contains(&hash(status.cxn_id.as_str())) => {
                     elsewhere.push((number, status.cxn_id));
                 }
-                Ok(Record::Status(_)) => {}
+                Ok(Record::Status(_)) => self.statuses += 1,
                 Err(problem) => self.is_wrong(number, &problem),
             }
             Ok(())

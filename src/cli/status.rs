@@ -1,5 +1,7 @@
 //! `cxnpoll status`: where the connections of each app and job stand.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -9,7 +11,7 @@ use crate::exit;
 use crate::model::{AppId, JobName, UnixTime};
 use crate::retry::Policy;
 use crate::runner::{run_json, run_text};
-use crate::store::{Job, Tally};
+use crate::store::{Job, Session, Tally};
 
 /// Tell where the connections of each app and job stand
 #[derive(Args)]
@@ -54,11 +56,15 @@ impl Status {
             }
             Ok(jobs)
         })?;
+        let apps = store.session(Session::apps)?.into_iter().map(|(_, app_id)| app_id);
+        let mut idle: BTreeSet<AppId> =
+            apps.filter(|app_id| self.app.as_ref().is_none_or(|app| app == app_id)).collect();
         let mut rows = Vec::new();
         for (app_id, job) in jobs {
             let wanted = self.name.as_ref().is_none_or(|name| *name == job.name);
             if wanted && job.retry.is_some() {
                 let policy = self.judge.policy(Some(&job))?;
+                idle.remove(&app_id);
                 let tally = store.tally(&job, &policy, now)?;
                 rows.push(Row { app_id, job, policy, tally });
             }
@@ -70,6 +76,9 @@ impl Status {
             output::line("No job has run yet.")?;
         } else {
             print(&rows, now)?;
+            for app_id in idle.iter().filter(|_| self.name.is_none()) {
+                output::line(&format!("\nNo job of {} has run yet.", app_id.short()))?;
+            }
         }
         Ok(exit::OK)
     }

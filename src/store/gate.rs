@@ -332,6 +332,9 @@ impl Store {
         if error.kind != Kind::Store || error.hint.is_some() {
             return error;
         }
+        if error.message.contains("StorageFull") || error.message.contains("No space left") {
+            return error.hint("the disk is full: make room and try again; what was acknowledged is not lost");
+        }
         match self.backups().ok().and_then(|backups| backups.into_iter().next()) {
             Some(newest) => error.hint(format!(
                 "`cxnpoll store check` tells more; `cxnpoll store restore {}` brings back the newest backup",

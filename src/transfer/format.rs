@@ -162,6 +162,13 @@ impl<W: Write> Writer<W> {
         let mut object: Map<String, Value> = serde_json::from_str(&text)?;
         if self.redact {
             object.insert("secret".to_owned(), REDACTED.into());
+            // Some URLs hold a user's password.
+            if let Ok(mut url) = url::Url::parse(&cxn.site_url)
+                && (!url.username().is_empty() || url.password().is_some())
+                && url.set_password(None).and_then(|()| url.set_username("redacted")).is_ok()
+            {
+                object.insert("siteUrl".to_owned(), String::from(url).into());
+            }
         }
         match self.format {
             Format::Jsonl => writeln!(self.out, "{}", Value::Object(object)),

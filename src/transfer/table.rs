@@ -1,5 +1,6 @@
 //! Rows and columns: CSV with a header, and what `mysql -B` prints of cxnapp's tables `Cxn` and `PollStatus`.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read, Write};
 
 use serde_json::{Map, Value, json};
@@ -10,6 +11,24 @@ use crate::error::{Error, Kind, Result};
 
 /// The columns of cxnapp's table `PollStatus`, beside the cxnId.
 const STATUS: [&str; 4] = ["jobName", "pollLevel", "pollCount", "lastRun"];
+
+/// What stands for nothing.
+const NULL: &str = "NULL";
+
+/// Counts the quotes that go through.
+struct Quotes<'a, R> {
+    input: R,
+    count: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Quotes<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        let quotes = buffer[..length].iter().map(|byte| u64::from(*byte == b'"')).sum::<u64>();
+        self.count.set(self.count.get() + quotes);
+        Ok(length)
+    }
+}
 
 /// What each column holds.
 struct Header(Vec<String>);
@@ -29,7 +48,11 @@ impl Header {
         }
         let (mut object, mut status) = (Map::new(), Map::new());
         for (name, field) in self.0.iter().zip(fields) {
-            let Some(text) = field else { continue };
+            let Some(text) = field.filter(|text| !text.is_empty()) else { continue };
+            // A quote that was not closed would swallow the rows behind it.
+            if text.contains('\n') && !matches!(name.as_str(), "perm" | "pollStatus") {
+                return Err(format!("{name} goes over several lines: is a quote not closed?"));
+            }
             let number = || text.trim().parse::<i64>().map(Value::from).map_err(|_| format!("{name} is not a number"));
             match name.as_str() {
                 "perm" | "pollStatus" => {
@@ -67,7 +90,9 @@ fn no_header() -> Error {
 
 /// Hands out the rows of a CSV file.
 pub(super) fn each_csv(input: impl Read, emit: &mut dyn FnMut(usize, Result<Raw, String>) -> Result<()>) -> Result<()> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(input);
+    let quotes = Cell::new(0u64);
+    let counted = Quotes { input, count: &quotes };
+    let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(counted);
     let mut record = csv::ByteRecord::new();
     let mut header: Option<Header> = None;
     loop {
@@ -75,7 +100,9 @@ pub(super) fn each_csv(input: impl Read, emit: &mut dyn FnMut(usize, Result<Raw,
             .read_byte_record(&mut record)
             .map_err(|error| Error::new(Kind::BadData, format!("can't read the input as CSV: {error}")))?;
         if !more {
-            return Ok(());
+            // Within a field they come in pairs.
+            let problem = "a quote is not closed\nnothing was imported";
+            return if quotes.get().is_multiple_of(2) { Ok(()) } else { Err(Error::new(Kind::BadData, problem)) };
         }
         let number = record.position().and_then(|at| usize::try_from(at.line()).ok()).unwrap_or_default();
         let fields: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
@@ -86,7 +113,7 @@ pub(super) fn each_csv(input: impl Read, emit: &mut dyn FnMut(usize, Result<Raw,
             continue;
         };
         let row = fields.map_err(|_| "not UTF-8".to_owned()).and_then(|fields| {
-            header.read(fields.into_iter().map(|field| (!field.is_empty()).then(|| field.to_owned())).collect())
+            header.read(fields.into_iter().map(|field| (field != NULL).then(|| field.to_owned())).collect())
         });
         emit(number, row)?;
     }
@@ -156,7 +183,7 @@ fn flush(
 
 /// A field as `mysql -B` escapes it; `None` for `NULL`.
 fn unescape(field: &str) -> Result<Option<String>, String> {
-    if field == "NULL" {
+    if field == NULL {
         return Ok(None);
     }
     let mut text = String::with_capacity(field.len());
