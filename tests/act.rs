@@ -87,6 +87,7 @@ fn a_mistyped_condition_is_told_with_what_there_is() {
     }
     assert_eq!(code(&world.run(&["get", "--app", "org.example.nobody"])), 66);
     assert_eq!(code(&world.run(&["disable", "cxn:nobody"])), 66);
+    assert_eq!(code(&world.run(&["get", "--name", "defualt"])), 66);
 }
 
 #[test]

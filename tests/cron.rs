@@ -134,6 +134,7 @@ fn a_heartbeat_is_sent_where_a_run_ends_well() {
     assert_eq!(code(&poll(MIDNIGHT + 3600, &["--strict"])), 3);
     assert!(heard.try_recv().is_err(), "but not where sites failed that must not");
 
+    assert_eq!(code(&world.run(&["poll", APP, "--heartbeat", "nonsense"])), 2);
     let (deaf, _heard) = listener("500 No");
     let output = world.run(&["poll", APP, "--heartbeat", &format!("http://{deaf}/ping/key")]);
     assert_eq!(

@@ -6,7 +6,7 @@ use clap::Args;
 use wildmatch::WildMatchPattern;
 
 use super::{Context, Judge};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::{AppId, Cxn, FailureClass, JobName, PollStatus, UnixTime};
 use crate::retry::{Period, Policy, State};
 use crate::store::{AppNo, CxnKey, Job, Statuses, Store};
@@ -117,6 +117,11 @@ impl Filter {
                 let policy = self.judge.policy(Some(&job))?;
                 jobs.entry(job.app).or_default().push((job, policy));
             }
+        }
+        if let Some(name) = self.name.as_ref().filter(|_| jobs.is_empty()) {
+            return Err(
+                Error::new(Kind::NotFound, format!("there is no job {name}")).hint("`cxnpoll status` lists them")
+            );
         }
         Ok(jobs)
     }

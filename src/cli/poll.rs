@@ -18,6 +18,7 @@ use crate::exit;
 use crate::model::{AppId, JobName, UnixTime, safe_text};
 use crate::retry::Policy;
 use crate::runner::{Plan, Signals, Summary, suspended};
+use crate::site::Target;
 use crate::store::{Store, Task};
 use crate::transfer::backup;
 
@@ -67,7 +68,7 @@ pub(super) struct Poll {
     #[arg(long, value_name = "DIR")]
     metrics: Option<PathBuf>,
     /// Call this URL when the run ends well
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = url)]
     heartbeat: Option<String>,
     /// Pretend that it is this moment: RFC 3339, or seconds since 1970
     #[arg(long, value_name = "T", value_parser = super::moment)]
@@ -190,6 +191,11 @@ impl Poll {
         output::print_table(&mut table)?;
         Ok(exit::OK)
     }
+}
+
+/// A URL that can be called.
+fn url(text: &str) -> Result<String, String> {
+    Target::new(text, None).map(|_| text.to_owned()).map_err(|_| "expected a URL of http or https".to_owned())
 }
 
 /// Backs up the store where that is due. A run that is well does not fail for it.
