@@ -21,6 +21,8 @@ use crate::store::{Kept, Limits, Packed, Task};
 /// A poll that is over.
 pub(super) struct Polled {
     pub(super) task: Task,
+    /// The host that limits count by.
+    pub(super) host: Arc<str>,
     /// An error is our own fault: the poll is not charged.
     pub(super) outcome: Result<Outcome>,
     /// What a listener keeps of it.
@@ -97,8 +99,9 @@ pub(super) fn start(
                 Ok(kept) => (outcome, kept),
                 Err(error) => (Err(error), None),
             };
+            let host = Arc::clone(&turn.host);
             let task = queue.done(turn);
-            if tell.send(Polled { task, outcome, kept, times }).is_err() {
+            if tell.send(Polled { task, host, outcome, kept, times }).is_err() {
                 // The run is over and nobody listens.
                 return;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::UnixTime;
@@ -11,7 +11,7 @@ use crate::store::{Candidate, Task};
 /// A task that a worker has taken, and the host whose room it takes up.
 pub(crate) struct Turn {
     pub(crate) task: Task,
-    host: String,
+    pub(crate) host: Arc<str>,
 }
 
 /// Puts what is due in the order in which it is polled: round after round with up to `per_host` of each host, and most
@@ -44,15 +44,15 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    hosts: HashMap<String, Host>,
+    hosts: HashMap<Arc<str>, Host>,
     /// Hosts that have a task waiting and room for one more poll, each once.
-    ready: VecDeque<String>,
+    ready: VecDeque<Arc<str>>,
     waiting: usize,
     closed: bool,
     /// How many more tasks may be taken, while that is limited.
     allowance: Option<usize>,
     /// What is being polled, by number: where, and since when.
-    taken: HashMap<u64, (String, Instant)>,
+    taken: HashMap<u64, (Arc<str>, Instant)>,
 }
 
 #[derive(Default)]
@@ -71,8 +71,8 @@ impl Queue {
     pub(crate) fn extend(&self, tasks: impl IntoIterator<Item = Task>) {
         let mut state = self.lock();
         for task in tasks {
-            let name = task.cxn.host();
-            let host = state.hosts.entry(name.clone()).or_default();
+            let name: Arc<str> = task.cxn.host().into();
+            let host = state.hosts.entry(Arc::clone(&name)).or_default();
             host.waiting.push_back(task);
             if host.waiting.len() == 1 && host.polling < self.limit(&name) {
                 state.ready.push_back(name);
@@ -101,7 +101,7 @@ impl Queue {
     }
 
     /// The hosts whose polls have taken longest so far, and for how long.
-    pub(crate) fn slowest(&self, count: usize) -> Vec<(String, Duration)> {
+    pub(crate) fn slowest(&self, count: usize) -> Vec<(Arc<str>, Duration)> {
         let mut taken: Vec<_> = self.lock().taken.values().cloned().collect();
         taken.sort_by_key(|(_, since)| *since);
         taken.into_iter().take(count).map(|(host, since)| (host, since.elapsed())).collect()
@@ -137,10 +137,10 @@ impl Queue {
                 let task = host.waiting.pop_front()?;
                 host.polling += 1;
                 if !host.waiting.is_empty() && host.polling < self.limit(&name) {
-                    state.ready.push_back(name.clone());
+                    state.ready.push_back(Arc::clone(&name));
                 }
                 state.waiting -= 1;
-                state.taken.insert(task.place.no, (name.clone(), Instant::now()));
+                state.taken.insert(task.place.no, (Arc::clone(&name), Instant::now()));
                 if state.closed && state.waiting == 0 {
                     self.changed.notify_all();
                 }
@@ -190,7 +190,6 @@ mod tests {
     use crate::model::{BatchCode, Cxn, PollStatus, Secret};
     use crate::store::Place;
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     fn task(no: u64, host: usize) -> Task {
         Task {

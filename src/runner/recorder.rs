@@ -88,7 +88,7 @@ impl<'a> Recorder<'a> {
     /// # Errors
     /// Where the poll came to nothing by a fault of ours; nobody is charged.
     pub(super) fn add(&mut self, polled: Polled, summary: &mut Summary) -> Result<()> {
-        let Polled { task, outcome, kept, times } = polled;
+        let Polled { task, host, outcome, kept, times } = polled;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -109,7 +109,7 @@ impl<'a> Recorder<'a> {
             Ok(()) => info!(target: FILE_ONLY, %cxn, outcome = "ok", ms, "polled"),
             Err(failure) => info!(%cxn, outcome = %failure.class, ms, "{}", failure.message),
         }
-        let weather = self.guard.saw(&task.status, &task.cxn.host(), times.start, &outcome);
+        let weather = self.guard.saw(&task.status, &host, times.start, &outcome);
         let done = Done { task, outcome };
         if weather == Weather::Clear {
             self.charge_doubtful(summary);
