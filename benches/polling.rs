@@ -12,6 +12,11 @@
 //!
 //! `cargo bench --bench polling -- hanging` measures one run among sites of which a tenth never answer, against the time that
 //! those alone take: somebody must wait for them to the limit, one after the other.
+//!
+//! `cargo bench --bench polling -- threads` measures the same sites with more and more threads: CPU per poll must not grow.
+//!
+//! `cargo bench --bench polling -- tail` measures one run among sites with a heavy tail of latencies, of which some hang, against
+//! the shortest time that any schedule could need: all waiting, shared evenly, or the longest poll.
 
 mod common;
 
@@ -58,6 +63,12 @@ const HOUR: i64 = 3600;
 const HANGING: (u32, u32, Duration) = (2_000, 64, Duration::from_secs(5));
 /// Every so many-th of them hangs.
 const HANGS: u32 = 10;
+/// How many threads are tried on the same sites, and those.
+const THREADS: [usize; 6] = [2, 8, 32, 64, 256, 1000];
+const AMONG: (u32, Duration) = (2_000, Duration::from_millis(10));
+const ROUNDS_OF_THREADS: usize = 3;
+/// The run with the heavy tail: how many sites, how many threads, the limit of a call, and how many of 100 hang.
+const TAIL: (u32, u32, Duration, u32) = (5_000, 64, Duration::from_secs(5), 3);
 /// The argument that makes this program the sites' process.
 const SERVE: &str = "serve";
 
@@ -84,6 +95,14 @@ fn main() -> Result<()> {
     }
     if args.iter().any(|arg| arg == "hanging") {
         return hanging(&sites);
+    }
+    if args.iter().any(|arg| arg == "tail") {
+        return tail(&sites);
+    }
+    if args.iter().any(|arg| arg == "threads") {
+        let (count, latency) = AMONG;
+        let cases = THREADS.map(|threads| Case { sites: count, latency, threads });
+        return cases.into_iter().try_for_each(|case| measure(&sites, case, ROUNDS_OF_THREADS));
     }
     let numbers =
         args.iter().filter(|arg| !arg.starts_with("--")).map(|arg| arg.parse()).collect::<Result<Vec<u32>, _>>()?;
@@ -137,6 +156,45 @@ fn hanging(sites: &Sites) -> Result<()> {
     println!(
         "{count} sites, {hung} of them hang, {threads} threads, limit {limit:?}: {wall:.2?}, {:.3} of {ideal:?}",
         wall.div_duration_f64(ideal)
+    );
+    Ok(())
+}
+
+/// The latency of a site: a Pareto distribution of shape 1.5 from 100 ms on, cut at 4 s, spread evenly over the numbers by the
+/// golden ratio, so that every run has the same.
+fn heavy_tailed(number: u32) -> Duration {
+    let share = (f64::from(number) * 0.618_033_988_749_894_9 + 0.5).fract();
+    Duration::from_secs_f64((0.1 * (1.0 - share).powf(-1.0 / 1.5)).min(4.0))
+}
+
+/// Prints how long a run among sites with a heavy tail takes, and how much of its threads' time they wait for sites.
+fn tail(sites: &Sites) -> Result<()> {
+    let (count, threads, limit, hanging) = TAIL;
+    let case = Case { sites: count, latency: Duration::ZERO, threads: usize::try_from(threads)? };
+    let hangs = |number: u32| number % 100 < hanging;
+    let latency = |number| if hangs(number) { limit } else { heavy_tailed(number) };
+    let site = |number| {
+        let (behaviour, latency) =
+            if hangs(number) { (Behaviour::Hang, Duration::ZERO) } else { (Behaviour::Ok, latency(number)) };
+        sites.site(number, behaviour, latency)
+    };
+    let bench = Bench::of(case, (0..count).map(site))?;
+    let client = client(limit)?;
+    let began = Instant::now();
+    let summary = bench.plan(0)?.run(&bench.store, &Arc::new(client), &Config::default(), &Signals::default())?;
+    let wall = began.elapsed();
+    let hung = (0..count).filter(|number| hangs(*number)).count() as u64;
+    if (summary.run.ok, summary.run.failed) != (u64::from(count) - hung, hung) {
+        return Err(format!("{} went well and {} failed", summary.run.ok, summary.run.failed).into());
+    }
+    let waiting: Duration = (0..count).map(latency).sum();
+    // No latency is above the limit, so that the longest poll is one that hangs.
+    let best = (waiting / threads).max(limit);
+    println!(
+        "{count} sites, {hung} of them hang, {threads} threads, limit {limit:?}: {wall:.2?}, {:.3} of the best possible {best:.2?}; \
+         threads wait for sites {:.1} % of the time",
+        wall.div_duration_f64(best),
+        waiting.div_duration_f64(wall * threads) * 100.0
     );
     Ok(())
 }
