@@ -9,19 +9,27 @@
 //! A thread with such a filter, and what it starts, can't gain privileges: so it is a thread of its own for each session.
 //! Where filters can't be had, sled works as it always does.
 
+use std::any::Any;
 use std::thread;
 
 /// Does `work` in a thread in which sled uses `fsync`.
 ///
 /// # Errors
-/// What `work` panicked with.
+/// What `work` panicked with, or that there can be no thread.
 pub(super) fn insisting<T: Send>(work: impl FnOnce() -> T + Send) -> thread::Result<T> {
+    let insist = || {
+        filter::apply();
+        work()
+    };
     thread::scope(|scope| {
-        let insist = || {
-            filter::apply();
-            work()
-        };
-        scope.spawn(insist).join()
+        let thread = thread::Builder::new().name("store".to_owned()).spawn_scoped(scope, insist);
+        match thread {
+            Ok(thread) => thread.join(),
+            Err(error) => {
+                let why: Box<dyn Any + Send> = Box::new(format!("no thread can be started: {error}"));
+                Err(why)
+            }
+        }
     })
 }
 
