@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use super::{Context, Judge, output};
 use crate::error::{Error, Kind, Result};
 use crate::exit;
-use crate::model::{FailureClass, JobName, UnixTime, safe_text};
+use crate::model::{Cxn, FailureClass, JobName, PollStatus, UnixTime, safe_text};
 use crate::retry::{Policy, State, Times};
 use crate::site::moved_to;
-use crate::store::Task;
 
 /// Tell why a connection is due or not, when it will be, and how its last polls went
 #[derive(Args)]
@@ -30,7 +29,8 @@ pub(super) struct Explain {
 
 /// What is explained.
 struct Case {
-    task: Task,
+    cxn: Cxn,
+    status: PollStatus,
     job: JobName,
     policy: Policy,
     now: UnixTime,
@@ -38,14 +38,15 @@ struct Case {
 
 impl Explain {
     pub(super) fn run(self, context: &Context) -> Result<u8> {
-        let (task, policy) = context.store()?.session(|session| {
+        let (cxn, status, policy) = context.store()?.session(|session| {
             let key = Context::find(session, &self.cxn)?;
             let job = session.job(key.app, &self.name)?;
             let missing = || Error::new(Kind::NotFound, format!("there is no connection {}", self.cxn));
-            let task = session.task(key.app, job.as_ref(), key.place)?.ok_or_else(missing)?;
-            Ok((task, self.judge.policy(job.as_ref())?))
+            let cxn = session.cxn(key)?.ok_or_else(missing)?;
+            let status = job.as_ref().map(|job| session.status(job.no, key.place)).transpose()?.flatten();
+            Ok((cxn, status.unwrap_or_default(), self.judge.policy(job.as_ref())?))
         })?;
-        let case = Case { task, job: self.name, policy, now: self.judge.now(context) };
+        let case = Case { cxn, status, job: self.name, policy, now: self.judge.now(context) };
         if self.json {
             output::json(&case.json())?;
         } else {
@@ -57,18 +58,18 @@ impl Explain {
 
 impl Case {
     fn state(&self) -> State {
-        self.policy.state(&self.task.status, self.task.cxn.disabled, self.now)
+        self.policy.state(&self.status, self.cxn.disabled, self.now)
     }
 
     /// When it is due next; for what is due already, since when. `None` is never.
     fn next_due(&self) -> Option<UnixTime> {
-        let due = self.policy.next_due_of_status(&self.task.status).filter(|_| !self.task.cxn.disabled)?;
+        let due = self.policy.next_due_of_status(&self.status).filter(|_| !self.cxn.disabled)?;
         // After a clock that was wrong, what lies in the future is due now.
-        Some(if self.policy.is_due(&self.task.status, self.now) { due.min(self.now) } else { due })
+        Some(if self.policy.is_due(&self.status, self.now) { due.min(self.now) } else { due })
     }
 
     fn json(&self) -> Value {
-        let status = &self.task.status;
+        let status = &self.status;
         let class = |class: Option<FailureClass>| class.map_or("ok", FailureClass::name);
         let last = status.attempts.last().map(|attempt| {
             let failure = status.last_failure.as_ref().filter(|(at, _)| attempt.class.is_some() && *at == attempt.at);
@@ -80,8 +81,8 @@ impl Case {
         });
         let attempts = status.attempts.iter();
         json!({
-            "cxnId": self.task.cxn.cxn_id,
-            "appId": self.task.cxn.app_id,
+            "cxnId": self.cxn.cxn_id,
+            "appId": self.cxn.app_id,
             "jobName": self.job,
             "state": self.state(),
             "pollLevel": status.level,
@@ -95,7 +96,7 @@ impl Case {
     }
 
     fn sentences(&self) -> Vec<String> {
-        let (cxn, status, now) = (&self.task.cxn, &self.task.status, self.now);
+        let (cxn, status, now) = (&self.cxn, &self.status, self.now);
         let when = |moment| format!("{} ({})", output::time(moment), output::relative(moment, now));
         let mut said = vec![
             format!("{}, a connection of {} to {}", cxn.cxn_id, cxn.app_id.short(), safe_text(&cxn.site_url)),
@@ -145,7 +146,7 @@ impl Case {
 
     /// What comes next if it fails from now on: when it is polled how often, and when it is given up.
     fn what_comes_next(&self) -> Vec<String> {
-        let status = &self.task.status;
+        let status = &self.status;
         let Some(due) = self.next_due() else { return Vec::new() };
         let mut said = vec!["If every poll fails from now on:".to_owned()];
         let mut at = due.max(self.now);
@@ -177,7 +178,7 @@ impl Case {
 
     /// Where it seems to have moved to, by its last poll.
     fn moved_to(&self) -> Option<&str> {
-        let status = &self.task.status;
+        let status = &self.status;
         let (at, failure) = status.last_failure.as_ref()?;
         status.attempts.last().filter(|last| last.class.is_some() && last.at == *at)?;
         moved_to(failure)
@@ -185,7 +186,7 @@ impl Case {
 
     /// `It fails: 3 of 6 times at level 0 (every 20 min).`
     fn retrying(&self) -> String {
-        let status = &self.task.status;
+        let status = &self.status;
         if status.deferrals > 0 {
             return "The site asked to be left alone for a while, and that is over.".to_owned();
         }

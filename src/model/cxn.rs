@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::{AppId, BatchCode, CxnId, Secret, ViaPort};
 
@@ -86,6 +87,12 @@ pub fn host(site_url: &str, via_port: Option<&ViaPort>) -> String {
         (None, Err(_)) => site_url.to_owned(),
     };
     host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Stands for a host where its name would take too much room; the same in all programs that read a store.
+#[must_use]
+pub fn host_hash(host: &str) -> u32 {
+    u32::from_be_bytes(*Sha256::digest(host).first_chunk().expect("32 bytes hold 4"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod secret;
 mod status;
 mod via_port;
 
-pub use cxn::{AppMeta, Cxn, Tls, host};
+pub use cxn::{AppMeta, Cxn, Tls, host, host_hash};
 pub use id::{AppId, BatchCode, CxnId, InvalidId, JobName};
 pub use outcome::{Failure, FailureClass, Outcome, safe_text};
 pub use secret::{InvalidSecret, Secret};

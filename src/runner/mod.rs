@@ -13,6 +13,7 @@ mod signals;
 mod summary;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use crate::batch::Batch;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::listener::{Listeners, Phase, RunEvent};
-use crate::model::{AppMeta, CxnId, JobName, UnixTime};
+use crate::model::{AppMeta, CxnId, JobName, UnixTime, host_hash};
 use crate::retry::Policy;
 use crate::site::Client;
 use crate::store::{AppNo, Candidate, CxnKey, Job, RunRecord, Session, Store, Task};
@@ -31,7 +32,7 @@ use crate::store::{AppNo, Candidate, CxnKey, Job, RunRecord, Session, Store, Tas
 use lock::Claim;
 use outage::PROBES;
 use queue::Queue;
-use recorder::Recorder;
+use recorder::{Recorder, timed};
 
 pub(crate) use progress::Progress;
 pub use progress::suspended;
@@ -71,17 +72,25 @@ pub struct Plan {
 pub(crate) const FILE_ONLY: &str = "cxnpoll::file";
 /// How long polls that are under way may go on once a run shall end.
 const GRACE: Duration = Duration::from_secs(10);
-/// How many connections are loaded at a time.
+/// At most so many connections are loaded and wait.
 const CHUNK: usize = 8192;
+/// So many are loaded before the first poll starts; the others while these are polled.
+const FIRST: usize = 1024;
+/// When no more than so many wait, the next are loaded.
+const FEW: usize = CHUNK / 4;
 /// How often the coordinator looks at signals and clocks.
 const TICK: Duration = Duration::from_millis(50);
+/// For how long outcomes gather before they are looked at: to be woken for each of them takes time from those who poll.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// What was selected.
 struct Selection {
     job: Job,
     due: Vec<Candidate>,
-    /// The first chunk of it, loaded.
+    /// The [`FIRST`] of it, loaded.
     first: Vec<Task>,
+    /// How long the session took beside its work.
+    opening: Duration,
 }
 
 impl Plan {
@@ -104,7 +113,7 @@ impl Plan {
             let Some((app, job, due)) = selected else { return Ok(()) };
             for some in due.chunks(CHUNK) {
                 let load = |session: &Session| {
-                    let load = |one: &Candidate| session.task(app, job.as_ref(), one.place).transpose();
+                    let load = |one: &Candidate| session.task(app, job.as_ref(), one).transpose();
                     some.iter().filter_map(load).collect::<Result<Vec<_>>>()
                 };
                 store.session(load)?.into_iter().try_for_each(&mut emit)?;
@@ -174,9 +183,9 @@ impl Plan {
         if self.only.is_none() && store.nothing_is_due(&self.app.app_id, &self.job, &self.policy, self.now) {
             return Ok(summary);
         }
-        let Some(Selection { job, due, first }) = self.prepare(store, signals)? else { return Ok(summary) };
+        let Some(Selection { job, due, first, opening }) = self.prepare(store, signals)? else { return Ok(summary) };
         summary.run.due = due.len() as u64;
-        if first.is_empty() {
+        if due.is_empty() {
             return Ok(summary);
         }
         if self.app.app_cert.is_empty() {
@@ -187,14 +196,15 @@ impl Plan {
         }
 
         self.fire(summary.run.due, None)?;
-        let limits = config.per_host.clone();
-        let per_host = self.per_host;
-        let queue = Arc::new(Queue::new(move |host| limits.get(host).copied().unwrap_or(per_host)));
-        let mut recorder = Recorder::new(store, &job, &self.policy, self.now, self.due_at(), config.results);
-        let mut rest = &due[due.len().min(CHUNK)..];
+        let limits: HashMap<u32, usize> =
+            config.per_host.iter().map(|(host, limit)| (host_hash(host), *limit)).collect();
+        let (per_host, threads) = (self.per_host, self.threads.min(due.len()));
+        let queue = Arc::new(Queue::new(threads, move |host| limits.get(&host).copied().unwrap_or(per_host)));
+        let mut recorder = Recorder::new(store, &job, &self.policy, self.now, self.due_at(), config.results, opening);
+        let mut rest = &due[due.len().min(FIRST)..];
         let mut outstanding = first.len();
         queue.extend(first);
-        let (workers, polled) = pool::start(self, self.threads.min(outstanding), &queue, client, config.results)?;
+        let (workers, polled) = pool::start(self, threads, &queue, client, config.results)?;
         let progress = Progress::begin(due.len(), self.progress);
 
         let mut stopped: Option<Instant> = None;
@@ -204,6 +214,9 @@ impl Plan {
         loop {
             match polled.recv_timeout(TICK) {
                 Ok(first) => {
+                    if outstanding > 1 {
+                        std::thread::sleep(GATHER);
+                    }
                     for polled in std::iter::once(first).chain(polled.try_iter()) {
                         outstanding -= 1;
                         if let Err(error) = recorder.add(polled, &mut summary) {
@@ -244,7 +257,7 @@ impl Plan {
             if rest.is_empty() && outstanding == 0 || stopped.is_some_and(|since| since.elapsed() > GRACE) {
                 break;
             }
-            if recorder.is_time() || (!rest.is_empty() && queue.waiting() < CHUNK / 2) {
+            if recorder.is_time() || (!rest.is_empty() && queue.waiting() < FEW) {
                 outstanding += refill(&mut recorder, &queue, &mut rest, &mut summary)?;
             }
         }
@@ -269,7 +282,7 @@ impl Plan {
     /// Enrols what has no status yet, in slices, and selects; `None` where the app has no connections.
     fn prepare(&self, store: &Store, signals: &Signals) -> Result<Option<Selection>> {
         loop {
-            let selection = store.session(|session| {
+            let (selected, opening) = timed(store, |session| {
                 let Some(app) = session.app(&self.app.app_id)? else { return Ok(Some(None)) };
                 let job = session.ensure_job(app, &self.job)?;
                 if !session.enrol(&job)? && signals.asked().is_none() {
@@ -285,11 +298,11 @@ impl Plan {
                     warn!("{ahead} sites were last polled in the future, by a clock that was wrong: they are due now");
                 }
                 self.arrange(&mut due, Some(&job));
-                let first = session.load(&job, &self.policy, self.due_at(), &due[..due.len().min(CHUNK)])?;
-                Ok(Some(Some(Selection { job, due, first })))
+                let first = session.load(&job, &self.policy, self.due_at(), &due[..due.len().min(FIRST)])?;
+                Ok(Some(Some((job, due, first))))
             })?;
-            if let Some(selection) = selection {
-                return Ok(selection);
+            if let Some(selected) = selected {
+                return Ok(selected.map(|(job, due, first)| Selection { job, due, first, opening }));
             }
         }
     }
@@ -345,15 +358,13 @@ fn random_id() -> String {
     hex::encode(bytes)
 }
 
-/// Records what is pending and puts the next chunk into the queue; tells how many tasks that was.
+/// Puts the next of what is due into the queue and records what is pending; tells how many tasks that was.
 fn refill(recorder: &mut Recorder, queue: &Queue, rest: &mut &[Candidate], summary: &mut Summary) -> Result<usize> {
     let room = CHUNK.saturating_sub(queue.waiting()).min(rest.len());
     let (next, later) = rest.split_at(room);
-    let Some(tasks) = recorder.visit(next, summary)? else { return Ok(0) };
+    let Some(loaded) = recorder.visit(next, queue, summary)? else { return Ok(0) };
     *rest = later;
-    let count = tasks.len();
-    queue.extend(tasks);
-    Ok(count)
+    Ok(loaded)
 }
 
 /// The connection that was asked for by its id.

@@ -32,8 +32,8 @@ pub(super) enum Weather {
 /// Watches the outcomes of a run.
 pub(super) struct Guard {
     enabled: bool,
-    /// Hosts of the witnesses that failed since a site replied last.
-    hosts: HashSet<String>,
+    /// Hosts of the witnesses that failed since a site replied last, by their hashes.
+    hosts: HashSet<u32>,
     /// When the first of those polls began.
     first: Option<Instant>,
     /// When the last of the polls began that were answered.
@@ -49,7 +49,7 @@ impl Guard {
     }
 
     /// Takes the outcome of a poll that began at this moment.
-    pub(super) fn saw(&mut self, before: &PollStatus, host: &str, began: Instant, outcome: &Outcome) -> Weather {
+    pub(super) fn saw(&mut self, before: &PollStatus, host: u32, began: Instant, outcome: &Outcome) -> Weather {
         if is_reply(outcome) {
             self.proof = self.proof.max(Some(began));
             if self.first.is_some_and(|first| began >= first) {
@@ -61,7 +61,7 @@ impl Guard {
             && is_witness(before)
             && self.proof.is_none_or(|proof| proof < began)
         {
-            self.hosts.insert(host.to_owned());
+            self.hosts.insert(host);
             self.first = Some(self.first.map_or(began, |first| first.min(began)));
         }
         self.weather()
@@ -111,8 +111,8 @@ mod tests {
     }
 
     /// The weather after polls of `count` hosts that all end the same.
-    fn weather(guard: &mut Guard, before: &PollStatus, count: usize, outcome: &Outcome) -> Weather {
-        (0..count).map(|n| guard.saw(before, &n.to_string(), Instant::now(), outcome)).last().unwrap()
+    fn weather(guard: &mut Guard, before: &PollStatus, count: u32, outcome: &Outcome) -> Weather {
+        (0..count).map(|n| guard.saw(before, n, Instant::now(), outcome)).last().unwrap()
     }
 
     #[test]
@@ -120,8 +120,8 @@ mod tests {
         let mut guard = Guard::new(0, None);
         assert_eq!(weather(&mut guard, &after(&Ok(())), 9, &fail(FailureClass::Connect)), Weather::Doubtful);
         let dns = fail(FailureClass::Dns);
-        assert_eq!(guard.saw(&after(&Ok(())), "3", Instant::now(), &dns), Weather::Doubtful);
-        assert_eq!(guard.saw(&after(&Ok(())), "9", Instant::now(), &dns), Weather::Suspected);
+        assert_eq!(guard.saw(&after(&Ok(())), 3, Instant::now(), &dns), Weather::Doubtful);
+        assert_eq!(guard.saw(&after(&Ok(())), 9, Instant::now(), &dns), Weather::Suspected);
     }
 
     #[test]
@@ -147,12 +147,12 @@ mod tests {
         let moments: Vec<_> = (0..4).map(|second| Instant::now() + Duration::from_secs(second)).collect();
         let (witness, failed, replied) = (after(&Ok(())), fail(FailureClass::Connect), fail(FailureClass::Http));
         for host in 0..9 {
-            guard.saw(&witness, &host.to_string(), moments[1], &failed);
+            guard.saw(&witness, host, moments[1], &failed);
         }
-        assert_eq!(guard.saw(&witness, "a", moments[0], &replied), Weather::Doubtful, "of before");
-        assert_eq!(guard.saw(&witness, "b", moments[2], &replied), Weather::Clear);
-        assert_eq!(guard.saw(&witness, "c", moments[1], &failed), Weather::Clear, "the network was up later");
-        assert_eq!(guard.saw(&witness, "d", moments[3], &failed), Weather::Doubtful);
+        assert_eq!(guard.saw(&witness, 10, moments[0], &replied), Weather::Doubtful, "of before");
+        assert_eq!(guard.saw(&witness, 11, moments[2], &replied), Weather::Clear);
+        assert_eq!(guard.saw(&witness, 12, moments[1], &failed), Weather::Clear, "the network was up later");
+        assert_eq!(guard.saw(&witness, 13, moments[3], &failed), Weather::Doubtful);
     }
 
     #[test]
@@ -162,8 +162,8 @@ mod tests {
         let witness = after(&Ok(()));
         std::thread::sleep(Duration::from_millis(1));
         assert_eq!(weather(&mut guard, &witness, 10, &fail(FailureClass::Connect)), Weather::Suspected);
-        assert_eq!(guard.saw(&witness, "a", early, &Ok(())), Weather::Suspected);
-        assert_eq!(guard.saw(&witness, "b", Instant::now(), &Ok(())), Weather::Clear);
+        assert_eq!(guard.saw(&witness, 10, early, &Ok(())), Weather::Suspected);
+        assert_eq!(guard.saw(&witness, 11, Instant::now(), &Ok(())), Weather::Clear);
     }
 
     #[test]

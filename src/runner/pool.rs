@@ -20,9 +20,7 @@ use crate::store::{Kept, Limits, Packed, Task};
 
 /// A poll that is over.
 pub(super) struct Polled {
-    pub(super) task: Task,
-    /// The host that limits count by.
-    pub(super) host: Arc<str>,
+    pub(super) task: Arc<Task>,
     /// An error is our own fault: the poll is not charged.
     pub(super) outcome: Result<Outcome>,
     /// What a listener keeps of it.
@@ -82,9 +80,9 @@ pub(super) fn start(
         // Nothing panics while it holds the lock.
         let tell = tell.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut caller = listeners.caller();
-        while let Some(turn) = queue.take() {
+        while let Some(task) = queue.take() {
             let began = Instant::now();
-            let cxn = &turn.task.cxn;
+            let cxn = &task.cxn;
             let api = Api::new(&client, cxn, &plan.app.app_cert);
             let by_hand = plan.only.is_some();
             let mut event = PollEvent::new(&plan.app, &plan.job, cxn, plan.now, Some(api), by_hand);
@@ -99,9 +97,8 @@ pub(super) fn start(
                 Ok(kept) => (outcome, kept),
                 Err(error) => (Err(error), None),
             };
-            let host = Arc::clone(&turn.host);
-            let task = queue.done(turn);
-            if tell.send(Polled { task, host, outcome, kept, times }).is_err() {
+            queue.done(&task);
+            if tell.send(Polled { task, outcome, kept, times }).is_err() {
                 // The run is over and nobody listens.
                 return;
             }

@@ -93,7 +93,7 @@ impl Progress {
         self.0.set_message(format!("{} ok{}", summary.run.ok, failed.concat()));
         let slow = queue.slowest(SLOWEST).into_iter().filter(|(_, taken)| *taken > SLOW);
         let slow: Vec<_> =
-            slow.map(|(host, taken)| format!("{} s for {}", taken.as_secs(), safe_text(&host))).collect();
+            slow.map(|(task, taken)| format!("{} s for {}", taken.as_secs(), safe_text(&task.cxn.host()))).collect();
         let slow = if slow.is_empty() { String::new() } else { format!("\nwaiting {}", slow.join(", ")) };
         self.0.set_prefix(slow);
     }

@@ -1,18 +1,13 @@
-//! The queue that all workers draw from: hosts in turn, and only so many polls at a time on each.
+//! The queue that all workers draw from: hosts in turn, only so many polls at a time on each, and those sites first that may
+//! keep a worker longest.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::UnixTime;
+use crate::model::{FailureClass, UnixTime};
 use crate::store::{Candidate, Task};
-
-/// A task that a worker has taken, and the host whose room it takes up.
-pub(crate) struct Turn {
-    pub(crate) task: Task,
-    pub(crate) host: Arc<str>,
-}
 
 /// Puts what is due in the order in which it is polled: round after round with up to `per_host` of each host, and most
 /// overdue first within a round. So a hoster with thousands of sites doesn't hold up the others. A `seed` puts chance in
@@ -35,47 +30,86 @@ pub(crate) fn order(due: &mut [Candidate], per_host: usize, seed: Option<UnixTim
 }
 
 /// A queue of tasks by host.
+///
+/// A site whose last poll ran out of time will probably do so again. Begun last, it would keep the whole run waiting for it
+/// alone; begun first, many of them would keep all others waiting. So they come first, but have half of the workers at most
+/// while there is anything else to do.
 pub(crate) struct Queue {
     state: Mutex<State>,
     /// Somebody may find work now, or will never.
     changed: Condvar,
-    limit: Box<dyn Fn(&str) -> usize + Send + Sync>,
+    limit: Box<dyn Fn(u32) -> usize + Send + Sync>,
+    /// How many polls of slow sites may be under way while others wait.
+    most_slow: usize,
 }
 
 #[derive(Default)]
 struct State {
-    hosts: HashMap<Arc<str>, Host>,
-    /// Hosts that have a task waiting and room for one more poll, each once.
-    ready: VecDeque<Arc<str>>,
+    hosts: HashMap<u32, Host>,
+    /// Hosts that have a task waiting and room for one more poll, each once: whose next task is of a slow site, and others.
+    ready: [VecDeque<u32>; 2],
     waiting: usize,
+    /// Polls of slow sites that are under way.
+    slow: usize,
     closed: bool,
     /// How many more tasks may be taken, while that is limited.
     allowance: Option<usize>,
-    /// What is being polled, by number: where, and since when.
-    taken: HashMap<u64, (Arc<str>, Instant)>,
+    /// What is being polled, by number, and since when.
+    taken: HashMap<u64, (Arc<Task>, Instant)>,
 }
+
+/// Places in [`State::ready`].
+const SLOW: usize = 0;
+const OTHERS: usize = 1;
 
 #[derive(Default)]
 struct Host {
-    waiting: VecDeque<Task>,
+    waiting: VecDeque<Arc<Task>>,
     polling: usize,
 }
 
+/// Whether the site's last poll ran out of time.
+fn is_slow(task: &Task) -> bool {
+    task.status.attempts.last().is_some_and(|attempt| attempt.class == Some(FailureClass::Timeout))
+}
+
+impl State {
+    /// A host has a task waiting and room for one more poll.
+    fn line_up(&mut self, host: u32) {
+        let next = self.hosts.get(&host).and_then(|host| host.waiting.front());
+        self.ready[if next.is_some_and(|task| is_slow(task)) { SLOW } else { OTHERS }].push_back(host);
+    }
+
+    /// The host whose turn it is.
+    fn next(&mut self, most_slow: usize) -> Option<u32> {
+        if self.allowance == Some(0) {
+            return None;
+        }
+        // Who is asked whether our own network is up should be likely to answer.
+        let slow_may = self.slow < most_slow && self.allowance.is_none() || self.ready[OTHERS].is_empty();
+        if slow_may && let Some(host) = self.ready[SLOW].pop_front() {
+            return Some(host);
+        }
+        self.ready[OTHERS].pop_front()
+    }
+}
+
 impl Queue {
-    /// An empty queue; `limit` tells how many polls at a time a host gets.
-    pub(crate) fn new(limit: impl Fn(&str) -> usize + Send + Sync + 'static) -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), limit: Box::new(limit) }
+    /// An empty queue for so many workers; `limit` tells how many polls at a time a host gets.
+    pub(crate) fn new(workers: usize, limit: impl Fn(u32) -> usize + Send + Sync + 'static) -> Self {
+        let most_slow = workers.div_ceil(2);
+        Self { state: Mutex::default(), changed: Condvar::new(), limit: Box::new(limit), most_slow }
     }
 
     /// Adds tasks behind those that wait.
     pub(crate) fn extend(&self, tasks: impl IntoIterator<Item = Task>) {
         let mut state = self.lock();
         for task in tasks {
-            let name: Arc<str> = task.cxn.host().into();
-            let host = state.hosts.entry(Arc::clone(&name)).or_default();
-            host.waiting.push_back(task);
-            if host.waiting.len() == 1 && host.polling < self.limit(&name) {
-                state.ready.push_back(name);
+            let name = task.host;
+            let host = state.hosts.entry(name).or_default();
+            host.waiting.push_back(Arc::new(task));
+            if host.waiting.len() == 1 && host.polling < self.limit(name) {
+                state.line_up(name);
             }
             state.waiting += 1;
         }
@@ -100,11 +134,11 @@ impl Queue {
         state.waiting == 0 || state.allowance == Some(0)
     }
 
-    /// The hosts whose polls have taken longest so far, and for how long.
-    pub(crate) fn slowest(&self, count: usize) -> Vec<(Arc<str>, Duration)> {
+    /// The polls that have taken longest so far, and for how long.
+    pub(crate) fn slowest(&self, count: usize) -> Vec<(Arc<Task>, Duration)> {
         let mut taken: Vec<_> = self.lock().taken.values().cloned().collect();
         taken.sort_by_key(|(_, since)| *since);
-        taken.into_iter().take(count).map(|(host, since)| (host, since.elapsed())).collect()
+        taken.into_iter().take(count).map(|(task, since)| (task, since.elapsed())).collect()
     }
 
     /// No more tasks will come. Workers go home when none waits.
@@ -118,7 +152,7 @@ impl Queue {
         let mut state = self.lock();
         state.closed = true;
         let dropped = std::mem::take(&mut state.waiting);
-        state.ready.clear();
+        state.ready = Default::default();
         state.hosts.values_mut().for_each(|host| host.waiting.clear());
         drop(state);
         self.changed.notify_all();
@@ -127,24 +161,24 @@ impl Queue {
 
     /// The next task, as soon as there is one whose host has room; `None` when there will be none. Every task that is
     /// taken must be given back with [`Queue::done`].
-    pub(crate) fn take(&self) -> Option<Turn> {
+    pub(crate) fn take(&self) -> Option<Arc<Task>> {
         let mut state = self.lock();
         loop {
-            let next = if state.allowance == Some(0) { None } else { state.ready.pop_front() };
-            if let Some(name) = next {
+            if let Some(name) = state.next(self.most_slow) {
                 state.allowance = state.allowance.map(|allowance| allowance - 1);
                 let host = state.hosts.get_mut(&name)?;
                 let task = host.waiting.pop_front()?;
                 host.polling += 1;
-                if !host.waiting.is_empty() && host.polling < self.limit(&name) {
-                    state.ready.push_back(Arc::clone(&name));
+                if !host.waiting.is_empty() && host.polling < self.limit(name) {
+                    state.line_up(name);
                 }
                 state.waiting -= 1;
-                state.taken.insert(task.place.no, (Arc::clone(&name), Instant::now()));
+                state.slow += usize::from(is_slow(&task));
+                state.taken.insert(task.place.no, (Arc::clone(&task), Instant::now()));
                 if state.closed && state.waiting == 0 {
                     self.changed.notify_all();
                 }
-                return Some(Turn { task, host: name });
+                return Some(task);
             }
             if state.closed && state.waiting == 0 {
                 return None;
@@ -154,27 +188,26 @@ impl Queue {
     }
 
     /// The poll of a task is over: its host has room again.
-    pub(crate) fn done(&self, turn: Turn) -> Task {
-        let Turn { task, host: name } = turn;
+    pub(crate) fn done(&self, task: &Task) {
         let mut state = self.lock();
         state.taken.remove(&task.place.no);
-        let Some(host) = state.hosts.get_mut(&name) else { return task };
+        state.slow -= usize::from(is_slow(task));
+        let Some(host) = state.hosts.get_mut(&task.host) else { return };
         // With a poll less there is room for one more, unless the host had room all the time and stands in line.
-        let had_room = host.polling < self.limit(&name);
+        let had_room = host.polling < self.limit(task.host);
         host.polling -= 1;
         if host.waiting.is_empty() {
             if host.polling == 0 {
-                state.hosts.remove(&name);
+                state.hosts.remove(&task.host);
             }
         } else if !had_room {
-            state.ready.push_back(name);
+            state.line_up(task.host);
             drop(state);
             self.changed.notify_one();
         }
-        task
     }
 
-    fn limit(&self, host: &str) -> usize {
+    fn limit(&self, host: u32) -> usize {
         (self.limit)(host).max(1)
     }
 
@@ -187,13 +220,14 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BatchCode, Cxn, PollStatus, Secret};
+    use crate::model::{BatchCode, Cxn, Failure, PollStatus, Secret};
     use crate::store::Place;
     use proptest::prelude::*;
 
-    fn task(no: u64, host: usize) -> Task {
+    fn task(no: u64, host: u32) -> Task {
         Task {
             place: Place { batch_code: BatchCode::MIN, no },
+            host,
             cxn: Cxn {
                 cxn_id: format!("cxn:{no}").parse().unwrap(),
                 secret: Secret::from_bytes([0; 32]),
@@ -207,6 +241,17 @@ mod tests {
             },
             status: PollStatus::default(),
         }
+    }
+
+    /// A site whose last poll ran out of time.
+    fn slow_task(no: u64) -> Task {
+        let mut task = task(no, u32::try_from(no).unwrap());
+        task.status.remember(1, &Err(Failure::new(FailureClass::Timeout, "timed out")));
+        task
+    }
+
+    fn numbers(tasks: &[Arc<Task>]) -> Vec<u64> {
+        tasks.iter().map(|task| task.place.no).collect()
     }
 
     fn candidate(no: u64, host: u32, due: i64) -> Candidate {
@@ -235,40 +280,64 @@ mod tests {
 
     #[test]
     fn an_allowance_limits_what_is_taken() {
-        let queue = Queue::new(|_| 9);
+        let queue = Queue::new(9, |_| 9);
         queue.extend((0..5).map(|no| task(no, 0)));
         queue.allow(Some(2));
         let taken = [queue.take().unwrap(), queue.take().unwrap()];
         assert!(queue.is_idle());
         std::thread::scope(|scope| {
-            let third = scope.spawn(|| queue.take().map(|turn| turn.task.place.no));
+            let third = scope.spawn(|| queue.take().map(|task| task.place.no));
             std::thread::sleep(std::time::Duration::from_millis(20));
             assert_eq!(queue.waiting(), 3);
             queue.allow(None);
             assert_eq!(third.join().unwrap(), Some(2));
         });
-        assert_eq!(taken.map(|turn| queue.done(turn).place.no), [0, 1]);
+        assert_eq!(numbers(&taken), [0, 1]);
     }
 
     #[test]
     fn a_host_gets_no_more_polls_at_a_time_than_its_limit() {
-        let queue = Queue::new(|_| 2);
+        let queue = Queue::new(9, |_| 2);
         queue.extend((0..5).map(|no| task(no, 0)).chain([task(9, 1)]));
-        let (first, other, second) = (queue.take().unwrap(), queue.take().unwrap(), queue.take().unwrap());
-        assert_eq!([first.task.place.no, other.task.place.no, second.task.place.no], [0, 9, 1]);
-        assert!(queue.lock().ready.is_empty());
-        queue.done(first);
-        assert_eq!(queue.take().unwrap().task.place.no, 2);
+        let taken = [(); 3].map(|()| queue.take().unwrap());
+        assert_eq!(numbers(&taken), [0, 9, 1]);
+        assert!(queue.lock().ready.iter().all(VecDeque::is_empty));
+        queue.done(&taken[0]);
+        assert_eq!(queue.take().unwrap().place.no, 2);
+    }
+
+    #[test]
+    fn slow_sites_come_first_and_have_half_of_the_workers() {
+        let queue = Queue::new(4, |_| 9);
+        queue.extend([task(0, 0), slow_task(1), slow_task(2), task(3, 3), slow_task(4), slow_task(5)]);
+        let taken = [(); 4].map(|()| queue.take().unwrap());
+        assert_eq!(numbers(&taken), [1, 2, 0, 3]);
+        // When nothing else waits they may have all.
+        let more = [(); 2].map(|()| queue.take().unwrap());
+        assert_eq!(numbers(&more), [4, 5]);
+        queue.extend([slow_task(6), task(7, 7)]);
+        assert_eq!(queue.take().unwrap().place.no, 7);
+        taken[..2].iter().chain(&more).for_each(|task| queue.done(task));
+        queue.extend([task(8, 8)]);
+        assert_eq!(queue.take().unwrap().place.no, 6);
+    }
+
+    #[test]
+    fn sites_that_prove_something_are_asked_first_whether_the_network_is_up() {
+        let queue = Queue::new(4, |_| 9);
+        queue.extend([slow_task(1), task(2, 2)]);
+        queue.allow(Some(2));
+        assert_eq!(numbers(&[queue.take().unwrap(), queue.take().unwrap()]), [2, 1]);
     }
 
     #[test]
     fn what_is_abandoned_is_not_taken() {
-        let queue = Queue::new(|_| 1);
+        let queue = Queue::new(9, |_| 1);
         queue.extend((0..5).map(|no| task(no, 0)));
-        let turn = queue.take().unwrap();
+        let taken = queue.take().unwrap();
         assert_eq!(queue.abandon(), 4);
         assert!(queue.take().is_none());
-        queue.done(turn);
+        queue.done(&taken);
         assert!(queue.take().is_none());
     }
 
@@ -276,32 +345,35 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn every_task_is_taken_once_and_limits_hold(
-            hosts in proptest::collection::vec(0..4usize, 0..60), limit in 1..4usize, workers in 1..6usize
+            hosts in proptest::collection::vec((0..4u32, any::<bool>()), 0..60), limit in 1..4usize, workers in 1..6usize
         ) {
-            let queue = Queue::new(move |_| limit);
+            let queue = Queue::new(workers, move |_| limit);
             let polling = Mutex::new([0usize; 4]);
             let taken = Mutex::new(Vec::new());
             std::thread::scope(|scope| {
                 for _ in 0..workers {
                     scope.spawn(|| {
-                        while let Some(turn) = queue.take() {
-                            let host = hosts[usize::try_from(turn.task.place.no).unwrap()];
+                        while let Some(task) = queue.take() {
+                            let host = task.host as usize;
                             polling.lock().unwrap()[host] += 1;
                             assert!(polling.lock().unwrap()[host] <= limit);
                             std::thread::yield_now();
                             polling.lock().unwrap()[host] -= 1;
-                            taken.lock().unwrap().push(queue.done(turn).place.no);
+                            queue.done(&task);
+                            taken.lock().unwrap().push(task.place.no);
                         }
                     });
                 }
-                for (no, host) in (0u64..).zip(&hosts) {
-                    queue.extend([task(no, *host)]);
+                for (no, (host, slow)) in (0u64..).zip(&hosts) {
+                    let status = if *slow { slow_task(no).status } else { PollStatus::default() };
+                    queue.extend([Task { status, ..task(no, *host) }]);
                 }
                 queue.close();
             });
             let mut taken = taken.into_inner().unwrap();
             taken.sort_unstable();
             prop_assert_eq!(taken, (0..hosts.len() as u64).collect::<Vec<_>>());
+            prop_assert_eq!(queue.lock().slow, 0);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Outcomes on their way into the store, in groups.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat};
@@ -8,21 +9,34 @@ use tracing::{info, warn};
 use super::FILE_ONLY;
 use super::outage::{Guard, Weather, is_reply};
 use super::pool::Polled;
+use super::queue::Queue;
 use super::summary::Summary;
 use crate::error::{Kind, Result};
 use crate::listener::BY_HAND;
 use crate::model::{Outcome, UnixTime};
 use crate::retry::Policy;
-use crate::store::{Candidate, Job, Limits, Packed, Replacement, Store, Task};
+use crate::store::{Candidate, Job, Limits, Packed, Replacement, Session, Store, Task};
 
 /// An outcome is recorded within about this time.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A visit to the store that takes long makes the next one wait this many times as long, so that visits never take more
-/// than a twentieth of a run.
+/// So many are recorded earlier: what is recorded while others are polled needs no time of its own at the end.
+const GROUP: usize = 2048;
+/// Between two visits lies so many times what opening and closing the store takes, so that this is never more than a
+/// twentieth of a run.
 const COST: u32 = 20;
 
 /// What is kept goes to its database early where it takes more than so many bytes.
 const KEPT_SIZE: usize = 8 << 20;
+
+/// A session, and how long it took beside its work.
+pub(super) fn timed<T: Send>(store: &Store, work: impl FnOnce(&Session) -> Result<T> + Send) -> Result<(T, Duration)> {
+    let began = Instant::now();
+    let (done, worked) = store.session(|session| {
+        let began = Instant::now();
+        Ok((work(session)?, began.elapsed()))
+    })?;
+    Ok((done, began.elapsed().saturating_sub(worked)))
+}
 
 /// A moment for people.
 fn rfc3339(moment: UnixTime) -> String {
@@ -53,7 +67,9 @@ pub(super) struct Recorder<'a> {
     /// Their size in bytes.
     kept_size: usize,
     limits: Limits,
-    next_visit: Instant,
+    last_visit: Instant,
+    /// What opening and closing the store takes, where nobody else wants the processor: the least that was seen.
+    opening: Duration,
 }
 
 impl<'a> Recorder<'a> {
@@ -64,6 +80,7 @@ impl<'a> Recorder<'a> {
         now: UnixTime,
         due_at: Option<UnixTime>,
         limits: Limits,
+        opening: Duration,
     ) -> Self {
         let guard = Guard::new(now, job.outage_since);
         let (pending, doubtful, kept) = (Vec::new(), Vec::new(), Vec::new());
@@ -79,7 +96,8 @@ impl<'a> Recorder<'a> {
             kept,
             kept_size: 0,
             limits,
-            next_visit: Instant::now(),
+            last_visit: Instant::now(),
+            opening,
         }
     }
 
@@ -88,7 +106,7 @@ impl<'a> Recorder<'a> {
     /// # Errors
     /// Where the poll came to nothing by a fault of ours; nobody is charged.
     pub(super) fn add(&mut self, polled: Polled, summary: &mut Summary) -> Result<()> {
-        let Polled { task, host, outcome, kept, times } = polled;
+        let Polled { task, outcome, kept, times } = polled;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -109,8 +127,8 @@ impl<'a> Recorder<'a> {
             Ok(()) => info!(target: FILE_ONLY, %cxn, outcome = "ok", ms, "polled"),
             Err(failure) => info!(%cxn, outcome = %failure.class, ms, "{}", failure.message),
         }
-        let weather = self.guard.saw(&task.status, &host, times.start, &outcome);
-        let done = Done { task, outcome };
+        let weather = self.guard.saw(&task.status, task.host, times.start, &outcome);
+        let done = Done { task: Arc::unwrap_or_clone(task), outcome };
         if weather == Weather::Clear {
             self.charge_doubtful(summary);
         }
@@ -149,29 +167,44 @@ impl<'a> Recorder<'a> {
 
     /// Whether outcomes wait that should be recorded now.
     pub(super) fn is_time(&self) -> bool {
-        !self.pending.is_empty() && Instant::now() >= self.next_visit
+        let since = self.last_visit.elapsed();
+        let enough = self.pending.len() >= GROUP || since >= INTERVAL && !self.pending.is_empty();
+        enough && since >= self.opening * COST
     }
 
-    /// Visits the store: records what is pending and loads what was selected. Where the store is busy for too long,
-    /// `None`: nothing is lost, and the next visit tries again.
-    pub(super) fn visit(&mut self, selected: &[Candidate], summary: &mut Summary) -> Result<Option<Vec<Task>>> {
-        let began = Instant::now();
+    /// Visits the store: loads what was selected into the queue, so that nobody waits for the rest, and records what is
+    /// pending; tells how many tasks were loaded. Where the store is busy for too long, `None`: nothing is lost, and the next
+    /// visit tries again.
+    pub(super) fn visit(
+        &mut self,
+        selected: &[Candidate],
+        queue: &Queue,
+        summary: &mut Summary,
+    ) -> Result<Option<usize>> {
         self.keep();
-        let visited = self.store.session(|session| {
-            let recorded = session.record(self.job, &self.pending)?;
+        self.sort();
+        let visited = timed(self.store, |session| {
             let tasks = session.load(self.job, self.policy, self.due_at, selected)?;
-            Ok((recorded, tasks))
+            let loaded = tasks.len();
+            queue.extend(tasks);
+            Ok((session.record(self.job, &self.pending)?, loaded))
         });
-        self.next_visit = Instant::now() + INTERVAL.max(began.elapsed() * COST);
-        let (recorded, tasks) = match visited {
+        self.last_visit = Instant::now();
+        let ((recorded, loaded), opening) = match visited {
             Err(error) if error.kind == Kind::Busy => {
                 warn!("{}; {} outcomes wait", error.message, self.pending.len());
                 return Ok(None);
             }
             visited => visited?,
         };
+        self.opening = self.opening.min(opening);
         self.count(&recorded, summary);
-        Ok(Some(tasks))
+        Ok(Some(loaded))
+    }
+
+    /// Puts what is pending in the order of the store, where neighbours are found together.
+    fn sort(&mut self) {
+        self.pending.sort_unstable_by_key(|one| one.place);
     }
 
     /// Records what is left and, if it is to be remembered, what the run did.
@@ -186,6 +219,7 @@ impl<'a> Recorder<'a> {
         }
         self.charge_doubtful(summary);
         self.keep();
+        self.sort();
         self.store.session(|session| {
             let recorded = session.record(self.job, &self.pending)?;
             self.count(&recorded, summary);

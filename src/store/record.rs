@@ -5,10 +5,9 @@
 //! refuses the store: see `meta.rs`).
 
 use bincode::{Decode, Encode};
-use sha2::{Digest, Sha256};
 
 use super::keys::{AppNo, CxnKey, Place};
-use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime, host};
+use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime, host, host_hash};
 
 /// The version that every record is written in.
 const VERSION: u8 = 1;
@@ -103,11 +102,10 @@ impl Record for CxnRecord {
 }
 
 impl CxnRecord {
-    /// A hash of the host that is connected to, the same in all programs that read a store.
+    /// A hash of the host that is connected to.
     pub fn host(&self) -> u32 {
         let via_port = self.via_port.as_deref().and_then(|text| text.parse().ok());
-        let hash = Sha256::digest(host(&self.site_url, via_port.as_ref()));
-        u32::from_be_bytes(*hash.first_chunk().expect("32 bytes hold 4"))
+        host_hash(&host(&self.site_url, via_port.as_ref()))
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Candidate {
 pub struct Task {
     /// The connection's place.
     pub place: Place,
+    /// A hash of its host, as the index knows it.
+    pub host: u32,
     /// The connection.
     pub cxn: Cxn,
     /// Its status as it was selected: the condition for recording an outcome.
@@ -202,8 +204,8 @@ impl Session {
     /// [`crate::error::Kind::Store`] where the store can't be read.
     pub fn load(&self, job: &Job, policy: &Policy, now: Option<UnixTime>, selected: &[Candidate]) -> Result<Vec<Task>> {
         let mut tasks = Vec::with_capacity(selected.len());
-        for Candidate { place, .. } in selected {
-            if let Some(task) = self.task(job.app, Some(job), *place)?
+        for candidate in selected {
+            if let Some(task) = self.task(job.app, Some(job), candidate)?
                 && !task.cxn.disabled
                 && now.is_none_or(|now| policy.is_due(&task.status, now))
             {
@@ -217,10 +219,11 @@ impl Session {
     ///
     /// # Errors
     /// [`crate::error::Kind::Store`] where the store can't be read.
-    pub fn task(&self, app: AppNo, job: Option<&Job>, place: Place) -> Result<Option<Task>> {
+    pub fn task(&self, app: AppNo, job: Option<&Job>, candidate: &Candidate) -> Result<Option<Task>> {
+        let Candidate { place, host, .. } = *candidate;
         let Some(cxn) = self.cxn(CxnKey { app, place })? else { return Ok(None) };
         let status = job.map(|job| self.status(job.no, place)).transpose()?.flatten().unwrap_or_default();
-        Ok(Some(Task { place, cxn, status }))
+        Ok(Some(Task { place, host, cxn, status }))
     }
 
     /// A connection with its statuses, those of jobs that never polled it left out; `None` where it is gone.
