@@ -1,6 +1,6 @@
 //! What a run costs beside its polls: whole runs of the library against a bare loop, round after round.
 //!
-//! `cargo bench --bench polling [-- SITES LATENCY_MS THREADS]`
+//! `cargo bench --bench polling [-- rates | threads | slow | SITES LATENCY_MS THREADS]`
 //!
 //! The bare loop is as many plain threads, which draw from one shared index and make the same calls with the same
 //! client, and no store, no queue, no recording. A round is one run of each, and the ratio is that of their rates: the
@@ -10,27 +10,24 @@
 //!
 //! `of ideal` is how near a run comes to `sites * latency / threads`, which no number of cores can beat.
 //!
-//! `cargo bench --bench polling -- hanging` measures one run among sites of which a tenth never answer, against the time that
-//! those alone take: somebody must wait for them to the limit, one after the other.
+//! `threads` polls the same sites with more and more threads: CPU per poll must not grow.
 //!
-//! `cargo bench --bench polling -- threads` measures the same sites with more and more threads: CPU per poll must not grow.
-//!
-//! `cargo bench --bench polling -- tail` measures one run among sites with a heavy tail of latencies, of which some hang, against
-//! the shortest time that any schedule could need: all waiting, shared evenly, or the longest poll.
+//! `slow` measures runs among sites of which some hang, or that answer after times with a heavy tail, against the shortest
+//! time that any schedule could need: all waiting shared evenly, or the longest polls one after the other where there are
+//! more of them than threads. A second run, an hour later by its clock, knows who hung in the first.
 
 mod common;
+#[path = "common/sites.rs"]
+mod sites;
 
 use std::env;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use civisite::{Behaviour, Server, Site};
+use civisite::{Behaviour, Site};
 use cxnpoll::batch::Batch;
 use cxnpoll::config::Config;
 use cxnpoll::listener::Listeners;
@@ -43,6 +40,7 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use common::{APP, MIDNIGHT, Result};
+use sites::Sites;
 
 /// What is measured when nothing else is asked for.
 const CASES: [Case; 4] = [
@@ -59,18 +57,12 @@ const CALL: Duration = Duration::from_secs(60);
 /// Every site is due again after an hour of the pretended clock.
 const RETRY: &str = "1 hour (x2)";
 const HOUR: i64 = 3600;
-/// The run among sites that hang: how many, how many threads, and the limit of a call.
-const HANGING: (u32, u32, Duration) = (2_000, 64, Duration::from_secs(5));
-/// Every so many-th of them hangs.
-const HANGS: u32 = 10;
 /// How many threads are tried on the same sites, and those.
 const THREADS: [usize; 6] = [2, 8, 32, 64, 256, 1000];
 const AMONG: (u32, Duration) = (2_000, Duration::from_millis(10));
 const ROUNDS_OF_THREADS: usize = 3;
-/// The run with the heavy tail: how many sites, how many threads, the limit of a call, and how many of 100 hang.
-const TAIL: (u32, u32, Duration, u32) = (5_000, 64, Duration::from_secs(5), 3);
-/// The argument that makes this program the sites' process.
-const SERVE: &str = "serve";
+/// Threads and the limit of a call in runs among slow sites.
+const AMONG_SLOW: (u32, Duration) = (64, Duration::from_secs(5));
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -80,40 +72,40 @@ struct Case {
 }
 
 fn main() -> Result<()> {
-    let args: Vec<String> = env::args().skip(1).collect();
-    if args.iter().any(|arg| arg == SERVE) {
-        return serve();
+    if sites::serve()? {
+        return Ok(());
     }
     let sites = Sites::start()?;
-    println!(
-        "{:>6} {:>8} {:>8} | {:>22} | {:>22} | {:>22} | of ideal",
-        "sites", "latency", "threads", "bare loop", "library", "library / bare loop"
-    );
+    let args: Vec<String> = env::args().skip(1).collect();
     // cargo says `--bench`, unless it only tests.
     if !args.iter().any(|arg| arg == "--bench") {
-        return measure(&sites, TRIAL, 1);
+        return rates(&sites, &[TRIAL], 1);
     }
-    if args.iter().any(|arg| arg == "hanging") {
-        return hanging(&sites);
-    }
-    if args.iter().any(|arg| arg == "tail") {
-        return tail(&sites);
-    }
-    if args.iter().any(|arg| arg == "threads") {
-        let (count, latency) = AMONG;
-        let cases = THREADS.map(|threads| Case { sites: count, latency, threads });
-        return cases.into_iter().try_for_each(|case| measure(&sites, case, ROUNDS_OF_THREADS));
-    }
-    let numbers =
-        args.iter().filter(|arg| !arg.starts_with("--")).map(|arg| arg.parse()).collect::<Result<Vec<u32>, _>>()?;
-    match numbers[..] {
-        [] => CASES.into_iter().try_for_each(|case| measure(&sites, case, ROUNDS)).and_then(|()| hanging(&sites)),
-        [count, ms, threads] => {
-            let latency = Duration::from_millis(ms.into());
-            measure(&sites, Case { sites: count, latency, threads: usize::try_from(threads)? }, ROUNDS)
+    let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with("--")).collect();
+    let (count, latency) = AMONG;
+    let more_and_more = THREADS.map(|threads| Case { sites: count, latency, threads });
+    match args[..] {
+        [] => {
+            rates(&sites, &CASES, ROUNDS)?;
+            rates(&sites, &more_and_more, ROUNDS_OF_THREADS)?;
+            slow(&sites)
         }
-        _ => Err("name all of SITES LATENCY_MS THREADS, or none".into()),
+        ["rates"] => rates(&sites, &CASES, ROUNDS),
+        ["threads"] => rates(&sites, &more_and_more, ROUNDS_OF_THREADS),
+        ["slow"] => slow(&sites),
+        [count, ms, threads] => {
+            let latency = Duration::from_millis(ms.parse()?);
+            rates(&sites, &[Case { sites: count.parse()?, latency, threads: threads.parse()? }], ROUNDS)
+        }
+        _ => Err("name rates, threads or slow, or all of SITES LATENCY_MS THREADS".into()),
     }
+}
+
+/// Prints a table of cases.
+fn rates(sites: &Sites, cases: &[Case], rounds: usize) -> Result<()> {
+    println!("\n| sites | latency | threads | bare loop | cxnpoll | of the bare loop's rate | of ideal |");
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    cases.iter().try_for_each(|case| measure(sites, *case, rounds))
 }
 
 /// Prints one line: a round that is not counted, then the median of those that are.
@@ -129,33 +121,12 @@ fn measure(sites: &Sites, case: Case, rounds: usize) -> Result<()> {
         ideal => format!("{:.3}", ideal.div_duration_f64(median.library.wall)),
     };
     println!(
-        "{:>6} {:>5} ms {:>8} | {:>22} | {:>22} | {ratios:>22} | {of_ideal}",
+        "| {} | {} ms | {} | {} | {} | {ratios} | {of_ideal} |",
         case.sites,
         case.latency.as_millis(),
         case.threads,
-        median.bare.to_string(),
-        median.library.to_string(),
-    );
-    Ok(())
-}
-
-/// Prints how long a run among sites that hang takes, in terms of the shortest time in which it can be done.
-fn hanging(sites: &Sites) -> Result<()> {
-    let (count, threads, limit) = HANGING;
-    let case = Case { sites: count, latency: Duration::ZERO, threads: usize::try_from(threads)? };
-    let behaviour = |number: u32| if number.is_multiple_of(HANGS) { Behaviour::Hang } else { Behaviour::Ok };
-    let bench = Bench::of(case, (0..count).map(|number| sites.site(number, behaviour(number), Duration::ZERO)))?;
-    let client = client(limit)?;
-    let began = Instant::now();
-    let summary = bench.plan(0)?.run(&bench.store, &Arc::new(client), &Config::default(), &Signals::default())?;
-    let (wall, hung) = (began.elapsed(), count / HANGS);
-    if (summary.run.ok, summary.run.failed) != (u64::from(count - hung), u64::from(hung)) {
-        return Err(format!("{} went well and {} failed", summary.run.ok, summary.run.failed).into());
-    }
-    let ideal = limit * hung.div_ceil(threads);
-    println!(
-        "{count} sites, {hung} of them hang, {threads} threads, limit {limit:?}: {wall:.2?}, {:.3} of {ideal:?}",
-        wall.div_duration_f64(ideal)
+        median.bare,
+        median.library,
     );
     Ok(())
 }
@@ -167,35 +138,49 @@ fn heavy_tailed(number: u32) -> Duration {
     Duration::from_secs_f64((0.1 * (1.0 - share).powf(-1.0 / 1.5)).min(4.0))
 }
 
-/// Prints how long a run among sites with a heavy tail takes, and how much of its threads' time they wait for sites.
-fn tail(sites: &Sites) -> Result<()> {
-    let (count, threads, limit, hanging) = TAIL;
+/// Prints how long runs among slow sites take.
+fn slow(sites: &Sites) -> Result<()> {
+    println!("\n| sites | hang | run | took | best possible | of best | threads wait for sites |");
+    println!("| --- | ---: | --- | ---: | ---: | ---: | ---: |");
+    among_slow(sites, "at once", 2_000, |number| number.is_multiple_of(10), |_| Duration::ZERO)?;
+    among_slow(sites, "heavy tail", 5_000, |number| number % 100 < 3, heavy_tailed)
+}
+
+/// Prints how long two runs among the same sites take, of which some hang and the others answer after a `latency`.
+fn among_slow(
+    sites: &Sites,
+    how: &str,
+    count: u32,
+    hangs: impl Fn(u32) -> bool,
+    latency: impl Fn(u32) -> Duration,
+) -> Result<()> {
+    let (threads, limit) = AMONG_SLOW;
     let case = Case { sites: count, latency: Duration::ZERO, threads: usize::try_from(threads)? };
-    let hangs = |number: u32| number % 100 < hanging;
-    let latency = |number| if hangs(number) { limit } else { heavy_tailed(number) };
     let site = |number| {
-        let (behaviour, latency) =
-            if hangs(number) { (Behaviour::Hang, Duration::ZERO) } else { (Behaviour::Ok, latency(number)) };
-        sites.site(number, behaviour, latency)
+        let behaviour = if hangs(number) { Behaviour::Hang } else { Behaviour::Ok };
+        sites.site(number, behaviour, latency(number))
     };
     let bench = Bench::of(case, (0..count).map(site))?;
-    let client = client(limit)?;
-    let began = Instant::now();
-    let summary = bench.plan(0)?.run(&bench.store, &Arc::new(client), &Config::default(), &Signals::default())?;
-    let wall = began.elapsed();
-    let hung = (0..count).filter(|number| hangs(*number)).count() as u64;
-    if (summary.run.ok, summary.run.failed) != (u64::from(count) - hung, hung) {
-        return Err(format!("{} went well and {} failed", summary.run.ok, summary.run.failed).into());
+    let client = Arc::new(client(limit)?);
+    let hung = u32::try_from((0..count).filter(|number| hangs(*number)).count())?;
+    let waiting: Duration = (0..count).map(|number| if hangs(number) { limit } else { latency(number) }).sum();
+    // No latency is above the limit, so that the longest polls are those that hang.
+    let best = (waiting / threads).max(limit * hung.div_ceil(threads));
+    for (round, name) in ["first", "second"].into_iter().enumerate() {
+        let began = Instant::now();
+        let run = bench.plan(round)?.run(&bench.store, &client, &Config::default(), &Signals::default())?.run;
+        let wall = began.elapsed();
+        if (run.ok, run.failed) != (u64::from(count - hung), u64::from(hung)) {
+            return Err(format!("{} went well and {} failed", run.ok, run.failed).into());
+        }
+        println!(
+            "| {count}, {how} | {hung} | {name} | {:.2} s | {:.2} s | {:.3} | {:.1} % |",
+            wall.as_secs_f64(),
+            best.as_secs_f64(),
+            wall.div_duration_f64(best),
+            waiting.div_duration_f64(wall * threads) * 100.0
+        );
     }
-    let waiting: Duration = (0..count).map(latency).sum();
-    // No latency is above the limit, so that the longest poll is one that hangs.
-    let best = (waiting / threads).max(limit);
-    println!(
-        "{count} sites, {hung} of them hang, {threads} threads, limit {limit:?}: {wall:.2?}, {:.3} of the best possible {best:.2?}; \
-         threads wait for sites {:.1} % of the time",
-        wall.div_duration_f64(best),
-        waiting.div_duration_f64(wall * threads) * 100.0
-    );
     Ok(())
 }
 
@@ -332,44 +317,4 @@ impl Bench {
 fn client(call: Duration) -> Result<Client> {
     let timeouts = Timeouts { call, ..Timeouts::default() };
     Ok(Client::new(Options { allow_net: vec!["127.0.0.0/8".parse()?], timeouts, ..Options::default() }))
-}
-
-/// The simulated sites, in a process of their own.
-struct Sites {
-    process: Child,
-    port: u16,
-}
-
-impl Sites {
-    fn start() -> Result<Self> {
-        let mut process =
-            Command::new(env::current_exe()?).arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut port = String::new();
-        BufReader::new(process.stdout.take().ok_or("the sites have no output")?).read_line(&mut port)?;
-        Ok(Self { process, port: port.trim().parse()? })
-    }
-
-    /// A site on a host of its own.
-    fn site(&self, number: u32, behaviour: Behaviour, latency: Duration) -> Site {
-        let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number);
-        let mut site = Site::new(SocketAddr::from((host, self.port)), number, behaviour);
-        site.site_url = format!("{}?ms={}", site.site_url, latency.as_millis());
-        site
-    }
-}
-
-impl Drop for Sites {
-    fn drop(&mut self) {
-        // It goes when its input is closed.
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
-}
-
-/// Serves until standard input is closed: by the bench, or by its death.
-fn serve() -> Result<()> {
-    let server = Server::bind((Ipv4Addr::UNSPECIFIED, 0).into())?;
-    println!("{}", server.port());
-    io::stdin().read_to_end(&mut Vec::new())?;
-    Ok(())
 }

@@ -1,0 +1,58 @@
+//! Simulated sites in a process of their own, so that what they take is not counted as ours.
+
+use std::env;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use civisite::{Behaviour, Server, Site};
+
+use super::common::Result;
+
+/// The argument that makes a bench the sites' process.
+const SERVE: &str = "serve";
+
+/// The process.
+pub struct Sites {
+    process: Child,
+    port: u16,
+}
+
+impl Sites {
+    /// Starts the same program as the sites' process.
+    pub fn start() -> Result<Self> {
+        let mut process =
+            Command::new(env::current_exe()?).arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut port = String::new();
+        BufReader::new(process.stdout.take().ok_or("the sites have no output")?).read_line(&mut port)?;
+        Ok(Self { process, port: port.trim().parse()? })
+    }
+
+    /// A site on a host of its own.
+    pub fn site(&self, number: u32, behaviour: Behaviour, latency: Duration) -> Site {
+        let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number);
+        let mut site = Site::new(SocketAddr::from((host, self.port)), number, behaviour);
+        site.site_url = format!("{}?ms={}", site.site_url, latency.as_millis());
+        site
+    }
+}
+
+impl Drop for Sites {
+    fn drop(&mut self) {
+        // It goes when its input is closed.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// Serves until standard input is closed, by the bench or by its death, if this is the sites' process; tells whether it was.
+pub fn serve() -> Result<bool> {
+    if !env::args().any(|arg| arg == SERVE) {
+        return Ok(false);
+    }
+    let server = Server::bind((Ipv4Addr::UNSPECIFIED, 0).into())?;
+    println!("{}", server.port());
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(true)
+}
