@@ -65,6 +65,29 @@ fn a_crontab_line_of_cxnapp_works_with_its_apps_folder() {
 }
 
 #[test]
+fn who_was_slow_comes_first_the_next_time() {
+    let world = World::new();
+    let mut sites = world.sites(["ok", "ok", "slow-1100"]);
+    // A host of its own: on each, the most overdue comes first.
+    sites[2].site_url = sites[2].site_url.replace("127.0.0.1", "localhost");
+    world.import(&sites);
+    let log = world.folder.path().join("log");
+    let order = |now: i64| {
+        let _ = fs::remove_file(&log);
+        world.poll(now, &["--threads", "1", "--log-file", log.to_str().unwrap()]);
+        let log = fs::read_to_string(&log).unwrap();
+        let mut order: Vec<_> = sites.iter().map(|site| log.find(&site.cxn_id).unwrap()).zip(0..).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, number)| number).collect::<Vec<_>>()
+    };
+    order(MIDNIGHT);
+    assert_eq!(order(MIDNIGHT + 3600)[0], 2);
+    let output = world.run(&["explain", &sites[2].cxn_id]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("; it took 1."), "{output:?}");
+    assert_eq!(world.export().iter().filter(|line| line.contains(r#""tookMs":11"#)).count(), 1);
+}
+
+#[test]
 fn a_failing_site_is_polled_less_and_less_and_then_given_up() {
     let world = World::with(["ok", "status-500"]);
     let retry = "20min (x2); 1hour (x2)";

@@ -55,11 +55,11 @@ fn what_sled_leaves_behind_when_killed_is_swept() {
 #[test]
 fn a_store_of_a_newer_program_is_refused_and_left_alone() {
     let world = World::with(["ok"]);
-    world.database().open_tree("meta").unwrap().insert("version", &2u32.to_be_bytes()).unwrap();
+    world.database().open_tree("meta").unwrap().insert("version", &3u32.to_be_bytes()).unwrap();
     for command in [&["status"][..], &["poll", APP], &["store", "check"], &["export"]] {
         let output = world.run(command);
         assert_eq!(code(&output), 74, "{output:?}");
-        assert!(stderr(&output).contains("the store has version 2"), "{output:?}");
+        assert!(stderr(&output).contains("the store has version 3"), "{output:?}");
     }
     assert_eq!(world.server.total(), 0);
 }
@@ -305,7 +305,10 @@ fn a_store_of_the_first_version_is_read_and_goes_on() {
     let me = fs::metadata(world.folder.path()).unwrap().uid();
     chown(world.store(), Some(me), None).unwrap();
     let expected = include_str!("../fixtures/store-v1.jsonl");
+    let version = || world.database().open_tree("meta").unwrap().get("version").unwrap().unwrap().to_vec();
+    assert_eq!(version(), [0, 0, 0, 1]);
     assert_eq!(world.export(), expected.lines().collect::<Vec<_>>());
+    assert_eq!(version(), [0, 0, 0, 2], "an older program refuses it from now on");
     world.assert_sound();
     // One is switched off; the others were simulated at a port that nobody listens to any more.
     assert_eq!(world.poll(MIDNIGHT + 30 * 86_400, &["--timeout", "2"])["polled"], 11);

@@ -122,7 +122,11 @@ impl Case {
             said.push(format!("It is due {}{}.", if is_due { "now, since " } else { "at " }, when(due)));
         }
         if !status.is_new() {
-            said.push(format!("Last polled at {}.", when(status.last_run)));
+            let took = match status.took_ms {
+                0 => String::new(),
+                ms => format!("; it took {:.1} s", f64::from(ms) / 1e3),
+            };
+            said.push(format!("Last polled at {}{took}.", when(status.last_run)));
         }
         if let Some(at) = status.last_success {
             said.push(format!("Last success at {}.", when(at)));

@@ -21,6 +21,8 @@ pub struct PollStatus {
     pub last_failure: Option<(UnixTime, Failure)>,
     /// The last ten attempts, oldest first.
     pub attempts: Vec<Attempt>,
+    /// How long the last poll took, milliseconds; 0 where that is not known.
+    pub took_ms: u32,
 }
 
 /// One attempt that was made.

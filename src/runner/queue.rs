@@ -1,12 +1,12 @@
 //! The queue that all workers draw from: hosts in turn, only so many polls at a time on each, and those sites first that may
 //! keep a worker longest.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::{FailureClass, UnixTime};
+use crate::model::UnixTime;
 use crate::store::{Candidate, Task};
 
 /// Puts what is due in the order in which it is polled: round after round with up to `per_host` of each host, and most
@@ -31,9 +31,9 @@ pub(crate) fn order(due: &mut [Candidate], per_host: usize, seed: Option<UnixTim
 
 /// A queue of tasks by host.
 ///
-/// A site whose last poll ran out of time will probably do so again. Begun last, it would keep the whole run waiting for it
-/// alone; begun first, many of them would keep all others waiting. So they come first, but have half of the workers at most
-/// while there is anything else to do.
+/// A site whose last poll took long will probably take as long again. Begun last, it would keep the whole run waiting for it
+/// alone; begun first, many of them would keep all others waiting. So they come first, the slowest before all, but have half
+/// of the workers at most while there is anything else to do.
 pub(crate) struct Queue {
     state: Mutex<State>,
     /// Somebody may find work now, or will never.
@@ -46,8 +46,11 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     hosts: HashMap<u32, Host>,
-    /// Hosts that have a task waiting and room for one more poll, each once: whose next task is of a slow site, and others.
-    ready: [VecDeque<u32>; 2],
+    /// Hosts that have a task waiting and room for one more poll, each once: here those whose next task is of a slow site, with
+    /// how slow it was, …
+    ready_slow: BinaryHeap<(u32, u32)>,
+    /// … and here the others.
+    ready: VecDeque<u32>,
     waiting: usize,
     /// Polls of slow sites that are under way.
     slow: usize,
@@ -58,26 +61,26 @@ struct State {
     taken: HashMap<u64, (Arc<Task>, Instant)>,
 }
 
-/// Places in [`State::ready`].
-const SLOW: usize = 0;
-const OTHERS: usize = 1;
-
 #[derive(Default)]
 struct Host {
     waiting: VecDeque<Arc<Task>>,
     polling: usize,
 }
 
-/// Whether the site's last poll ran out of time.
+/// Whose last poll took so many milliseconds is slow.
+const SLOW_MS: u32 = 1000;
+
 fn is_slow(task: &Task) -> bool {
-    task.status.attempts.last().is_some_and(|attempt| attempt.class == Some(FailureClass::Timeout))
+    task.status.took_ms >= SLOW_MS
 }
 
 impl State {
     /// A host has a task waiting and room for one more poll.
     fn line_up(&mut self, host: u32) {
-        let next = self.hosts.get(&host).and_then(|host| host.waiting.front());
-        self.ready[if next.is_some_and(|task| is_slow(task)) { SLOW } else { OTHERS }].push_back(host);
+        match self.hosts.get(&host).and_then(|host| host.waiting.front()) {
+            Some(task) if is_slow(task) => self.ready_slow.push((task.status.took_ms, host)),
+            _ => self.ready.push_back(host),
+        }
     }
 
     /// The host whose turn it is.
@@ -86,11 +89,11 @@ impl State {
             return None;
         }
         // Who is asked whether our own network is up should be likely to answer.
-        let slow_may = self.slow < most_slow && self.allowance.is_none() || self.ready[OTHERS].is_empty();
-        if slow_may && let Some(host) = self.ready[SLOW].pop_front() {
+        let slow_may = self.slow < most_slow && self.allowance.is_none() || self.ready.is_empty();
+        if slow_may && let Some((_, host)) = self.ready_slow.pop() {
             return Some(host);
         }
-        self.ready[OTHERS].pop_front()
+        self.ready.pop_front()
     }
 }
 
@@ -152,7 +155,8 @@ impl Queue {
         let mut state = self.lock();
         state.closed = true;
         let dropped = std::mem::take(&mut state.waiting);
-        state.ready = Default::default();
+        state.ready.clear();
+        state.ready_slow.clear();
         state.hosts.values_mut().for_each(|host| host.waiting.clear());
         drop(state);
         self.changed.notify_all();
@@ -220,7 +224,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BatchCode, Cxn, Failure, PollStatus, Secret};
+    use crate::model::{BatchCode, Cxn, PollStatus, Secret};
     use crate::store::Place;
     use proptest::prelude::*;
 
@@ -243,11 +247,11 @@ mod tests {
         }
     }
 
-    /// A site whose last poll ran out of time.
+    /// A site that is the slower the higher its number.
     fn slow_task(no: u64) -> Task {
-        let mut task = task(no, u32::try_from(no).unwrap());
-        task.status.remember(1, &Err(Failure::new(FailureClass::Timeout, "timed out")));
-        task
+        let number = u32::try_from(no).unwrap();
+        let status = PollStatus { took_ms: SLOW_MS + number, ..PollStatus::default() };
+        Task { status, ..task(no, number) }
     }
 
     fn numbers(tasks: &[Arc<Task>]) -> Vec<u64> {
@@ -301,7 +305,7 @@ mod tests {
         queue.extend((0..5).map(|no| task(no, 0)).chain([task(9, 1)]));
         let taken = [(); 3].map(|()| queue.take().unwrap());
         assert_eq!(numbers(&taken), [0, 9, 1]);
-        assert!(queue.lock().ready.iter().all(VecDeque::is_empty));
+        assert!(queue.lock().ready.is_empty());
         queue.done(&taken[0]);
         assert_eq!(queue.take().unwrap().place.no, 2);
     }
@@ -311,10 +315,10 @@ mod tests {
         let queue = Queue::new(4, |_| 9);
         queue.extend([task(0, 0), slow_task(1), slow_task(2), task(3, 3), slow_task(4), slow_task(5)]);
         let taken = [(); 4].map(|()| queue.take().unwrap());
-        assert_eq!(numbers(&taken), [1, 2, 0, 3]);
+        assert_eq!(numbers(&taken), [5, 4, 0, 3]);
         // When nothing else waits they may have all.
         let more = [(); 2].map(|()| queue.take().unwrap());
-        assert_eq!(numbers(&more), [4, 5]);
+        assert_eq!(numbers(&more), [2, 1]);
         queue.extend([slow_task(6), task(7, 7)]);
         assert_eq!(queue.take().unwrap().place.no, 7);
         taken[..2].iter().chain(&more).for_each(|task| queue.done(task));

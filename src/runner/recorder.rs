@@ -13,7 +13,7 @@ use super::queue::Queue;
 use super::summary::Summary;
 use crate::error::{Kind, Result};
 use crate::listener::BY_HAND;
-use crate::model::{Outcome, UnixTime};
+use crate::model::{Outcome, PollStatus, UnixTime};
 use crate::retry::Policy;
 use crate::store::{Candidate, Job, Limits, Packed, Replacement, Session, Store, Task};
 
@@ -48,6 +48,7 @@ fn rfc3339(moment: UnixTime) -> String {
 struct Done {
     task: Task,
     outcome: Outcome,
+    took_ms: u32,
 }
 
 /// Gathers outcomes and takes them to the store.
@@ -128,7 +129,7 @@ impl<'a> Recorder<'a> {
             Err(failure) => info!(%cxn, outcome = %failure.class, ms, "{}", failure.message),
         }
         let weather = self.guard.saw(&task.status, task.host, times.start, &outcome);
-        let done = Done { task: Arc::unwrap_or_clone(task), outcome };
+        let done = Done { task: Arc::unwrap_or_clone(task), outcome, took_ms: ms };
         if weather == Weather::Clear {
             self.charge_doubtful(summary);
         }
@@ -153,8 +154,8 @@ impl<'a> Recorder<'a> {
     }
 
     /// Works out the connection's next state and counts the outcome.
-    fn charge(&mut self, Done { task, outcome, .. }: Done, summary: &mut Summary) {
-        let mut next = task.status.clone();
+    fn charge(&mut self, Done { task, outcome, took_ms }: Done, summary: &mut Summary) {
+        let mut next = PollStatus { took_ms, ..task.status.clone() };
         self.policy.apply(&mut next, self.now, &outcome);
         summary.count(&outcome, &next);
         if self.due_at.is_none() {

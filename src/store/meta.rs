@@ -30,8 +30,8 @@ use crate::model::{AppId, FailureClass, JobName, UnixTime};
 /// cut could take what lies in it, or the whole database. A leaf has some twenty entries: with this limit it stays below.
 const PIECE: usize = 4096;
 
-/// The version of stores that this program writes and reads.
-const VERSION: u32 = 1;
+/// The version of stores that this program writes. It reads older ones as they are, and makes them its own.
+const VERSION: u32 = 2;
 const VERSION_KEY: &[u8] = b"version";
 const COUNTERS_KEY: &[u8] = b"counters";
 
@@ -159,11 +159,12 @@ fn number(bytes: &[u8]) -> Result<u32> {
     bytes.try_into().map(u32::from_be_bytes).map_err(|_| damaged("a number of the store"))
 }
 
-/// Refuses a store that this program can't read.
-pub(super) fn check_version(meta: &Tree) -> Result<()> {
+/// Refuses a store that this program can't read; tells whether it is of an older program.
+pub(super) fn check_version(meta: &Tree) -> Result<bool> {
     let version = meta.get(VERSION_KEY)?.ok_or_else(|| damaged("the store's version"))?;
     match number(&version)? {
-        VERSION => Ok(()),
+        VERSION => Ok(false),
+        1..VERSION => Ok(true),
         newer => {
             Err(Error::new(Kind::Store, format!("the store has version {newer}, this program reads version {VERSION}"))
                 .hint("use the cxnpoll that wrote it, or a newer one; nothing was changed"))
@@ -171,7 +172,7 @@ pub(super) fn check_version(meta: &Tree) -> Result<()> {
     }
 }
 
-/// Makes an empty database a store of this version.
+/// Makes a database a store of this version: an empty one, or an older one, whose records are written anew when they change.
 pub(super) fn write_version(meta: &Tree) -> Result<()> {
     meta.insert(VERSION_KEY, &VERSION.to_be_bytes())?;
     Ok(())

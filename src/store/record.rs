@@ -1,16 +1,15 @@
 //! The values of the store's trees. Each begins with the version of its form, so that a later program can tell.
 //!
-//! Version 1 of every record is what bincode's standard configuration makes of the structures below. Who changes one
-//! adds a version here, keeps reading the old one, and says in `CHANGELOG.md` what an older program does with it (it
-//! refuses the store: see `meta.rs`).
+//! Every record is what bincode's standard configuration makes of the structures below. Who changes one adds a version here
+//! and to the store (see `meta.rs`), keeps reading the old ones, and says in `CHANGELOG.md` what an older program does with it:
+//! it refuses the store.
+
+use std::borrow::Cow;
 
 use bincode::{Decode, Encode};
 
 use super::keys::{AppNo, CxnKey, Place};
 use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime, host, host_hash};
-
-/// The version that every record is written in.
-const VERSION: u8 = 1;
 
 /// A value that can't be read: damaged, or written by a newer program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,10 +29,14 @@ impl Unreadable {
 pub trait Record: Encode + Decode<()> {
     /// The tree's name, for errors.
     const TREE: &'static str;
+    /// The version that it is written in.
+    const VERSION: u8 = 1;
+    /// What an older version lacks at its end.
+    const LACKS: &'static [u8] = &[];
 
     /// The bytes that are stored.
     fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
+        let mut bytes = vec![Self::VERSION];
         // Encoding fails only where the writer does, and a vector doesn't.
         bincode::encode_into_std_write(self, &mut bytes, bincode::config::standard()).expect("a vector takes all");
         bytes
@@ -45,8 +48,12 @@ pub trait Record: Encode + Decode<()> {
     /// Where the bytes are not a record of a version that is known, whole and with nothing behind it.
     fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let unreadable = Unreadable { tree: Self::TREE };
-        let Some((&VERSION, body)) = bytes.split_first() else { return Err(unreadable) };
-        match bincode::decode_from_slice(body, bincode::config::standard().with_limit::<{ 16 << 20 }>()) {
+        let body = match bytes.split_first() {
+            Some((version, body)) if *version == Self::VERSION => Cow::Borrowed(body),
+            Some((version, body)) if (1..Self::VERSION).contains(version) => Cow::Owned([body, Self::LACKS].concat()),
+            _ => return Err(unreadable),
+        };
+        match bincode::decode_from_slice(&body, bincode::config::standard().with_limit::<{ 16 << 20 }>()) {
             Ok((record, read)) if read == body.len() => Ok(record),
             _ => Err(unreadable),
         }
@@ -134,10 +141,14 @@ pub struct StatusRecord {
     last_failure: Option<(UnixTime, u8, String)>,
     /// Class 0 is success.
     attempts: Vec<(UnixTime, u8)>,
+    /// Since version 2.
+    took_ms: u32,
 }
 
 impl Record for StatusRecord {
     const TREE: &'static str = "status";
+    const VERSION: u8 = 2;
+    const LACKS: &'static [u8] = &[0];
 }
 
 impl From<&PollStatus> for StatusRecord {
@@ -151,6 +162,7 @@ impl From<&PollStatus> for StatusRecord {
             last_success: status.last_success,
             last_failure: status.last_failure.as_ref().map(|(at, f)| (*at, f.class as u8, f.message.clone())),
             attempts: status.attempts.iter().map(|a| (a.at, a.class.map_or(0, |class| class as u8))).collect(),
+            took_ms: status.took_ms,
         }
     }
 }
@@ -173,6 +185,7 @@ impl TryFrom<StatusRecord> for PollStatus {
                 None => None,
             },
             attempts: record.attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
+            took_ms: record.took_ms,
         })
     }
 }
@@ -199,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_status_reads_back() {
-        let mut status = PollStatus { level: 2, count: 7, not_before: Some(9), deferrals: 1, ..PollStatus::default() };
+        let mut status = PollStatus { level: 2, count: 7, not_before: Some(9), took_ms: 800, ..PollStatus::default() };
         for now in 1..=12 {
             let failed = Err(Failure::new(FailureClass::Timeout, "connecting"));
             status.remember(now, &if now % 2 == 0 { Ok(()) } else { failed });
@@ -212,8 +225,19 @@ mod tests {
     #[test]
     fn another_version_is_refused() {
         let mut bytes = DueRecord { host: 1, level: 2, count: 3 }.to_bytes();
-        bytes[0] = 2;
-        assert!(DueRecord::from_bytes(&bytes).is_err());
+        for version in [0, 2] {
+            bytes[0] = version;
+            assert!(DueRecord::from_bytes(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_status_of_version_1_does_not_know_how_long_its_poll_took() {
+        let status = PollStatus { level: 1, last_run: 9, took_ms: 7, ..PollStatus::default() };
+        let bytes = StatusRecord::from(&status).to_bytes();
+        let old = [&[1], &bytes[1..bytes.len() - 1]].concat();
+        let read = StatusRecord::from_bytes(&old).and_then(PollStatus::try_from);
+        assert_eq!(read, Ok(PollStatus { took_ms: 0, ..status }));
     }
 
     proptest! {
@@ -221,9 +245,11 @@ mod tests {
         fn junk_is_an_error_and_no_panic(bytes: Vec<u8>) {
             let _ = CxnRecord::from_bytes(&bytes);
             let _ = StatusRecord::from_bytes(&bytes).map(PollStatus::try_from);
-            let versioned = [&[VERSION], bytes.as_slice()].concat();
-            let _ = CxnRecord::from_bytes(&versioned);
-            let _ = StatusRecord::from_bytes(&versioned).map(PollStatus::try_from);
+            for version in 1..3 {
+                let versioned = [&[version], bytes.as_slice()].concat();
+                let _ = CxnRecord::from_bytes(&versioned);
+                let _ = StatusRecord::from_bytes(&versioned).map(PollStatus::try_from);
+            }
         }
 
         #[test]

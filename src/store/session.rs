@@ -118,7 +118,10 @@ impl Session {
     /// Opens what is in a database of a store.
     pub(super) fn open(db: sled::Db) -> Result<Self> {
         let session = Self::trees(db)?;
-        meta::check_version(&session.meta)?;
+        if meta::check_version(&session.meta)? {
+            meta::write_version(&session.meta)?;
+            session.written.set(true);
+        }
         Ok(session)
     }
 

@@ -49,6 +49,8 @@ struct Status {
     last_failure: Option<LastFailure>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     attempts: Vec<LineAttempt>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    took_ms: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,9 +83,8 @@ struct OfStatus {
 /// The latest moment that a line may speak of: the end of the year 9999.
 const LATEST: UnixTime = 253_402_300_799;
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-fn is_zero(number: &u8) -> bool {
-    *number == 0
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 #[expect(clippy::option_option, reason = "as in `Line`")]
@@ -192,6 +193,7 @@ impl Status {
                 message: failure.message.clone(),
             }),
             attempts: status.attempts.iter().map(attempt).collect(),
+            took_ms: status.took_ms,
         }
     }
 
@@ -216,6 +218,7 @@ impl Status {
             deferrals: self.deferrals,
             last_success: self.last_success,
             attempts: attempts.map(attempt).collect::<Result<_, String>>()?,
+            took_ms: self.took_ms,
             last_failure: match self.last_failure {
                 Some(failure) => Some((failure.at, Failure::new(class(&failure.class)?, failure.message))),
                 None => None,
