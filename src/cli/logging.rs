@@ -6,7 +6,8 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
@@ -36,14 +37,15 @@ pub(super) fn start(global: &Global) -> Result<()> {
         (false, 1) => LevelFilter::INFO,
         (false, _) => LevelFilter::DEBUG,
     };
-    // Libraries speak up only about what is wrong.
-    let ours = |level: LevelFilter| {
-        tracing_subscriber::filter::filter_fn(move |meta| {
-            *meta.level() <= level && (meta.target().starts_with("cxnpoll") || *meta.level() <= Level::WARN)
-        })
+    // Libraries speak up only about what is wrong. The hint keeps messages from being put together that nobody reads.
+    let all_but = |elsewhere: &'static str, level: LevelFilter| {
+        let passes = move |meta: &Metadata<'_>| {
+            let speaks_up = meta.target().starts_with("cxnpoll") || *meta.level() <= Level::WARN;
+            *meta.level() <= level && speaks_up && meta.target() != elsewhere
+        };
+        filter_fn(passes).with_max_level_hint(level)
     };
-    let told = tracing_subscriber::filter::filter_fn(|meta| meta.target() != FILE_ONLY);
-    let people = layers::layer().event_format(ForPeople).with_writer(Stderr).with_filter(ours(level)).with_filter(told);
+    let people = layers::layer().event_format(ForPeople).with_writer(Stderr).with_filter(all_but(FILE_ONLY, level));
     let file = match &global.log_file {
         None => None,
         Some(path) => {
@@ -56,8 +58,7 @@ pub(super) fn start(global: &Global) -> Result<()> {
                 Format::Text => layer.boxed(),
                 Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
             };
-            let kept = tracing_subscriber::filter::filter_fn(|meta| meta.target() != BY_HAND);
-            Some(layer.with_filter(ours(level.max(LevelFilter::INFO))).with_filter(kept))
+            Some(layer.with_filter(all_but(BY_HAND, level.max(LevelFilter::INFO))))
         }
     };
     let _ = tracing::subscriber::set_global_default(Registry::default().with(people).with(file));
