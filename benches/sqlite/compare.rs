@@ -6,8 +6,8 @@
 //! ```
 //!
 //! `select` finds what is due and loads what polling the first 8192 of it takes, with nothing, one in a hundred or all due, or
-//! one in a hundred new. `opened` begins and ends with a closed database, as a process does that cron starts; `open` is
-//! measured within an open one. `record` writes a group of 1,000 outcomes, and `import` 10,000 connections, both durably and
+//! one in a hundred new. `opened` begins and ends with a closed database, as a process does that cron starts: ours doesn't open
+//! it where the outlook beside it says that nothing can be due. `open` is measured within an open one. `record` writes a group of 1,000 outcomes, and `import` 10,000 connections, both durably and
 //! from closed to closed. At the end stands a table of SQLite's time divided by ours: above 1 we are faster.
 //!
 //! SQLite selects twice: as well as it can, where each connection has got its status with the import, and after it has
@@ -94,13 +94,14 @@ struct World {
 
 impl World {
     fn new(size: u32) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let (folder, policy) = (tempfile::tempdir()?, RETRY.parse::<Policy>()?);
         let store = Store::create(&folder.path().join("store"), Duration::from_secs(60))?;
         fill(&store, 0..size)?;
         // As the first run of the job does it.
         while !store.session(|session| session.enrol(&job(session)?))? {}
+        store.session(|session| session.remember_retry(job(session)?.no, &policy.to_string()))?;
         fill_sqlite(&folder.path().join("sqlite"), 0..size)?;
-        Ok(Self { size, folder, store, policy: RETRY.parse()? })
+        Ok(Self { size, folder, store, policy })
     }
 
     /// Gives the new ones the status of those that were polled half an hour after midnight.
@@ -125,6 +126,15 @@ impl World {
         Sqlite::open(&self.folder.path().join("sqlite")).expect("SQLite opens its database")
     }
 
+    /// From closed to closed, as a run does it.
+    fn opened(&self, now: i64) -> cxnpoll::error::Result<(usize, usize)> {
+        let app = APP.parse().expect("an appId");
+        if self.store.nothing_is_due(&app, &JobName::default(), &self.policy, now) {
+            return Ok((0, 0));
+        }
+        self.store.session(|session| self.ours(session, now))
+    }
+
     fn ours(&self, session: &Session, now: i64) -> cxnpoll::error::Result<(usize, usize)> {
         let job = job(session)?;
         session.enrol(&job)?;
@@ -143,13 +153,13 @@ impl World {
     fn select(&self, now: i64, expected: u32, group: &mut BenchmarkGroup<WallTime>) -> Result<()> {
         let expected = usize::try_from(expected)?;
         let expected = (expected, expected.min(CHUNK));
-        let found = [self.store.session(|session| self.ours(session, now))?, self.theirs(&self.sqlite(), now)];
+        let found = [self.opened(now)?, self.theirs(&self.sqlite(), now)];
         if found != [expected; 2] {
             return Err(format!("at {now} of {}: found {found:?}, not {expected:?}", self.size).into());
         }
         let id = |who: &str, how: &str| BenchmarkId::new(format!("{who}, {how}"), self.size);
         group.bench_function(id(OURS, "opened"), |bencher| {
-            bencher.iter(|| self.store.session(|session| self.ours(session, now)).expect("the store can be read"));
+            bencher.iter(|| self.opened(now).expect("the store can be read"));
         });
         group.bench_function(id(THEIRS, "opened"), |bencher| bencher.iter(|| self.theirs(&self.sqlite(), now)));
         group.bench_function(id(OURS, "open"), |bencher| {

@@ -21,11 +21,20 @@ pub(crate) fn order(due: &mut [Candidate], per_host: usize, seed: Option<UnixTim
             hasher.finish()
         }),
     }
-    let mut seen: HashMap<u32, usize> = HashMap::new();
-    due.sort_by_cached_key(|candidate| {
-        let seen = seen.entry(candidate.host).or_default();
-        *seen += 1;
-        (*seen - 1) / per_host.max(1)
+    // Most hosts have few sites: no more is kept of a million of them than their hashes.
+    let mut hosts: Vec<u32> = due.iter().map(|candidate| candidate.host).collect();
+    hosts.sort_unstable();
+    let crowds = hosts.chunk_by(|one, next| one == next).filter(|sites| sites.len() > per_host);
+    let mut seen: HashMap<u32, usize> = crowds.map(|sites| (sites[0], 0)).collect();
+    if seen.is_empty() {
+        return;
+    }
+    due.sort_by_cached_key(|candidate| match seen.get_mut(&candidate.host) {
+        None => 0,
+        Some(seen) => {
+            *seen += 1;
+            (*seen - 1) / per_host.max(1)
+        }
     });
 }
 
