@@ -72,7 +72,7 @@ pub struct Plan {
 pub(crate) const FILE_ONLY: &str = "cxnpoll::file";
 /// How long polls that are under way may go on once a run shall end.
 const GRACE: Duration = Duration::from_secs(10);
-/// At most so many connections are loaded and wait.
+/// At most so many connections are loaded and wait: 4 MiB, and no more visits to the store than recording needs.
 const CHUNK: usize = 8192;
 /// So many are loaded before the first poll starts; the others while these are polled.
 const FIRST: usize = 1024;
@@ -212,7 +212,9 @@ impl Plan {
         let mut suspected: Option<Instant> = None;
         let mut broken: Option<Error> = None;
         loop {
-            match polled.recv_timeout(TICK) {
+            // Where the next must be loaded there is no time to wait.
+            let is_short = !rest.is_empty() && queue.waiting() < FEW;
+            match polled.recv_timeout(if is_short { GATHER } else { TICK }) {
                 Ok(first) => {
                     if outstanding > 1 {
                         std::thread::sleep(GATHER);
@@ -257,7 +259,7 @@ impl Plan {
             if rest.is_empty() && outstanding == 0 || stopped.is_some_and(|since| since.elapsed() > GRACE) {
                 break;
             }
-            if recorder.is_time() || (!rest.is_empty() && queue.waiting() < FEW) {
+            if recorder.is_time() || is_short && !rest.is_empty() {
                 outstanding += refill(&mut recorder, &queue, &mut rest, &mut summary)?;
             }
         }

@@ -26,7 +26,8 @@ const LARGEST_BODY: usize = 1 << 20;
 /// How much of a body is read before it is told whether it may be a message, in bytes.
 const BEGINNING: u64 = 16 * 1024;
 
-/// Enough for a message and its reply; ureq's 128 KiB each way would be most of the memory of a run.
+/// Enough for a message and its reply; ureq's 128 KiB each way would be most of the memory of a run. A smaller one for what is
+/// sent would save 4 MiB at 512 threads, and split long messages.
 pub(super) const BUFFER: usize = 16 * 1024;
 
 /// How many redirects are followed.
