@@ -297,6 +297,10 @@ fn one_bad_line_keeps_all_of_them_out() {
         (bad(json!({"siteUrl": ""})), "siteUrl"),
         (bad(json!({"pollStatus": {"default": {"pollLevel": 0}}})), "missing field `pollCount`"),
         (bad(json!({"pollStatus": {"default": secret}})), "invalid type"),
+        (
+            bad(json!({"pollStatus": {"default": {"pollLevel": 4_294_967_294u32, "pollCount": 0, "lastRun": 0}}})),
+            "pollLevel is above",
+        ),
         (format!("{} {secret}", bad(json!({}))), "trailing characters"),
     ] {
         let input = format!("{}\n\n{case}\n", good.jsonl());

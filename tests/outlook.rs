@@ -6,7 +6,7 @@ use std::fs::{self, FileTimes};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use common::{MIDNIGHT, World, assert_quiet, code};
+use common::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
 use serde_json::json;
 
 const HOUR: i64 = 3600;
@@ -41,6 +41,25 @@ fn nothing_is_opened_where_nothing_is_due() {
     assert_eq!(opens(&world, MIDNIGHT + HOUR, &["--retry", "10 min (x9)"]).1, 2);
     assert_eq!(opens(&world, MIDNIGHT + HOUR + 60, &["--retry", "10 min (x9)"]), (false, 0));
     assert_eq!(opens(&world, MIDNIGHT + 2 * HOUR, &["--retry", "10 min (x9)"]).1, 3, "the deferral is over");
+}
+
+#[test]
+fn an_app_that_has_connections_and_no_configuration_is_known_without_opening() {
+    let world = World::with(["ok"]);
+    fs::write(world.folder.path().join("cxnpoll.toml"), "allow-net = [\"127.0.0.0/8\"]\n").unwrap();
+    assert_eq!(opens(&world, MIDNIGHT, &[]), (true, 1));
+    assert_eq!(opens(&world, MIDNIGHT + 300, &[]), (false, 0));
+    assert_eq!(code(&world.run(&["poll", "org.example.other"])), 66);
+}
+
+#[test]
+fn what_stands_in_its_place_is_told() {
+    let world = World::with(["ok"]);
+    fs::remove_file(world.store().join("outlook")).unwrap();
+    fs::create_dir(world.store().join("outlook")).unwrap();
+    let output = world.run(&["poll", APP]);
+    assert_eq!(code(&output), 74, "{output:?}");
+    assert!(stderr(&output).contains("hint: it is a file"), "{output:?}");
 }
 
 #[test]

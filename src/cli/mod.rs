@@ -331,16 +331,19 @@ impl Context {
             app.certificate_problems(Utc::now().timestamp()).iter().for_each(|problem| warn!("{problem}"));
             return Ok(app);
         }
+        let known_by_cxns = || AppMeta {
+            app_id: app_id.clone(),
+            app_cert: String::new(),
+            disabled: false,
+            tls: Tls::Verify,
+            metadata: serde_json::Value::Null,
+        };
+        if store.knows(app_id) {
+            return Ok(known_by_cxns());
+        }
         let stored = store.session(Session::apps)?;
         if stored.iter().any(|(_, known)| known == app_id) {
-            let metadata = serde_json::Value::Null;
-            return Ok(AppMeta {
-                app_id: app_id.clone(),
-                app_cert: String::new(),
-                disabled: false,
-                tls: Tls::Verify,
-                metadata,
-            });
+            return Ok(known_by_cxns());
         }
         let stored = stored.iter().map(|(_, known)| known.short().to_owned());
         let names: Vec<String> = stored.chain(self.config.app_names()).collect();

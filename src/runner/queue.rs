@@ -1,6 +1,7 @@
 //! The queue that all workers draw from: hosts in turn, only so many polls at a time on each, and those sites first that may
 //! keep a worker longest.
 
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -41,23 +42,24 @@ pub(crate) fn order(due: &mut [Candidate], per_host: usize, seed: Option<UnixTim
 /// A queue of tasks by host.
 ///
 /// A site whose last poll took long will probably take as long again. Begun last, it would keep the whole run waiting for it
-/// alone; begun first, many of them would keep all others waiting. So they come first, the slowest before all, but have half
-/// of the workers at most while there is anything else to do.
+/// alone; begun first, many of them would keep all others waiting. So they come first, but have half of the workers at most
+/// while there is anything else to do. Among them the most overdue come first, so that all get their turn where runs are cut
+/// short, and then the slowest. A single worker takes all as they come.
 pub(crate) struct Queue {
     state: Mutex<State>,
     /// Somebody may find work now, or will never.
     changed: Condvar,
     limit: Box<dyn Fn(u32) -> usize + Send + Sync>,
-    /// How many polls of slow sites may be under way while others wait.
-    most_slow: usize,
 }
 
 #[derive(Default)]
 struct State {
+    /// How many polls of slow sites may be under way while others wait. With none, no site counts as slow.
+    most_slow: usize,
     hosts: HashMap<u32, Host>,
     /// Hosts that have a task waiting and room for one more poll, each once: here those whose next task is of a slow site, with
-    /// how slow it was, …
-    ready_slow: BinaryHeap<(u32, u32)>,
+    /// since when it is due and how slow it was, …
+    ready_slow: BinaryHeap<(Reverse<UnixTime>, u32, u32)>,
     /// … and here the others.
     ready: VecDeque<u32>,
     waiting: usize,
@@ -79,27 +81,30 @@ struct Host {
 /// Whose last poll took so many milliseconds is slow.
 const SLOW_MS: u32 = 1000;
 
-fn is_slow(task: &Task) -> bool {
-    task.status.took_ms >= SLOW_MS
-}
-
 impl State {
+    fn is_slow(&self, task: &Task) -> bool {
+        self.most_slow > 0 && task.status.took_ms >= SLOW_MS
+    }
+
     /// A host has a task waiting and room for one more poll.
     fn line_up(&mut self, host: u32) {
         match self.hosts.get(&host).and_then(|host| host.waiting.front()) {
-            Some(task) if is_slow(task) => self.ready_slow.push((task.status.took_ms, host)),
+            Some(task) if self.is_slow(task) => {
+                let turn = (Reverse(task.due), task.status.took_ms, host);
+                self.ready_slow.push(turn);
+            }
             _ => self.ready.push_back(host),
         }
     }
 
     /// The host whose turn it is.
-    fn next(&mut self, most_slow: usize) -> Option<u32> {
+    fn next(&mut self) -> Option<u32> {
         if self.allowance == Some(0) {
             return None;
         }
         // Who is asked whether our own network is up should be likely to answer.
-        let slow_may = self.slow < most_slow && self.allowance.is_none() || self.ready.is_empty();
-        if slow_may && let Some((_, host)) = self.ready_slow.pop() {
+        let slow_may = self.slow < self.most_slow && self.allowance.is_none() || self.ready.is_empty();
+        if slow_may && let Some((_, _, host)) = self.ready_slow.pop() {
             return Some(host);
         }
         self.ready.pop_front()
@@ -109,8 +114,8 @@ impl State {
 impl Queue {
     /// An empty queue for so many workers; `limit` tells how many polls at a time a host gets.
     pub(crate) fn new(workers: usize, limit: impl Fn(u32) -> usize + Send + Sync + 'static) -> Self {
-        let most_slow = workers.div_ceil(2);
-        Self { state: Mutex::default(), changed: Condvar::new(), limit: Box::new(limit), most_slow }
+        let state = State { most_slow: workers / 2, ..State::default() };
+        Self { state: state.into(), changed: Condvar::new(), limit: Box::new(limit) }
     }
 
     /// Adds tasks behind those that wait.
@@ -177,7 +182,7 @@ impl Queue {
     pub(crate) fn take(&self) -> Option<Arc<Task>> {
         let mut state = self.lock();
         loop {
-            if let Some(name) = state.next(self.most_slow) {
+            if let Some(name) = state.next() {
                 state.allowance = state.allowance.map(|allowance| allowance - 1);
                 let host = state.hosts.get_mut(&name)?;
                 let task = host.waiting.pop_front()?;
@@ -186,7 +191,7 @@ impl Queue {
                     state.line_up(name);
                 }
                 state.waiting -= 1;
-                state.slow += usize::from(is_slow(&task));
+                state.slow += usize::from(state.is_slow(&task));
                 state.taken.insert(task.place.no, (Arc::clone(&task), Instant::now()));
                 if state.closed && state.waiting == 0 {
                     self.changed.notify_all();
@@ -204,7 +209,7 @@ impl Queue {
     pub(crate) fn done(&self, task: &Task) {
         let mut state = self.lock();
         state.taken.remove(&task.place.no);
-        state.slow -= usize::from(is_slow(task));
+        state.slow -= usize::from(state.is_slow(task));
         let Some(host) = state.hosts.get_mut(&task.host) else { return };
         // With a poll less there is room for one more, unless the host had room all the time and stands in line.
         let had_room = host.polling < self.limit(task.host);
@@ -241,6 +246,7 @@ mod tests {
         Task {
             place: Place { batch_code: BatchCode::MIN, no },
             host,
+            due: 0,
             cxn: Cxn {
                 cxn_id: format!("cxn:{no}").parse().unwrap(),
                 secret: Secret::from_bytes([0; 32]),
@@ -333,6 +339,18 @@ mod tests {
         taken[..2].iter().chain(&more).for_each(|task| queue.done(task));
         queue.extend([task(8, 8)]);
         assert_eq!(queue.take().unwrap().place.no, 6);
+    }
+
+    #[test]
+    fn the_most_overdue_of_the_slow_come_first_and_a_single_worker_takes_all_as_they_come() {
+        let tasks = || [task(0, 0), slow_task(1), Task { due: -60, ..slow_task(2) }, slow_task(3)];
+        let order = |workers| {
+            let queue = Queue::new(workers, |_| 9);
+            queue.extend(tasks());
+            numbers(&[(); 4].map(|()| queue.take().unwrap()))
+        };
+        assert_eq!(order(8), [2, 3, 1, 0]);
+        assert_eq!(order(1), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -25,6 +25,9 @@ const GROUP: usize = 2048;
 /// twentieth of a run.
 const COST: u32 = 20;
 
+/// How long the last visit waits for its turn, at least.
+const LAST_WAIT: Duration = Duration::from_secs(30);
+
 /// What is kept goes to its database early where it takes more than so many bytes.
 const KEPT_SIZE: usize = 8 << 20;
 
@@ -221,7 +224,8 @@ impl<'a> Recorder<'a> {
         self.charge_doubtful(summary);
         self.keep();
         self.sort();
-        self.store.session(|session| {
+        // What was learnt would be lost.
+        self.store.patient(LAST_WAIT).session(|session| {
             let recorded = session.record(self.job, &self.pending)?;
             self.count(&recorded, summary);
             if remember { session.remember_run(self.job.no, &summary.run) } else { Ok(()) }

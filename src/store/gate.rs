@@ -156,6 +156,19 @@ impl Store {
         database.is_some_and(|database| outlook::nothing_is_due(store, &database, app_id, job, policy, now))
     }
 
+    /// Whether it is certain, without opening the database, that it has seen connections of an app. A no is no answer.
+    #[must_use]
+    pub fn knows(&self, app_id: &AppId) -> bool {
+        let database = self.folder.database().ok().flatten();
+        database.is_some_and(|database| outlook::knows(self.folder.path(), &database, app_id))
+    }
+
+    /// The same store, for sessions that wait for their turn for at least so long.
+    #[must_use]
+    pub fn patient(&self, wait: Duration) -> Self {
+        Self { wait: self.wait.max(wait), ..self.clone() }
+    }
+
     /// Keeps the database from being replaced for the length of `work`: by a restore or a compaction, which in turn are
     /// waited for. Many can have it in use.
     ///

@@ -117,7 +117,8 @@ pub(super) fn remove(store: &Path) -> Result<bool> {
             Ok(true)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(failed("remove", &path, &error)),
+        Err(error) => Err(failed("remove", &path, &error)
+            .hint("it is a file that says what is due next: take away what stands in its place, and let its folder be writable")),
     }
 }
 
@@ -156,17 +157,26 @@ pub(super) fn nothing_is_due(
     policy: &Policy,
     now: UnixTime,
 ) -> bool {
-    let Ok(text) = fs::read_to_string(store.join(NAME)) else { return false };
-    let Some((checksum, text)) = text.split_once('\n') else { return false };
+    read(store, database).is_some_and(|jobs| {
+        let job = jobs.iter().find(|job| job.app_id == *app_id && job.name == *name);
+        job.is_some_and(|job| job.retry == policy.to_string() && job.is_quiet(policy, now))
+    })
+}
+
+/// Whether it is certain that an app has connections.
+pub(super) fn knows(store: &Path, database: &Path, app_id: &AppId) -> bool {
+    read(store, database).is_some_and(|jobs| jobs.iter().any(|job| job.app_id == *app_id))
+}
+
+/// The outlook of a database, if there is one that counts.
+fn read(store: &Path, database: &Path) -> Option<Vec<JobOutlook>> {
+    let text = fs::read_to_string(store.join(NAME)).ok()?;
+    let (checksum, text) = text.split_once('\n')?;
     if u32::from_str_radix(checksum, 16) != Ok(crc32fast::hash(text.as_bytes())) {
-        return false;
+        return None;
     }
-    let Ok(outlook) = serde_json::from_str::<Outlook>(text) else { return false };
-    if Stamp::of(database).is_none_or(|stamp| stamp != outlook.file) {
-        return false;
-    }
-    let job = outlook.jobs.iter().find(|job| job.app_id == *app_id && job.name == *name);
-    job.is_some_and(|job| job.retry == policy.to_string() && job.is_quiet(policy, now))
+    let outlook: Outlook = serde_json::from_str(text).ok()?;
+    (Stamp::of(database)? == outlook.file).then_some(outlook.jobs)
 }
 
 impl JobOutlook {

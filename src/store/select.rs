@@ -30,6 +30,8 @@ pub struct Task {
     pub place: Place,
     /// A hash of its host, as the index knows it.
     pub host: u32,
+    /// Since when it is due.
+    pub due: UnixTime,
     /// The connection.
     pub cxn: Cxn,
     /// Its status as it was selected: the condition for recording an outcome.
@@ -220,10 +222,10 @@ impl Session {
     /// # Errors
     /// [`crate::error::Kind::Store`] where the store can't be read.
     pub fn task(&self, app: AppNo, job: Option<&Job>, candidate: &Candidate) -> Result<Option<Task>> {
-        let Candidate { place, host, .. } = *candidate;
+        let Candidate { place, host, due } = *candidate;
         let Some(cxn) = self.cxn(CxnKey { app, place })? else { return Ok(None) };
         let status = job.map(|job| self.status(job.no, place)).transpose()?.flatten().unwrap_or_default();
-        Ok(Some(Task { place, host, cxn, status }))
+        Ok(Some(Task { place, host, due, cxn, status }))
     }
 
     /// A connection with its statuses, those of jobs that never polled it left out; `None` where it is gone.

@@ -82,6 +82,8 @@ struct OfStatus {
 
 /// The latest moment that a line may speak of: the end of the year 9999.
 const LATEST: UnixTime = 253_402_300_799;
+/// No expression has so many levels; the index of the store has a shelf for each up to here, and far beyond.
+const HIGHEST_LEVEL: u32 = 1_000_000;
 
 fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
     *number == N::default()
@@ -201,6 +203,9 @@ impl Status {
         let class = |name: &str| {
             FailureClass::from_name(name).ok_or_else(|| "a class of failure in the pollStatus is unknown".to_owned())
         };
+        if self.poll_level > HIGHEST_LEVEL {
+            return Err(format!("the pollLevel is above {HIGHEST_LEVEL}"));
+        }
         let moments = [Some(self.last_run), self.not_before, self.last_success];
         if moments.into_iter().flatten().any(|at| !(0..=LATEST).contains(&at)) {
             return Err("a time of the pollStatus is not between 1970 and 9999".to_owned());
