@@ -13,7 +13,7 @@ bench() { cargo bench --quiet --locked --bench "$@"; }
 
 # Built beforehand, so that nothing else is at work while anything is measured.
 cargo bench --quiet --locked --no-run
-printf 'Of one run of `benches/table.sh`, on %s cores (%s) that the simulated sites share.\n' "$(nproc)" \
+printf 'Of one run of `benches/table.sh%s`, on %s cores (%s) that the simulated sites share.\n' "${1+ $1}" "$(nproc)" \
     "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
 
 printf '\n**Polling** against a bare loop of the same client and cryptography, with no store:\n'
