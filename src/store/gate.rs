@@ -151,16 +151,18 @@ impl Store {
     /// expression is that of its last run. A no is no answer.
     #[must_use]
     pub fn nothing_is_due(&self, app_id: &AppId, job: &JobName, policy: &Policy, now: UnixTime) -> bool {
-        let database = self.folder.database().ok().flatten();
-        let store = self.folder.path();
-        database.is_some_and(|database| outlook::nothing_is_due(store, &database, app_id, job, policy, now))
+        self.foresees(|store, database| outlook::nothing_is_due(store, database, app_id, job, policy, now))
     }
 
     /// Whether it is certain, without opening the database, that it has seen connections of an app. A no is no answer.
     #[must_use]
     pub fn knows(&self, app_id: &AppId) -> bool {
-        let database = self.folder.database().ok().flatten();
-        database.is_some_and(|database| outlook::knows(self.folder.path(), &database, app_id))
+        self.foresees(|store, database| outlook::knows(store, database, app_id))
+    }
+
+    /// Asks the outlook of the database, if there is one.
+    fn foresees(&self, ask: impl FnOnce(&Path, &Path) -> bool) -> bool {
+        self.folder.database().ok().flatten().is_some_and(|database| ask(self.folder.path(), &database))
     }
 
     /// The same store, for sessions that wait for their turn for at least so long.
@@ -292,7 +294,7 @@ impl Store {
             .map_err(|error| self.advise(error))
     }
 
-    /// A session, for who holds its lock; in a thread of its own.
+    /// A session, for who holds its lock; in the thread that works on databases.
     fn visit_alone<T>(&self, asked: Instant, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
         let taken = Instant::now();
         let missing = || Error::new(Kind::NotFound, format!("there is no store in {}", self.folder.path().display()));
