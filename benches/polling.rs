@@ -1,22 +1,24 @@
-//! What a run costs beside its polls: whole runs of the library against a bare loop, round after round.
+//! The overhead of a run: whole runs of the library compared with a bare loop, in alternating rounds.
 //!
 //! `cargo bench --bench polling [-- rates | threads | slow | SITES LATENCY_MS THREADS]`
 //!
-//! The bare loop is as many plain threads, which draw from one shared index and make the same calls with the same
-//! client, and no store, no queue, no recording. A round is one run of each, and the ratio is that of their rates: the
-//! median of several rounds, since one machine is never equally busy for long. Selecting, loading, recording and the
-//! summary are all part of a run. CPU time is that of this process alone: the sites are a process of their own, on the
-//! same machine, and every site is a host of its own.
+//! The bare loop uses the same number of plain threads. They take connections from one shared index and make the same
+//! calls with the same client, without store, queue or recording. A run includes selecting, loading, recording and the
+//! summary. A round is one run of each, and its ratio is that of the two rates. The table shows the median of several
+//! rounds, because the load of a machine varies. The CPU time is that of this process only: the sites are served by
+//! another process on the same machine, each on a host of its own.
 //!
-//! `of ideal` is how near a run comes to `sites * latency / threads`, which no number of cores can beat.
+//! `of ideal` compares a run with `sites * latency / threads`, the lower bound on any number of cores.
 //!
-//! `threads` polls the same sites with more and more threads: CPU per poll must not grow.
+//! `threads` polls the same sites with an increasing number of threads. The CPU time per poll must not grow.
 //!
-//! `slow` measures runs among sites of which some hang, or that answer after times with a heavy tail, against the shortest
-//! time that any schedule could need: all waiting shared evenly, or the longest polls one after the other where there are
-//! more of them than threads. A second run, an hour later by its clock, knows who hung in the first.
+//! `slow` measures runs in which some sites hang, or in which response times have a heavy tail. It compares them with the
+//! lower bound of any schedule: all waiting spread evenly over the threads, or the hanging polls of one thread in
+//! sequence, whichever is longer. The second run, an hour later on the simulated clock, knows which sites hung before.
 
 mod common;
+#[path = "common/cxn.rs"]
+mod cxn;
 #[path = "common/sites.rs"]
 mod sites;
 
@@ -39,30 +41,32 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use common::{APP, MIDNIGHT, Result};
+use common::{APP, HOUR, MIDNIGHT, Result};
+use cxn::cxn_of;
 use sites::Sites;
 
-/// What is measured when nothing else is asked for.
-const CASES: [Case; 4] = [
+/// The cases of `rates`.
+const RATES: [Case; 4] = [
     Case { sites: 10_000, latency: Duration::ZERO, threads: 64 },
     Case { sites: 2_000, latency: Duration::from_millis(100), threads: 64 },
     Case { sites: 5_000, latency: Duration::from_millis(100), threads: 256 },
     Case { sites: 10_000, latency: Duration::from_millis(100), threads: 1000 },
 ];
-/// What `cargo test` tries, so that this file can't rot.
+const RATES_ROUNDS: usize = 5;
+/// The cases of `threads`: the same sites with an increasing number of threads.
+const THREADS: [Case; 6] =
+    [with_threads(2), with_threads(8), with_threads(32), with_threads(64), with_threads(256), with_threads(1000)];
+const THREADS_ROUNDS: usize = 3;
+/// The case that `cargo test` tries.
 const TRIAL: Case = Case { sites: 20, latency: Duration::ZERO, threads: 4 };
-const ROUNDS: usize = 5;
-/// A limit for calls that none reaches.
-const CALL: Duration = Duration::from_secs(60);
-/// Every site is due again after an hour of the pretended clock.
+
+/// The number of threads and the time limit of a call in `slow`.
+const SLOW_THREADS: u32 = 64;
+const SLOW_CALL_LIMIT: Duration = Duration::from_secs(5);
+/// A time limit that no call reaches.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+/// Every site is due again after an hour of the simulated clock.
 const RETRY: &str = "1 hour (x2)";
-const HOUR: i64 = 3600;
-/// How many threads are tried on the same sites, and those.
-const THREADS: [usize; 6] = [2, 8, 32, 64, 256, 1000];
-const AMONG: (u32, Duration) = (2_000, Duration::from_millis(10));
-const ROUNDS_OF_THREADS: usize = 3;
-/// Threads and the limit of a call in runs among slow sites.
-const AMONG_SLOW: (u32, Duration) = (64, Duration::from_secs(5));
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -71,50 +75,52 @@ struct Case {
     threads: usize,
 }
 
+const fn with_threads(threads: usize) -> Case {
+    Case { sites: 2_000, latency: Duration::from_millis(10), threads }
+}
+
 fn main() -> Result<()> {
     if sites::serve()? {
         return Ok(());
     }
     let sites = Sites::start()?;
-    let args: Vec<String> = env::args().skip(1).collect();
-    // cargo says `--bench`, unless it only tests.
-    if !args.iter().any(|arg| arg == "--bench") {
-        return rates(&sites, &[TRIAL], 1);
+    if !common::is_measuring() {
+        return print_rates(&sites, &[TRIAL], 1);
     }
-    let args: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with("--")).collect();
-    let (count, latency) = AMONG;
-    let more_and_more = THREADS.map(|threads| Case { sites: count, latency, threads });
+    let args: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         [] => {
-            rates(&sites, &CASES, ROUNDS)?;
-            rates(&sites, &more_and_more, ROUNDS_OF_THREADS)?;
-            slow(&sites)
+            print_rates(&sites, &RATES, RATES_ROUNDS)?;
+            print_rates(&sites, &THREADS, THREADS_ROUNDS)?;
+            print_slow(&sites)
         }
-        ["rates"] => rates(&sites, &CASES, ROUNDS),
-        ["threads"] => rates(&sites, &more_and_more, ROUNDS_OF_THREADS),
-        ["slow"] => slow(&sites),
-        [count, ms, threads] => {
-            let latency = Duration::from_millis(ms.parse()?);
-            rates(&sites, &[Case { sites: count.parse()?, latency, threads: threads.parse()? }], ROUNDS)
+        ["rates"] => print_rates(&sites, &RATES, RATES_ROUNDS),
+        ["threads"] => print_rates(&sites, &THREADS, THREADS_ROUNDS),
+        ["slow"] => print_slow(&sites),
+        [sites_count, latency_ms, threads] => {
+            let latency = Duration::from_millis(latency_ms.parse()?);
+            let case = Case { sites: sites_count.parse()?, latency, threads: threads.parse()? };
+            print_rates(&sites, &[case], RATES_ROUNDS)
         }
-        _ => Err("name rates, threads or slow, or all of SITES LATENCY_MS THREADS".into()),
+        _ => Err("expected rates, threads, slow, or SITES LATENCY_MS THREADS".into()),
     }
 }
 
-/// Prints a table of cases.
-fn rates(sites: &Sites, cases: &[Case], rounds: usize) -> Result<()> {
-    println!("\n| sites | latency | threads | bare loop | cxnpoll | of the bare loop's rate | of ideal |");
+/// Prints a table with a line per case.
+fn print_rates(sites: &Sites, cases: &[Case], rounds: usize) -> Result<()> {
+    println!("\n| sites | latency | threads | bare loop | cxnpoll | rate relative to bare loop | of ideal |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    cases.iter().try_for_each(|case| measure(sites, *case, rounds))
+    cases.iter().try_for_each(|case| print_case(sites, *case, rounds))
 }
 
-/// Prints one line: a round that is not counted, then the median of those that are.
-fn measure(sites: &Sites, case: Case, rounds: usize) -> Result<()> {
-    let bench = Bench::new(sites, case)?;
+/// Measures a case and prints its line: the median of the rounds after a first one that is not counted.
+fn print_case(sites: &Sites, case: Case, rounds: usize) -> Result<()> {
+    let bench = Bench::with_latency(sites, case)?;
     let mut rounds = (0..=rounds).map(|round| bench.round(round)).collect::<Result<Vec<Round>>>()?.split_off(1);
     rounds.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
-    let (least, median, most) = (&rounds[0], &rounds[rounds.len() / 2], &rounds[rounds.len() - 1]);
-    let ratios = format!("{:.3} ({:.3} to {:.3})", median.ratio(), least.ratio(), most.ratio());
+    let (min, median, max) = (&rounds[0], &rounds[rounds.len() / 2], &rounds[rounds.len() - 1]);
+    let ratios = format!("{:.3} ({:.3} to {:.3})", median.ratio(), min.ratio(), max.ratio());
     let ideal = case.latency.mul_f64(f64::from(case.sites)).div_f64(f64::from(u32::try_from(case.threads)?));
     let of_ideal = match ideal {
         Duration::ZERO => "-".to_owned(),
@@ -131,73 +137,93 @@ fn measure(sites: &Sites, case: Case, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// The latency of a site: a Pareto distribution of shape 1.5 from 100 ms on, cut at 4 s, spread evenly over the numbers by the
-/// golden ratio, so that every run has the same.
+/// Prints a table of runs among slow sites.
+fn print_slow(sites: &Sites) -> Result<()> {
+    println!("\n| sites | hanging | run | time | best possible | time / best | threads waiting for sites |");
+    println!("| --- | ---: | --- | ---: | ---: | ---: | ---: |");
+    let tenth_hangs =
+        SlowSites { name: "at once", count: 2_000, hangs: |n| n.is_multiple_of(10), latency: |_| Duration::ZERO };
+    let heavy_tail = SlowSites { name: "heavy tail", count: 5_000, hangs: |n| n % 100 < 3, latency: heavy_tailed };
+    print_slow_runs(sites, &tenth_hangs)?;
+    print_slow_runs(sites, &heavy_tail)
+}
+
+/// Sites of which some hang, and the others reply after a latency.
+struct SlowSites {
+    name: &'static str,
+    count: u32,
+    /// Whether the site with this number hangs.
+    hangs: fn(u32) -> bool,
+    /// The latency of the site with this number. It must not exceed [`SLOW_CALL_LIMIT`].
+    latency: fn(u32) -> Duration,
+}
+
+impl SlowSites {
+    fn site(&self, sites: &Sites, number: u32) -> Site {
+        let behaviour = if (self.hangs)(number) { Behaviour::Hang } else { Behaviour::Ok };
+        sites.site(number, behaviour, (self.latency)(number))
+    }
+
+    fn hanging(&self) -> Result<u32> {
+        Ok(u32::try_from((0..self.count).filter(|number| (self.hangs)(*number)).count())?)
+    }
+
+    /// The time that all polls together wait for their sites.
+    fn waiting(&self) -> Duration {
+        let wait = |number| if (self.hangs)(number) { SLOW_CALL_LIMIT } else { (self.latency)(number) };
+        (0..self.count).map(wait).sum()
+    }
+}
+
+/// Returns a latency of a Pareto distribution of shape 1.5 that starts at 100 ms and is cut at 4 s.
+///
+/// The golden ratio spreads the numbers evenly over the distribution, so that every run has the same latencies.
 fn heavy_tailed(number: u32) -> Duration {
     let share = (f64::from(number) * 0.618_033_988_749_894_9 + 0.5).fract();
     Duration::from_secs_f64((0.1 * (1.0 - share).powf(-1.0 / 1.5)).min(4.0))
 }
 
-/// Prints how long runs among slow sites take.
-fn slow(sites: &Sites) -> Result<()> {
-    println!("\n| sites | hang | run | took | best possible | of best | threads wait for sites |");
-    println!("| --- | ---: | --- | ---: | ---: | ---: | ---: |");
-    among_slow(sites, "at once", 2_000, |number| number.is_multiple_of(10), |_| Duration::ZERO)?;
-    among_slow(sites, "heavy tail", 5_000, |number| number % 100 < 3, heavy_tailed)
-}
-
-/// Prints how long two runs among the same sites take, of which some hang and the others answer after a `latency`.
-fn among_slow(
-    sites: &Sites,
-    how: &str,
-    count: u32,
-    hangs: impl Fn(u32) -> bool,
-    latency: impl Fn(u32) -> Duration,
-) -> Result<()> {
-    let (threads, limit) = AMONG_SLOW;
-    let case = Case { sites: count, latency: Duration::ZERO, threads: usize::try_from(threads)? };
-    let site = |number| {
-        let behaviour = if hangs(number) { Behaviour::Hang } else { Behaviour::Ok };
-        sites.site(number, behaviour, latency(number))
-    };
-    let bench = Bench::of(case, (0..count).map(site))?;
-    let client = Arc::new(client(limit)?);
-    let hung = u32::try_from((0..count).filter(|number| hangs(*number)).count())?;
-    let waiting: Duration = (0..count).map(|number| if hangs(number) { limit } else { latency(number) }).sum();
-    // No latency is above the limit, so that the longest polls are those that hang.
-    let best = (waiting / threads).max(limit * hung.div_ceil(threads));
-    for (round, name) in ["first", "second"].into_iter().enumerate() {
-        let began = Instant::now();
+/// Measures two runs among the same slow sites and prints a line for each.
+fn print_slow_runs(sites: &Sites, slow: &SlowSites) -> Result<()> {
+    let case = Case { sites: slow.count, latency: Duration::ZERO, threads: usize::try_from(SLOW_THREADS)? };
+    let bench = Bench::new(case, (0..slow.count).map(|number| slow.site(sites, number)))?;
+    let client = Arc::new(client(SLOW_CALL_LIMIT)?);
+    let (hanging, waiting) = (slow.hanging()?, slow.waiting());
+    let best = (waiting / SLOW_THREADS).max(SLOW_CALL_LIMIT * hanging.div_ceil(SLOW_THREADS));
+    for (round, run_name) in ["first", "second"].into_iter().enumerate() {
+        let start = Instant::now();
         let run = bench.plan(round)?.run(&bench.store, &client, &Config::default(), &Signals::default())?.run;
-        let wall = began.elapsed();
-        if (run.ok, run.failed) != (u64::from(count - hung), u64::from(hung)) {
-            return Err(format!("{} went well and {} failed", run.ok, run.failed).into());
+        let wall = start.elapsed();
+        if (run.ok, run.failed) != (u64::from(slow.count - hanging), u64::from(hanging)) {
+            return Err(format!("{} polls succeeded and {} failed", run.ok, run.failed).into());
         }
         println!(
-            "| {count}, {how} | {hung} | {name} | {:.2} s | {:.2} s | {:.3} | {:.1} % |",
+            "| {}, {} | {hanging} | {run_name} | {:.2} s | {:.2} s | {:.3} | {:.1} % |",
+            slow.count,
+            slow.name,
             wall.as_secs_f64(),
             best.as_secs_f64(),
             wall.div_duration_f64(best),
-            waiting.div_duration_f64(wall * threads) * 100.0
+            waiting.div_duration_f64(wall * SLOW_THREADS) * 100.0
         );
     }
     Ok(())
 }
 
-/// Both ways, one after the other.
+/// The cost of the bare loop and of a run, measured one after the other.
 struct Round {
     bare: Cost,
     library: Cost,
 }
 
 impl Round {
-    /// The library's rate in terms of the bare loop's.
+    /// Returns the library's rate divided by that of the bare loop.
     fn ratio(&self) -> f64 {
         self.bare.wall.div_duration_f64(self.library.wall)
     }
 }
 
-/// What some polls took of this process.
+/// What polls cost this process.
 struct Cost {
     polls: u32,
     wall: Duration,
@@ -205,15 +231,17 @@ struct Cost {
 }
 
 impl Cost {
-    /// What `polls` take. Every one of them must succeed: failures come at another price.
+    /// Measures `poll`, which returns how many of `polls` succeeded.
+    ///
+    /// Fails unless all did, since a failed poll does not cost the same.
     fn of(polls: u32, poll: impl FnOnce() -> Result<u64>) -> Result<Self> {
-        let (began, cpu) = (Instant::now(), cpu_time()?);
+        let (start, cpu) = (Instant::now(), cpu_time()?);
         let succeeded = poll()?;
-        let cost = Self { polls, wall: began.elapsed(), cpu: cpu_time()?.saturating_sub(cpu) };
+        let cost = Self { polls, wall: start.elapsed(), cpu: cpu_time()?.saturating_sub(cpu) };
         if succeeded == u64::from(polls) {
             Ok(cost)
         } else {
-            Err(format!("{succeeded} of {polls} polls went well").into())
+            Err(format!("{succeeded} of {polls} polls succeeded").into())
         }
     }
 }
@@ -225,7 +253,7 @@ impl fmt::Display for Cost {
     }
 }
 
-/// User and system time of this process.
+/// Returns the user and system time of this process.
 fn cpu_time() -> Result<Duration> {
     Ok(Duration::try_from(clock_gettime(ClockId::ProcessCPUTime))?)
 }
@@ -236,21 +264,22 @@ struct Bench {
     app: AppMeta,
     store: Store,
     cxns: Vec<Cxn>,
-    _folder: TempDir,
+    _dir: TempDir,
 }
 
 impl Bench {
-    fn new(sites: &Sites, case: Case) -> Result<Self> {
-        Self::of(case, (0..case.sites).map(|number| sites.site(number, Behaviour::Ok, case.latency)))
+    /// Creates a bench in which all sites reply after the latency of the case.
+    fn with_latency(sites: &Sites, case: Case) -> Result<Self> {
+        Self::new(case, (0..case.sites).map(|number| sites.site(number, Behaviour::Ok, case.latency)))
     }
 
-    fn of(case: Case, sites: impl Iterator<Item = Site>) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let store = Store::create(&folder.path().join("store"), Duration::from_secs(30))?;
-        common::put(&store, &sites.map(|site| common::line(&site)).collect::<Result<Vec<_>>>()?)?;
+    fn new(case: Case, sites: impl Iterator<Item = Site>) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let store = Store::create(&dir.path().join("store"), Duration::from_secs(30))?;
+        common::import(&store, sites.map(|site| cxn_of(&site)))?;
         let app_cert = String::new();
         let app = AppMeta { app_id: APP.parse()?, app_cert, disabled: false, tls: Tls::Verify, metadata: Value::Null };
-        let mut bench = Self { case, app, store, cxns: Vec::new(), _folder: folder };
+        let mut bench = Self { case, app, store, cxns: Vec::new(), _dir: dir };
         let mut cxns = Vec::new();
         bench.plan(0)?.dry_run(&bench.store, |task| {
             cxns.push(task.cxn);
@@ -260,7 +289,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Whoever comes first profits from nothing: the order changes with every round.
+    /// Measures both in an order that alternates, so that neither always profits from going second.
     fn round(&self, round: usize) -> Result<Round> {
         let bare = || Cost::of(self.case.sites, || self.bare_loop());
         let library = || Cost::of(self.case.sites, || self.run(round));
@@ -273,12 +302,13 @@ impl Bench {
         }
     }
 
+    /// Polls all sites in a run and returns how many polls succeeded.
     fn run(&self, round: usize) -> Result<u64> {
-        let summary =
-            self.plan(round)?.run(&self.store, &Arc::new(client(CALL)?), &Config::default(), &Signals::default())?;
-        Ok(summary.run.ok)
+        let client = Arc::new(client(CALL_LIMIT)?);
+        Ok(self.plan(round)?.run(&self.store, &client, &Config::default(), &Signals::default())?.run.ok)
     }
 
+    /// Returns the plan of a run, `round` hours after midnight.
     fn plan(&self, round: usize) -> Result<Plan> {
         Ok(Plan {
             app: self.app.clone(),
@@ -296,8 +326,9 @@ impl Bench {
         })
     }
 
+    /// Polls all sites in the bare loop and returns how many polls succeeded.
     fn bare_loop(&self) -> Result<u64> {
-        let client = client(CALL)?;
+        let client = client(CALL_LIMIT)?;
         let next = AtomicUsize::new(0);
         let work = || {
             let mut succeeded = 0;

@@ -1,20 +1,22 @@
-//! What a whole process costs: a run that finds nothing due, one that finds the same number due among more and more
-//! connections, and the memory of runs with more and more threads.
+//! The cost of whole processes: runs with nothing due, runs in stores of increasing size, and the memory of runs.
 //!
 //! `cargo bench --bench process [-- idle | growth | memory [SIZE…]]`
 //!
-//! `idle`: cron starts such runs every few minutes, for ever, and several in the same second: here one for each of eight
-//! batches. Each round starts one of each and `/bin/true`; `over` says how much longer ours takes than a process that does
-//! nothing. It must not grow with the number of sites.
+//! `idle`: runs with nothing due, which is what most runs started by cron find. Each round starts `/bin/true`, one run,
+//! and eight runs at once, one for each of eight batches, as a crontab does. `overhead` is the difference between a run
+//! and `/bin/true`. It must not grow with the number of sites.
 //!
-//! `growth`: the same number of sites is due, whatever the number of those that are not. What a run takes beside opening and
-//! closing the store, as its own log tells it, must not grow, and its memory no more than what opening takes.
+//! `growth`: the same number of sites is due in stores of increasing size. The time of a run apart from opening and
+//! closing the store, which it logs, must not grow. Its memory may grow only by what opening the store takes.
 //!
-//! `memory`: all are due, and answer after a while. Peaks are those of resident memory, as Linux tells them.
+//! `memory`: runs with an increasing number of threads, in which all sites are due and reply after a latency. Peak memory
+//! is the resident memory that Linux reports.
 //!
-//! All figures are medians.
+//! All results are medians.
 
 mod common;
+#[path = "common/cxn.rs"]
+mod cxn;
 #[path = "common/sites.rs"]
 mod sites;
 
@@ -30,110 +32,118 @@ use cxnpoll::model::{JobName, PollStatus};
 use cxnpoll::store::{CxnLine, Store};
 use tempfile::TempDir;
 
-use common::{APP, MIDNIGHT, Result};
+use common::{APP, HOUR, MIDNIGHT, Result};
+use cxn::cxn_of;
 use sites::Sites;
 
-/// Numbers of connections, where none are named.
+/// The numbers of connections in `idle` and `growth`, unless the command line names others.
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
-const ROUNDS: usize = 40;
-/// How many runs cron starts in the same second.
-const AT_ONCE: usize = 8;
-/// How many sites are due in `growth`, and how often it is measured.
-const DUE: u32 = 500;
-const ROUNDS_OF_GROWTH: usize = 7;
-/// The sites of `memory`: how many, and when they answer.
-const SLOW: (u32, Duration) = (10_000, Duration::from_millis(100));
-const THREADS: [usize; 4] = [32, 64, 512, 1000];
-const ROUNDS_OF_MEMORY: usize = 3;
-/// Sites on the first level are due after an hour; those on the second were polled at midnight and can wait.
+const IDLE_ROUNDS: usize = 40;
+/// The number of runs that start at the same time in `idle`.
+const BATCHES: usize = 8;
+/// The number of sites that are due in `growth`.
+const GROWTH_DUE: u32 = 500;
+const GROWTH_ROUNDS: usize = 7;
+/// The number of connections in `memory`, unless the command line names others.
+const MEMORY_SIZE: u32 = 10_000;
+const MEMORY_LATENCY: Duration = Duration::from_millis(100);
+const MEMORY_THREADS: [usize; 4] = [32, 64, 512, 1000];
+const MEMORY_ROUNDS: usize = 3;
+/// The number of connections that `cargo test` tries.
+const TRIAL_SIZE: u32 = 20;
+/// Sites of the first level are due an hour after midnight. Those of the second were polled at midnight and are not due.
 const RETRY: &str = "1 hour (x2); 1 year (x2)";
-const HOUR: i64 = 3600;
 
 fn main() -> Result<()> {
     if sites::serve()? {
         return Ok(());
     }
-    let args: Vec<String> = env::args().skip(1).collect();
-    // cargo says `--bench`, unless it only tests.
-    let is_bench = args.iter().any(|arg| arg == "--bench");
-    let mut args = args.iter().filter(|arg| !arg.starts_with("--"));
-    let what = args.next().map(String::as_str);
+    if !common::is_measuring() {
+        idle(&[TRIAL_SIZE], 1)?;
+        growth(&[TRIAL_SIZE], 1)?;
+        return memory(&[TRIAL_SIZE], &[2], 1);
+    }
+    let mut args = env::args().skip(1).filter(|arg| !arg.starts_with("--"));
+    let mode = args.next();
     let sizes = args.map(|arg| arg.parse()).collect::<Result<Vec<u32>, _>>()?;
-    let sizes_or = |usual: &[u32]| if sizes.is_empty() { usual.to_vec() } else { sizes.clone() };
-    match what {
-        _ if !is_bench => {
-            idle(&[20], 1)?;
-            growth(&[20], 1)?;
-            memory(&[20], &[2], 1)
-        }
+    let sizes_or = |default: &[u32]| if sizes.is_empty() { default.to_vec() } else { sizes.clone() };
+    match mode.as_deref() {
         None => {
-            idle(&SIZES, ROUNDS)?;
-            growth(&SIZES, ROUNDS_OF_GROWTH)?;
-            memory(&[SLOW.0], &THREADS, ROUNDS_OF_MEMORY)
+            idle(&SIZES, IDLE_ROUNDS)?;
+            growth(&SIZES, GROWTH_ROUNDS)?;
+            memory(&[MEMORY_SIZE], &MEMORY_THREADS, MEMORY_ROUNDS)
         }
-        Some("idle") => idle(&sizes_or(&SIZES), ROUNDS),
-        Some("growth") => growth(&sizes_or(&SIZES), ROUNDS_OF_GROWTH),
-        Some("memory") => memory(&sizes_or(&[SLOW.0]), &THREADS, ROUNDS_OF_MEMORY),
-        Some(_) => Err("name idle, growth or memory".into()),
+        Some("idle") => idle(&sizes_or(&SIZES), IDLE_ROUNDS),
+        Some("growth") => growth(&sizes_or(&SIZES), GROWTH_ROUNDS),
+        Some("memory") => memory(&sizes_or(&[MEMORY_SIZE]), &MEMORY_THREADS, MEMORY_ROUNDS),
+        Some(_) => Err("expected idle, growth or memory".into()),
     }
 }
 
 fn idle(sizes: &[u32], rounds: usize) -> Result<()> {
-    println!("\n| sites | `/bin/true` | a run with nothing due | over | each of eight at once |");
+    println!("\n| sites | `/bin/true` | run with nothing due | overhead | each of eight at once |");
     println!("| ---: | ---: | ---: | ---: | ---: |");
     let sites = Sites::start()?;
     for size in sizes {
-        let world = World::new(&sites, *size, 0, Duration::ZERO)?;
-        // It takes note of the expression.
-        world.run(0, &[])?;
+        let setup = Setup::new(&sites, *size, 0, Duration::ZERO)?;
+        // The first run stores the retry expression. Without it, later runs would have to open the store.
+        setup.run(0, &[])?;
         let now = MIDNIGHT + 60;
-        let batch = |id: usize, of: usize| world.poll(now, &["--batch", &format!("{id}/{of}")]);
-        let (mut nothing, mut ours, mut crowd) = (Vec::new(), Vec::new(), Vec::new());
+        let batch = |id: usize, count: usize| setup.command(now, &["--batch", &format!("{id}/{count}")]);
+        let (mut nothing, mut single, mut all_batches) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             nothing.push(time([Command::new("/bin/true")])?);
-            ours.push(time([batch(0, 1)])?);
-            crowd.push(time((0..AT_ONCE).map(|id| batch(id, AT_ONCE)))?);
+            single.push(time([batch(0, 1)])?);
+            all_batches.push(time((0..BATCHES).map(|id| batch(id, BATCHES)))?);
         }
-        let (nothing, ours) = (median(nothing), median(ours));
-        let each = median(crowd) / u32::try_from(AT_ONCE)?;
-        println!("| {size} | {} | {} | {} | {} |", ms(nothing), ms(ours), ms(ours.saturating_sub(nothing)), ms(each));
+        let (nothing, single) = (median(nothing), median(single));
+        let each = median(all_batches) / u32::try_from(BATCHES)?;
+        println!(
+            "| {size} | {} | {} | {} | {} |",
+            ms(nothing),
+            ms(single),
+            ms(single.saturating_sub(nothing)),
+            ms(each)
+        );
     }
     Ok(())
 }
 
 fn growth(sizes: &[u32], rounds: usize) -> Result<()> {
-    println!("\n| sites | due | a run | opening and closing the store | all else | peak memory |");
+    println!("\n| sites | due | run | opening and closing the store | rest of the run | peak memory |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
     let sites = Sites::start()?;
     for size in sizes {
-        let due = DUE.min(*size);
-        let world = World::new(&sites, *size, due, Duration::ZERO)?;
-        let runs = (0..=rounds).map(|round| world.run(round, &[])).collect::<Result<Vec<_>>>()?.split_off(1);
-        let of = |figure: fn(&Run) -> Duration| median(runs.iter().map(figure).collect());
+        let due = GROWTH_DUE.min(*size);
+        let setup = Setup::new(&sites, *size, due, Duration::ZERO)?;
+        // The first round is not counted.
+        let runs = (0..=rounds).map(|round| setup.run(round, &[])).collect::<Result<Vec<_>>>()?.split_off(1);
+        let median_of = |time: fn(&Run) -> Duration| median(runs.iter().map(time).collect());
         println!(
             "| {size} | {due} | {} | {}, {} times | {} | {} MiB |",
-            ms(of(|run| run.wall)),
-            ms(of(|run| run.opening)),
+            ms(median_of(|run| run.wall)),
+            ms(median_of(|run| run.opening)),
             median(runs.iter().map(|run| run.sessions).collect()),
-            ms(of(|run| run.wall.saturating_sub(run.opening))),
-            median(runs.iter().map(|run| run.peak).collect()) >> 10
+            ms(median_of(|run| run.wall.saturating_sub(run.opening))),
+            median(runs.iter().map(|run| run.peak_kib).collect()) >> 10
         );
     }
     Ok(())
 }
 
 fn memory(sizes: &[u32], threads: &[usize], rounds: usize) -> Result<()> {
-    println!("\n| sites, all due | answer after | threads | a run | peak memory |");
+    println!("\n| sites, all due | latency | threads | run | peak memory |");
     println!("| ---: | ---: | ---: | ---: | ---: |");
     let sites = Sites::start()?;
     for size in sizes {
-        let world = World::new(&sites, *size, *size, SLOW.1)?;
-        for (number, threads) in threads.iter().enumerate() {
-            let round = |round| world.run(number * rounds + round, &["--threads", &threads.to_string()]);
-            let runs = (0..rounds).map(round).collect::<Result<Vec<_>>>()?;
+        let setup = Setup::new(&sites, *size, *size, MEMORY_LATENCY)?;
+        for (index, threads) in threads.iter().enumerate() {
+            let run = |round| setup.run(index * rounds + round, &["--threads", &threads.to_string()]);
+            let runs = (0..rounds).map(run).collect::<Result<Vec<_>>>()?;
             let wall = median(runs.iter().map(|run| run.wall).collect());
-            let peak = median(runs.iter().map(|run| run.peak).collect());
-            println!("| {size} | {} ms | {threads} | {} | {} MiB |", SLOW.1.as_millis(), ms(wall), peak >> 10);
+            let peak_kib = median(runs.iter().map(|run| run.peak_kib).collect());
+            let latency_ms = MEMORY_LATENCY.as_millis();
+            println!("| {size} | {latency_ms} ms | {threads} | {} | {} MiB |", ms(wall), peak_kib >> 10);
         }
     }
     Ok(())
@@ -142,104 +152,108 @@ fn memory(sizes: &[u32], threads: &[usize], rounds: usize) -> Result<()> {
 /// What one run took.
 struct Run {
     wall: Duration,
-    /// What it says of opening and closing the store.
+    /// The time in which it waited for, opened and closed the store, from its log.
     opening: Duration,
+    /// The number of store sessions.
     sessions: usize,
-    /// Most resident memory, KiB.
-    peak: u64,
+    /// Peak resident memory in KiB.
+    peak_kib: u64,
 }
 
-/// A store, and the configuration of a program that works on it.
-struct World {
-    folder: TempDir,
+/// A directory with a store and a configuration, for runs of the program.
+struct Setup {
+    dir: TempDir,
     due: u32,
 }
 
-impl World {
-    /// A store in which `due` of the connections are due an hour after midnight, and again each hour.
+impl Setup {
+    /// Creates a store in which `due` of `size` connections are due an hour after midnight, and every hour from then on.
     fn new(sites: &Sites, size: u32, due: u32, latency: Duration) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let store = Store::create(&folder.path().join("store"), Duration::from_secs(30))?;
+        let dir = tempfile::tempdir()?;
+        let store = Store::create(&dir.path().join("store"), Duration::from_secs(30))?;
         let step = size / due.max(1);
-        let line = |number: u32| -> Result<CxnLine> {
-            // Those that are due are everywhere in the store.
+        let cxn = |number: u32| -> Result<CxnLine> {
+            // The connections that are due are spread over the whole store.
             let level = u32::from(!(number.is_multiple_of(step) && number / step < due));
             let status = PollStatus { level, last_run: MIDNIGHT, ..PollStatus::default() };
-            let line = common::line(&sites.site(number, Behaviour::Ok, latency))?;
-            Ok(CxnLine { poll_status: vec![(JobName::default(), status)], ..line })
+            let cxn = cxn_of(&sites.site(number, Behaviour::Ok, latency))?;
+            Ok(CxnLine { poll_status: vec![(JobName::default(), status)], ..cxn })
         };
-        let all: Vec<u32> = (0..size).collect();
-        for some in all.chunks(100_000) {
-            common::put(&store, &some.iter().map(|number| line(*number)).collect::<Result<Vec<_>>>()?)?;
-        }
+        common::import(&store, (0..size).map(cxn))?;
         let config = format!("[apps.\"{APP}\"]\ntitle = \"Bench\"\n[backups]\nevery-hours = 0\n");
-        fs::write(folder.path().join("cxnpoll.toml"), config)?;
-        Ok(Self { folder, due })
+        fs::write(dir.path().join("cxnpoll.toml"), config)?;
+        Ok(Self { dir, due })
     }
 
-    fn poll(&self, now: i64, more: &[&str]) -> Command {
+    /// Returns the command of a run at `now`.
+    fn command(&self, now: i64, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxnpoll"));
         command.args(["poll", APP, "--store", "store", "--config", "cxnpoll.toml", "--allow-net", "127.0.0.0/8"]);
-        command.args(["--retry", RETRY, "--now", &now.to_string()]).args(more).current_dir(self.folder.path());
+        command.args(["--retry", RETRY, "--now", &now.to_string()]).args(args).current_dir(self.dir.path());
         command
     }
 
-    /// A run so many hours after the first.
-    fn run(&self, round: usize, more: &[&str]) -> Result<Run> {
-        let mut command = self.poll(MIDNIGHT + HOUR * (1 + i64::try_from(round)?), more);
+    /// Measures a run, `round` hours after the first, which is an hour after midnight.
+    fn run(&self, round: usize, args: &[&str]) -> Result<Run> {
+        let mut command = self.command(MIDNIGHT + HOUR * (1 + i64::try_from(round)?), args);
         command.args(["--json", "-vv"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let began = Instant::now();
+        let start = Instant::now();
         let mut child = command.spawn()?;
-        let peak = peak_memory(&mut child)?;
-        let wall = began.elapsed();
-        // Some lines, which its pipes could hold.
+        let peak_kib = wait_for_peak_memory(&mut child)?;
+        let wall = start.elapsed();
+        // Its output is short enough for the pipes, so it was safe to wait before reading.
         let output = child.wait_with_output()?;
         let summary: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         if summary["ok"] != self.due {
-            return Err(format!("{} are due, but {summary}", self.due).into());
+            return Err(format!("expected {} successful polls, found {summary}", self.due).into());
         }
-        let log = String::from_utf8(output.stderr)?;
-        let sessions: Vec<_> = log.lines().filter(|line| line.starts_with("store session")).collect();
-        let figures = sessions.iter().flat_map(|line| line.split(' ')).filter_map(|word| word.split_once('='));
-        let opening = figures.filter(|(name, _)| matches!(*name, "waited_ms" | "open_ms" | "close_ms"));
-        let opening: f64 = opening.map(|(_, ms)| ms.parse::<f64>()).sum::<Result<_, _>>()?;
-        Ok(Run { wall, opening: Duration::from_secs_f64(opening / 1e3), sessions: sessions.len(), peak })
+        let (sessions, opening) = store_sessions(&String::from_utf8(output.stderr)?)?;
+        Ok(Run { wall, opening, sessions, peak_kib })
     }
 }
 
-/// Waits until a process has ended, and tells the most memory that it had.
-fn peak_memory(child: &mut Child) -> Result<u64> {
+/// Returns the number of store sessions in a log, and the time that waiting, opening and closing took in them.
+fn store_sessions(log: &str) -> Result<(usize, Duration)> {
+    let sessions: Vec<_> = log.lines().filter(|line| line.starts_with("store session")).collect();
+    let fields = sessions.iter().flat_map(|line| line.split(' ')).filter_map(|word| word.split_once('='));
+    let times = fields.filter(|(name, _)| matches!(*name, "waited_ms" | "open_ms" | "close_ms"));
+    let opening_ms: f64 = times.map(|(_, ms)| ms.parse::<f64>()).sum::<Result<_, _>>()?;
+    Ok((sessions.len(), Duration::from_secs_f64(opening_ms / 1e3)))
+}
+
+/// Waits until a process has succeeded, and returns its peak memory in KiB.
+fn wait_for_peak_memory(child: &mut Child) -> Result<u64> {
     let status = Path::new("/proc").join(child.id().to_string()).join("status");
-    let mut peak = 0;
+    let mut peak_kib = 0;
     loop {
-        // Nothing of a process that has ended.
+        // The file has no such line once the process has exited.
         let text = fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(peak);
+        peak_kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(peak_kib);
         if let Some(status) = child.try_wait()? {
-            return if status.success() { Ok(peak) } else { Err(format!("a run ended with {status}").into()) };
+            return if status.success() { Ok(peak_kib) } else { Err(format!("run failed: {status}").into()) };
         }
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// How long it takes until commands that are started together have all ended well.
+/// Starts commands together and returns the time until all have succeeded.
 fn time(commands: impl IntoIterator<Item = Command>) -> Result<Duration> {
-    let began = Instant::now();
-    let start = |mut command: Command| command.stdin(Stdio::null()).spawn();
-    let children: Vec<_> = commands.into_iter().map(start).collect::<Result<_, _>>()?;
+    let start = Instant::now();
+    let spawn = |mut command: Command| command.stdin(Stdio::null()).spawn();
+    let children: Vec<_> = commands.into_iter().map(spawn).collect::<Result<_, _>>()?;
     for mut child in children {
         let status = child.wait()?;
         if !status.success() {
-            return Err(format!("a run ended with {status}").into());
+            return Err(format!("run failed: {status}").into());
         }
     }
-    Ok(began.elapsed())
+    Ok(start.elapsed())
 }
 
-fn median<T: Ord + Copy>(mut figures: Vec<T>) -> T {
-    figures.sort();
-    figures[figures.len() / 2]
+fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
+    values.sort();
+    values[values.len() / 2]
 }
 
 fn ms(time: Duration) -> String {

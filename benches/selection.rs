@@ -1,147 +1,127 @@
-//! What a run costs that finds little to do: opening the store and selecting, and recording a group of outcomes.
+//! The cost of store sessions: selecting what is due, and recording a group of outcomes.
 //!
 //! `cargo bench --bench selection`
 //!
-//! Cron starts a run every few minutes, and most find next to nothing due: that must cost next to nothing, however many
-//! connections there are. `select` is a session of its own, from the lock to the closed store, which finds the due
-//! connections of one job; `record` is one that writes a group of a thousand outcomes and syncs them to the disk. Compare
-//! the lines of one output, not those of two machines.
+//! Most runs started by cron find little or nothing due. They must cost next to nothing, however many connections there
+//! are. `select` is a whole session that finds the due connections of one job, from acquiring the lock to closing the
+//! store. `record` is a session that writes a thousand outcomes durably. Results are comparable only within one output.
 
 mod common;
+#[path = "common/cxn.rs"]
+mod cxn;
+#[path = "common/outcomes.rs"]
+mod outcomes;
+#[path = "common/settings.rs"]
+mod settings;
 
-use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use civisite::{Behaviour, Site};
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, SamplingMode, Throughput};
 use cxnpoll::batch::Batch;
-use cxnpoll::model::{Attempt, JobName, PollStatus, UnixTime};
+use cxnpoll::model::JobName;
 use cxnpoll::retry::Policy;
-use cxnpoll::store::{Candidate, CxnLine, Job, Replacement, Session, Store};
+use cxnpoll::store::{Candidate, CxnLine, Job, Session, Store};
 use tempfile::TempDir;
 
-use common::{APP, MIDNIGHT, Result};
+use common::{APP, HOUR, MIDNIGHT, Result};
+use cxn::cxn_of;
 
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
 const RETRY: &str = "1 hour (x48); 1 day (x90)";
-const HOUR: UnixTime = 3600;
-/// One in so many connections was polled at midnight, the others [`LATER`].
-const EARLY: u32 = 100;
-const LATER: UnixTime = HOUR / 2;
-/// How many outcomes are recorded at a time.
-const GROUP: usize = 1000;
+/// Every hundredth connection was polled at midnight, the others [`LATER`].
+const EARLY_STEP: u32 = 100;
+/// The time after midnight at which most connections were polled.
+const LATER: i64 = HOUR / 2;
+/// The number of outcomes per session.
+const RECORDED: usize = 1000;
 
 fn main() -> Result<()> {
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args();
-    // cargo says `--bench`, unless it only tests.
-    let sizes = if std::env::args().any(|arg| arg == "--bench") { &SIZES[..] } else { &SIZES[..1] };
-    let worlds = sizes.iter().map(|size| World::new(*size)).collect::<Result<Vec<_>>>()?;
+    let mut criterion = settings::criterion();
+    let sizes = if common::is_measuring() { &SIZES[..] } else { &SIZES[..1] };
+    let setups = sizes.iter().map(|size| Setup::new(*size)).collect::<Result<Vec<_>>>()?;
 
     let mut group = criterion.benchmark_group("select");
     group.sampling_mode(SamplingMode::Flat);
-    worlds.iter().try_for_each(|world| world.select(&mut group))?;
+    setups.iter().try_for_each(|setup| setup.select(&mut group))?;
     group.finish();
 
     let mut group = criterion.benchmark_group("record");
-    group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(GROUP as u64));
-    worlds.iter().try_for_each(|world| world.record(&mut group))?;
+    group.sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(RECORDED as u64));
+    setups.iter().try_for_each(|setup| setup.record(&mut group))?;
     group.finish();
 
     criterion.final_summary();
     Ok(())
 }
 
-type Group<'a> = BenchmarkGroup<'a, criterion::measurement::WallTime>;
-
-/// A store of so many connections, all of them healthy.
-struct World {
+/// A store in which all connections are healthy.
+struct Setup {
     size: u32,
     store: Store,
     policy: Policy,
-    _folder: TempDir,
+    _dir: TempDir,
 }
 
-impl World {
+impl Setup {
     fn new(size: u32) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let store = Store::create(&folder.path().join("store"), Duration::from_secs(30))?;
-        common::put(&store, &(0..size).map(line).collect::<Result<Vec<_>>>()?)?;
-        // As the first run of the job does it.
+        let dir = tempfile::tempdir()?;
+        let store = Store::create(&dir.path().join("store"), Duration::from_secs(30))?;
+        common::import(&store, (0..size).map(healthy_cxn))?;
+        // The first run of a job does the same.
         while !store.session(|session| session.enrol(&job(session)?))? {}
-        Ok(Self { size, store, policy: RETRY.parse()?, _folder: folder })
+        Ok(Self { size, store, policy: RETRY.parse()?, _dir: dir })
     }
 
-    /// Finds what is due at moments at which that is nothing, one in a hundred, or all.
-    fn select(&self, group: &mut Group) -> Result<()> {
-        let moments = [
+    /// Measures selecting at times when nothing, one percent or everything is due.
+    fn select(&self, group: &mut BenchmarkGroup<WallTime>) -> Result<()> {
+        let cases = [
             ("none due", MIDNIGHT, 0),
-            ("1 % due", MIDNIGHT + HOUR, self.size / EARLY),
+            ("1 % due", MIDNIGHT + HOUR, self.size / EARLY_STEP),
             ("all due", MIDNIGHT + HOUR + LATER, self.size),
         ];
-        for (name, now, expected) in moments {
+        for (name, now, expected) in cases {
             let found = self.due(now)?.len();
             if found != usize::try_from(expected)? {
-                return Err(format!("{found} of {} are due, not {expected}", self.size).into());
+                return Err(format!("expected {expected} due connections of {}, found {found}", self.size).into());
             }
             group.bench_function(BenchmarkId::new(name, self.size), |bencher| {
-                bencher.iter(|| self.due(now).expect("the store can be read"));
+                bencher.iter(|| self.due(now).expect("the store is readable"));
             });
         }
         Ok(())
     }
 
-    fn due(&self, now: UnixTime) -> cxnpoll::error::Result<Vec<Candidate>> {
+    fn due(&self, now: i64) -> cxnpoll::error::Result<Vec<Candidate>> {
         self.store.session(|session| session.due(&job(session)?, &self.policy, &Batch::default().range(), now))
     }
 
-    /// Records outcomes of the same connections again and again: every other time with the clock set back.
-    fn record(&self, group: &mut Group) -> Result<()> {
+    /// Measures recording outcomes of the same connections, which every other iteration reverts.
+    fn record(&self, group: &mut BenchmarkGroup<WallTime>) -> Result<()> {
         let now = MIDNIGHT + HOUR + LATER;
-        let mut due = self.due(now)?;
-        due.truncate(GROUP);
         let job = self.store.session(job)?;
-        let tasks = self.store.session(|session| session.load(&job, &self.policy, Some(now), &due))?;
-        let mut outcomes: Vec<_> = tasks
-            .into_iter()
-            .map(|task| {
-                let mut next = task.status.clone();
-                self.policy.apply(&mut next, now, &Ok(()));
-                Replacement { place: task.place, selected: task.status, next }
-            })
-            .collect();
+        let mut outcomes = outcomes::successes(&self.store, &job, &self.policy, now, RECORDED)?;
         group.bench_function(BenchmarkId::from_parameter(self.size), |bencher| {
             bencher.iter(|| {
                 let recorded = self.store.session(|session| session.record(&job, &outcomes));
-                assert_eq!(recorded.expect("the store can be written"), [true; GROUP]);
-                for outcome in &mut outcomes {
-                    mem::swap(&mut outcome.selected, &mut outcome.next);
-                }
+                assert_eq!(recorded.expect("the store is writable"), [true; RECORDED]);
+                outcomes::revert(&mut outcomes);
             });
         });
         Ok(())
     }
 }
 
-/// The one job of the store.
+/// Returns the only job of the store.
 fn job(session: &Session) -> cxnpoll::error::Result<Job> {
-    let app = session.app(&APP.parse().expect("an appId"))?.expect("the app has connections");
-    Ok(session.job(app, &JobName::default())?.expect("the import brought the job"))
+    let app = session.app(&APP.parse().expect("a valid appId"))?.expect("the app has connections");
+    Ok(session.job(app, &JobName::default())?.expect("the import has created the job"))
 }
 
-/// A connection with the history of a site that has answered for a while.
-fn line(number: u32) -> Result<CxnLine> {
-    let last_run = if number.is_multiple_of(EARLY) { MIDNIGHT } else { MIDNIGHT + LATER };
-    let attempts = (0..PollStatus::ATTEMPTS).rev().map(|ago| {
-        let ago = UnixTime::try_from(ago).expect("ten is a small number");
-        Attempt { at: last_run - ago * HOUR, class: None }
-    });
-    let status =
-        PollStatus { last_run, last_success: Some(last_run), attempts: attempts.collect(), ..PollStatus::default() };
+fn healthy_cxn(number: u32) -> Result<CxnLine> {
+    let last_run = if number.is_multiple_of(EARLY_STEP) { MIDNIGHT } else { MIDNIGHT + LATER };
     let site = Site::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 80)), number, Behaviour::Ok);
-    Ok(CxnLine { poll_status: vec![(JobName::default(), status)], ..common::line(&site)? })
+    Ok(CxnLine { poll_status: vec![(JobName::default(), outcomes::healthy(last_run))], ..cxn_of(&site)? })
 }

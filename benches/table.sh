@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures what README shows under "Measured", and prints it: `benches/table.sh > table.md`. Takes a quarter of an hour and
-# two idle cores; with `million`, also growth at a million connections, which takes five minutes more.
+# Measures the tables of the README's section "Measured" and prints them: `benches/table.sh > table.md`.
+# It needs two idle cores and about 15 minutes. `benches/table.sh million` adds a store with a million connections to
+# the growth table, which takes about 5 minutes more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,20 +12,20 @@ fi
 
 bench() { cargo bench --quiet --locked --bench "$@"; }
 
-# Built beforehand, so that nothing else is at work while anything is measured.
+# Build first, so that the compiler does not run during a measurement.
 cargo bench --quiet --locked --no-run
-printf 'Of one run of `benches/table.sh%s`, on %s cores (%s) that the simulated sites share.\n' "${1+ $1}" "$(nproc)" \
-    "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
+printf 'From one run of `benches/table.sh%s` on %s cores (%s), which are shared with the simulated sites.\n' "${1+ $1}" \
+    "$(nproc)" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
 
-printf '\n**Polling** against a bare loop of the same client and cryptography, with no store:\n'
+printf '\n**Polling**, compared with a bare loop that uses the same client and cryptography but no store:\n'
 bench polling -- rates
-printf '\n**More and more threads** on the same sites:\n'
+printf '\n**An increasing number of threads** on the same sites:\n'
 bench polling -- threads
-printf '\n**Among slow sites**, with 64 threads and a limit of 5 seconds:\n'
+printf '\n**Slow sites**, with 64 threads and a time limit of 5 seconds per call:\n'
 bench polling -- slow
 printf '\n**Nothing due**, whole processes:\n'
 bench process -- idle
-printf '\n**Growth**, whole processes, 32 threads:\n'
+printf '\n**Growth**, whole processes with 32 threads:\n'
 bench process -- growth "${sizes[@]}"
 printf '\n**Memory**, whole processes:\n'
 bench process -- memory

@@ -1,41 +1,35 @@
-//! What the benches share: connections to simulated sites.
+//! What all benches share: the app, the times of the simulated clock, and the import of connections.
 
+use std::env;
 use std::error::Error;
 
-use civisite::Site;
-use cxnpoll::model::{CxnId, Secret};
 use cxnpoll::store::{CxnLine, Store};
 
-/// 2026-01-01T00:00:00Z
+/// 2026-01-01T00:00:00Z, in Unix seconds.
 pub const MIDNIGHT: i64 = 1_767_225_600;
-/// The app of simulated sites.
+/// An hour, in seconds.
+pub const HOUR: i64 = 3600;
+/// The app of all connections.
 pub const APP: &str = "app:org.example.myapp";
+
+/// The number of connections per store session, as in `cxnpoll import`.
+pub const IMPORT_GROUP: usize = 4096;
 
 pub type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// How many connections are written in one session, as an import does it.
-const SLICE: usize = 4096;
-
-/// Puts connections into a store.
-pub fn put(store: &Store, lines: &[CxnLine]) -> Result<()> {
-    for slice in lines.chunks(SLICE) {
-        store.session(|session| session.put(slice, false))?;
+/// Imports connections into a store, in groups.
+pub fn import(store: &Store, cxns: impl IntoIterator<Item = Result<CxnLine>>) -> Result<()> {
+    let mut cxns = cxns.into_iter();
+    loop {
+        let group = cxns.by_ref().take(IMPORT_GROUP).collect::<Result<Vec<_>>>()?;
+        if group.is_empty() {
+            return Ok(());
+        }
+        store.session(|session| session.put(&group, false))?;
     }
-    Ok(())
 }
 
-/// A simulated site's connection, with no status yet.
-pub fn line(site: &Site) -> Result<CxnLine> {
-    Ok(CxnLine {
-        cxn_id: site.cxn_id.parse::<CxnId>()?,
-        secret: Secret::from_bytes(site.secret()),
-        app_id: site.app_id.parse()?,
-        app_url: site.app_url.clone(),
-        site_url: site.site_url.clone(),
-        perm: None,
-        via_port: None,
-        batch_code: None,
-        disabled: None,
-        poll_status: Vec::new(),
-    })
+/// Returns whether to measure. `cargo bench` passes `--bench`; `cargo test` does not, and tries a small case only.
+pub fn is_measuring() -> bool {
+    env::args().any(|arg| arg == "--bench")
 }

@@ -1,4 +1,4 @@
-//! Simulated sites in a process of their own, so that what they take is not counted as ours.
+//! Simulated sites in a process of their own, so that their CPU time and memory are not measured.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,26 +10,26 @@ use civisite::{Behaviour, Server, Site};
 
 use super::common::Result;
 
-/// The argument that makes a bench the sites' process.
+/// The argument with which a bench serves sites instead of measuring.
 const SERVE: &str = "serve";
 
-/// The process.
+/// The process that serves the sites.
 pub struct Sites {
     process: Child,
     port: u16,
 }
 
 impl Sites {
-    /// Starts the same program as the sites' process.
+    /// Starts this executable again as the process that serves the sites.
     pub fn start() -> Result<Self> {
         let mut process =
             Command::new(env::current_exe()?).arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut port = String::new();
-        BufReader::new(process.stdout.take().ok_or("the sites have no output")?).read_line(&mut port)?;
+        BufReader::new(process.stdout.take().ok_or("no pipe from the sites")?).read_line(&mut port)?;
         Ok(Self { process, port: port.trim().parse()? })
     }
 
-    /// A site on a host of its own.
+    /// Returns a site on a host of its own.
     pub fn site(&self, number: u32, behaviour: Behaviour, latency: Duration) -> Site {
         let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number);
         let mut site = Site::new(SocketAddr::from((host, self.port)), number, behaviour);
@@ -40,13 +40,15 @@ impl Sites {
 
 impl Drop for Sites {
     fn drop(&mut self) {
-        // It goes when its input is closed.
+        // The process exits when its standard input is closed.
         drop(self.process.stdin.take());
         let _ = self.process.wait();
     }
 }
 
-/// Serves until standard input is closed, by the bench or by its death, if this is the sites' process; tells whether it was.
+/// Serves sites if this is their process, and returns whether it was.
+///
+/// Returns when standard input is closed, which also happens when the bench is killed.
 pub fn serve() -> Result<bool> {
     if !env::args().any(|arg| arg == SERVE) {
         return Ok(false);

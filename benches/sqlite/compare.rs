@@ -1,222 +1,232 @@
-//! The store against SQLite: the same connections, the same questions, in one run.
+//! The store compared with SQLite: the same connections and the same operations, in one run.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/sqlite/Cargo.toml
 //! CXNPOLL_SIZES=10000,100000 cargo bench --manifest-path benches/sqlite/Cargo.toml
 //! ```
 //!
-//! `select` finds what is due and loads what polling the first 8192 of it takes, with nothing, one in a hundred or all due, or
-//! one in a hundred new. `opened` begins and ends with a closed database, as a process does that cron starts: ours doesn't open
-//! it where the outlook beside it says that nothing can be due. `open` is measured within an open one. `record` writes a group of 1,000 outcomes, and `import` 10,000 connections, both durably and
-//! from closed to closed. At the end stands a table of SQLite's time divided by ours: above 1 we are faster.
+//! `select` finds the connections that are due and loads the first 8192 of them, as a run does before it polls. It is
+//! measured when nothing, one percent or everything is due, and when one percent is new. `cold` includes opening and
+//! closing the database, as in a process started by cron; the store skips both if its `outlook` file proves that nothing is
+//! due. `warm` works on an open database. `record` writes 1,000 outcomes and `import` 10,000 connections, both durably and
+//! cold. The table at the end shows SQLite's time divided by that of the store: above 1 the store is faster.
 //!
-//! SQLite selects twice: as well as it can, where each connection has got its status with the import, and after it has
-//! looked for connections without one by a join, as cxnapp does.
+//! SQLite selects in two ways. In the first, each connection gets its status with the import, which is the fastest that
+//! we know. In the second, a join finds connections without a status before each selection, as cxnapp does.
 
-use std::collections::BTreeMap;
-use std::error::Error;
-use std::path::{Path, PathBuf};
+#[path = "../common/mod.rs"]
+mod common;
+mod data;
+#[path = "../common/outcomes.rs"]
+mod outcomes;
+#[path = "../common/settings.rs"]
+mod settings;
+mod table;
+
+use std::ops::Range;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use std::{env, fs, mem};
+use std::{env, mem};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode};
 use cxnpoll::batch::Batch;
-use cxnpoll::model::{Attempt, JobName, PollStatus, Secret};
+use cxnpoll::model::{JobName, PollStatus};
 use cxnpoll::retry::Policy;
-use cxnpoll::store::{CxnLine, Job, Replacement, Session, Store};
+use cxnpoll::store::{Job, Replacement, Session, Store};
 use cxnpoll_sqlite::{Row, Sqlite};
 use tempfile::TempDir;
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+use common::{APP, HOUR, IMPORT_GROUP, MIDNIGHT, Result};
+use data::{cxn, row};
+use table::{SQLITE, SQLITE_JOIN, STORE};
 
-/// 2026-01-01T00:00:00Z
-const MIDNIGHT: i64 = 1_767_225_600;
-const HOUR: i64 = 3600;
+const DEFAULT_SIZES: &str = "10000,100000,1000000";
+/// The size that is tried without `--bench`.
+const TRIAL_SIZE: &str = "1000";
 const RETRY: &str = "1 hour (x48); 1 day (x90)";
-const APP: &str = "app:org.example.myapp";
-/// How many connections a run loads before it begins.
-const CHUNK: usize = 8192;
-/// How many outcomes are recorded at a time.
-const GROUP: usize = 1000;
-/// How many connections an import writes at a time.
-const SLICE: usize = 4096;
-/// How many connections the import is measured with.
+/// The number of connections that a run loads before it polls.
+const LOADED: usize = 8192;
+/// The number of outcomes that are recorded in a session.
+const RECORDED: usize = 1000;
+/// The number of connections in the benchmark of the import.
 const IMPORTED: u32 = 10_000;
-const OURS: &str = "cxnpoll";
-const THEIRS: &str = "SQLite";
-const JOINING: &str = "SQLite by join";
+const STORE_WAIT: Duration = Duration::from_secs(60);
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 fn main() -> Result<()> {
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args();
-    let measures = env::args().any(|arg| arg == "--bench");
-    let sizes = env::var("CXNPOLL_SIZES").unwrap_or_else(|_| "10000,100000,1000000".to_owned());
-    let sizes = if measures { sizes.as_str() } else { "1000" };
-
+    let mut criterion = settings::criterion();
+    let sizes = env::var("CXNPOLL_SIZES").unwrap_or_else(|_| DEFAULT_SIZES.to_owned());
+    let sizes = if common::is_measuring() { sizes.as_str() } else { TRIAL_SIZE };
     for size in sizes.split(',') {
-        let world = World::new(size.trim().parse()?)?;
-        let (some, all) = (world.size / 100, world.size);
-        for (name, now, expected) in [
-            ("1 % new", MIDNIGHT, some),
-            ("1 % new and 1 % due", MIDNIGHT + HOUR, 2 * some),
-            ("all due", MIDNIGHT + 2 * HOUR, all),
-            ("none due", MIDNIGHT, 0),
-        ] {
-            if expected == 0 {
-                world.poll_the_new()?;
-            }
-            let mut group = criterion.benchmark_group(format!("select, {name}"));
-            world.select(now, expected, group.sampling_mode(SamplingMode::Flat))?;
-            group.finish();
-        }
-        let mut group = criterion.benchmark_group("record 1,000");
-        world.record(group.sampling_mode(SamplingMode::Flat))?;
-        group.finish();
+        compare(&mut criterion, size.trim().parse()?)?;
     }
     let mut group = criterion.benchmark_group("import 10,000");
     import(group.sampling_mode(SamplingMode::Flat))?;
     group.finish();
     criterion.final_summary();
-    if measures { print_table(Path::new("target/criterion")) } else { Ok(()) }
+    if common::is_measuring() { table::print(Path::new("target/criterion")) } else { Ok(()) }
 }
 
-/// The same connections in both stores.
-struct World {
+/// Compares selecting and recording at one size.
+fn compare(criterion: &mut Criterion, size: u32) -> Result<()> {
+    let setup = Setup::new(size)?;
+    let percent = size / 100;
+    let mut select = |name: &str, now: i64, expected: u32| {
+        let mut group = criterion.benchmark_group(format!("select, {name}"));
+        setup.select(now, expected, group.sampling_mode(SamplingMode::Flat))?;
+        group.finish();
+        Ok::<(), Box<dyn std::error::Error>>(())
+    };
+    select("1 % new", MIDNIGHT, percent)?;
+    select("1 % new and 1 % due", MIDNIGHT + HOUR, 2 * percent)?;
+    select("all due", MIDNIGHT + 2 * HOUR, size)?;
+    setup.poll_new()?;
+    select("none due", MIDNIGHT, 0)?;
+
+    let mut group = criterion.benchmark_group("record 1,000");
+    setup.record(group.sampling_mode(SamplingMode::Flat))?;
+    group.finish();
+    Ok(())
+}
+
+/// The same connections in a store and in SQLite.
+///
+/// One percent was polled at midnight, one percent is new, and the others were polled half an hour later.
+struct Setup {
     size: u32,
-    folder: TempDir,
+    dir: TempDir,
     store: Store,
     policy: Policy,
 }
 
-impl World {
+impl Setup {
     fn new(size: u32) -> Result<Self> {
-        let (folder, policy) = (tempfile::tempdir()?, RETRY.parse::<Policy>()?);
-        let store = Store::create(&folder.path().join("store"), Duration::from_secs(60))?;
-        fill(&store, 0..size)?;
-        // As the first run of the job does it.
+        let (dir, policy) = (tempfile::tempdir()?, RETRY.parse::<Policy>()?);
+        let store = Store::create(&dir.path().join("store"), STORE_WAIT)?;
+        common::import(&store, (0..size).map(cxn))?;
+        // The first run of a job does the same.
         while !store.session(|session| session.enrol(&job(session)?))? {}
         store.session(|session| session.remember_retry(job(session)?.no, &policy.to_string()))?;
-        fill_sqlite(&folder.path().join("sqlite"), 0..size)?;
-        Ok(Self { size, folder, store, policy })
+        import_sqlite(&dir.path().join("sqlite"), 0..size)?;
+        Ok(Self { size, dir, store, policy })
     }
 
-    /// Gives the new ones the status of those that were polled half an hour after midnight.
-    fn poll_the_new(&self) -> Result<()> {
-        let polled = MIDNIGHT + HOUR / 2;
+    /// Gives new connections the status of those that were polled half an hour after midnight.
+    fn poll_new(&self) -> Result<()> {
+        let last_run = MIDNIGHT + HOUR / 2;
         self.store.session(|session| {
             let job = job(session)?;
             let new = session.due(&job, &self.policy, &Batch::default().range(), MIDNIGHT)?;
-            let tasks = session.load(&job, &self.policy, None, &new)?.into_iter();
-            let next = |status: &PollStatus| PollStatus { last_run: polled, ..status.clone() };
-            let polled =
-                tasks.map(|task| Replacement { place: task.place, next: next(&task.status), selected: task.status });
-            session.record(&job, &polled.collect::<Vec<_>>())
+            let tasks = session.load(&job, &self.policy, None, &new)?;
+            let polled = |status: &PollStatus| PollStatus { last_run, ..status.clone() };
+            let outcomes = tasks.into_iter().map(|task| Replacement {
+                place: task.place,
+                next: polled(&task.status),
+                selected: task.status,
+            });
+            session.record(&job, &outcomes.collect::<Vec<_>>())
         })?;
-        let new = self.sqlite().select(&[0], usize::MAX)?.1;
-        let rows: Vec<_> = new.into_iter().map(|row| (row.clone(), Row { last_run: polled, ..row })).collect();
-        self.sqlite().record(&rows)?;
+        let new = self.open_sqlite().select(&[0], usize::MAX)?.1;
+        self.open_sqlite().record(&polled_rows(new, last_run))?;
         Ok(())
     }
 
-    fn sqlite(&self) -> Sqlite {
-        Sqlite::open(&self.folder.path().join("sqlite")).expect("SQLite opens its database")
+    fn open_sqlite(&self) -> Sqlite {
+        Sqlite::open(&self.dir.path().join("sqlite")).expect("SQLite opens its database")
     }
 
-    /// From closed to closed, as a run does it.
-    fn opened(&self, now: i64) -> cxnpoll::error::Result<(usize, usize)> {
-        let app = APP.parse().expect("an appId");
+    /// Selects from a closed store, as a run does.
+    ///
+    /// Returns how many connections are due and how many were loaded, as the other selections do.
+    fn select_cold(&self, now: i64) -> cxnpoll::error::Result<(usize, usize)> {
+        let app = APP.parse().expect("a valid appId");
         if self.store.nothing_is_due(&app, &JobName::default(), &self.policy, now) {
             return Ok((0, 0));
         }
-        self.store.session(|session| self.ours(session, now))
+        self.store.session(|session| self.select_warm(session, now))
     }
 
-    fn ours(&self, session: &Session, now: i64) -> cxnpoll::error::Result<(usize, usize)> {
+    fn select_warm(&self, session: &Session, now: i64) -> cxnpoll::error::Result<(usize, usize)> {
         let job = job(session)?;
         session.enrol(&job)?;
         let due = session.due(&job, &self.policy, &Batch::default().range(), now)?;
-        let loaded = session.load(&job, &self.policy, Some(now), &due[..due.len().min(CHUNK)])?;
+        let loaded = session.load(&job, &self.policy, Some(now), &due[..due.len().min(LOADED)])?;
         Ok((due.len(), loaded.len()))
     }
 
-    fn theirs(&self, sqlite: &Sqlite, now: i64) -> (usize, usize) {
+    fn select_sqlite(&self, sqlite: &Sqlite, now: i64) -> (usize, usize) {
         let latest: Vec<i64> = (0..2).map(|level| self.policy.scan_bounds(level, now).map_or(-1, |b| b.past)).collect();
-        let (due, loaded) = sqlite.select(&latest, CHUNK).expect("SQLite selects");
+        let (due, loaded) = sqlite.select(&latest, LOADED).expect("SQLite selects");
         (due, loaded.len())
     }
 
-    /// One in a hundred was polled at midnight, one in a hundred is new, the others were polled half an hour later.
-    fn select(&self, now: i64, expected: u32, group: &mut BenchmarkGroup<WallTime>) -> Result<()> {
-        let expected = usize::try_from(expected)?;
-        let expected = (expected, expected.min(CHUNK));
-        let found = [self.opened(now)?, self.theirs(&self.sqlite(), now)];
+    fn select_sqlite_join(&self, sqlite: &Sqlite, now: i64) -> (usize, usize) {
+        assert_eq!(sqlite.backfill().expect("SQLite finds connections without a status"), 0);
+        self.select_sqlite(sqlite, now)
+    }
+
+    /// Measures all ways to select at `now`, when `expected` connections are due.
+    fn select(&self, now: i64, expected: u32, group: &mut Group) -> Result<()> {
+        let due = usize::try_from(expected)?;
+        let expected = (due, due.min(LOADED));
+        let found = [self.select_cold(now)?, self.select_sqlite(&self.open_sqlite(), now)];
         if found != [expected; 2] {
-            return Err(format!("at {now} of {}: found {found:?}, not {expected:?}", self.size).into());
+            return Err(
+                format!("at {now}, of {} connections: expected {expected:?}, found {found:?}", self.size).into()
+            );
         }
-        let id = |who: &str, how: &str| BenchmarkId::new(format!("{who}, {how}"), self.size);
-        group.bench_function(id(OURS, "opened"), |bencher| {
-            bencher.iter(|| self.opened(now).expect("the store can be read"));
+        let id = |column: &str, how: &str| BenchmarkId::new(format!("{column}, {how}"), self.size);
+
+        group.bench_function(id(STORE, "cold"), |bencher| {
+            bencher.iter(|| self.select_cold(now).expect("the store is readable"));
         });
-        group.bench_function(id(THEIRS, "opened"), |bencher| bencher.iter(|| self.theirs(&self.sqlite(), now)));
-        group.bench_function(id(OURS, "open"), |bencher| {
-            bencher.iter_custom(|times| {
+        group.bench_function(id(SQLITE, "cold"), |bencher| {
+            bencher.iter(|| self.select_sqlite(&self.open_sqlite(), now));
+        });
+        group.bench_function(id(SQLITE_JOIN, "cold"), |bencher| {
+            bencher.iter(|| self.select_sqlite_join(&self.open_sqlite(), now));
+        });
+
+        group.bench_function(id(STORE, "warm"), |bencher| {
+            bencher.iter_custom(|iterations| {
                 let measure = |session: &Session| {
-                    let began = Instant::now();
-                    for _ in 0..times {
-                        self.ours(session, now)?;
+                    let start = Instant::now();
+                    for _ in 0..iterations {
+                        self.select_warm(session, now)?;
                     }
-                    Ok(began.elapsed())
+                    Ok(start.elapsed())
                 };
-                self.store.session(measure).expect("the store can be read")
+                self.store.session(measure).expect("the store is readable")
             });
         });
-        let sqlite = self.sqlite();
-        group.bench_function(id(THEIRS, "open"), |bencher| bencher.iter(|| self.theirs(&sqlite, now)));
-        let join_and_select = |sqlite: &Sqlite| {
-            assert_eq!(sqlite.take_in().expect("SQLite looks for new ones"), 0);
-            self.theirs(sqlite, now)
-        };
-        group.bench_function(id(JOINING, "opened"), |bencher| bencher.iter(|| join_and_select(&self.sqlite())));
-        group.bench_function(id(JOINING, "open"), |bencher| bencher.iter(|| join_and_select(&sqlite)));
+        let sqlite = self.open_sqlite();
+        group.bench_function(id(SQLITE, "warm"), |bencher| bencher.iter(|| self.select_sqlite(&sqlite, now)));
+        group.bench_function(id(SQLITE_JOIN, "warm"), |bencher| bencher.iter(|| self.select_sqlite_join(&sqlite, now)));
         Ok(())
     }
 
-    /// Records outcomes of the same connections again and again: every other time with the clock set back.
-    fn record(&self, group: &mut BenchmarkGroup<WallTime>) -> Result<()> {
+    /// Measures recording outcomes of the same connections, which every other iteration reverts.
+    fn record(&self, group: &mut Group) -> Result<()> {
         let now = MIDNIGHT + 2 * HOUR;
         let job = self.store.session(job)?;
-        let due = self.store.session(|session| session.due(&job, &self.policy, &Batch::default().range(), now))?;
-        let due = &due[..due.len().min(GROUP)];
-        let tasks = self.store.session(|session| session.load(&job, &self.policy, Some(now), due))?;
-        let mut ours: Vec<_> = tasks
-            .into_iter()
-            .map(|task| {
-                let mut next = task.status.clone();
-                self.policy.apply(&mut next, now, &Ok(()));
-                Replacement { place: task.place, selected: task.status, next }
-            })
-            .collect();
-        let latest = [now - HOUR, now - 24 * HOUR];
-        let selected = self.sqlite().select(&latest, GROUP)?.1;
-        let mut theirs: Vec<_> = selected.into_iter().map(|row| (row.clone(), Row { last_run: now, ..row })).collect();
-        group.bench_function(BenchmarkId::new(format!("{OURS}, opened"), self.size), |bencher| {
+        let mut outcomes = outcomes::successes(&self.store, &job, &self.policy, now, RECORDED)?;
+        group.bench_function(BenchmarkId::new(format!("{STORE}, cold"), self.size), |bencher| {
             bencher.iter(|| {
-                let recorded = self.store.session(|session| session.record(&job, &ours)).expect("the store is written");
-                assert!(recorded.into_iter().all(|recorded| recorded));
-                for one in &mut ours {
-                    mem::swap(&mut one.selected, &mut one.next);
-                }
+                let recorded = self.store.session(|session| session.record(&job, &outcomes));
+                assert!(recorded.expect("the store is writable").into_iter().all(|recorded| recorded));
+                outcomes::revert(&mut outcomes);
             });
         });
-        group.bench_function(BenchmarkId::new(format!("{THEIRS}, opened"), self.size), |bencher| {
+
+        let latest = [now - HOUR, now - 24 * HOUR];
+        let mut rows = polled_rows(self.open_sqlite().select(&latest, RECORDED)?.1, now);
+        group.bench_function(BenchmarkId::new(format!("{SQLITE}, cold"), self.size), |bencher| {
             bencher.iter(|| {
-                let recorded = self.sqlite().record(&theirs).expect("SQLite records");
-                assert_eq!(recorded, theirs.len());
-                for (selected, next) in &mut theirs {
+                let recorded = self.open_sqlite().record(&rows).expect("SQLite records");
+                assert_eq!(recorded, rows.len());
+                for (selected, next) in &mut rows {
                     mem::swap(selected, next);
                 }
             });
@@ -225,141 +235,44 @@ impl World {
     }
 }
 
-fn import(group: &mut BenchmarkGroup<WallTime>) -> Result<()> {
-    let ours = |path: PathBuf| -> Result<()> {
-        let store = Store::create(&path, Duration::from_secs(60))?;
-        fill(&store, 0..IMPORTED)
-    };
-    let folder = tempfile::tempdir()?;
+/// Pairs each row with what it becomes by a poll at `last_run`.
+fn polled_rows(rows: Vec<Row>, last_run: i64) -> Vec<(Row, Row)> {
+    rows.into_iter().map(|row| (row.clone(), Row { last_run, ..row })).collect()
+}
+
+/// Measures an import into a new store and into a new SQLite database.
+fn import(group: &mut Group) -> Result<()> {
+    let dir = tempfile::tempdir()?;
     let mut number = 0;
-    let mut fresh = || {
+    let mut new_path = || {
         number += 1;
-        folder.path().join(number.to_string())
+        dir.path().join(number.to_string())
     };
-    group.bench_function(BenchmarkId::new(format!("{OURS}, opened"), IMPORTED), |bencher| {
-        bencher.iter(|| ours(fresh()).expect("the store is written"));
+    group.bench_function(BenchmarkId::new(format!("{STORE}, cold"), IMPORTED), |bencher| {
+        bencher.iter(|| import_store(&new_path()).expect("the store is writable"));
     });
-    group.bench_function(BenchmarkId::new(format!("{THEIRS}, opened"), IMPORTED), |bencher| {
-        bencher.iter(|| fill_sqlite(&fresh(), 0..IMPORTED).expect("SQLite imports"));
+    group.bench_function(BenchmarkId::new(format!("{SQLITE}, cold"), IMPORTED), |bencher| {
+        bencher.iter(|| import_sqlite(&new_path(), 0..IMPORTED).expect("SQLite imports"));
     });
     Ok(())
 }
 
-fn fill(store: &Store, numbers: std::ops::Range<u32>) -> Result<()> {
+fn import_store(path: &Path) -> Result<()> {
+    let store = Store::create(path, STORE_WAIT)?;
+    common::import(&store, (0..IMPORTED).map(cxn))
+}
+
+fn import_sqlite(path: &Path, numbers: Range<u32>) -> Result<()> {
     let numbers: Vec<u32> = numbers.collect();
-    for slice in numbers.chunks(SLICE) {
-        let lines = slice.iter().map(|number| line(*number)).collect::<Result<Vec<_>>>()?;
-        store.session(|session| session.put(&lines, false))?;
+    for group in numbers.chunks(IMPORT_GROUP) {
+        // Opened and closed for each group, as the store is.
+        Sqlite::open(path)?.import(&group.iter().map(|number| row(*number)).collect::<Vec<_>>())?;
     }
     Ok(())
 }
 
-fn fill_sqlite(path: &Path, numbers: std::ops::Range<u32>) -> Result<()> {
-    let numbers: Vec<u32> = numbers.collect();
-    for slice in numbers.chunks(SLICE) {
-        // Opened and closed for each slice, as ours is.
-        Sqlite::open(path)?.import(&slice.iter().map(|number| row(*number)).collect::<Vec<_>>())?;
-    }
-    Ok(())
-}
-
-/// The one job of the store.
+/// Returns the only job of the store.
 fn job(session: &Session) -> cxnpoll::error::Result<Job> {
-    let app = session.app(&APP.parse().expect("an appId"))?.expect("the app has connections");
+    let app = session.app(&APP.parse().expect("a valid appId"))?.expect("the app has connections");
     session.ensure_job(app, &JobName::default())
-}
-
-fn last_run(number: u32) -> i64 {
-    match number % 100 {
-        0 => MIDNIGHT,
-        1 => 0,
-        _ => MIDNIGHT + HOUR / 2,
-    }
-}
-
-fn batch_code(number: u32) -> u16 {
-    // A multiplicative hash, so that neighbours are far apart, as with random codes.
-    u16::try_from(u64::from(number) * 2_654_435_761 % 10_001).expect("a remainder by 10001")
-}
-
-fn cxn_id(number: u32) -> String {
-    format!("cxn:{:016x}{number:016x}", u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-}
-
-/// A connection with the history of a site that has answered for a while; the new ones have none.
-fn line(number: u32) -> Result<CxnLine> {
-    let last_run = last_run(number);
-    let mut status = PollStatus { last_run, ..PollStatus::default() };
-    if last_run > 0 {
-        status.last_success = Some(last_run);
-        status.attempts = (0..10).rev().map(|ago| Attempt { at: last_run - ago * HOUR, class: None }).collect();
-    }
-    let mut secret = [0; 32];
-    secret[..4].copy_from_slice(&number.to_be_bytes());
-    Ok(CxnLine {
-        cxn_id: cxn_id(number).parse()?,
-        secret: Secret::from_bytes(secret),
-        app_id: APP.parse()?,
-        app_url: "https://myapp.example.org/cxn".to_owned(),
-        site_url: site_url(number),
-        perm: None,
-        via_port: None,
-        batch_code: Some(batch_code(number).try_into()?),
-        disabled: None,
-        poll_status: vec![(JobName::default(), status)],
-    })
-}
-
-fn site_url(number: u32) -> String {
-    format!("https://site-{number}.example.org/civicrm/cxn/api")
-}
-
-fn row(number: u32) -> Row {
-    let mut secret = [0; 32];
-    secret[..4].copy_from_slice(&number.to_be_bytes());
-    // As many bytes as ours takes for ten attempts and a last success.
-    let history = if last_run(number) > 0 { vec![7; 70] } else { Vec::new() };
-    Row {
-        no: number.into(),
-        cxn_id: cxn_id(number),
-        batch_code: batch_code(number),
-        secret,
-        site_url: site_url(number),
-        level: 0,
-        count: 0,
-        last_run: last_run(number),
-        history,
-    }
-}
-
-/// Reads what criterion has measured, and prints the ratios.
-fn print_table(folder: &Path) -> Result<()> {
-    // By what was done and how, and by size: the medians of all, in nanoseconds.
-    let mut medians: BTreeMap<(String, u64), [f64; 3]> = BTreeMap::new();
-    for group in fs::read_dir(folder)? {
-        let group = group?;
-        let what = group.file_name().to_string_lossy().into_owned();
-        for function in fs::read_dir(group.path())?.filter_map(Result::ok) {
-            let name = function.file_name().to_string_lossy().into_owned();
-            let Some((who, how)) = name.split_once(", ") else { continue };
-            for size in fs::read_dir(function.path())?.filter_map(Result::ok) {
-                let Ok(number) = size.file_name().to_string_lossy().parse() else { continue };
-                let estimates: serde_json::Value =
-                    serde_json::from_slice(&fs::read(size.path().join("new/estimates.json"))?)?;
-                let median = estimates["median"]["point_estimate"].as_f64().ok_or("criterion tells no median")?;
-                let column = [OURS, THEIRS, JOINING].iter().position(|one| *one == who).ok_or("an unknown column")?;
-                medians.entry((format!("{what}, {how}"), number)).or_default()[column] = median;
-            }
-        }
-    }
-    println!("\n| what | connections | cxnpoll, ms | SQLite, ms | ratio | by join, ms | ratio |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
-    for ((what, size), [ours, theirs, joining]) in medians {
-        let cells = [theirs, joining].map(|other| match other {
-            0.0 => "| | ".to_owned(),
-            other => format!("| {:.2} | {:.2} ", other / 1e6, other / ours),
-        });
-        println!("| {what} | {size} | {:.2} {}|", ours / 1e6, cells.concat());
-    }
-    Ok(())
 }

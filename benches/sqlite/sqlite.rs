@@ -1,35 +1,36 @@
-//! The store as one would build it on SQLite, as well as we can: the opponent of `compare.rs`.
+//! A store on SQLite, tuned as well as we can, which `compare.rs` compares with that of `cxnpoll`.
 //!
-//! - a write-ahead log, synced with every commit, as safe as ours; a cache of the same size, and the file mapped into memory;
-//! - statuses without a row id, so that their key is the table, and an index by which each level of a retry expression is one
-//!   range of keys that holds all that selection asks for;
-//! - a connection gets its status with the import, so that selection never has to look for those that have none;
-//! - prepared statements, and one transaction for each group.
+//! - It uses a write-ahead log that is synced with every commit, so it is equally durable. It has a cache of the same
+//!   size and maps the file into memory.
+//! - The table of statuses has no row id and is stored in the order of its primary key. An index covers selection: the
+//!   due connections of each level of a retry expression are one range of it.
+//! - A connection gets its status with the import, so that selection need not look for connections without one.
+//! - Statements are prepared once per connection to the database, and each group is one transaction.
 
 use std::path::Path;
 
 use rusqlite::{Connection, Result, params};
 
-/// A connection with its status: what both stores keep.
+/// A connection with its poll status, the data that both stores keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Number of the connection.
-    pub no: i64,
+    /// The number of the connection.
+    pub number: i64,
     /// The cxnId.
     pub cxn_id: String,
-    /// 0..=10000.
+    /// The batch code, 0 to 10000.
     pub batch_code: u16,
     /// The raw secret.
     pub secret: [u8; 32],
     /// The siteUrl.
     pub site_url: String,
-    /// Level of the retry expression.
+    /// The level of the retry expression.
     pub level: u32,
-    /// Failures in a row.
+    /// The number of consecutive failures on this level.
     pub count: u32,
-    /// UTC seconds.
+    /// The time of the last poll, in Unix seconds.
     pub last_run: i64,
-    /// What else a status tells, encoded.
+    /// The rest of the status, encoded.
     pub history: Vec<u8>,
 }
 
@@ -48,10 +49,10 @@ const SCHEMA: &str = "
     CREATE INDEX due ON status (job, level, last_run, batch_code);";
 
 impl Sqlite {
-    /// Opens a database, and makes its tables where it is new.
+    /// Opens a database, and creates it if it does not exist.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Returns the errors of SQLite.
     pub fn open(path: &Path) -> Result<Self> {
         let new = !path.exists();
         let connection = Connection::open(path)?;
@@ -68,7 +69,7 @@ impl Sqlite {
     /// Adds connections in one transaction, durably.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Returns the errors of SQLite.
     pub fn import(&mut self, rows: &[Row]) -> Result<()> {
         let transaction = self.0.transaction()?;
         {
@@ -77,18 +78,20 @@ impl Sqlite {
             )?;
             let mut status = transaction.prepare_cached("INSERT INTO status VALUES (0, ?, ?, ?, ?, ?, ?)")?;
             for row in rows {
-                cxn.execute(params![row.no, row.cxn_id, row.batch_code, row.secret, row.site_url])?;
-                status.execute(params![row.no, row.level, row.count, row.last_run, row.batch_code, row.history])?;
+                cxn.execute(params![row.number, row.cxn_id, row.batch_code, row.secret, row.site_url])?;
+                status.execute(params![row.number, row.level, row.count, row.last_run, row.batch_code, row.history])?;
             }
         }
         transaction.commit()
     }
 
-    /// Gives those connections a status that have none, as cxnapp does it before each run: by a join of all.
+    /// Inserts a status for every connection that has none, and returns their number.
+    ///
+    /// It joins both tables, as cxnapp does before each run.
     ///
     /// # Errors
-    /// Those of SQLite.
-    pub fn take_in(&self) -> Result<usize> {
+    /// Returns the errors of SQLite.
+    pub fn backfill(&self) -> Result<usize> {
         self.0
             .prepare_cached(
                 "INSERT INTO status SELECT 0, c.no, 0, 0, 0, c.batch_code, x'' FROM cxn c
@@ -97,11 +100,13 @@ impl Sqlite {
             .execute([])
     }
 
-    /// Finds the connections that are due, given for each level the latest lastRun that is, and loads the first `load` of
-    /// them. Returns how many are due, and those.
+    /// Finds the connections that are due, and loads the first `load` of them.
+    ///
+    /// `latest` holds, for each level, the latest lastRun of a connection that is due. Returns the number of connections
+    /// that are due, and the loaded ones.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Returns the errors of SQLite.
     pub fn select(&self, latest: &[i64], load: usize) -> Result<(usize, Vec<Row>)> {
         let mut find = self.0.prepare_cached(
             "SELECT no, last_run FROM status WHERE job = 0 AND level = ? AND last_run <= ? AND batch_code BETWEEN 0 AND 10000",
@@ -110,8 +115,8 @@ impl Sqlite {
         for (level, latest) in latest.iter().enumerate() {
             let found =
                 find.query_map(params![level, latest], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
-            for one in found {
-                due.push(one?);
+            for cxn in found {
+                due.push(cxn?);
             }
         }
         let mut get = self.0.prepare_cached(
@@ -119,10 +124,10 @@ impl Sqlite {
                     s.last_run, s.history
              FROM cxn c JOIN status s ON s.job = 0 AND s.no = c.no WHERE c.no = ?",
         )?;
-        let loaded = due.iter().take(load).map(|(no, _)| {
-            get.query_row([no], |row| {
+        let loaded = due.iter().take(load).map(|(number, _)| {
+            get.query_row([number], |row| {
                 Ok(Row {
-                    no: *no,
+                    number: *number,
                     cxn_id: row.get(0)?,
                     batch_code: row.get(1)?,
                     secret: row.get(2)?,
@@ -138,11 +143,12 @@ impl Sqlite {
         Ok((due.len(), loaded))
     }
 
-    /// Records outcomes in one transaction, durably: each only where the status is still the one that was selected. Tells
-    /// how many were recorded.
+    /// Records outcomes durably, in one transaction, and returns how many were recorded.
+    ///
+    /// An outcome is a selected row and the next one. It is recorded only if the status is still that of the selected row.
     ///
     /// # Errors
-    /// Those of SQLite.
+    /// Returns the errors of SQLite.
     pub fn record(&mut self, outcomes: &[(Row, Row)]) -> Result<usize> {
         let transaction = self.0.transaction()?;
         let mut recorded = 0;
@@ -157,7 +163,7 @@ impl Sqlite {
                     next.count,
                     next.last_run,
                     next.history,
-                    selected.no,
+                    selected.number,
                     selected.level,
                     selected.count,
                     selected.last_run
