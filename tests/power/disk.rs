@@ -1,14 +1,14 @@
 //! What a disk may hold after the power was cut.
 //!
-//! A file's bytes last once an `fsync` or `fdatasync` of it began after they were written and has returned. Until then
-//! each sector holds what it held at any moment since: the order of writes means nothing, `sync_file_range` neither.
-//! The length is that of any moment too, and what lies within but was not written is zeros.
+//! The bytes of a file are durable once an `fsync` or `fdatasync` of it began after they were written and has returned.
+//! Until then each sector holds what it held at any time since the last sync. The order of writes means nothing, and
+//! neither does `sync_file_range`. The length is that of any time too. Bytes within it that were not written are zeros.
 //!
-//! A folder's names last likewise once the folder was synced; a rename happens whole or not at all. Until then it depends:
+//! The names in a directory are durable once the directory was synced. A rename happens whole or not at all. Until then:
 //!
-//! - [`Names::Scattered`]: any subset may be lost, also of what happened first. POSIX promises no more.
-//! - [`Names::Ordered`]: they are lost from the end on. So ext4, XFS and btrfs keep them, in a journal or a log; and to
-//!   sync a new file there makes its name last, with all names before it ([`FSYNC_KEEPS_NAME`]).
+//! - [`Names::Scattered`]: any subset may be lost, including the oldest. POSIX promises no more.
+//! - [`Names::Ordered`]: the newest are lost first. ext4, XFS and btrfs keep them in a journal or a log. There the sync
+//!   of a new file makes its name durable, with all names before it ([`FSYNC_KEEPS_NAME`]).
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -17,47 +17,47 @@ use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::random::Random;
 use super::trace::{Event, Op};
+use crate::testkit::Random;
 
-/// Whether syncing a new file makes its name last where names are kept in order.
+/// Whether the sync of a new file makes its name durable where names are kept in order.
 const FSYNC_KEEPS_NAME: bool = true;
-/// What a disk writes whole.
+/// The unit that a disk writes whole, in bytes.
 const SECTOR: u64 = 512;
-/// What the kernel writes out together, mostly.
+/// The unit that the kernel mostly writes, in bytes.
 const PAGE: u64 = 4096;
-/// Before [`NOW`], so that what never lasts does not last now either.
+/// The time from which something is durable that never is. It is before [`NOW`].
 const NEVER: usize = NOW - 1;
 const NOW: usize = usize::MAX;
 
-/// How names of a folder that was not synced are lost.
+/// How names in a directory are lost that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Names {
     Ordered,
     Scattered,
 }
 
-/// The files and folders that a list of operations made, with all that was done to each.
+/// The files and directories that operations created, with everything that was done to each.
 pub struct Disk {
     nodes: Vec<Node>,
-    /// How many changes of names there were.
+    /// The number of changes of names.
     names: usize,
 }
 
 #[derive(Default)]
 struct Node {
-    folder: bool,
-    /// Of a file.
+    is_dir: bool,
+    /// The changes of a file.
     writes: Vec<Change<Data>>,
-    /// Of a folder.
+    /// The changes of a directory.
     names: Vec<Change<Named>>,
 }
 
 struct Change<T> {
     began: usize,
     done: usize,
-    /// The moment from which it lasts.
-    lasts: usize,
+    /// The time from which it is durable.
+    durable: usize,
     what: T,
 }
 
@@ -67,49 +67,49 @@ enum Data {
 }
 
 struct Named {
-    /// Its place among all changes of names.
+    /// Its position among all changes of names.
     number: usize,
-    /// What names lead to from then on.
+    /// The node of each name from then on; `None` removes the name.
     set: Vec<(String, Option<usize>)>,
-    /// The moment from which it lasts because the file that was named was synced.
-    lasts_by_file: usize,
+    /// The time from which it is durable because the named file was synced.
+    durable_by_file: usize,
 }
 
-/// Which of the operations that do not last yet are on the disk nevertheless.
+/// When the power is cut, and how to choose what is on the disk of the operations that are not durable.
 pub struct Cut<'a> {
-    pub moment: usize,
+    pub time: usize,
     pub names: Names,
     pub random: &'a mut Random,
 }
 
 impl Disk {
-    /// Follows the operations from an empty folder on.
+    /// Applies operations to an empty directory.
     pub fn follow(events: &[Event]) -> Self {
-        let mut disk = Self { nodes: vec![Node { folder: true, ..Node::default() }], names: 0 };
+        let mut disk = Self { nodes: vec![Node { is_dir: true, ..Node::default() }], names: 0 };
         let mut live: BTreeMap<String, usize> = BTreeMap::from([(String::new(), 0)]);
         for event in events {
             match &event.op {
                 Op::Create(path) if live.contains_key(path) => {}
-                Op::Create(path) | Op::MakeFolder(path) => {
-                    let folder = matches!(event.op, Op::MakeFolder(_));
-                    disk.nodes.push(Node { folder, ..Node::default() });
+                Op::Create(path) | Op::MakeDir(path) => {
+                    let is_dir = matches!(event.op, Op::MakeDir(_));
+                    disk.nodes.push(Node { is_dir, ..Node::default() });
                     live.insert(path.clone(), disk.nodes.len() - 1);
                     disk.name(event, &live, &[(path, Some(disk.nodes.len() - 1))]);
                 }
                 Op::Rename(from, to) => {
-                    let moved = live.remove(from).expect("what is renamed is there");
+                    let moved = live.remove(from).expect("a renamed path exists");
                     live.insert(to.clone(), moved);
-                    // What lies in a folder goes with it.
+                    // The contents of a directory move with it.
                     let within = format!("{from}/");
                     let inner: Vec<_> = live.keys().filter(|path| path.starts_with(&within)).cloned().collect();
                     for path in inner {
-                        let node = live.remove(&path).expect("it was there");
+                        let node = live.remove(&path).expect("the path exists");
                         live.insert(format!("{to}/{}", &path[within.len()..]), node);
                     }
                     disk.name(event, &live, &[(from, None), (to, Some(moved))]);
                 }
                 Op::Remove(path) => {
-                    live.remove(path).expect("what is removed is there");
+                    live.remove(path).expect("a removed path exists");
                     disk.name(event, &live, &[(path, None)]);
                 }
                 Op::Write(path, at, data) => disk.write(event, live.get(path), Data::Write(*at, data.clone())),
@@ -123,79 +123,74 @@ impl Disk {
     fn name(&mut self, event: &Event, live: &BTreeMap<String, usize>, set: &[(&String, Option<usize>)]) {
         let split =
             |path: &str| path.rsplit_once('/').map_or((String::new(), path.to_owned()), |(f, n)| (f.into(), n.into()));
-        let (folder, _) = split(set[0].0);
-        assert!(set.iter().all(|(path, _)| split(path).0 == folder), "a rename stays in its folder");
+        let (dir, _) = split(set[0].0);
+        assert!(set.iter().all(|(path, _)| split(path).0 == dir), "a rename stays in its directory");
         let set = set.iter().map(|(path, node)| (split(path).1, *node)).collect();
-        let what = Named { number: self.names, set, lasts_by_file: NEVER };
+        let what = Named { number: self.names, set, durable_by_file: NEVER };
         self.names += 1;
-        let change = Change { began: event.began, done: event.done, lasts: NEVER, what };
-        self.nodes[live[&folder]].names.push(change);
+        let change = Change { began: event.began, done: event.done, durable: NEVER, what };
+        self.nodes[live[&dir]].names.push(change);
     }
 
     fn write(&mut self, event: &Event, node: Option<&usize>, what: Data) {
-        // What is written to a file without a name is lost anyway.
+        // Data of a file without a name is lost anyway.
         let Some(&node) = node else { return };
-        self.nodes[node].writes.push(Change { began: event.began, done: event.done, lasts: NEVER, what });
+        self.nodes[node].writes.push(Change { began: event.began, done: event.done, durable: NEVER, what });
     }
 
     fn sync(&mut self, event: &Event, node: Option<&usize>) {
         let Some(&node) = node else { return };
-        let Node { writes, names, folder } = &mut self.nodes[node];
+        let Node { writes, names, is_dir } = &mut self.nodes[node];
         for change in writes.iter_mut().filter(|change| change.done < event.began) {
-            change.lasts = change.lasts.min(event.done);
+            change.durable = change.durable.min(event.done);
         }
         for change in names.iter_mut().filter(|change| change.done < event.began) {
-            change.lasts = change.lasts.min(event.done);
+            change.durable = change.durable.min(event.done);
         }
-        if FSYNC_KEEPS_NAME && !*folder {
+        if FSYNC_KEEPS_NAME && !*is_dir {
             let all = self.nodes.iter_mut().flat_map(|node| &mut node.names);
             for change in all.filter(|change| change.done < event.began) {
                 if change.what.set.iter().any(|(_, named)| *named == Some(node)) {
-                    change.what.lasts_by_file = change.what.lasts_by_file.min(event.done);
+                    change.what.durable_by_file = change.what.durable_by_file.min(event.done);
                 }
             }
         }
     }
 
-    /// Moments at which the meaning of a cut changes most: around names and syncs.
+    /// Returns the times at which a cut makes the greatest difference: around names and syncs.
     pub fn turning_points(events: &[Event]) -> Vec<usize> {
         let turns = events.iter().filter(|event| !matches!(event.op, Op::Write(..)));
         turns.flat_map(|event| [event.began, event.began + 1, event.done + 1]).collect()
     }
 
-    /// Writes down what the operations made where nothing is lost.
+    /// Writes the files where nothing is lost.
     pub fn rebuild_all(&self, target: &Path) {
         let kept = vec![true; self.names];
-        self.rebuild_node(
-            0,
-            &mut Cut { moment: NOW, names: Names::Ordered, random: &mut Random::new(0) },
-            &kept,
-            target,
-        );
+        self.rebuild_node(0, &mut Cut { time: NOW, names: Names::Ordered, random: &mut Random::new(0) }, &kept, target);
     }
 
-    /// Writes down what the disk holds after a cut.
+    /// Writes the files as they are after a cut.
     pub fn rebuild(&self, mut cut: Cut, target: &Path) {
         let kept = self.kept_names(&mut cut);
         self.rebuild_node(0, &mut cut, &kept, target);
     }
 
-    /// Which changes of names are on the disk, by number.
+    /// Chooses the changes of names that are on the disk, by number.
     fn kept_names(&self, cut: &mut Cut) -> Vec<bool> {
-        let begun = || self.nodes.iter().flat_map(|node| &node.names).filter(|change| change.began < cut.moment);
+        let started = || self.nodes.iter().flat_map(|node| &node.names).filter(|change| change.began < cut.time);
         let mut kept = vec![false; self.names];
         match cut.names {
             Names::Ordered => {
-                let lasting = begun().filter(|c| c.lasts.min(c.what.lasts_by_file) < cut.moment);
-                let least = lasting.map(|change| change.what.number + 1).max().unwrap_or(0);
-                let most = begun().map(|change| change.what.number + 1).max().unwrap_or(0);
+                let durable = started().filter(|c| c.durable.min(c.what.durable_by_file) < cut.time);
+                let least = durable.map(|change| change.what.number + 1).max().unwrap_or(0);
+                let most = started().map(|change| change.what.number + 1).max().unwrap_or(0);
                 let until = least + cut.random.below(most - least + 1);
                 kept[..until].fill(true);
             }
             Names::Scattered => {
                 let percent = [0, 50, 50, 80, 100][cut.random.below(5)];
-                for change in begun() {
-                    kept[change.what.number] = change.lasts < cut.moment || cut.random.below(100) < percent;
+                for change in started() {
+                    kept[change.what.number] = change.durable < cut.time || cut.random.below(100) < percent;
                 }
             }
         }
@@ -203,7 +198,7 @@ impl Disk {
     }
 
     fn rebuild_node(&self, node: usize, cut: &mut Cut, kept: &[bool], target: &Path) {
-        if !self.nodes[node].folder {
+        if !self.nodes[node].is_dir {
             let bytes = self.nodes[node].bytes(cut);
             let mut options = OpenOptions::new();
             options.write(true).create_new(true).mode(0o600);
@@ -211,7 +206,7 @@ impl Disk {
             return;
         }
         if fs::metadata(target).is_err() {
-            DirBuilder::new().mode(0o700).create(target).expect("a folder can be made");
+            DirBuilder::new().mode(0o700).create(target).expect("a directory can be created");
         }
         let mut entries = BTreeMap::new();
         for change in self.nodes[node].names.iter().filter(|change| kept[change.what.number]) {
@@ -228,25 +223,25 @@ impl Disk {
 }
 
 impl Node {
-    /// What a file holds after a cut.
+    /// Returns the bytes of a file after a cut.
     fn bytes(&self, cut: &mut Cut) -> Vec<u8> {
-        let begun: Vec<_> = self.writes.iter().filter(|change| change.began < cut.moment).collect();
-        let open = begun.iter().filter(|change| change.lasts >= cut.moment).count();
-        // Of each unit: how many of the writes that do not last it has seen.
+        let started: Vec<_> = self.writes.iter().filter(|change| change.began < cut.time).collect();
+        let pending = started.iter().filter(|change| change.durable >= cut.time).count();
+        // The number of writes that are not durable and that each unit received.
         let unit = [u64::MAX, u64::MAX, u64::MAX, PAGE, PAGE, SECTOR][cut.random.below(6)];
-        let whole = [0, open, cut.random.below(open + 1)][cut.random.below(3)];
-        let length_seen = [whole, cut.random.below(open + 1), open][cut.random.below(3)];
+        let whole = [0, pending, cut.random.below(pending + 1)][cut.random.below(3)];
+        let length_seen = [whole, cut.random.below(pending + 1), pending][cut.random.below(3)];
         let salt = cut.random.next();
         let seen = |number: u64| {
-            if unit == u64::MAX { whole } else { Random::new(salt ^ number).below(open + 1) }
+            if unit == u64::MAX { whole } else { Random::new(salt ^ number).below(pending + 1) }
         };
         let (mut bytes, mut length, mut turn) = (Vec::<u8>::new(), 0, 0);
-        for change in begun {
-            let lasts = change.lasts < cut.moment;
+        for change in started {
+            let is_durable = change.durable < cut.time;
             let now = turn;
-            turn += usize::from(!lasts);
-            let shown = |number: u64| lasts || now < seen(number);
-            let length_shown = lasts || now < if unit == u64::MAX { whole } else { length_seen };
+            turn += usize::from(!is_durable);
+            let shown = |number: u64| is_durable || now < seen(number);
+            let length_shown = is_durable || now < if unit == u64::MAX { whole } else { length_seen };
             match &change.what {
                 Data::Write(at, data) => {
                     let end = at + data.len() as u64;

@@ -1,24 +1,25 @@
-//! Commands at work on a store, recorded: what each did to the file system, and what the store held once it had ended.
+//! Recorded commands: what each did to the file system, and what the store held when it had ended.
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use civisite::Site;
+use serde_json::{Value, json};
 
-use super::common::{APP, MIDNIGHT, World, code, stderr};
 use super::disk::Disk;
 use super::trace::{CALLS, Event, Reader};
+use crate::testkit::{APP, MIDNIGHT, World, code, stderr};
 
 /// Lines of an export by their cxnId.
 pub type Lines = BTreeMap<String, Value>;
 
-/// The store within the recorded folder. Its own folder is missing too, and so is that one's.
+/// The store within the recorded directory. Its parents do not exist at first.
 pub const STORE: &str = "var/lib/store";
 
-/// Commands in the order in which they ran, on a store that began empty.
+/// Commands in the order in which they ran, without a store at first.
 pub struct Recording {
     pub events: Vec<Event>,
     pub states: Vec<State>,
@@ -27,9 +28,9 @@ pub struct Recording {
 /// What the store held when a command had ended.
 pub struct State {
     pub command: String,
-    /// When it had ended.
-    pub moment: usize,
-    /// Whether it returned with success, so that what the store holds has to last.
+    /// When the command had ended.
+    pub time: usize,
+    /// Whether the command succeeded, so that the data must be durable.
     pub acknowledged: bool,
     pub lines: Lines,
 }
@@ -37,9 +38,9 @@ pub struct State {
 /// One command.
 pub struct Step {
     arguments: Vec<String>,
-    /// What it imports.
+    /// The text of an import.
     input: Option<String>,
-    /// Killed after so many seconds, if it is still at work.
+    /// After how many seconds the command is killed.
     killed: Option<f64>,
 }
 
@@ -64,7 +65,7 @@ impl Step {
     }
 }
 
-/// Few connections: how a store comes to be, and how it is used.
+/// Returns commands that create a store and use it with few connections.
 pub fn few(world: &World) -> Vec<Step> {
     let behaviours = ["ok", "status-500", "every-2", "fail-first-1"];
     let line = |number: usize, more: &str| {
@@ -84,7 +85,7 @@ pub fn few(world: &World) -> Vec<Step> {
     ]
 }
 
-/// After the few so many that the database uses parts of its file again, and commands that are killed.
+/// Returns so many commands that the database reuses parts of its file, and commands that are killed.
 pub fn many(world: &World) -> Vec<Step> {
     let line = |number: u32, filler: char| {
         let mut site = world.site(100 + number, if number.is_multiple_of(7) { "every-2" } else { "ok" });
@@ -114,7 +115,7 @@ pub fn many(world: &World) -> Vec<Step> {
     steps
 }
 
-/// Sessions so large that the database uses parts of its file again that it freed within the same session.
+/// Returns sessions so large that the database reuses parts of its file that it freed in the same session.
 pub fn large_sessions(world: &World) -> Vec<Step> {
     let line = |number: u32, filler: char| {
         let mut site = world.site(number, "ok");
@@ -125,14 +126,15 @@ pub fn large_sessions(world: &World) -> Vec<Step> {
     ['a', 'b', 'c', 'd'].into_iter().map(import).collect()
 }
 
-/// Connections that share nothing, each with a long `perm`, and one with one so long that it would not fit into a leaf of
-/// the database: sled never syncs what outgrows its log.
+/// Returns imports of connections with a long `perm` each, and one that is too long for a leaf of the database.
+///
+/// sled never syncs a value that it stores outside of its log.
 pub fn large_perms(world: &World) -> Vec<Step> {
     let import = |letter: &str| {
         let site = |number| {
             let length = if number == 99 { 150_000 } else { 4_000 };
-            let perm = Some(serde_json::json!({"grant": format!("{number}{}", letter.repeat(length))}));
-            civisite::Site { perm, ..world.site(number, "ok") }.jsonl()
+            let perm = Some(json!({"grant": format!("{number}{}", letter.repeat(length))}));
+            Site { perm, ..world.site(number, "ok") }.jsonl()
         };
         Step::import((0..100).map(site))
     };
@@ -140,30 +142,30 @@ pub fn large_perms(world: &World) -> Vec<Step> {
 }
 
 impl Recording {
-    /// Runs the steps and keeps the record in a folder, so that it can be used again.
+    /// Runs the steps and writes the record to a directory, so that it can be used again.
     pub fn make(world: &World, steps: Vec<Step>, record: &Path) -> Self {
-        let root = world.folder.path().to_str().unwrap().to_owned();
+        let root = world.dir.path().to_str().unwrap().to_owned();
         fs::write(record.join("root"), &root).unwrap();
         for (number, step) in steps.into_iter().enumerate() {
             let name = |extension: &str| record.join(format!("{number:03}.{extension}"));
             if let Some(input) = &step.input {
-                fs::write(world.folder.path().join("import.jsonl"), input).unwrap();
+                fs::write(world.dir.path().join("import.jsonl"), input).unwrap();
             }
             let output = traced(world, &step, &name("trace")).output().unwrap();
-            let ended = code(&output) == 0;
-            assert!(ended || step.killed.is_some(), "{output:?}");
+            let succeeded = code(&output) == 0;
+            assert!(succeeded || step.killed.is_some(), "{output:?}");
             let writes = !matches!(step.arguments[0].as_str(), "status" | "export");
-            let acknowledged = if ended && writes { "acknowledged" } else { "not acknowledged" };
+            let acknowledged = if succeeded && writes { "acknowledged" } else { "not acknowledged" };
             fs::write(name("command"), format!("{acknowledged}\n{}", step.arguments.join(" "))).unwrap();
             let copy = record.join("copy");
-            copy_folder(&world.folder.path().join(STORE), &copy);
+            copy_dir(&world.dir.path().join(STORE), &copy);
             let export = on_store(world, &copy, &["export"]).output().unwrap();
             assert_eq!(code(&export), 0, "{export:?}");
             fs::write(name("lines"), export.stdout).unwrap();
             fs::remove_dir_all(copy).unwrap();
         }
         let recording = Self::load(record);
-        recording.assert_faithful(&world.folder.path().join(STORE), record);
+        recording.assert_faithful(&world.dir.path().join(STORE), record);
         recording
     }
 
@@ -179,7 +181,7 @@ impl Recording {
             let (acknowledged, command) = command.split_once('\n').unwrap();
             states.push(State {
                 command: command.to_owned(),
-                moment: reader.moment,
+                time: reader.time,
                 acknowledged: acknowledged == "acknowledged",
                 lines: lines(&fs::read(name("lines")).unwrap()),
             });
@@ -187,40 +189,41 @@ impl Recording {
         Self { events: reader.events, states }
     }
 
-    /// With nothing lost, the operations make the very folder that the commands made.
+    /// Asserts that the operations, with nothing lost, produce what the commands wrote.
     fn assert_faithful(&self, store: &Path, record: &Path) {
         let copy = record.join("copy");
         Disk::follow(&self.events).rebuild_all(&copy);
-        assert_eq!(contents(&copy.join(STORE)), contents(store), "the operations were not understood");
+        assert_eq!(contents(&copy.join(STORE)), contents(store), "the trace was misread");
         fs::remove_dir_all(copy).unwrap();
     }
 
-    /// What has to be there after a cut, and what may be there in place of a line of it: the states since.
-    pub fn around(&self, moment: usize) -> (Option<&State>, &[State]) {
-        let last = self.states.iter().rposition(|state| state.acknowledged && state.moment <= moment);
-        let under_way = self.states.partition_point(|state| state.moment <= moment);
-        let until = self.states.len().min(under_way + 1);
+    /// Returns the state that must be there after a cut, and the later states whose lines may be there instead.
+    pub fn around(&self, time: usize) -> (Option<&State>, &[State]) {
+        let last = self.states.iter().rposition(|state| state.acknowledged && state.time <= time);
+        let in_flight = self.states.partition_point(|state| state.time <= time);
+        let until = self.states.len().min(in_flight + 1);
         (last.map(|last| &self.states[last]), &self.states[last.map_or(0, |last| last + 1)..until])
     }
 }
 
-/// The command on another store than the world's.
+/// Returns the command with another store.
 pub fn on_store(world: &World, store: &Path, arguments: &[&str]) -> Command {
     let mut command = world.command(arguments);
     command.env("CXNPOLL_STORE", store);
     command
 }
 
-/// Lines of an export.
+/// Parses an export.
 pub fn lines(export: &[u8]) -> Lines {
     let lines = export.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let lines = lines.map(|line| serde_json::from_slice::<Value>(line).expect("a line is JSON"));
     lines.map(|line| (line["cxnId"].as_str().expect("a line has a cxnId").to_owned(), line)).collect()
 }
 
+/// Returns the command of a step under strace.
 fn traced(world: &World, step: &Step, trace: &Path) -> Command {
     let arguments: Vec<&str> = step.arguments.iter().map(String::as_str).collect();
-    let command = on_store(world, &world.folder.path().join(STORE), &arguments);
+    let command = on_store(world, &world.dir.path().join(STORE), &arguments);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-y", "-xx", "-s", "10000000", "-e", CALLS, "-o"]).arg(trace);
     if let Some(inject) = env::var_os("CXNPOLL_INJECT") {
@@ -231,25 +234,25 @@ fn traced(world: &World, step: &Step, trace: &Path) -> Command {
     }
     strace.arg(command.get_program()).args(command.get_args()).env_clear();
     strace.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    strace.current_dir(world.folder.path()).stdin(std::process::Stdio::null());
+    strace.current_dir(world.dir.path()).stdin(Stdio::null());
     strace
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+fn copy_dir(from: &Path, to: &Path) {
     let output: Output = Command::new("cp").arg("-a").args([from, to]).output().unwrap();
     assert_eq!(code(&output), 0, "{}", stderr(&output));
 }
 
-/// Every file below a folder.
-fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+/// Returns every file and directory below a directory; `None` is a directory.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![PathBuf::new()];
-    while let Some(within) = folders.pop() {
-        for entry in fs::read_dir(folder.join(&within)).unwrap() {
+    let mut dirs = vec![PathBuf::new()];
+    while let Some(within) = dirs.pop() {
+        for entry in fs::read_dir(dir.join(&within)).unwrap() {
             let name = within.join(entry.unwrap().file_name());
-            let path = folder.join(&name);
+            let path = dir.join(&name);
             if path.is_dir() {
-                folders.push(name.clone());
+                dirs.push(name.clone());
                 found.insert(name, None);
             } else {
                 found.insert(name, Some(fs::read(path).unwrap()));

@@ -1,4 +1,4 @@
-//! What became of a store after a cut, seen through the program.
+//! The state of a store after a cut, as the program sees it.
 
 use std::fmt;
 use std::path::Path;
@@ -6,39 +6,36 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::common::{World, code, stderr};
 use super::record::{Lines, STORE, State, lines, on_store};
+use crate::testkit::{World, code, stderr};
 
 /// The outcome of a cut.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// All that was acknowledged is there, and the store can be used.
+    /// All acknowledged data is there, and the store can be used.
     Sound,
-    /// As before, and the program had something to say.
-    SoundWithAWord(String),
-    /// There is no store yet; nothing was acknowledged, and an import creates it.
+    /// As [`Verdict::Sound`], and the program printed a message.
+    SoundWithMessage(String),
+    /// There is no store yet. Nothing was acknowledged, and an import creates one.
     NoStoreYet,
-    /// The program says that it can't open the store (exit code 74).
+    /// The program cannot open the store (exit code 74).
     CannotOpen(String),
-    /// What was acknowledged is not there, and the program said something.
-    LostWithAWord(String),
-    /// The program says that there is no store (exit code 66), although something was acknowledged.
+    /// Acknowledged data is missing, and the program printed a message.
+    LostWithMessage(String),
+    /// The program finds no store (exit code 66), although data was acknowledged.
     Vanished(String),
     /// `store check` finds faults.
     Faults(String),
-    /// What was acknowledged is not there, and the program says nothing.
+    /// Acknowledged data is missing, and the program printed nothing.
     Lost(String),
-    /// A command ended in a way that it never should.
+    /// A command ended in a way that it never may.
     Broken(String),
 }
 
 impl Verdict {
-    /// Whether a cut may end so.
+    /// Whether a cut may have this outcome: acknowledged data is there.
     pub fn is_allowed(&self) -> bool {
-        matches!(
-            self,
-            Self::Sound | Self::SoundWithAWord(_) | Self::NoStoreYet | Self::CannotOpen(_) | Self::LostWithAWord(_)
-        )
+        matches!(self, Self::Sound | Self::SoundWithMessage(_) | Self::NoStoreYet)
     }
 }
 
@@ -46,22 +43,22 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Sound => write!(f, "sound"),
-            Self::SoundWithAWord(word) => write!(f, "sound, with a word: {word}"),
+            Self::SoundWithMessage(message) => write!(f, "sound, with a message: {message}"),
             Self::NoStoreYet => write!(f, "no store yet"),
-            Self::CannotOpen(word) => write!(f, "could not open: {word}"),
-            Self::LostWithAWord(word) => write!(f, "lost, with a word: {word}"),
-            Self::Vanished(word) => write!(f, "vanished: {word}"),
-            Self::Faults(word) => write!(f, "faults: {word}"),
+            Self::CannotOpen(message) => write!(f, "cannot open: {message}"),
+            Self::LostWithMessage(message) => write!(f, "lost, with a message: {message}"),
+            Self::Vanished(message) => write!(f, "no store: {message}"),
+            Self::Faults(faults) => write!(f, "faults: {faults}"),
             Self::Lost(what) => write!(f, "lost: {what}"),
             Self::Broken(what) => write!(f, "broken: {what}"),
         }
     }
 }
 
-/// Judges the store in a rebuilt folder.
+/// Checks the store in a rebuilt directory.
 ///
-/// `acknowledged` has to be there; lines of `since` may have taken the place of its own.
-pub fn judge(world: &World, rebuilt: &Path, acknowledged: Option<&State>, since: &[State]) -> Verdict {
+/// The lines of `acknowledged` must be there. Lines of `since` may have replaced them.
+pub fn check(world: &World, rebuilt: &Path, acknowledged: Option<&State>, since: &[State]) -> Verdict {
     let run = |arguments: &[&str]| on_store(world, &rebuilt.join(STORE), arguments).output().unwrap();
     let check = run(&["store", "check", "--json"]);
     if code(&check) == 66 && acknowledged.is_none() {
@@ -74,27 +71,27 @@ pub fn judge(world: &World, rebuilt: &Path, acknowledged: Option<&State>, since:
     match (code(&check), faults) {
         (0, _) => {}
         (74, Ok(faults)) => return Verdict::Faults(generalised(&faults.to_string())),
-        (74, Err(_)) => return Verdict::CannotOpen(word(&check)),
-        (66, _) => return Verdict::Vanished(word(&check)),
-        (other, _) => return Verdict::Broken(format!("check ends with {other}: {}", word(&check))),
+        (74, Err(_)) => return Verdict::CannotOpen(first_line(&check)),
+        (66, _) => return Verdict::Vanished(first_line(&check)),
+        (other, _) => return Verdict::Broken(format!("check ends with {other}: {}", first_line(&check))),
     }
     let export = run(&["export"]);
     if code(&export) != 0 {
-        return Verdict::Broken(format!("export ends with {}: {}", code(&export), word(&export)));
+        return Verdict::Broken(format!("export ends with {}: {}", code(&export), first_line(&export)));
     }
-    let said = [word(&check), word(&export)].concat();
+    let message = [first_line(&check), first_line(&export)].concat();
     if let Some(lost) = lost(&lines(&export.stdout), acknowledged, since) {
-        return if said.is_empty() { Verdict::Lost(lost) } else { Verdict::LostWithAWord(said) };
+        return if message.is_empty() { Verdict::Lost(lost) } else { Verdict::LostWithMessage(message) };
     }
     let (more, check) = (import(world, rebuilt), run(&["store", "check"]));
     match (code(&more), code(&check)) {
-        (0, 0) if said.is_empty() => Verdict::Sound,
-        (0, 0) => Verdict::SoundWithAWord(said),
+        (0, 0) if message.is_empty() => Verdict::Sound,
+        (0, 0) => Verdict::SoundWithMessage(message),
         (more, check) => Verdict::Broken(format!("a further import ends with {more}, a check of it with {check}")),
     }
 }
 
-/// What was acknowledged and is there in no form, or is there and never was.
+/// Describes acknowledged data that is missing, and data that was never written; `None` where all is as it must be.
 fn lost(found: &Lines, acknowledged: Option<&State>, since: &[State]) -> Option<String> {
     let none = Lines::new();
     let before = acknowledged.map_or(&none, |state| &state.lines);
@@ -103,12 +100,12 @@ fn lost(found: &Lines, acknowledged: Option<&State>, since: &[State]) -> Option<
     };
     let missing = before.keys().filter(|id| !found.contains_key(*id)).count();
     let other = found.iter().filter(|(id, line)| before.contains_key(*id) && !known(id, line)).count();
-    let strange = found.iter().filter(|(id, line)| !before.contains_key(*id) && !known(id, line)).count();
-    (missing + other > 0 || strange > 0)
-        .then(|| format!("{missing} lines of {} missing, {other} not as acknowledged, {strange} strange", before.len()))
+    let unknown = found.iter().filter(|(id, line)| !before.contains_key(*id) && !known(id, line)).count();
+    (missing + other > 0 || unknown > 0)
+        .then(|| format!("{missing} lines of {} missing, {other} not as acknowledged, {unknown} unknown", before.len()))
 }
 
-/// Imports one connection more.
+/// Imports one more connection.
 fn import(world: &World, rebuilt: &Path) -> Output {
     let line = world.site(9_999, "ok").jsonl();
     let file = rebuilt.join("more.jsonl");
@@ -117,13 +114,13 @@ fn import(world: &World, rebuilt: &Path) -> Output {
     command.arg(file).output().unwrap()
 }
 
-/// The first line that the program said.
-fn word(output: &Output) -> String {
-    let said = stderr(output);
-    generalised(said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default())
+/// Returns the first line of standard error.
+fn first_line(output: &Output) -> String {
+    let text = stderr(output);
+    generalised(text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default())
 }
 
-/// A message without what differs from cut to cut, and no longer than a line.
+/// Removes numbers and paths, which differ from cut to cut, and shortens a message.
 fn generalised(message: &str) -> String {
     let words = message.split(' ').map(|word| {
         if word.contains('/') {

@@ -1,0 +1,141 @@
+//! `store check` finds what does not agree, and `--repair` repairs what can be derived.
+
+use std::fs;
+
+use serde_json::Value;
+use sled::{Db, Tree};
+
+use crate::testkit::{APP, MIDNIGHT, World, code};
+
+fn tree(db: &Db, name: &str) -> Tree {
+    db.open_tree(name).unwrap()
+}
+
+/// Takes an entry out of a tree.
+fn lose(db: &Db, name: &str, prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let tree = tree(db, name);
+    let (key, value) = tree.scan_prefix(prefix).next().unwrap().unwrap();
+    tree.remove(&key).unwrap();
+    (key.to_vec(), value.to_vec())
+}
+
+/// Makes the first entry of a tree unreadable.
+fn garble(db: &Db, name: &str, prefix: &[u8]) {
+    let (key, _) = lose(db, name, prefix);
+    tree(db, name).insert(key, &[99, 1, 2, 3]).unwrap();
+}
+
+/// Puts a connection there once more, under another number.
+fn double(db: &Db, number: u8) {
+    let cxns = tree(db, "cxn");
+    let (mut key, value) = cxns.iter().find(|entry| entry.as_ref().unwrap().0[13] == 1).unwrap().unwrap();
+    key[13] = number;
+    cxns.insert(key, value).unwrap();
+}
+
+/// What happens to a store, what a check says, and how many of its four connections are left with what statuses after
+/// a repair.
+type Damage = (fn(&Db), &'static str, usize, usize);
+
+const DAMAGE: [Damage; 18] = [
+    (|db| drop(lose(db, "id", b"")), "is not found by its cxnId", 4, 4),
+    (|db| garble(db, "id", b""), "the number of cxn:", 4, 4),
+    (
+        |db| drop(tree(db, "id").insert("cxn:unknown", tree(db, "id").first().unwrap().unwrap().1)),
+        "leads to another",
+        4,
+        4,
+    ),
+    (|db| drop(lose(db, "cxn", b"")), "leads to no connection", 3, 3),
+    (|db| garble(db, "cxn", b""), "a connection can't be read", 3, 3),
+    (|db| drop(tree(db, "cxn").insert("short", "value")), "a connection has no valid key", 4, 4),
+    (|db| double(db, 0), "is there twice", 4, 4),
+    (|db| double(db, 200), "was not given out", 4, 3),
+    (|db| drop(lose(db, "status", b"")), "lacks a poll status", 4, 3),
+    (|db| garble(db, "status", b""), "a poll status of cxn:", 4, 3),
+    (|db| drop(tree(db, "status").insert("junk", "value")), "a poll status has no valid key", 4, 4),
+    (|db| drop(tree(db, "status").insert([0; 14], "value")), "belongs to no connection", 4, 4),
+    (|db| drop(tree(db, "status").insert([9; 14], "value")), "belongs to no job", 4, 4),
+    (|db| drop(lose(db, "due", b"")), "is not in the index of what is due", 4, 4),
+    (|db| garble(db, "due", b""), "is not in the index of what is due", 4, 4),
+    (|db| drop(tree(db, "due").insert("junk", "value")), "an entry of the index has no valid key", 4, 4),
+    (|db| drop(lose(db, "meta", b"counters")), "a number was not counted", 4, 4),
+    (|db| drop(lose(db, "meta", b"a")), "has no number", 4, 4),
+];
+
+fn check(world: &World, arguments: &[&str], expected: i32) -> Value {
+    let output = world.run(&[&["store", "check", "--json"], arguments].concat());
+    assert_eq!(code(&output), expected, "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn every_disagreement_is_found_and_repaired() {
+    for (damage, fault, cxns, statuses) in DAMAGE {
+        let world = World::with(["ok"; 4]);
+        world.poll(MIDNIGHT, &[]);
+        let before = world.export();
+        damage(&world.database());
+
+        let found = check(&world, &[], 74);
+        let faults = |check: &Value| check["firstFaults"].to_string();
+        assert!(faults(&found).contains(fault), "{fault}: {found}");
+        assert_eq!(found["mended"], 0);
+        // A check changes nothing.
+        assert_eq!(check(&world, &[], 74)["faults"], found["faults"], "{fault}");
+
+        let repaired = check(&world, &["--repair"], 0);
+        assert_eq!(repaired["faults"], repaired["mended"], "{fault}: {repaired}");
+        assert!(faults(&repaired).contains("(mended: "), "{fault}: {repaired}");
+        let sound = check(&world, &[], 0);
+        assert_eq!((&sound["faults"], &sound["counts"]["cxns"]), (&0.into(), &cxns.into()), "{fault}: {sound}");
+        let after = world.export();
+        assert_eq!(after.iter().filter(|line| before.contains(line)).count(), statuses, "{fault}: {after:?}");
+        // A connection that lost its status is polled like a new one.
+        assert_eq!(world.poll(MIDNIGHT + 1, &[])["polled"], cxns - statuses, "{fault}");
+    }
+}
+
+#[test]
+fn lost_job_record_is_rebuilt() {
+    let world = World::with(["ok"; 4]);
+    world.poll(MIDNIGHT, &[]);
+    lose(&world.database(), "meta", b"J");
+    assert!(check(&world, &[], 74)["firstFaults"].to_string().contains("job default can't be read"));
+    check(&world, &["--repair"], 0);
+    world.assert_sound();
+    assert_eq!(world.poll(MIDNIGHT + 1, &[])["polled"], 0);
+}
+
+#[test]
+fn fault_that_needs_a_backup_is_not_repaired() {
+    let world = World::with(["ok"; 4]);
+    let before = world.export();
+    assert_eq!(code(&world.run(&["store", "backup"])), 0);
+    lose(&world.database(), "meta", b"S");
+    let check = check(&world, &["--repair"], 74);
+    assert!(check["firstFaults"].to_string().contains("only a backup brings it back"), "{check}");
+    assert_eq!(code(&world.run(&["store", "restore"])), 0);
+    assert_eq!(world.export(), before);
+}
+
+#[test]
+fn repair_quarantines_what_it_removes() {
+    let world = World::with(["ok"; 4]);
+    garble(&world.database(), "cxn", b"");
+    check(&world, &["--repair"], 0);
+    let quarantined = fs::read_to_string(world.store().join("kept/set-aside.jsonl")).unwrap();
+    let line: Value = serde_json::from_str(quarantined.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["tree"], &line["value"]), (&"Cxn".into(), &"63010203".into()));
+}
+
+#[test]
+fn repair_during_a_run_is_harmless() {
+    let world = World::with(["slow-300"; 40]);
+    let mut run = world.start(&["poll", APP, "--per-host", "4"]);
+    for _ in 0..5 {
+        assert_eq!(check(&world, &["--repair"], 0)["faults"], 0);
+    }
+    assert!(run.wait().unwrap().success());
+    world.assert_sound();
+}

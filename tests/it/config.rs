@@ -1,0 +1,116 @@
+//! The configuration.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::testkit::{APP, CERTIFICATE, World, assert_quiet, code, stderr, stdout};
+
+#[test]
+fn mistake_names_file_line_and_what_was_expected() {
+    let world = World::new();
+    for (text, line, expected) in [
+        ("contact = \"x\"\nthreats = 3\n", "line 2", "unknown field `threats`"),
+        ("store = 3\n", "line 1", "expected"),
+        ("\n\n[backups]\nkeep = 0\n", "line 4", "nonzero"),
+        ("[apps.\"org.example.myapp\"]\ntitel = \"x\"\n", "line 2", "unknown field `titel`"),
+        ("[results]\nall = -1\n", "line 2", "expected"),
+        ("[[listeners]]\nevent = \"civi_cxn.pull\"\n", "line 2", "expected app:org.example.myapp:job=default:poll"),
+        ("contact = \n", "line 1", "expected"),
+    ] {
+        world.config();
+        world.set_config(text);
+        for command in [&["status"][..], &["config", "check"], &["config", "show"]] {
+            let output = world.run(command);
+            let message = stderr(&output);
+            assert_eq!(code(&output), 78, "{text}: {message}");
+            assert!(
+                message.contains("cxnpoll.toml") && message.contains(line) && message.contains(expected),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn missing_or_wrong_configuration_is_an_error() {
+    let world = World::with(["ok"]);
+    let message = world.refused(66, &["get", "--config", "nowhere.toml"]);
+    assert!(message.starts_with("error: there is no configuration file nowhere.toml"), "{message}");
+
+    let file = world.path("wrong.toml");
+    for (text, places) in [
+        ("store = \"s\"\nthreats = 3\n", ["line 2", "threats"]),
+        ("\n\nallow-net = [\"10.0.0.0/99\"]\n", ["line 3", "allow-net"]),
+        ("[apps.\"org.example.myapp\"]\napp-sert = \"x\"\n", ["line 2", "app-sert"]),
+        ("store = \n", ["line 1", "store"]),
+    ] {
+        fs::write(&file, text).unwrap();
+        let message = world.refused(78, &["get", "--config", file.to_str().unwrap()]);
+        assert!(message.contains("wrong.toml") && places.iter().all(|place| message.contains(place)), "{message}");
+    }
+    fs::write(&file, format!("[apps.\"{APP}\"]\napp-cert = \"gone.crt\"\n")).unwrap();
+    assert!(world.refused(78, &["poll", APP, "--config", file.to_str().unwrap()]).contains("gone.crt"));
+}
+
+#[test]
+fn config_check_reads_apps_and_certificates() {
+    let world = World::new();
+    assert_quiet(&world.run(&["config", "check"]));
+    let message = stderr(&world.run(&["config", "check", "-v"]));
+    assert!(message.contains("is fine: 1 apps"), "{message}");
+
+    let bad = |text: &str, expected: &str| {
+        world.config();
+        world.set_config(text);
+        let output = world.run(&["config", "check"]);
+        assert_eq!(code(&output), 78, "{output:?}");
+        assert!(stderr(&output).contains(expected), "{output:?}");
+        let output = world.run(&["config", "check", "--json"]);
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(json["problems"][0].as_str().unwrap().contains(expected), "{json}");
+    };
+    bad("[apps.\"org.example.other\"]\napp-cert = \"app.crt\"\n", "its common name is app:org.example.myapp");
+    bad("[apps.\"org.example.myapp\"]\napp-cert = \"none.crt\"\n", "there is no certificate");
+    bad("[apps.\"org example\"]\n", "the app 'org example'");
+    bad("apps-dir = \"nowhere\"\n", "nowhere is no folder");
+    fs::write(world.path("bad.crt"), &CERTIFICATE[..200]).unwrap();
+    bad("[apps.\"org.example.myapp\"]\napp-cert = \"bad.crt\"\n", "can't be read: expected X.509 in PEM");
+}
+
+#[test]
+fn run_warns_of_an_unreadable_certificate() {
+    let world = World::with(["ok"]);
+    fs::write(world.path("app.crt"), "no certificate").unwrap();
+    let output = world.run(&["poll", APP]);
+    assert_eq!(code(&output), 0);
+    assert!(
+        stderr(&output).starts_with("warning: the certificate of app:org.example.myapp can't be read"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn config_show_names_the_source_of_each_value() {
+    let world = World::new();
+    world.set_config("contact = \"me\"\napps-dir = \"apps\"\n[backups]\nkeep = 3\n[per-host]\n\"a.example.org\" = 9\n");
+    let app = world.path("apps").join(APP);
+    fs::create_dir_all(&app).unwrap();
+    fs::write(app.join("metadata.json"), r#"{"app:org.example.myapp": {"title": "Mine"}}"#).unwrap();
+    let file = world.path("cxnpoll.toml").display().to_string();
+    let shown = world.json(&["config", "show", "--json", "--allow-net", "10.0.0.0/8"]);
+    let value = |key: &str| {
+        let found = shown.as_array().unwrap().iter().rfind(|value| value["key"] == key).unwrap();
+        (found["value"].clone(), found["from"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(value("config"), (json!(file), "CXNPOLL_CONFIG".to_owned()));
+    assert_eq!(value("store").1, "CXNPOLL_STORE");
+    assert_eq!(value("contact"), (json!("me"), file.clone()));
+    assert_eq!(value("backups.keep"), (json!(3), file.clone()));
+    assert_eq!(value("backups.every-hours"), (json!(24), "default".to_owned()));
+    assert_eq!(value("per-host.a.example.org"), (json!(9), file));
+    assert_eq!(value("allow-net"), (json!("10.0.0.0/8"), "--allow-net".to_owned()));
+    assert_eq!(value(&format!("apps.{APP}.title")), (json!("Mine"), app.display().to_string()));
+    let table = world.run(&["config", "show"]);
+    assert!(stdout(&table).starts_with("KEY"));
+}

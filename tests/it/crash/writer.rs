@@ -1,0 +1,104 @@
+//! A process that writes to a store until it is killed.
+
+use std::env;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::{HOUR, kills};
+use crate::testkit::library::{Writer, import_line};
+use crate::testkit::{MIDNIGHT, Random};
+
+/// The number of connections in the store.
+const CXNS: u64 = 120;
+/// How many connections a round imports.
+const CXNS_PER_ROUND: u64 = 8;
+/// The longest time before a kill.
+const LONGEST_LIFE: Duration = Duration::from_millis(150);
+/// The retry expression of the job.
+const RETRY: &str = "1 hour (x3); 1 day (x*)";
+/// The variables that pass the store and the first round to the child.
+const STORE: &str = "CXNPOLL_CRASH_STORE";
+const ROUND: &str = "CXNPOLL_CRASH_ROUND";
+/// The test that is the child process.
+const CHILD: &str = "crash::writer::child";
+
+/// Returns the numbers of the connections that a round imports.
+fn imported(round: u64) -> impl Iterator<Item = u64> {
+    (0..CXNS_PER_ROUND).map(move |i| (round * CXNS_PER_ROUND + i) % CXNS)
+}
+
+/// Returns the time of a round.
+fn time_of(round: u64) -> i64 {
+    MIDNIGHT + i64::try_from(round).unwrap() * 2 * HOUR
+}
+
+/// Imports some connections per round, records a poll of all, and prints the round, until it is killed.
+#[test]
+#[ignore = "another test starts it as a process"]
+fn child() {
+    let (Ok(store), Ok(round)) = (env::var(STORE), env::var(ROUND)) else { return };
+    let writer = Writer::open(Path::new(&store), RETRY);
+    for round in round.parse::<u64>().unwrap().. {
+        // The address of a connection names its round.
+        let line = |number: u64| import_line(number.try_into().unwrap(), &format!("https://{number}.example/{round}"));
+        writer.import(imported(round).map(line));
+        writer.record_due(time_of(round));
+        println!("done {round}");
+    }
+}
+
+#[test]
+fn acknowledged_writes_survive_sigkill() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let mut random = Random::from_env();
+    let mut acknowledged: Option<u64> = None;
+    let (mut killed, wanted) = (0, kills(60));
+    while killed < wanted || acknowledged < Some(wanted / 2) {
+        assert!(killed < 4 * wanted, "only {acknowledged:?} rounds in {killed} processes");
+        let next = acknowledged.map_or(0, |round| round + 1);
+        acknowledged = last_round(&path, next, random.duration_below(LONGEST_LIFE)).or(acknowledged);
+        killed += 1;
+        if let Some(round) = acknowledged {
+            verify(&path, round);
+        }
+    }
+}
+
+/// Starts a child at a round, and kills it after some time; returns the last round that it acknowledged.
+fn last_round(store: &Path, first: u64, life: Duration) -> Option<u64> {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", CHILD, "--ignored", "--nocapture"])
+        .env(STORE, store)
+        .env(ROUND, first.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    thread::sleep(life);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    // An incomplete line is no acknowledgement.
+    let (whole, _) = text.rsplit_once('\n')?;
+    whole.lines().filter_map(|line| line.split("done ").nth(1)?.parse().ok()).max()
+}
+
+/// Asserts that all rounds up to this one are in the store, and at most parts of the next.
+fn verify(store: &Path, round: u64) {
+    let writer = Writer::open(store, RETRY);
+    writer.assert_idle_is_true();
+    writer.assert_sound();
+    let connections = writer.connections();
+    let rounds = round.saturating_sub(CXNS / CXNS_PER_ROUND - 1)..=round;
+    for (of, number) in rounds.flat_map(|round| imported(round).map(move |number| (round, number))) {
+        let (site_url, last_run) = &connections[&format!("cxn:{number}")];
+        let found: u64 = site_url.rsplit('/').next().unwrap().parse().unwrap();
+        assert!(found == of || found == round + 1, "{number} is of round {found}, not {of}");
+        let times = [time_of(round), time_of(round + 1)];
+        assert!(times.contains(last_run), "{number} was polled at {last_run}, not {}", times[0]);
+    }
+}

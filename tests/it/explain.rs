@@ -1,0 +1,88 @@
+//! `explain`.
+
+use civisite::Site;
+use serde_json::{Map, Value, json};
+
+use crate::testkit::{MIDNIGHT, World, assert_no_secret, short_id, stdout};
+
+#[test]
+fn explain_suggests_the_new_address_of_a_moved_site() {
+    let world = World::with(["redirect-301", "status-500"]);
+    world.poll(MIDNIGHT, &[]);
+    let explained =
+        |number: u32, behaviour: &str| stdout(&world.run(&["explain", &world.site(number, behaviour).cxn_id]));
+    let suggestion = format!("import it with \"siteUrl\": \"{}\"", world.site(0, "ok").site_url);
+    let text = explained(0, "redirect-301");
+    assert!(
+        text.contains("redirect: redirected (301 Moved Permanently) to http://") && text.contains(&suggestion),
+        "{text}"
+    );
+    assert!(!explained(1, "status-500").contains("moved"));
+    // Following the suggestion works.
+    world.import(&[world.site(0, "ok")]);
+    assert_eq!(world.poll(MIDNIGHT + 3600, &[])["ok"], 1);
+    assert!(!explained(0, "ok").contains("moved"));
+}
+
+/// The keys of `explain --json`, in order.
+const KEYS: [&str; 11] = [
+    "cxnId",
+    "appId",
+    "jobName",
+    "state",
+    "pollLevel",
+    "pollCount",
+    "lastRun",
+    "nextDue",
+    "lastOutcome",
+    "lastSuccess",
+    "attempts",
+];
+
+#[test]
+fn explain_describes_every_state() {
+    let behaviours = ["ok", "status-500", "status-410", "retry-after-7200", "ok", "ok"];
+    let world = World::new();
+    let sites = world.sites(behaviours);
+    world.import(&sites[..5]);
+    world.poll(MIDNIGHT, &["--retry", "1 hour (x2); 1 day (x1)"]);
+    let line = |site: &Site, key: &str, value: Value| {
+        let mut line: Map<String, Value> = serde_json::from_str(&site.jsonl()).unwrap();
+        line.insert(key.to_owned(), value);
+        Value::Object(line).to_string()
+    };
+    let beyond = json!({"default": {"pollLevel": 2, "pollCount": 0, "lastRun": MIDNIGHT + 1}});
+    world.import_text(&line(&sites[2], "pollStatus", beyond));
+    world.import_text(&line(&sites[4], "disabled", json!(true)));
+    world.import(&sites[5..]);
+
+    for (site, state, count, next_due, class, sentence) in [
+        (0, "healthy", 0, json!(MIDNIGHT + 3600), json!("ok"), "It is healthy"),
+        (1, "retrying", 1, json!(MIDNIGHT + 3600), json!("http"), "It fails: 1 of 2 times at level 0 (every 1 hour)"),
+        (2, "given-up", 0, Value::Null, Value::Null, "It is given up"),
+        (3, "deferred", 0, json!(MIDNIGHT + 7200), json!("http"), "It is deferred"),
+        (4, "disabled", 0, Value::Null, json!("ok"), "It is disabled"),
+        (5, "new", 0, json!(0), Value::Null, "It was never polled"),
+    ] {
+        let site = &sites[site];
+        let explained = world.explain(site, MIDNIGHT + 60);
+        assert_eq!(explained.as_object().unwrap().keys().collect::<Vec<_>>(), KEYS);
+        assert_eq!((&explained["state"], &explained["pollCount"]), (&json!(state), &json!(count)), "{explained}");
+        assert_eq!((&explained["nextDue"], &explained["lastOutcome"]["class"]), (&next_due, &class), "{explained}");
+        let last = explained["attempts"].as_array().unwrap().last().map_or(&Value::Null, |attempt| &attempt["class"]);
+        assert_eq!(last, &class, "{explained}");
+        let succeeded = if class == "ok" { json!(MIDNIGHT) } else { Value::Null };
+        assert_eq!(explained["lastSuccess"], succeeded, "{explained}");
+
+        let now = (MIDNIGHT + 60).to_string();
+        let text = world.text(&["explain", short_id(site), "--now", &now]);
+        assert!(text.contains(sentence) && text.contains(&site.site_url), "{text}");
+        assert_no_secret(site, &text);
+    }
+    let text = world.text(&["explain", short_id(&sites[1]), "--now", "2026-01-01T01:00:00Z"]);
+    assert!(text.contains("It is due now, since 2026-01-01 01:00:00Z"), "{text}");
+    assert!(text.contains("Last failure at 2026-01-01 00:00:00Z (1 h ago): http"), "{text}");
+    let strict = world.json(&["explain", short_id(&sites[1]), "--json", "--retry", "1 day (x9)"]);
+    assert_eq!(strict["nextDue"], MIDNIGHT + 86_400);
+    assert_eq!(world.json(&["explain", short_id(&sites[1]), "--json", "--name", "nightly"])["state"], "new");
+}

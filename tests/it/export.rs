@@ -1,0 +1,79 @@
+//! `export`.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use civisite::Site;
+use serde_json::{Value, json};
+
+use crate::import::{import, line};
+use crate::testkit::{MIDNIGHT, World, assert_quiet};
+
+#[test]
+fn export_is_imported_elsewhere_and_exports_the_same() {
+    let behaviours = ["ok", "status-500", "retry-after-60", "api-error", "hang"];
+    let world = World::with(behaviours);
+    let site = world.site(9, "ok");
+    let full = json!({"perm": {"z": 1, "a": [true, "\u{1b}"]}, "viaPort": "10.0.0.1:80", "disabled": true});
+    import(&world, &[], &[line(&site, &full)]);
+    for now in [MIDNIGHT, MIDNIGHT + 3600] {
+        world.poll(now, &["--timeout", "0.2"]);
+    }
+    world.poll(MIDNIGHT, &["--name", "nightly", "--timeout", "0.2"]);
+    // A site that reconnected has a history and is new.
+    world.import(&[Site { site_url: "http://127.0.0.1:9/".into(), ..world.site(8, "ok") }]);
+
+    let lines = |more: &[&str]| {
+        let text = world.text(&[&["export"], more].concat());
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let here = lines(&[]);
+    assert_eq!(here.len(), behaviours.len() + 2);
+    let there = world.path("there");
+    let there = ["--store", there.to_str().unwrap()];
+    assert_quiet(&world.run_with_pipe(&[&["import"], &there[..]].concat(), here.join("\n").as_bytes()));
+    assert_eq!(lines(&there), here);
+    assert_eq!(world.json(&[&["store", "check", "--json"], &there[..]].concat())["faults"], 0);
+}
+
+#[test]
+fn exported_file_is_private() {
+    let world = World::with(["ok"; 3]);
+    let file = world.path("connections.jsonl");
+    fs::write(&file, "an older export").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_quiet(&world.run(&["export", file.to_str().unwrap()]));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read(&file).unwrap(), world.run(&["export", "-"]).stdout);
+}
+
+#[test]
+fn export_through_a_symbolic_link_replaces_its_target() {
+    let world = World::with(["ok"]);
+    fs::create_dir(world.path("exports")).unwrap();
+    let (target, link) = (world.path("exports/connections.jsonl"), world.path("link.jsonl"));
+    fs::write(&target, "an older export").unwrap();
+    symlink(&target, &link).unwrap();
+    assert_quiet(&world.run(&["export", link.to_str().unwrap()]));
+    assert_eq!(fs::read_link(&link).unwrap(), target);
+    assert!(fs::symlink_metadata(&target).unwrap().is_file());
+    assert_eq!(fs::read(&target).unwrap(), world.run(&["export"]).stdout);
+}
+
+#[test]
+fn closed_pipe_ends_an_export_quietly() {
+    let world = World::new();
+    // The export must be larger than a pipe.
+    let perm = "x".repeat(1000);
+    let lines: Vec<Value> =
+        (0..500).map(|n| line(&world.site(n, "ok"), &json!({"perm": format!("{n}{perm}")}))).collect();
+    assert_eq!(import(&world, &[], &lines), [500, 0, 0]);
+    let mut child = world.start(&["export"]);
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    drop(stdout);
+    assert_quiet(&child.wait_with_output().unwrap());
+}

@@ -1,0 +1,48 @@
+//! The heartbeat after a successful run.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
+
+/// Starts a server that answers with a status; returns its address and the first line of every request.
+fn heartbeat_server(status: &'static str) -> (SocketAddr, Receiver<String>) {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for mut stream in server.incoming().flatten() {
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            sender.send(line.trim().to_owned()).unwrap();
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nOK");
+        }
+    });
+    (address, receiver)
+}
+
+#[test]
+fn heartbeat_is_sent_after_a_successful_run_only() {
+    let world = World::with(["ok", "status-500"]);
+    let (address, requests) = heartbeat_server("200 OK");
+    let url = format!("http://{address}/ping/key?x=1");
+    let poll = |now: i64, more: &[&str]| {
+        world.run(&[&["poll", APP, "--heartbeat", &url, "--now", &now.to_string()], more].concat())
+    };
+    assert_quiet(&poll(MIDNIGHT, &[]));
+    assert_eq!(requests.recv().unwrap(), "GET /ping/key?x=1 HTTP/1.1");
+    assert_quiet(&poll(MIDNIGHT, &[]));
+    assert!(requests.recv().unwrap().starts_with("GET "), "also when nothing was due");
+    assert_eq!(code(&poll(MIDNIGHT + 3600, &["--strict"])), 3);
+    assert!(requests.try_recv().is_err(), "not after a failure with --strict");
+
+    assert_eq!(code(&world.run(&["poll", APP, "--heartbeat", "nonsense"])), 2);
+    let (failing, _requests) = heartbeat_server("500 No");
+    let output = world.run(&["poll", APP, "--heartbeat", &format!("http://{failing}/ping/key")]);
+    assert_eq!(
+        (code(&output), stderr(&output)),
+        (0, "warning: the heartbeat was not heard: http: status 500 Internal Server Error\n".to_owned())
+    );
+}

@@ -1,0 +1,77 @@
+//! The complete help text as a snapshot, completions and man pages.
+
+use std::fmt::Write;
+use std::fs;
+
+use crate::testkit::{World, code, stdout};
+
+/// Appends the help of a command and of all commands below it.
+fn help(world: &World, command: &[&str], all: &mut String) {
+    let output = world.run(&[command, &["--help"]].concat());
+    assert_eq!(code(&output), 0, "{output:?}");
+    let text = stdout(&output);
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    write!(all, "$ cxnpoll {}\n{}\n\n", [command, &["--help"]].concat().join(" "), lines.join("\n")).unwrap();
+    let names =
+        lines.iter().skip_while(|line| !line.ends_with("Commands:")).skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<_> =
+        names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    if names.is_empty() {
+        assert!(text.contains("Example"), "{command:?} has no example");
+    }
+    for name in names {
+        help(world, &[command, &[name]].concat(), all);
+    }
+}
+
+#[test]
+fn help_text_matches_the_snapshot() {
+    let mut all = String::new();
+    help(&World::new(), &[], &mut all);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/help.txt");
+    if std::env::var_os("CXNPOLL_BLESS").is_some() {
+        fs::write(file, &all).unwrap();
+    }
+    let before = fs::read_to_string(file).unwrap_or_default();
+    let differs = all.lines().zip(before.lines()).find(|(new, old)| new != old);
+    assert_eq!(differs, None, "CXNPOLL_BLESS=1 cargo test --test it help accepts the new help");
+    assert_eq!(all, before);
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let world = World::new();
+    assert_eq!(world.text(&["--version"]), concat!("cxnpoll ", env!("CARGO_PKG_VERSION"), "\n"));
+    for arguments in [&["-h"][..], &["--help"], &["poll", "-h"], &["import", "--help"]] {
+        let help = world.text(arguments);
+        assert!(help.contains("Usage: cxnpoll") && help.contains("--store"), "{help}");
+        assert!(!help.contains("--no-debug"), "what cxnapp's crontab lines hold needs no help");
+    }
+    assert!(world.text(&["-h"]).contains("Exit codes: 0 done"));
+}
+
+#[test]
+fn completions_cover_every_shell_and_man_pages_every_command() {
+    let world = World::new();
+    let text = |arguments: &[&str]| {
+        let output = world.run(arguments);
+        assert_eq!(code(&output), 0, "{output:?}");
+        stdout(&output)
+    };
+    for (shell, sign) in
+        [("bash", "complete -F _cxnpoll"), ("zsh", "#compdef cxnpoll"), ("fish", "complete -c cxnpoll")]
+    {
+        let text = text(&["completions", shell]);
+        assert!(text.contains(sign) && text.contains("revive") && text.contains("older-than"), "{shell}");
+    }
+    assert!(text(&["man"]).contains(".TH cxnpoll 1") && text(&["man", "store", "check"]).contains("repair"));
+    assert_eq!(code(&world.run(&["man", "nothing"])), 2);
+    let dir = world.path("man");
+    fs::create_dir(&dir).unwrap();
+    text(&["man", "--dir", dir.to_str().unwrap()]);
+    for page in ["cxnpoll.1", "cxnpoll-poll.1", "cxnpoll-store-check.1", "cxnpoll-man.1"] {
+        assert!(fs::read_to_string(dir.join(page)).unwrap().contains(".SH"), "{page}");
+    }
+    assert_eq!(code(&world.run(&["man", "--dir", "nowhere"])), 66);
+    assert!(!world.store().exists());
+}

@@ -1,0 +1,207 @@
+//! A run among sites that misbehave: each costs one worker a bounded time, and no other site anything.
+
+use std::fs;
+use std::io::Read;
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use civisite::{Behaviour, Server, Site};
+use serde_json::{Value, json};
+
+use crate::testkit::{APP, MIDNIGHT, World, signal, until, wait};
+
+/// How long a poll may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// What a run may take beside its slowest poll.
+const OVERHEAD: Duration = Duration::from_secs(30);
+
+/// Returns a connection like that of a site, with another URL.
+fn elsewhere(world: &World, number: u32, url: &str) -> Site {
+    Site { site_url: url.to_owned(), ..world.server.site(number) }
+}
+
+/// Waits for a child; returns its exit code, its standard output and error, and the most memory it had, in MiB.
+fn watch(mut child: Child) -> (i32, String, String, u64) {
+    let mut pipes = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let out = thread::spawn(move || {
+        let mut text = String::new();
+        pipes.0.read_to_string(&mut text).map(|_| text)
+    });
+    let err = thread::spawn(move || {
+        let mut text = String::new();
+        pipes.1.read_to_string(&mut text).map(|_| text)
+    });
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    let code = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code().unwrap_or(-1);
+        }
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        most = most.max(kib.unwrap_or_default());
+        thread::sleep(Duration::from_millis(5));
+    };
+    (code, out.join().unwrap().unwrap(), err.join().unwrap().unwrap(), most / 1024)
+}
+
+#[test]
+fn every_misbehaviour_at_once_among_healthy_sites() {
+    let world = World::on_all_addresses();
+    let refusing = Server::start().unwrap();
+    refusing.stop_listening().unwrap();
+    let mut bad: Vec<(Site, &str)> = Vec::new();
+    for kind in Behaviour::KINDS {
+        let class = match kind {
+            Behaviour::Ok | Behaviour::Slow(_) | Behaviour::Every(_) | Behaviour::OkFirst(_) | Behaviour::Large => "ok",
+            Behaviour::ApiError | Behaviour::Leak => "api",
+            Behaviour::Garbled | Behaviour::Insecure | Behaviour::Empty | Behaviour::NotHttp => "garbled",
+            Behaviour::WrongCxn | Behaviour::Expired | Behaviour::BadHmac => "protocol",
+            Behaviour::Hang => "timeout",
+            Behaviour::Drip => "ok timeout",
+            Behaviour::Endless | Behaviour::EndlessMessage | Behaviour::EndlessHeader => "too-large",
+            Behaviour::Redirect(_) | Behaviour::RedirectLoop => "redirect",
+            Behaviour::RedirectPrivate => "blocked",
+            Behaviour::Close | Behaviour::Reset | Behaviour::ResetMidway | Behaviour::Short => "disconnected",
+            Behaviour::Status(_) | Behaviour::RetryAfter(_) | Behaviour::Busy(_) | Behaviour::FailFirst(_) => "http",
+        };
+        for _ in 0..3 {
+            bad.push((world.site_on_own_host(u32::try_from(bad.len()).unwrap(), kind), class));
+        }
+    }
+    for (class, code) in [
+        ("garbled", 200),
+        ("garbled", 204),
+        ("garbled", 299),
+        ("redirect", 304),
+        ("http", 400),
+        ("http", 401),
+        ("http", 403),
+        ("http", 404),
+        ("gone", 410),
+        ("http", 418),
+        ("http", 429),
+        ("http", 502),
+        ("http", 503),
+        ("http", 599),
+    ] {
+        bad.push((world.site_on_own_host(u32::try_from(bad.len()).unwrap(), Behaviour::Status(code)), class));
+    }
+    for (class, url) in [
+        ("dns", format!("http://{}.example/", "a".repeat(64))),
+        ("connect", format!("http://{}/", refusing.addr())),
+        ("tls", format!("https://127.0.0.1:{}/", world.server.port())),
+        ("blocked", "http://127.0.0.1:25/".to_owned()),
+        ("blocked", "http://10.0.0.1/".to_owned()),
+        ("blocked", "http://0xa9fea9fe/latest/meta-data/".to_owned()),
+        ("blocked", "http://[::ffff:10.0.0.1]/".to_owned()),
+        ("blocked", "http://public.example@192.168.0.1/".to_owned()),
+        ("blocked", "ftp://127.0.0.1/".to_owned()),
+        ("blocked", "file:///etc/passwd".to_owned()),
+    ] {
+        bad.push((elsewhere(&world, u32::try_from(bad.len()).unwrap(), &url), class));
+    }
+    let healthy: Vec<_> = (1000..1300).map(|number| world.site_on_own_host(number, Behaviour::Ok)).collect();
+    let sites: Vec<_> = bad.iter().map(|(site, _)| site.clone()).chain(healthy.iter().cloned()).collect();
+    world.import(&sites);
+
+    let began = Instant::now();
+    let run = world.start(&[
+        "poll",
+        APP,
+        "--json",
+        "--log-file",
+        "log",
+        "-vv",
+        "--now",
+        &MIDNIGHT.to_string(),
+        "--timeout",
+        &TIMEOUT.as_secs().to_string(),
+    ]);
+    let (code_of_run, out, err, mib) = watch(run);
+    let took = began.elapsed();
+    assert_eq!(code_of_run, 0, "{err}");
+    let summary: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&summary["polled"], &summary["dropped"]), (&json!(sites.len()), &json!(0)), "{summary}");
+    assert!(took < TIMEOUT + OVERHEAD, "{took:?}");
+    assert!((1..128).contains(&mib), "{mib} MiB");
+
+    let lines = world.export();
+    for site in &healthy {
+        let line = lines.iter().find(|line| line.contains(&site.cxn_id)).unwrap();
+        let status: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(status["pollStatus"]["default"]["lastSuccess"], MIDNIGHT, "{line}");
+        assert_eq!(world.server.polls(site.number), 1);
+    }
+    let mut explained = String::new();
+    for (site, class) in &bad {
+        explained += &world.text(&["explain", &site.cxn_id, "--now", &MIDNIGHT.to_string()]);
+        let last = &world.explain(site, MIDNIGHT)["lastOutcome"];
+        assert!(class.split(' ').any(|class| last["class"] == class), "{class}: {} {last}", site.site_url);
+        explained += &last.to_string();
+    }
+    let log = fs::read_to_string(world.path("log")).unwrap();
+    for text in [out, err, log, explained] {
+        assert!(!text.contains("panic"), "{text}");
+        for site in &sites {
+            // PHP shows its first 15 characters.
+            assert!(!text.contains(&site.secret_base64[..15]), "{}: {text}", site.cxn_id);
+        }
+    }
+    world.assert_sound();
+}
+
+#[test]
+fn endless_bodies_need_little_memory() {
+    let world = World::on_all_addresses();
+    // A body that looks like a message is kept until it is too large, which takes up to 1 MiB more per thread.
+    for (kind, threads, limit) in [(Behaviour::Endless, "64", 64), (Behaviour::EndlessMessage, "32", 64 + 32)] {
+        world.import(&(0..1000).map(|number| world.site_on_own_host(number, kind)).collect::<Vec<_>>());
+        let (code, out, err, mib) =
+            watch(world.start(&["poll", APP, "--json", "--threads", threads, "--name", threads]));
+        assert_eq!(code, 0, "{err}");
+        let summary: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(summary["failures"], json!({"too-large": 1000}));
+        assert!((1..limit).contains(&mib), "{kind}: {mib} MiB");
+    }
+}
+
+/// Asserts that other sites do not wait while thousands of sites of one host fill the queue.
+fn assert_crowd_delays_no_other_site(at_a_time: u32, line: impl Fn(&World, &Site) -> String) {
+    let world = World::on_all_addresses();
+    let crowd = World::on_all_addresses();
+    let lines: Vec<_> = (0..9000).map(|number| line(&crowd, &crowd.site(number, "slow-20"))).collect();
+    let others = (9000..9100).map(|number| world.site_on_own_host(number, Behaviour::Slow(20)).jsonl());
+    if at_a_time != 4 {
+        world.append_config(&format!("[per-host]\n\"127.0.0.1\" = {at_a_time}\n"));
+    }
+    world.import_text(&lines.into_iter().chain(others).collect::<Vec<_>>().join("\n"));
+    let run = world.start(&["poll", APP, "--json", "--threads", "16"]);
+    until("the others are polled", || world.server.total() == 100 && crowd.server.total() >= 50);
+    let polled = crowd.server.total();
+    signal(&run, "-TERM");
+    let (status, text) = wait(run);
+    let summary: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status.code(), &summary["failed"]), (Some(143), &json!(0)), "{summary}");
+    assert!(polled < 5000, "{polled} of the crowd");
+    assert_eq!(crowd.server.max_open(), at_a_time, "no more of the crowd at a time than its host may have");
+}
+
+#[test]
+fn host_with_thousands_of_sites_delays_no_other_site() {
+    assert_crowd_delays_no_other_site(4, |_, site| site.jsonl());
+}
+
+#[test]
+fn proxy_with_thousands_of_sites_delays_no_other_site() {
+    // The configuration allows more polls at a time for this proxy.
+    assert_crowd_delays_no_other_site(8, |crowd, site| {
+        let mut line: Value = serde_json::from_str(&site.jsonl()).unwrap();
+        let path = site.site_url.splitn(4, '/').last().unwrap();
+        line["siteUrl"] = json!(format!("http://host{}.example.org/{path}", site.number));
+        line["viaPort"] = json!(format!("127.0.0.1:{}", crowd.server.port()));
+        line.to_string()
+    });
+}

@@ -1,0 +1,78 @@
+//! Lines that an import refuses.
+
+use civisite::Site;
+use serde_json::{Value, json};
+
+use super::{exported, exported_line, line, text};
+use crate::testkit::{World, code, stderr};
+
+#[test]
+fn one_bad_line_aborts_the_import() {
+    let world = World::new();
+    let (good, site) = (world.site(0, "ok"), world.site(1, "ok"));
+    let secret = &site.secret_base64;
+    let bad = |patch: Value| line(&site, &patch).to_string();
+    for (case, problem) in [
+        ("{\"cxnId\"".to_owned(), "EOF"),
+        ("[]".to_owned(), "expected a JSON object"),
+        (json!({"cxnId": site.cxn_id, "secret": secret}).to_string(), "missing field `appId`"),
+        (bad(json!({"viaport": "a.example:1"})), "unknown field `viaport`"),
+        (bad(json!({"viaPort": "localhost:80"})), "viaPort"),
+        (bad(json!({"cxnId": "two\nlines"})), "cxnId holds a control character"),
+        (bad(json!({"appId": "org.example.myapp"})), "appId does not begin with 'app:'"),
+        (bad(json!({"batchCode": 10_001})), "batchCode is above 10000"),
+        (bad(json!({"batchCode": secret})), "invalid type"),
+        (bad(json!({"disabled": secret})), "expected a boolean"),
+        (bad(json!({"secret": secret[1..]})), "secret is not the base64 of 32 bytes"),
+        (bad(json!({"siteUrl": ""})), "siteUrl"),
+        (bad(json!({"pollStatus": {"default": {"pollLevel": 0}}})), "missing field `pollCount`"),
+        (bad(json!({"pollStatus": {"default": secret}})), "invalid type"),
+        (
+            bad(json!({"pollStatus": {"default": {"pollLevel": 4_294_967_294u32, "pollCount": 0, "lastRun": 0}}})),
+            "pollLevel is above",
+        ),
+        (format!("{} {secret}", bad(json!({}))), "trailing characters"),
+    ] {
+        let input = format!("{}\n\n{case}\n", good.jsonl());
+        let output = world.run_with_pipe(&["import"], input.as_bytes());
+        let message = stderr(&output);
+        assert_eq!((code(&output), output.stdout.len()), (65, 0), "{case}: {message}");
+        assert!(message.starts_with("error: 1 bad line") && message.contains("line 3: "), "{message}");
+        assert!(message.contains(problem) && message.contains("nothing was imported"), "{case}: {message}");
+        assert!(!message.contains(&secret[1..9]), "{message}");
+        assert!(!world.store().exists(), "{case}");
+    }
+}
+
+#[test]
+fn duplicate_connection_is_an_error_and_changes_nothing() {
+    let world = World::with(["ok"]);
+    let before = exported(&world);
+    let (old, new) = (world.site(0, "api-error"), world.site(1, "ok"));
+    let twice = text(&[line(&old, &json!({})), line(&new, &json!({})), line(&new, &json!({"disabled": true}))]);
+    let output = world.run_with_pipe(&["import", "--json"], twice.as_bytes());
+    assert_eq!((code(&output), output.stdout.len()), (65, 0));
+    assert!(stderr(&output).contains(&format!("line 3: {} was there before", new.cxn_id)), "{output:?}");
+    assert_eq!(exported(&world), before);
+
+    let output = world.run_with_pipe(&["import", "--json", "--on-error", "skip"], twice.as_bytes());
+    assert_eq!(code(&output), 65);
+    assert_eq!(exported_line(&world, &new).get("disabled"), None, "the first of the two is taken");
+}
+
+#[test]
+fn skipped_lines_are_reported() {
+    let world = World::new();
+    let mut lines: Vec<String> = world.sites(["ok"; 15]).iter().map(Site::jsonl).collect();
+    let wrong: Vec<String> = lines.drain(2..14).map(|line| line.replace("siteUrl", "siteURL")).collect();
+    lines.splice(2..2, wrong);
+    let output = world.run_with_pipe(&["import", "--json", "--on-error", "skip"], lines.join("\n").as_bytes());
+    assert_eq!(code(&output), 65);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary, json!({"added": 3, "updated": 0, "unchanged": 0, "skipped": 12}));
+    let message = stderr(&output);
+    assert!(message.contains("error: 12 bad lines") && message.contains("the other lines were imported"), "{message}");
+    assert!(message.contains("\nline 3: ") && message.contains("\nand 2 more"), "{message}");
+    assert_eq!(exported(&world).len(), 3);
+    world.assert_sound();
+}

@@ -1,0 +1,141 @@
+//! Programs as listeners.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{configure, program, script};
+use crate::testkit::{APP, MIDNIGHT, World, code, stderr, stdout};
+
+#[test]
+fn broken_program_ends_the_run_and_no_failure_is_counted() {
+    let world = World::with(["ok"; 20]);
+    let before = world.export();
+    for (command, expected) in [
+        (&["./no-such-program"][..], "can't start"),
+        (&["sh", "-c", "echo no such module >&2; exit 3"], "its last words: no such module"),
+        (&["sh", "-c", "echo babble"], "broke the protocol"),
+        (&["sh", "-c", "read -r x; sleep 60"], "took longer than 1 s"),
+        (&["true"], "before it answered"),
+    ] {
+        for more in ["timeout = 1", "timeout = 1\nreuse = true"] {
+            configure(&world, &program("civi_cxn.poll", command, more));
+            let output = world.run(&["poll", APP]);
+            assert_eq!(code(&output), 78, "{command:?}: {output:?}");
+            let message = stderr(&output);
+            assert!(
+                message.contains(expected) && message.contains("hint: ") && message.lines().count() == 2,
+                "{message}"
+            );
+            // No failure is counted.
+            let after = world.export();
+            assert!(after.iter().all(|line| !line.contains("pollLevel")), "{after:?}");
+            assert_eq!(after.len(), before.len());
+        }
+    }
+}
+
+#[test]
+fn program_that_fails_later_fails_one_poll() {
+    for (fault, expected) in [
+        ("echo '{\"log\":\"now\"}'; exit 1", "ended"),
+        ("echo babble; sleep 9", "broke the protocol"),
+        ("sleep 9", "took longer"),
+    ] {
+        let world = World::with(["ok"; 6]);
+        // The third event of every process fails.
+        let text = format!(
+            "n=0\nwhile read -r event; do n=$((n + 1)); if [ $n = 3 ]; then {fault}; fi; echo '{{\"ok\":true}}'; done"
+        );
+        script(&world, &text, "reuse = true\ntimeout = 1");
+        let summary = world.poll(MIDNIGHT, &["--threads", "1"]);
+        assert_eq!((&summary["ok"], &summary["failures"]), (&json!(4), &json!({"listener": 2})), "{fault}");
+        let messages: Vec<_> =
+            (0..6).map(|n| world.explain(&world.site(n, "ok"), MIDNIGHT)["lastOutcome"].to_string()).collect();
+        assert_eq!(messages.iter().filter(|message| message.contains(expected)).count(), 2, "{messages:?}");
+    }
+}
+
+#[test]
+fn reused_program_that_ended_is_started_again() {
+    let world = World::with(["ok"; 5]);
+    script(&world, "echo started >> starts; read -r event; echo '{\"ok\":true}'", "reuse = true");
+    assert_eq!(world.poll(MIDNIGHT, &["--threads", "1"])["ok"], 5);
+    assert_eq!(fs::read_to_string(world.path("starts")).unwrap().lines().count(), 5);
+    script(&world, "echo one >> lives; while read -r event; do echo '{\"ok\":true}'; done", "reuse = true");
+    assert_eq!(world.poll(MIDNIGHT + 86_400, &["--threads", "1"])["ok"], 5);
+    assert_eq!(fs::read_to_string(world.path("lives")).unwrap().lines().count(), 1);
+}
+
+/// Whether the arguments of any process hold a text.
+fn is_running(text: &str) -> bool {
+    let all = Command::new("ps").args(["-eo", "args"]).output().unwrap();
+    stdout(&all).lines().any(|line| line.contains(text))
+}
+
+#[test]
+fn no_program_outlives_its_run() {
+    let world = World::with(["ok"; 3]);
+    let mark = format!("{}", 86_400 + std::process::id());
+    // Neither the script nor the process that it starts ends when its input does.
+    script(&world, &format!("sleep {mark} &\nread -r event; echo '{{\"ok\":true}}'; sleep {mark}"), "reuse = true");
+    let began = Instant::now();
+    assert_eq!(world.poll(MIDNIGHT, &["--threads", "1", "--limit", "1"])["ok"], 1);
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(!is_running(&format!("sleep {mark}")));
+}
+
+#[test]
+fn late_output_is_not_taken_for_the_next_answer() {
+    let world = World::with(["ok"; 4]);
+    let answer = r#"while read -r event; do printf '{"ok":true}\n{"error":"late"}\n'; done"#;
+    script(&world, answer, "reuse = true");
+    let summary = world.poll(MIDNIGHT, &["--threads", "1"]);
+    assert_eq!((&summary["ok"], &summary["failed"]), (&json!(4), &json!(0)), "{summary}");
+}
+
+#[test]
+fn program_gets_its_environment_and_directory_and_no_secret() {
+    let world = World::with(["ok"]);
+    let jobs = world.path("jobs");
+    fs::create_dir(&jobs).unwrap();
+    let listener = jobs.join("listener.sh");
+    fs::write(
+        &listener,
+        "#!/bin/sh\nread -r event\nenv > environment\necho \"$event\" > event\necho '{\"ok\":true}'\n",
+    )
+    .unwrap();
+    fs::set_permissions(&listener, fs::Permissions::from_mode(0o755)).unwrap();
+    configure(
+        &world,
+        &program("civi_cxn.poll", &["./listener.sh"], "folder = \"jobs\"\nenv = { WAREHOUSE = \"a b\" }"),
+    );
+    assert_eq!(world.poll(MIDNIGHT, &[])["ok"], 1);
+    let environment = fs::read_to_string(jobs.join("environment")).unwrap();
+    assert!(
+        environment.contains("WAREHOUSE=a b\n") && environment.contains("PATH=") && !environment.contains("CXNPOLL")
+    );
+    let event = fs::read_to_string(jobs.join("event")).unwrap();
+    let site = world.site(0, "ok");
+    assert!(!event.contains(&site.secret_base64));
+    // `event` prints the same.
+    let printed = world.run(&["event", APP, "--cxn", &site.cxn_id, "--now", &MIDNIGHT.to_string()]);
+    assert_eq!(stdout(&printed), event);
+    let before_run: Value = world.json(&["event", APP, "--name", "x"]);
+    assert_eq!(before_run["event"], format!("app:{APP}:job=x:pre-poll"));
+}
+
+#[test]
+fn program_logs_and_its_stderr_is_shown_with_verbose() {
+    let world = World::with(["ok"]);
+    let text = "read -r event; echo diagnostics >&2; echo '{\"log\":\"look here\",\"level\":\"warning\"}'; echo '{\"log\":\"by the way\"}'; sleep 0.1; echo '{\"ok\":true}'";
+    script(&world, text, "");
+    let output = world.run(&["poll", APP, "--now", &MIDNIGHT.to_string()]);
+    assert_eq!((code(&output), &*stderr(&output)), (0, "warning: look here\n"));
+    let output = world.run(&["poll", APP, "--now", &(MIDNIGHT + 86_400).to_string(), "-v"]);
+    let message = stderr(&output);
+    assert!(message.contains("diagnostics") && message.contains("by the way"), "{message}");
+}

@@ -1,0 +1,79 @@
+//! The log file.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::testkit::{APP, World, assert_no_secret, assert_quiet, code, stderr};
+
+#[test]
+fn log_holds_every_poll_and_cron_gets_no_output() {
+    let world = World::with(["ok", "status-500", "slow-60"]);
+    let poll = ["poll", APP, "--batch", "0/1", "--now", "1767225600"];
+    assert_quiet(&world.run(&[&poll[..], &["--log-file", "log.json", "--log-format", "json"]].concat()));
+    let log = fs::read_to_string(world.path("log.json")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let polls: Vec<_> = lines.iter().filter(|line| line["outcome"].is_string()).collect();
+    assert_eq!(polls.len(), 3, "{log}");
+    let runs: BTreeSet<_> = polls.iter().map(|line| line["span"]["run"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((runs.len(), runs.first().unwrap().len()), (1, 8), "{log}");
+    for line in &polls {
+        assert_eq!(
+            (&line["span"]["app"], &line["span"]["job"], &line["span"]["batch"]),
+            (&APP.into(), &"default".into(), &"0/1".into())
+        );
+        assert!(
+            line["ms"].is_u64() && line["cxn"].as_str().unwrap().starts_with("cxn:") && line["timestamp"].is_string()
+        );
+    }
+    let slow = polls.iter().find(|line| line["cxn"] == world.site(2, "ok").cxn_id).unwrap();
+    assert!(slow["outcome"] == "ok" && slow["ms"].as_u64().unwrap() >= 60, "{slow}");
+    let bad = polls.iter().find(|line| line["cxn"] == world.site(1, "ok").cxn_id).unwrap();
+    assert!(bad["outcome"] == "http" && bad["message"] == "status 500 Internal Server Error", "{bad}");
+    assert!(log.contains("3 due, 3 polled, 2 ok, 1 failed (1 http)"), "{log}");
+
+    let later = ["poll", APP, "--now", "1767229200", "--log-file", "log.txt"];
+    assert_quiet(&world.run(&later));
+    let log = fs::read_to_string(world.path("log.txt")).unwrap();
+    assert!(log.contains("run{run=") && log.contains("outcome=\"ok\"") && log.contains("outcome=http"), "{log}");
+}
+
+#[test]
+fn unwritable_log_is_reported_once_and_the_run_goes_on() {
+    let world = World::with(["ok", "status-500"]);
+    let output = world.run(&["poll", APP, "--log-file", "/dev/full"]);
+    assert_eq!(code(&output), 0);
+    assert_eq!(stderr(&output), "warning: the log can't be written: No space left on device (os error 28)\n");
+    assert_eq!(world.server.total(), 2);
+    assert_eq!(code(&world.run(&["poll", APP, "--log-file", "nowhere/log"])), 78);
+}
+
+#[test]
+fn log_names_failures_and_holds_no_secret() {
+    let behaviours = ["ok", "insecure", "status-500"];
+    let world = World::with(behaviours);
+    let sites = world.sites(behaviours);
+    let log = |format: &str, now: &str| {
+        let file = world.dir.path().join(format);
+        let log = ["--log-file", file.to_str().unwrap(), "--log-format", format];
+        assert_quiet(&world.run(&[&["poll", APP, "--now", now, "-q"], &log[..]].concat()));
+        let text = fs::read_to_string(file).unwrap();
+        for site in &sites {
+            assert_no_secret(site, &text);
+        }
+        text
+    };
+    let text = log("text", "1767225600");
+    for (site, class) in [(&sites[1], "garbled"), (&sites[2], "http")] {
+        assert!(text.lines().any(|line| line.contains(&site.cxn_id) && line.contains(class)), "{text}");
+    }
+    assert!(!text.contains('\u{1b}') && text.contains(&sites[0].cxn_id), "{text}");
+
+    let lines = log("json", "1767312000");
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (site, class) in [(&sites[1], "garbled"), (&sites[2], "http")] {
+        let line = lines.iter().find(|line| line["cxn"] == site.cxn_id.as_str()).unwrap();
+        assert_eq!((&line["outcome"], &line["level"]), (&json!(class), &json!("INFO")), "{line}");
+    }
+}

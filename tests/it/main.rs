@@ -1,0 +1,46 @@
+//! The tests of the whole program: one module per command or promise, in one binary.
+
+#[path = "../power/mod.rs"]
+mod power;
+#[path = "../testkit/mod.rs"]
+mod testkit;
+
+mod admin;
+mod backup;
+mod call;
+mod check;
+mod concurrency;
+mod config;
+mod crash;
+mod cxnapp;
+mod docs;
+mod durability;
+mod egress;
+mod explain;
+mod export;
+mod fd_limit;
+mod formats;
+mod get;
+mod heartbeat;
+mod help;
+mod hostile;
+mod idle;
+mod import;
+mod listeners;
+mod log;
+mod metrics;
+mod outage;
+mod poll;
+mod recording;
+mod recovery;
+mod results;
+mod retry;
+mod schedule;
+mod selection;
+mod status;
+mod stopping;
+mod store;
+mod store_lock;
+mod terminal;
+mod tls;
+mod usage;

@@ -1,0 +1,191 @@
+//! Outages of our own network, and hosts that are down.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::Output;
+
+use civisite::{Server, Site};
+use serde_json::{Value, json};
+
+use crate::testkit::{APP, MIDNIGHT, World, code, stderr, until};
+
+const HOUR: i64 = 3600;
+
+/// Imports sites that each have a loopback address of their own.
+fn world(behaviours: impl IntoIterator<Item = &'static str>) -> (World, Vec<Site>) {
+    let world = World::on_all_addresses();
+    let sites: Vec<_> = (0..)
+        .zip(behaviours)
+        .map(|(number, behaviour)| world.site_on_own_host(number, behaviour.parse().unwrap()))
+        .collect();
+    world.import(&sites);
+    (world, sites)
+}
+
+/// Runs `poll`, with any exit code; returns its summary too.
+fn run(world: &World, now: i64, more: &[&str]) -> (Output, Value) {
+    let output = world.run(&[&["poll", APP, "--json", "--now", &now.to_string()], more].concat());
+    let summary = serde_json::from_slice(&output.stdout).unwrap();
+    (output, summary)
+}
+
+#[test]
+fn outage_spares_all_sites_for_a_day() {
+    let (world, sites) = world(["ok"; 12]);
+    assert_eq!(world.poll(MIDNIGHT, &[])["ok"], 12);
+
+    world.server.stop_listening().unwrap();
+    for hour in 1..=24 {
+        let (output, summary) = run(&world, MIDNIGHT + hour * HOUR, &[]);
+        assert_eq!((code(&output), &summary["outage"], &summary["failed"]), (69, &json!(true), &json!(0)), "{summary}");
+        assert_eq!(stderr(&output).lines().count(), 1, "{output:?}");
+    }
+    let explained = world.explain(&sites[3], MIDNIGHT + HOUR);
+    assert_eq!((&explained["lastRun"], &explained["pollCount"]), (&json!(MIDNIGHT), &json!(0)));
+    let counted = world.poll(MIDNIGHT + 25 * HOUR, &[]);
+    assert_eq!((&counted["outage"], &counted["failures"]), (&json!(false), &json!({"connect": 12})));
+    world.assert_sound();
+}
+
+#[test]
+fn successful_run_restarts_the_day_of_outages() {
+    let (world, _) = world(["ok"; 12]);
+    world.poll(MIDNIGHT, &[]);
+    let outage = |hour: i64| code(&run(&world, MIDNIGHT + hour * HOUR, &[]).0);
+    world.server.stop_listening().unwrap();
+    assert_eq!((outage(1), outage(20)), (69, 69));
+    world.server.resume_listening().unwrap();
+    assert_eq!(world.poll(MIDNIGHT + 21 * HOUR, &[])["ok"], 12, "the next run polls the spared sites");
+    world.server.stop_listening().unwrap();
+    assert_eq!((outage(30), outage(53), outage(54)), (69, 69, 0));
+}
+
+#[test]
+fn run_that_polls_nothing_does_not_restart_the_day_of_outages() {
+    let (world, _) = world(["ok"; 12]);
+    let config = world.config();
+    world.poll(MIDNIGHT, &[]);
+    let run = |hour: i64| run(&world, MIDNIGHT + hour * HOUR, &[]);
+    world.server.stop_listening().unwrap();
+    assert_eq!(code(&run(1).0), 69);
+    // A listener that cannot start ends a run before any poll has an outcome.
+    world.append_config("[[listeners]]\nevent = \"civi_cxn.poll\"\nprogram = [\"./missing\"]\n");
+    let broken = world.run(&["poll", APP, "--now", &(MIDNIGHT + 2 * HOUR).to_string()]);
+    assert_eq!(code(&broken), 78, "{broken:?}");
+    assert_eq!(world.json(&["status", "--json"])[0]["lastRun"]["polled"], 0);
+    world.set_config(&config);
+    assert_eq!(code(&run(24).0), 69);
+    let (output, summary) = run(25);
+    assert_eq!((code(&output), &summary["failures"]), (0, &json!({"connect": 12})), "the day began at hour 1");
+}
+
+#[test]
+fn outage_in_the_middle_keeps_replies_and_leaves_the_rest() {
+    let (world, sites) = world(vec!["slow-50"; 1500]);
+    assert_eq!(world.poll(MIDNIGHT, &["--threads", "256"])["ok"], 1500);
+    world.server.reset_counts();
+    let now = MIDNIGHT + HOUR;
+    let runner = world.start(&["poll", APP, "--json", "--threads", "4", "--now", &now.to_string()]);
+    until("16 are polled", || world.server.total() >= 16);
+    world.server.stop_listening().unwrap();
+    let output = runner.wait_with_output().unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((code(&output), &summary["outage"], &summary["failed"]), (69, &json!(true), &json!(0)), "{summary}");
+    let answered = world.server.total();
+    assert_eq!(summary["ok"], answered, "replies to polls in flight count: {summary}");
+    assert!(summary["polled"].as_u64().unwrap() < 1500, "no new poll starts: {summary}");
+    for line in world.export() {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let site = sites.iter().find(|site| line["cxnId"] == site.cxn_id).unwrap();
+        let last_run = if world.server.polls(site.number) > 0 { now } else { MIDNIGHT };
+        assert_eq!(line["pollStatus"]["default"]["lastRun"], last_run, "{}", site.number);
+    }
+    world.server.resume_listening().unwrap();
+    assert_eq!(world.poll(now, &["--threads", "256"])["ok"], 1500 - answered);
+    world.assert_sound();
+}
+
+#[test]
+fn three_sites_are_too_few_to_detect_an_outage() {
+    let (world, sites) = world(["ok"; 3]);
+    world.poll(MIDNIGHT, &[]);
+    world.server.stop_listening().unwrap();
+    let counted = world.poll(MIDNIGHT + HOUR, &[]);
+    assert_eq!((&counted["outage"], &counted["failures"]), (&json!(false), &json!({"connect": 3})));
+    assert_eq!(world.explain(&sites[0], MIDNIGHT + HOUR)["pollCount"], 1);
+}
+
+/// Imports sites with addresses of their own, numbered in the order in which one thread polls them.
+///
+/// All were polled with success at midnight. Afterwards nothing answers for the dead ones.
+fn with_dead_sites(count: u32, is_dead: impl Fn(u32) -> bool) -> (World, Server) {
+    let (world, mut sites) = world(vec!["ok"; count as usize]);
+    let dead = Server::bind((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
+    let ports = [world.server.port(), dead.port()].map(|port| format!(":{port}/"));
+    for site in &mut sites {
+        site.batch_code = Some(u16::try_from(site.number).unwrap());
+        if is_dead(site.number) {
+            site.site_url = site.site_url.replace(&ports[0], &ports[1]);
+        }
+    }
+    fs::remove_dir_all(world.store()).unwrap();
+    world.import(&sites);
+    assert_eq!(world.poll(MIDNIGHT, &[])["ok"], count);
+    dead.stop_listening().unwrap();
+    (world, dead)
+}
+
+#[test]
+fn one_reply_ends_the_suspicion() {
+    // Ten failures are enough for a suspicion, and the sixth poll after them ends it.
+    let (world, _dead) = with_dead_sites(24, |number| number != 15);
+    let counted = world.poll(MIDNIGHT + HOUR, &["--threads", "1"]);
+    assert_eq!((&counted["outage"], &counted["ok"], &counted["failed"]), (&json!(false), &json!(1), &json!(23)));
+}
+
+#[test]
+fn dead_host_does_not_delay_other_sites() {
+    // The dead sites come first, and the run ends long before it reaches the others.
+    let (world, _dead) = with_dead_sites(1000, |number| number < 800);
+    let (output, summary) = run(&world, MIDNIGHT + HOUR, &["--threads", "1"]);
+    assert_eq!((code(&output), &summary["ok"], &summary["failed"]), (69, &json!(0), &json!(0)), "{summary}");
+    // The next runs start with other sites. With each reply some of the dead sites are counted.
+    let polled = |tick: i64| run(&world, MIDNIGHT + HOUR + tick * 300, &[]).1["ok"].as_u64().unwrap();
+    assert_eq!((1..=6).map(polled).sum::<u64>(), 200);
+    let status = &world.json(&["status", "--json", "--now", &(MIDNIGHT + HOUR + 1800).to_string()])[0];
+    assert_eq!((&status["healthy"], &status["levels"][0]), (&json!(200), &json!(800)), "{status}");
+}
+
+/// At most ticks only dead sites are due, because failing sites are polled more often. Nothing could reply then.
+#[test]
+fn many_dead_sites_are_counted_and_given_up() {
+    let (world, sites) = world(["ok"; 24]);
+    let retry = ["--retry", "2 hour (x1); 30 min (x120)"];
+    assert_eq!(world.poll(MIDNIGHT, &retry)["ok"], 24);
+    let dead = Server::bind((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
+    dead.stop_listening().unwrap();
+    let lines: Vec<_> = sites[..12]
+        .iter()
+        .map(|site| {
+            let mut line: Value = serde_json::from_str(&site.jsonl()).unwrap();
+            line["viaPort"] = json!(format!("127.0.1.{}:{}", site.number + 1, dead.port()));
+            line.to_string()
+        })
+        .collect();
+    world.import_text(&lines.join("\n"));
+
+    let mut dead_only = 0;
+    for tick in 0..=120 {
+        let now = MIDNIGHT + 2 * HOUR + tick * HOUR / 2;
+        let (output, summary) = run(&world, now, &retry);
+        assert_eq!((code(&output), &summary["outage"]), (0, &json!(false)), "tick {tick}: {summary}");
+        assert_eq!(summary["failures"], json!({"connect": 12}), "tick {tick}: {summary}");
+        dead_only += u64::from(summary["polled"] == 12);
+        let given_up = if tick == 120 { 12 } else { 0 };
+        assert_eq!(summary["givenUp"], given_up, "tick {tick}");
+    }
+    assert_eq!(dead_only, 90, "ticks at which only dead sites were due");
+    let explained = world.explain(&sites[0], MIDNIGHT + 30 * 24 * HOUR);
+    assert_eq!((&explained["state"], &explained["nextDue"]), (&json!("given-up"), &Value::Null));
+    world.assert_sound();
+}

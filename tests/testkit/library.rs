@@ -1,0 +1,179 @@
+//! Every direct use that the tests make of the library; all other tests run the command.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cxnpoll::batch::Batch;
+use cxnpoll::fault::Step;
+use cxnpoll::model::{AppId, Cxn, JobName, Secret};
+use cxnpoll::retry::Policy;
+use cxnpoll::store::{Replacement, Store};
+use cxnpoll::transfer;
+
+use super::{APP, MIDNIGHT, World};
+
+/// How long the tests wait for a store that another test process uses.
+const STORE_WAIT: Duration = Duration::from_secs(30);
+
+/// Opens a store, and creates it where there is none.
+fn open(path: &Path) -> Store {
+    Store::create(path, STORE_WAIT).unwrap()
+}
+
+fn app_id() -> AppId {
+    format!("app:{APP}").parse().unwrap()
+}
+
+/// Holds a session of the store, as a command of this name, for the length of `work`.
+pub fn hold_session(world: &World, command: &'static str, work: impl FnOnce() + Send) {
+    let store = Store::open(&world.store(), STORE_WAIT).unwrap().visited_by(command);
+    store
+        .session(|_| {
+            work();
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Opens a session that does nothing; panics where the store stays busy for so long.
+pub fn visit(world: &World, limit: Duration) {
+    Store::open(&world.store(), limit).unwrap().session(|_| Ok(())).unwrap();
+}
+
+/// Keeps the store in use, as a run does, for the length of `work`.
+pub fn keep_in_use(world: &World, work: impl FnOnce()) {
+    let store = Store::open(&world.store(), Duration::ZERO).unwrap();
+    store
+        .in_use(|| {
+            work();
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Has the store exclusively, as `store compact` does, for the length of `work`.
+pub fn have_exclusively(world: &World, work: impl FnOnce()) {
+    Store::take_over(&world.store(), Duration::ZERO, "store compact", |_| {
+        work();
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Returns the name of every point at which `CXNPOLL_DIE_AT` can kill the command.
+pub fn kill_points() -> Vec<String> {
+    Step::ALL.iter().map(|step| format!("{step:?}")).collect()
+}
+
+/// Returns a connection of the app as a line for the import.
+pub fn import_line(number: u32, site_url: &str) -> String {
+    let secret = Secret::from_bytes([7; 32]).to_base64();
+    format!(
+        r#"{{"cxnId":"cxn:{number}","secret":"{secret}","appId":"app:{APP}","appUrl":"https://a.example/","siteUrl":"{site_url}"}}"#
+    )
+}
+
+/// Returns an imported line, which names its batch code, as an export writes it.
+pub fn exported_line(line: &str) -> String {
+    let parsed = transfer::parse(line).unwrap();
+    let cxn = Cxn {
+        cxn_id: parsed.cxn_id,
+        secret: parsed.secret,
+        app_id: parsed.app_id,
+        app_url: parsed.app_url.into(),
+        site_url: parsed.site_url,
+        perm: Arc::new(parsed.perm.unwrap_or_default()),
+        via_port: None,
+        batch_code: parsed.batch_code.unwrap(),
+        disabled: false,
+    };
+    transfer::line(&cxn, [])
+}
+
+/// Asserts that a backup is whole.
+pub fn assert_backup_is_whole(path: &Path) {
+    transfer::backup::verify(path).unwrap();
+}
+
+/// A store that a test writes to in its own process.
+pub struct Writer {
+    store: Store,
+    policy: Policy,
+}
+
+impl Writer {
+    /// Opens a store, and creates it where there is none; `retry` is the expression of its job.
+    pub fn open(path: &Path, retry: &str) -> Self {
+        Self { store: open(path), policy: retry.parse().unwrap() }
+    }
+
+    /// Imports lines.
+    pub fn import(&self, lines: impl Iterator<Item = String>) {
+        let lines: Vec<_> = lines.map(|line| transfer::parse(&line).unwrap()).collect();
+        self.store.session(|session| session.put(&lines, false)).unwrap();
+    }
+
+    /// Records a successful poll of every connection that is due.
+    pub fn record_due(&self, now: i64) {
+        let recorded = self.store.session(|session| {
+            let app = session.app(&app_id())?.unwrap();
+            let job = session.ensure_job(app, &JobName::default())?;
+            session.enrol(&job)?;
+            session.remember_retry(job.no, &self.policy.to_string())?;
+            let job = session.ensure_job(app, &JobName::default())?;
+            let due = session.due(&job, &self.policy, &Batch::default().range(), now)?;
+            let replacements = session.load(&job, &self.policy, Some(now), &due)?.into_iter().map(|task| {
+                let mut next = task.status.clone();
+                self.policy.apply(&mut next, now, &Ok(()));
+                Replacement { place: task.place, selected: task.status, next }
+            });
+            session.record(&job, &replacements.collect::<Vec<_>>())
+        });
+        assert!(recorded.unwrap().into_iter().all(|recorded| recorded));
+    }
+
+    /// Returns the site URL and the time of the last poll of every connection, by its id.
+    pub fn connections(&self) -> BTreeMap<String, (String, i64)> {
+        let mut found = BTreeMap::new();
+        self.store
+            .connections(|_, cxn, statuses| {
+                let last_run = statuses.first().map_or(0, |(_, status)| status.last_run);
+                found.insert(cxn.cxn_id.to_string(), (cxn.site_url, last_run));
+                Ok(())
+            })
+            .unwrap();
+        found
+    }
+
+    /// Asserts that a check finds no fault.
+    pub fn assert_sound(&self) {
+        let check = self.store.check(false).unwrap();
+        assert_eq!(check.faults, 0, "{check:?}");
+    }
+
+    /// Asserts that whenever nothing is due without opening the database, the database agrees.
+    pub fn assert_idle_is_true(&self) {
+        let times = (0..200).map(|number| MIDNIGHT + number * 1800);
+        let job_name = JobName::default();
+        let is_idle = |now: &i64| self.store.nothing_is_due(&app_id(), &job_name, &self.policy, *now);
+        let idle: Vec<_> = times.filter(is_idle).collect();
+        self.store
+            .session(|session| {
+                for now in idle {
+                    let app = session.app(&app_id())?;
+                    let job = app.map(|app| session.job(app, &job_name)).transpose()?.flatten();
+                    let Some(job) = job else { continue };
+                    assert_eq!(session.due(&job, &self.policy, &Batch::default().range(), now)?, [], "at {now}");
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
+/// Asserts of a store what [`Writer::assert_idle_is_true`] does, with the default retry expression.
+pub fn assert_idle_is_true(path: &Path) {
+    Writer { store: open(path), policy: Policy::default() }.assert_idle_is_true();
+}

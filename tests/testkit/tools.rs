@@ -1,0 +1,42 @@
+//! Programs that some tests need and that may not be installed.
+
+use std::env;
+use std::io::{Write, stderr};
+use std::path::Path;
+use std::thread;
+
+/// Directories that may hold tools and are not always in `PATH`.
+const SYSTEM_DIRS: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// Returns whether a tool is installed; the test is to end at once where it is not.
+///
+/// A missing tool is reported on standard error. With `CXNPOLL_REQUIRE_TOOLS=1` it fails the test.
+pub fn require(tool: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut dirs = env::split_paths(&path).chain(SYSTEM_DIRS.map(Into::into));
+    dirs.any(|dir| dir.join(tool).is_file()) || missing(tool)
+}
+
+/// Returns whether a file of an installed tool is there; otherwise as [`require`].
+pub fn require_file(path: &str) -> bool {
+    Path::new(path).is_file() || missing(path)
+}
+
+/// Reports that a test is skipped because the system does not allow what it needs.
+pub fn skip(reason: &str) {
+    report(reason);
+}
+
+fn missing(tool: &str) -> bool {
+    let required = env::var_os("CXNPOLL_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    assert!(!required, "{tool} is not installed, and CXNPOLL_REQUIRE_TOOLS=1 requires it");
+    report(&format!("{tool} is not installed"));
+    false
+}
+
+/// Writes to standard error directly, which the test harness does not capture.
+fn report(reason: &str) {
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let _ = writeln!(stderr(), "\n*** SKIPPED: {test}: {reason} ***");
+}
