@@ -1,7 +1,7 @@
 //! A process that writes to a store until it is killed.
 
 use std::env;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -11,17 +11,22 @@ use super::{HOUR, kills};
 use crate::testkit::library::{Writer, import_line};
 use crate::testkit::{MIDNIGHT, Random};
 
-/// The number of connections in the store.
+/// The number of stores that are written to at the same time.
+const STORES: u64 = 3;
+/// The number of connections in a store.
 const CXNS: u64 = 120;
 /// How many connections a round imports.
 const CXNS_PER_ROUND: u64 = 8;
-/// The longest time before a kill.
-const LONGEST_LIFE: Duration = Duration::from_millis(150);
+/// A child is killed after fewer than so many rounds, and within this time after the last of them.
+const MAX_ROUNDS: usize = 4;
+const MAX_DELAY: Duration = Duration::from_millis(60);
 /// The retry expression of the job.
 const RETRY: &str = "1 hour (x3); 1 day (x*)";
 /// The variables that pass the store and the first round to the child.
 const STORE: &str = "CXNPOLL_CRASH_STORE";
 const ROUND: &str = "CXNPOLL_CRASH_ROUND";
+/// The start of a line that acknowledges a round.
+const DONE: &str = "done ";
 /// The test that is the child process.
 const CHILD: &str = "crash::writer::child";
 
@@ -46,30 +51,38 @@ fn child() {
         let line = |number: u64| import_line(number.try_into().unwrap(), &format!("https://{number}.example/{round}"));
         writer.import(imported(round).map(line));
         writer.record_due(time_of(round));
-        println!("done {round}");
+        println!("{DONE}{round}");
     }
 }
 
 #[test]
 fn acknowledged_writes_survive_sigkill() {
+    let mut seeds = Random::from_env();
+    thread::scope(|scope| {
+        for _ in 0..STORES {
+            let random = Random::new(seeds.next());
+            scope.spawn(move || kill_writers(random));
+        }
+    });
+}
+
+/// Kills one writer after the other on the same store, and checks the store after each.
+fn kill_writers(mut random: Random) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let mut random = Random::from_env();
     let mut acknowledged: Option<u64> = None;
-    let (mut killed, wanted) = (0, kills(60));
-    while killed < wanted || acknowledged < Some(wanted / 2) {
-        assert!(killed < 4 * wanted, "only {acknowledged:?} rounds in {killed} processes");
+    for _ in 0..kills(60 / STORES) {
         let next = acknowledged.map_or(0, |round| round + 1);
-        acknowledged = last_round(&path, next, random.duration_below(LONGEST_LIFE)).or(acknowledged);
-        killed += 1;
+        acknowledged = last_round(&path, next, &mut random).or(acknowledged);
         if let Some(round) = acknowledged {
             verify(&path, round);
         }
     }
+    assert!(acknowledged > Some(kills(60 / STORES) / 2), "{acknowledged:?}");
 }
 
-/// Starts a child at a round, and kills it after some time; returns the last round that it acknowledged.
-fn last_round(store: &Path, first: u64, life: Duration) -> Option<u64> {
+/// Starts a child at a round, and kills it at a random time; returns the last round that it acknowledged.
+fn last_round(store: &Path, first: u64, random: &mut Random) -> Option<u64> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", CHILD, "--ignored", "--nocapture"])
         .env(STORE, store)
@@ -77,14 +90,18 @@ fn last_round(store: &Path, first: u64, life: Duration) -> Option<u64> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    thread::sleep(life);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    for _ in 0..random.below(MAX_ROUNDS) {
+        while output.read_line(&mut text).unwrap() > 0 && !text.lines().last().unwrap().contains(DONE) {}
+    }
+    thread::sleep(random.duration_below(MAX_DELAY));
     child.kill().unwrap();
     child.wait().unwrap();
-    let mut text = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    output.read_to_string(&mut text).unwrap();
     // An incomplete line is no acknowledgement.
     let (whole, _) = text.rsplit_once('\n')?;
-    whole.lines().filter_map(|line| line.split("done ").nth(1)?.parse().ok()).max()
+    whole.lines().filter_map(|line| line.split(DONE).nth(1)?.parse().ok()).max()
 }
 
 /// Asserts that all rounds up to this one are in the store, and at most parts of the next.
