@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use crate::testkit::{MIDNIGHT, World, assert_quiet, code};
 
@@ -9,7 +10,7 @@ use crate::testkit::{MIDNIGHT, World, assert_quiet, code};
 fn backups(world: &World) -> Vec<String> {
     let entries = fs::read_dir(world.store().join("backups")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".gz")).collect()
+    names.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "gz")).collect()
 }
 
 #[test]

@@ -7,11 +7,12 @@ use sled::{Db, Tree};
 
 use crate::testkit::{APP, MIDNIGHT, World, code};
 
+/// Opens a tree of the database.
 fn tree(db: &Db, name: &str) -> Tree {
     db.open_tree(name).unwrap()
 }
 
-/// Takes an entry out of a tree.
+/// Removes the first entry with a prefix from a tree; returns its key and value.
 fn lose(db: &Db, name: &str, prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let tree = tree(db, name);
     let (key, value) = tree.scan_prefix(prefix).next().unwrap().unwrap();
@@ -19,13 +20,13 @@ fn lose(db: &Db, name: &str, prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (key.to_vec(), value.to_vec())
 }
 
-/// Makes the first entry of a tree unreadable.
+/// Makes the first entry with a prefix unreadable.
 fn garble(db: &Db, name: &str, prefix: &[u8]) {
     let (key, _) = lose(db, name, prefix);
     tree(db, name).insert(key, &[99, 1, 2, 3]).unwrap();
 }
 
-/// Puts a connection there once more, under another number.
+/// Stores the connection of number 1 again, under another number.
 fn double(db: &Db, number: u8) {
     let cxns = tree(db, "cxn");
     let (mut key, value) = cxns.iter().find(|entry| entry.as_ref().unwrap().0[13] == 1).unwrap().unwrap();
@@ -33,8 +34,7 @@ fn double(db: &Db, number: u8) {
     cxns.insert(key, value).unwrap();
 }
 
-/// What happens to a store, what a check says, and how many of its four connections are left with what statuses after
-/// a repair.
+/// The damage, the fault that a check finds, and how many of four connections and their statuses a repair keeps.
 type Damage = (fn(&Db), &'static str, usize, usize);
 
 const DAMAGE: [Damage; 18] = [
@@ -63,6 +63,7 @@ const DAMAGE: [Damage; 18] = [
     (|db| drop(lose(db, "meta", b"a")), "has no number", 4, 4),
 ];
 
+/// Runs `store check`, which must end with an exit code; returns its report.
 fn check(world: &World, arguments: &[&str], expected: i32) -> Value {
     let output = world.run(&[&["store", "check", "--json"], arguments].concat());
     assert_eq!(code(&output), expected, "{output:?}");

@@ -16,7 +16,7 @@ fn poll_with_limit(world: &World, limit: &str, more: &str) -> Output {
 
 #[test]
 fn low_limit_reduces_the_threads_and_no_poll_fails() {
-    let world = World::with(["slow-100"; 120]);
+    let world = World::with(["slow-300"; 120]);
     let output = poll_with_limit(&world, "ulimit -n 128", "--threads 500 --per-host 500");
     assert!(stderr(&output).contains("only 32 sites at the same time, not 120"), "{output:?}");
     assert_eq!(world.server.max_open(), 32);
@@ -24,7 +24,7 @@ fn low_limit_reduces_the_threads_and_no_poll_fails() {
 
 #[test]
 fn soft_limit_is_raised() {
-    let world = World::with(["slow-500"; 150]);
+    let world = World::with(["slow-1500"; 150]);
     let output = poll_with_limit(&world, "ulimit -Sn 64", "--threads 150 --per-host 150");
     assert!(output.stderr.is_empty(), "{output:?}");
     assert_eq!(world.server.max_open(), 150);

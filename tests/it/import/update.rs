@@ -79,7 +79,7 @@ fn missing_fields_stay_as_they_are() {
     let perm = json!({"z": [{"entity": "*"}], "a": null});
     let full = json!({"perm": perm, "viaPort": "proxy.example.org:8080", "batchCode": 77, "disabled": true});
     assert_eq!(import(&world, &[], &[line(&site, &full)]), [1, 0, 0]);
-    // Each case goes on where the one before ended.
+    // Each case continues from the one before.
     for (patch, counts, changed) in [
         (json!({}), [0, 0, 1], json!({})),
         (json!({"batchCode": 78}), [0, 0, 1], json!({})),
@@ -94,7 +94,7 @@ fn missing_fields_stay_as_they_are() {
         for (key, value) in changed.as_object().unwrap() {
             expected[key] = value.clone();
         }
-        // What is at its default is left out.
+        // An export leaves out defaults.
         expected.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         assert_eq!(import(&world, &[], &[line(&site, &patch)]), counts, "{patch}");
         assert_eq!(exported_line(&world, &site), expected, "{patch}");
@@ -113,7 +113,7 @@ fn new_site_gets_the_given_or_a_random_batch_code() {
     let code = |site: &Site| lines[&site.cxn_id]["batchCode"].as_u64().unwrap();
     assert_eq!([code(&message[0]), code(&message[1])], [0, 10_000]);
     let codes: BTreeSet<u64> = untold.iter().map(code).collect();
-    // That 29 draws of 10001 hold fewer than 15 different codes doesn't happen.
+    // Fewer than 15 different codes in 29 draws of 10001 are practically impossible.
     assert!(codes.len() >= 15 && codes.iter().all(|code| *code <= 10_000), "{codes:?}");
 }
 
