@@ -24,7 +24,7 @@ fn low_limit_reduces_the_threads_and_no_poll_fails() {
 
 #[test]
 fn soft_limit_is_raised() {
-    let world = World::with(["slow-1500"; 150]);
+    let world = World::with(["slow-3000"; 150]);
     let output = poll_with_limit(&world, "ulimit -Sn 64", "--threads 150 --per-host 150");
     assert!(output.stderr.is_empty(), "{output:?}");
     assert_eq!(world.server.max_open(), 150);
