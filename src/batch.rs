@@ -107,6 +107,12 @@ mod tests {
     }
 
     #[test]
+    fn id_and_count_are_those_of_the_text() {
+        let batch: Batch = "3/7".parse().unwrap();
+        assert_eq!((batch.id(), batch.count()), (3, 7));
+    }
+
+    #[test]
     fn what_is_not_a_batch() {
         for text in [
             "",
