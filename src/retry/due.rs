@@ -114,6 +114,15 @@ mod tests {
     }
 
     #[test]
+    fn scan_bounds_are_tight_where_the_calendar_does_not_matter() {
+        let policy = policy("1 hour (x1)");
+        let bounds = ScanBounds { past: NOW + 5 - 3_600, future: NOW + 3_600 + 1 };
+        assert_eq!(policy.scan_bounds(0, NOW), Some(bounds));
+        assert!(policy.is_due(&status(0, bounds.past), NOW) && !policy.is_due(&status(0, bounds.past + 1), NOW));
+        assert!(policy.is_due(&status(0, bounds.future), NOW) && !policy.is_due(&status(0, bounds.future - 1), NOW));
+    }
+
+    #[test]
     fn deferral_must_have_come() {
         let policy = policy("1 hour (x2)");
         let mut status = PollStatus::default();

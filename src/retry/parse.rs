@@ -201,6 +201,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_span_of_an_error_covers_one_token() {
+        for (text, span) in [
+            ("1min", 4..4),
+            ("1 min x6", 6..7),
+            ("-1 min (x6)", 0..1),
+            ("1 min (x6)、", 10..13),
+            ("1 día (x2)", 2..6),
+            ("4294967296 sec (x6)", 0..10),
+        ] {
+            assert_eq!(text.parse::<Policy>().unwrap_err().span, span, "{text}");
+        }
+    }
+
     /// Texts that are almost expressions.
     fn almost() -> impl Strategy<Value = String> {
         let parts = [

@@ -194,6 +194,15 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn only_months_and_years_depend_on_the_calendar() {
+        for unit in Unit::ALL {
+            let period = period(3, unit);
+            assert_eq!((period.number().get(), period.unit()), (3, unit));
+            assert_eq!(period.is_calendar(), matches!(unit, Unit::Month | Unit::Year), "{}", unit.name());
+        }
+    }
+
+    #[test]
     fn ten_thousand_years_are_the_limit() {
         for (number, unit) in
             [(10_000, Unit::Year), (120_000, Unit::Month), (521_775, Unit::Week), (3_652_425, Unit::Day)]

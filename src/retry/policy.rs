@@ -212,6 +212,8 @@ pub(super) mod tests {
             while policy.level(level).is_some() {
                 (level, count) = policy.next(level, count, false);
                 failures += 1;
+                // No five levels of at most 49 failures take more.
+                prop_assert!(failures <= 5 * 49);
             }
             prop_assert_eq!(failures, counts.iter().sum::<u32>());
             prop_assert_eq!(count, 0);
