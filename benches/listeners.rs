@@ -46,7 +46,7 @@ fn reused_program<'a>(
     fs::write(&file, CONFIG).expect("the configuration is written");
     let config = Config::load(Some(&file)).expect("the configuration is valid");
 
-    let mut caller = config.listeners().of(&app.app_id, job, Phase::Poll).caller();
+    let mut caller = config.listeners().of(&app.app_id, job, Phase::Poll).dispatcher();
     group.bench_function("reused program", |bencher| {
         bencher.iter(|| (0..EVENTS).for_each(|_| assert!(matches!(caller.poll(&mut event()), Ok(Ok(()))))));
     });

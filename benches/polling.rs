@@ -6,7 +6,7 @@
 //! calls with the same client, without store, queue or recording. A run includes selecting, loading, recording and the
 //! summary. A round is one run of each, and its ratio is that of the two rates. The table shows the median of several
 //! rounds, because the load of a machine varies. The CPU time is that of this process only: the sites are served by
-//! another process on the same machine, each on a host of its own.
+//! another process on the same machine, each on its own host.
 //!
 //! `of ideal` compares a run with `sites * latency / threads`, the lower bound on any number of cores.
 //!
@@ -34,7 +34,7 @@ use cxnpoll::batch::Batch;
 use cxnpoll::config::Config;
 use cxnpoll::listener::Listeners;
 use cxnpoll::model::{AppMeta, Cxn, JobName, Tls};
-use cxnpoll::runner::{Plan, Signals};
+use cxnpoll::run::{PollRun, Signals};
 use cxnpoll::site::{Api, Client, Options, Timeouts};
 use cxnpoll::store::Store;
 use rustix::time::{ClockId, clock_gettime};
@@ -192,7 +192,8 @@ fn print_slow_runs(sites: &Sites, slow: &SlowSites) -> Result<()> {
     let best = (waiting / SLOW_THREADS).max(SLOW_CALL_LIMIT * hanging.div_ceil(SLOW_THREADS));
     for (round, run_name) in ["first", "second"].into_iter().enumerate() {
         let start = Instant::now();
-        let run = bench.plan(round)?.run(&bench.store, &client, &Config::default(), &Signals::default())?.run;
+        let run =
+            bench.plan(round)?.run(&bench.store, &client, &Config::default(), &Signals::default(), &mut |_| ())?.run;
         let wall = start.elapsed();
         if (run.ok, run.failed) != (u64::from(slow.count - hanging), u64::from(hanging)) {
             return Err(format!("{} polls succeeded and {} failed", run.ok, run.failed).into());
@@ -281,7 +282,7 @@ impl Bench {
         let app = AppMeta { app_id: APP.parse()?, app_cert, disabled: false, tls: Tls::Verify, metadata: Value::Null };
         let mut bench = Self { case, app, store, cxns: Vec::new(), _dir: dir };
         let mut cxns = Vec::new();
-        bench.plan(0)?.dry_run(&bench.store, |task| {
+        bench.plan(0)?.dry_run(&bench.store, |task| -> Result<()> {
             cxns.push(task.cxn);
             Ok(())
         })?;
@@ -305,12 +306,12 @@ impl Bench {
     /// Polls all sites in a run and returns how many polls succeeded.
     fn run(&self, round: usize) -> Result<u64> {
         let client = Arc::new(client(CALL_LIMIT)?);
-        Ok(self.plan(round)?.run(&self.store, &client, &Config::default(), &Signals::default())?.run.ok)
+        Ok(self.plan(round)?.run(&self.store, &client, &Config::default(), &Signals::default(), &mut |_| ())?.run.ok)
     }
 
     /// Returns the plan of a run, `round` hours after midnight.
-    fn plan(&self, round: usize) -> Result<Plan> {
-        Ok(Plan {
+    fn plan(&self, round: usize) -> Result<PollRun> {
+        Ok(PollRun {
             app: self.app.clone(),
             job: JobName::default(),
             batch: Batch::default(),
@@ -321,7 +322,6 @@ impl Bench {
             max_runtime: None,
             limit: None,
             only: None,
-            progress: false,
             listeners: Listeners::default(),
         })
     }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use civisite::Behaviour;
 use cxnpoll::model::{JobName, PollStatus};
-use cxnpoll::store::{CxnLine, Store};
+use cxnpoll::store::{CxnPatch, Store};
 use tempfile::TempDir;
 
 use common::{APP, HOUR, MIDNIGHT, Result};
@@ -172,12 +172,12 @@ impl Setup {
         let dir = tempfile::tempdir()?;
         let store = Store::create(&dir.path().join("store"), Duration::from_secs(30))?;
         let step = size / due.max(1);
-        let cxn = |number: u32| -> Result<CxnLine> {
+        let cxn = |number: u32| -> Result<CxnPatch> {
             // The connections that are due are spread over the whole store.
             let level = u32::from(!(number.is_multiple_of(step) && number / step < due));
             let status = PollStatus { level, last_run: MIDNIGHT, ..PollStatus::default() };
             let cxn = cxn_of(&sites.site(number, Behaviour::Ok, latency))?;
-            Ok(CxnLine { poll_status: vec![(JobName::default(), status)], ..cxn })
+            Ok(CxnPatch { poll_status: vec![(JobName::default(), status)], ..cxn })
         };
         common::import(&store, (0..size).map(cxn))?;
         let config = format!("[apps.\"{APP}\"]\ntitle = \"Bench\"\n[backups]\nevery-hours = 0\n");

@@ -23,7 +23,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, SamplingMode, Throughput};
 use cxnpoll::batch::Batch;
 use cxnpoll::model::JobName;
 use cxnpoll::retry::Policy;
-use cxnpoll::store::{Candidate, CxnLine, Job, Session, Store};
+use cxnpoll::store::{CxnPatch, DueEntry, Job, Store, WriteSession};
 use tempfile::TempDir;
 
 use common::{APP, HOUR, MIDNIGHT, Result};
@@ -71,7 +71,7 @@ impl Setup {
         let store = Store::create(&dir.path().join("store"), Duration::from_secs(30))?;
         common::import(&store, (0..size).map(healthy_cxn))?;
         // The first run of a job does the same.
-        while !store.session(|session| session.enrol(&job(session)?))? {}
+        while !store.write(|session| session.backfill(&job(session)?))? {}
         Ok(Self { size, store, policy: RETRY.parse()?, _dir: dir })
     }
 
@@ -94,18 +94,18 @@ impl Setup {
         Ok(())
     }
 
-    fn due(&self, now: i64) -> cxnpoll::error::Result<Vec<Candidate>> {
-        self.store.session(|session| session.due(&job(session)?, &self.policy, &Batch::default().range(), now))
+    fn due(&self, now: i64) -> cxnpoll::store::error::Result<Vec<DueEntry>> {
+        self.store.write(|session| session.due(&job(session)?, &self.policy, &Batch::default().range(), now))
     }
 
     /// Measures recording outcomes of the same connections, which every other iteration reverts.
     fn record(&self, group: &mut BenchmarkGroup<WallTime>) -> Result<()> {
         let now = MIDNIGHT + HOUR + LATER;
-        let job = self.store.session(job)?;
+        let job = self.store.write(job)?;
         let mut outcomes = outcomes::successes(&self.store, &job, &self.policy, now, RECORDED)?;
         group.bench_function(BenchmarkId::from_parameter(self.size), |bencher| {
             bencher.iter(|| {
-                let recorded = self.store.session(|session| session.record(&job, &outcomes));
+                let recorded = self.store.write(|session| session.record_outcomes(&job, &outcomes));
                 assert_eq!(recorded.expect("the store is writable"), [true; RECORDED]);
                 outcomes::revert(&mut outcomes);
             });
@@ -115,13 +115,13 @@ impl Setup {
 }
 
 /// Returns the only job of the store.
-fn job(session: &Session) -> cxnpoll::error::Result<Job> {
+fn job(session: &WriteSession) -> cxnpoll::store::error::Result<Job> {
     let app = session.app(&APP.parse().expect("a valid appId"))?.expect("the app has connections");
     Ok(session.job(app, &JobName::default())?.expect("the import has created the job"))
 }
 
-fn healthy_cxn(number: u32) -> Result<CxnLine> {
+fn healthy_cxn(number: u32) -> Result<CxnPatch> {
     let last_run = if number.is_multiple_of(EARLY_STEP) { MIDNIGHT } else { MIDNIGHT + LATER };
     let site = Site::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 80)), number, Behaviour::Ok);
-    Ok(CxnLine { poll_status: vec![(JobName::default(), outcomes::healthy(last_run))], ..cxn_of(&site)? })
+    Ok(CxnPatch { poll_status: vec![(JobName::default(), outcomes::healthy(last_run))], ..cxn_of(&site)? })
 }

@@ -1,4 +1,4 @@
-//! A program of one's own: the whole command line, with listeners in Rust.
+//! The whole command line as a library, with listeners in Rust.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use crate::cli;
 use crate::listener::{Action, EventName, Listener, Phase, PollEvent, RunEvent};
 use crate::model::Failure;
 
-/// The whole command line of `cxnpoll`, with listeners in it.
+/// The whole command line of `cxnpoll`, with listeners of your own.
 ///
 /// ```no_run
 /// use cxnpoll::{App, Failure, PollEvent};
@@ -14,7 +14,7 @@ use crate::model::Failure;
 ///
 /// fn count_contacts(event: &mut PollEvent) -> Result<(), Failure> {
 ///     let reply = event.call("Contact", "getcount", json!({"is_deleted": 0}))?;
-///     let count = reply["result"].as_u64().ok_or("the reply holds no number")?;
+///     let count = reply["result"].as_u64().ok_or("the reply has no number")?;
 ///     event.keep(json!({"contacts": count}));
 ///     Ok(())
 /// }
@@ -24,13 +24,14 @@ use crate::model::Failure;
 /// }
 /// ```
 #[derive(Debug, Default)]
-#[must_use = "it does nothing until it is run"]
+#[must_use = "the command line does nothing until it is run"]
 pub struct App {
     listeners: Vec<Listener>,
-    mistake: Option<String>,
+    /// Why an event was refused; `None` if none was.
+    error: Option<String>,
 }
 
-/// An event, and perhaps a priority: `"civi_cxn.poll"`, or `("civi_cxn.poll", 10)`.
+/// An event, with a priority if needed: `"civi_cxn.poll"`, or `("civi_cxn.poll", 10)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct On {
     event: String,
@@ -38,7 +39,7 @@ pub struct On {
 }
 
 impl From<&str> for On {
-    /// Priority 0.
+    /// Makes an event with priority 0.
     fn from(event: &str) -> Self {
         (event, 0).into()
     }
@@ -51,14 +52,16 @@ impl From<(&str, i32)> for On {
 }
 
 impl App {
-    /// The command line without any listener.
+    /// Makes the command line without listeners.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Has a function called at each visit to a site: for one job (`app:org.example.myapp:job=default:poll`), or for all
-    /// (`civi_cxn.poll`). Listeners are called in order of priority, the highest first; what it returns as an error, and a
-    /// panic, make the poll a failure and hurt no other. Several workers call it at the same time.
+    /// Adds a function that is called at each poll of a site.
+    ///
+    /// The event is that of one job, such as `app:org.example.myapp:job=default:poll`, or that of all jobs,
+    /// `civi_cxn.poll`. Listeners are called by priority, highest first. An error or a panic of the function fails only
+    /// this poll. Several workers call the function at the same time.
     pub fn on<F>(self, on: impl Into<On>, listener: F) -> Self
     where
         F: Fn(&mut PollEvent<'_>) -> Result<(), Failure> + Send + Sync + 'static,
@@ -66,8 +69,10 @@ impl App {
         self.add(on.into(), Action::Poll(Box::new(listener)))
     }
 
-    /// Has a function called before the first poll of a run (`…:pre-poll`) or after its last (`…:post-poll`). An error
-    /// before the first stops the run before any poll; its exit code is 78.
+    /// Adds a function that is called before the first poll of a run, or after the last.
+    ///
+    /// The event is `…:pre-poll` or `…:post-poll`. An error at `pre-poll` ends the run before the first poll. An error at
+    /// either makes the exit code 78.
     pub fn around<F>(self, on: impl Into<On>, listener: F) -> Self
     where
         F: Fn(&mut RunEvent<'_>) -> Result<(), Failure> + Send + Sync + 'static,
@@ -80,18 +85,18 @@ impl App {
         match event.parse::<EventName>() {
             Ok(event) if fits(&event) => self.listeners.push(Listener { event, priority, stop: false, action }),
             Ok(event) => {
-                self.mistake = Some(format!("{event}: visits to sites are for `on`, beginnings and ends for `around`"));
+                self.error = Some(format!("{event}: use `on` for polls, and `around` for the start and end of runs"));
             }
-            Err(error) => self.mistake = Some(error),
+            Err(error) => self.error = Some(error.to_string()),
         }
         self
     }
 
     /// Runs the command line with the arguments of the process.
-    #[must_use = "the exit code is what cron looks at"]
+    #[must_use = "cron needs the exit code"]
     pub fn run(self) -> ExitCode {
-        if let Some(mistake) = self.mistake {
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {mistake}\n"));
+        if let Some(error) = self.error {
+            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error}\n"));
             return crate::exit::CONFIG.into();
         }
         cli::run_with(std::env::args_os(), self.listeners).into()
@@ -103,12 +108,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_no_event_has_is_a_mistake() {
+    fn unknown_and_misplaced_event_names_are_errors() {
         let app = |name: &str| App::new().on(name, |_| Ok(()));
-        assert_eq!(app("civi_cxn.poll").mistake, None);
-        assert!(app("civi_cxn.pol").mistake.is_some());
-        assert!(app("civi_cxn.pre-poll").mistake.is_some());
-        assert!(App::new().around(("civi_cxn.pre-poll", 3), |_| Ok(())).mistake.is_none());
-        assert!(App::new().around("civi_cxn.poll", |_| Ok(())).mistake.is_some());
+        assert_eq!(app("civi_cxn.poll").error, None);
+        assert!(app("civi_cxn.pol").error.is_some());
+        assert!(app("civi_cxn.pre-poll").error.is_some());
+        assert!(App::new().around(("civi_cxn.pre-poll", 3), |_| Ok(())).error.is_none());
+        assert!(App::new().around("civi_cxn.poll", |_| Ok(())).error.is_some());
     }
 }

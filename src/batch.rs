@@ -1,4 +1,4 @@
-//! Batches: equal shares of the batch codes, so that several runners can divide the sites between them.
+//! Batches: equal shares of the batch codes, so that several runs can divide the sites among them.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::model::BatchCode;
 
-/// One batch of several, `id/count`: the `id`-th, from 0 on, of `count` equal shares of the batch codes.
+/// One batch, `id/count`: the share `id`, counted from 0, of `count` equal shares of the batch codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Batch {
     id: u16,
@@ -17,18 +17,18 @@ pub struct Batch {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid batch {text:?}: expected ID/COUNT, a count from 1 to 10000 and an id from 0 to one less, such as 0/4")]
 pub struct InvalidBatch {
-    /// What was given.
+    /// The text.
     pub text: String,
 }
 
 impl Batch {
-    /// Which share, 0 to `count - 1`.
+    /// The index of the share, 0 to `count - 1`.
     #[must_use]
     pub fn id(self) -> u16 {
         self.id
     }
 
-    /// How many shares, 1..=10000.
+    /// The number of shares, 1..=10000.
     #[must_use]
     pub fn count(self) -> u16 {
         self.count
@@ -36,11 +36,11 @@ impl Batch {
 
     /// The batch codes of this batch.
     ///
-    /// With `size = 10000 / count`, batch `id` covers `[id*size, (id+1)*size - 1]`, and the last one ends at 10000.
+    /// With `size = 10000 / count`, batch `id` covers `[id*size, (id+1)*size - 1]`. The last batch ends at 10000.
     #[must_use]
     pub fn range(self) -> RangeInclusive<BatchCode> {
         let size = BatchCode::MAX.get() / self.count;
-        // (id + 1) * size <= count * size <= 10000, so neither is out of range.
+        // (id + 1) * size <= count * size <= 10000, so neither code is out of range.
         let code = |number| BatchCode::try_from(number).expect("at most 10000");
         let last = if self.id + 1 == self.count { BatchCode::MAX } else { code((self.id + 1) * size - 1) };
         code(self.id * size)..=last
@@ -48,7 +48,7 @@ impl Batch {
 }
 
 impl Default for Batch {
-    /// `0/1`, all sites.
+    /// `0/1`: all sites.
     fn default() -> Self {
         Self { id: 0, count: 1 }
     }
@@ -71,7 +71,7 @@ impl FromStr for Batch {
     }
 }
 
-/// Reads ASCII digits; `u16::from_str` alone would take a sign as well.
+/// Parses ASCII digits. `u16::from_str` would also accept a sign.
 fn number(text: &str) -> Option<u16> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -1,12 +1,12 @@
 //! `cxnpoll` polls the CiviCRM sites that are connected to a CiviConnect application.
 //!
-//! As a library it gives a program of one's own the whole command line, with listeners in Rust: see [`App`]. What a listener
-//! is handed is a [`PollEvent`] at each visit to a site, and a [`RunEvent`] around a run; `docs/listeners.md` tells which
-//! events there are and in which order listeners are called.
+//! The library provides the whole command line to a program that has its own listeners in Rust: see [`App`]. A listener
+//! gets a [`PollEvent`] for each poll of a site, or a [`RunEvent`] before and after a run. `docs/listeners.md` describes
+//! the events and the order in which listeners are called.
 
 mod app;
 
-// Not part of what the library offers: for this project's own benches, tests and demo.
+// Not part of the public interface: only for the benches, tests and demo of this project.
 #[doc(hidden)]
 pub mod batch;
 #[doc(hidden)]
@@ -14,11 +14,7 @@ pub mod cli;
 #[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
-pub mod error;
-#[doc(hidden)]
 pub mod exit;
-#[doc(hidden)]
-pub mod fault;
 #[doc(hidden)]
 pub mod listener;
 #[doc(hidden)]
@@ -28,13 +24,15 @@ pub mod protocol;
 #[doc(hidden)]
 pub mod retry;
 #[doc(hidden)]
-pub mod runner;
+pub mod run;
 #[doc(hidden)]
 pub mod site;
 #[doc(hidden)]
 pub mod store;
 #[doc(hidden)]
 pub mod transfer;
+#[doc(hidden)]
+pub mod util;
 
 pub use app::{App, On};
 pub use batch::Batch;

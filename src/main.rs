@@ -1,4 +1,4 @@
-//! Arguments to exit code, nothing else.
+//! Passes the arguments to the command line, and its exit code to the system.
 
 use std::process::ExitCode;
 

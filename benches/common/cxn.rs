@@ -2,13 +2,13 @@
 
 use civisite::Site;
 use cxnpoll::model::{CxnId, Secret};
-use cxnpoll::store::CxnLine;
+use cxnpoll::store::CxnPatch;
 
 use super::common::Result;
 
 /// Returns the connection of a simulated site, without a poll status.
-pub fn cxn_of(site: &Site) -> Result<CxnLine> {
-    Ok(CxnLine {
+pub fn cxn_of(site: &Site) -> Result<CxnPatch> {
+    Ok(CxnPatch {
         cxn_id: site.cxn_id.parse::<CxnId>()?,
         secret: Secret::from_bytes(site.secret()),
         app_id: site.app_id.parse()?,

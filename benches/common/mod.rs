@@ -3,7 +3,7 @@
 use std::env;
 use std::error::Error;
 
-use cxnpoll::store::{CxnLine, Store};
+use cxnpoll::store::{CxnPatch, Store};
 
 /// 2026-01-01T00:00:00Z, in Unix seconds.
 pub const MIDNIGHT: i64 = 1_767_225_600;
@@ -18,14 +18,14 @@ pub const IMPORT_GROUP: usize = 4096;
 pub type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// Imports connections into a store, in groups.
-pub fn import(store: &Store, cxns: impl IntoIterator<Item = Result<CxnLine>>) -> Result<()> {
+pub fn import(store: &Store, cxns: impl IntoIterator<Item = Result<CxnPatch>>) -> Result<()> {
     let mut cxns = cxns.into_iter();
     loop {
         let group = cxns.by_ref().take(IMPORT_GROUP).collect::<Result<Vec<_>>>()?;
         if group.is_empty() {
             return Ok(());
         }
-        store.session(|session| session.put(&group, false))?;
+        store.write(|session| session.upsert(&group, false))?;
     }
 }
 

@@ -5,7 +5,7 @@ use std::mem;
 use cxnpoll::batch::Batch;
 use cxnpoll::model::{Attempt, PollStatus, UnixTime};
 use cxnpoll::retry::Policy;
-use cxnpoll::store::{Job, Replacement, Store};
+use cxnpoll::store::{Job, StatusUpdate, Store};
 
 use super::common::{HOUR, Result};
 
@@ -17,21 +17,21 @@ pub fn healthy(last_run: UnixTime) -> PollStatus {
 }
 
 /// Returns a successful outcome for each of the first `count` connections that are due at `now`.
-pub fn successes(store: &Store, job: &Job, policy: &Policy, now: UnixTime, count: usize) -> Result<Vec<Replacement>> {
-    let mut due = store.session(|session| session.due(job, policy, &Batch::default().range(), now))?;
+pub fn successes(store: &Store, job: &Job, policy: &Policy, now: UnixTime, count: usize) -> Result<Vec<StatusUpdate>> {
+    let mut due = store.read(|session| session.due(job, policy, &Batch::default().range(), now))?;
     due.truncate(count);
-    let tasks = store.session(|session| session.load(job, policy, Some(now), &due))?;
+    let tasks = store.read(|session| session.load(job, policy, Some(now), &due))?;
     let outcomes = tasks.into_iter().map(|task| {
         let mut next = task.status.clone();
         policy.apply(&mut next, now, &Ok(()));
-        Replacement { place: task.place, selected: task.status, next }
+        StatusUpdate { locator: task.locator, expected: task.status, next }
     });
     Ok(outcomes.collect())
 }
 
 /// Turns outcomes that were just recorded into those that restore the earlier statuses.
-pub fn revert(outcomes: &mut [Replacement]) {
+pub fn revert(outcomes: &mut [StatusUpdate]) {
     for outcome in outcomes {
-        mem::swap(&mut outcome.selected, &mut outcome.next);
+        mem::swap(&mut outcome.expected, &mut outcome.next);
     }
 }

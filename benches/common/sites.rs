@@ -1,4 +1,4 @@
-//! Simulated sites in a process of their own, so that their CPU time and memory are not measured.
+//! Simulated sites in a separate process, so that their CPU time and memory are not measured.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read};
@@ -29,7 +29,7 @@ impl Sites {
         Ok(Self { process, port: port.trim().parse()? })
     }
 
-    /// Returns a site on a host of its own.
+    /// Returns a site on its own host.
     pub fn site(&self, number: u32, behaviour: Behaviour, latency: Duration) -> Site {
         let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number);
         let mut site = Site::new(SocketAddr::from((host, self.port)), number, behaviour);

@@ -33,7 +33,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode};
 use cxnpoll::batch::Batch;
 use cxnpoll::model::{JobName, PollStatus};
 use cxnpoll::retry::Policy;
-use cxnpoll::store::{Job, Replacement, Session, Store};
+use cxnpoll::store::{Job, ReadSession, StatusUpdate, Store, WriteSession};
 use cxnpoll_sqlite::{Row, Sqlite};
 use tempfile::TempDir;
 
@@ -107,8 +107,8 @@ impl Setup {
         let store = Store::create(&dir.path().join("store"), STORE_WAIT)?;
         common::import(&store, (0..size).map(cxn))?;
         // The first run of a job does the same.
-        while !store.session(|session| session.enrol(&job(session)?))? {}
-        store.session(|session| session.remember_retry(job(session)?.no, &policy.to_string()))?;
+        while !store.write(|session| session.backfill(&job(session)?))? {}
+        store.write(|session| session.remember_retry(job(session)?.no, &policy.to_string()))?;
         import_sqlite(&dir.path().join("sqlite"), 0..size)?;
         Ok(Self { size, dir, store, policy })
     }
@@ -116,15 +116,15 @@ impl Setup {
     /// Gives new connections the status of those that were polled half an hour after midnight.
     fn poll_new(&self) -> Result<()> {
         let last_run = MIDNIGHT + HOUR / 2;
-        self.store.session(|session| {
+        self.store.read(|session| {
             let job = job(session)?;
             let new = session.due(&job, &self.policy, &Batch::default().range(), MIDNIGHT)?;
             let tasks = session.load(&job, &self.policy, None, &new)?;
             let polled = |status: &PollStatus| PollStatus { last_run, ..status.clone() };
-            let outcomes = tasks.into_iter().map(|task| Replacement {
-                place: task.place,
+            let outcomes = tasks.into_iter().map(|task| StatusUpdate {
+                locator: task.locator,
                 next: polled(&task.status),
-                selected: task.status,
+                expected: task.status,
             });
             session.record(&job, &outcomes.collect::<Vec<_>>())
         })?;
@@ -140,17 +140,17 @@ impl Setup {
     /// Selects from a closed store, as a run does.
     ///
     /// Returns how many connections are due and how many were loaded, as the other selections do.
-    fn select_cold(&self, now: i64) -> cxnpoll::error::Result<(usize, usize)> {
+    fn select_cold(&self, now: i64) -> cxnpoll::store::error::Result<(usize, usize)> {
         let app = APP.parse().expect("a valid appId");
-        if self.store.nothing_is_due(&app, &JobName::default(), &self.policy, now) {
+        if self.store.is_certainly_idle(&app, &JobName::default(), &self.policy, now) {
             return Ok((0, 0));
         }
-        self.store.session(|session| self.select_warm(session, now))
+        self.store.read(|session| self.select_warm(session, now))
     }
 
-    fn select_warm(&self, session: &Session, now: i64) -> cxnpoll::error::Result<(usize, usize)> {
+    fn select_warm(&self, session: &ReadSession, now: i64) -> cxnpoll::store::error::Result<(usize, usize)> {
         let job = job(session)?;
-        session.enrol(&job)?;
+        session.backfill(&job)?;
         let due = session.due(&job, &self.policy, &Batch::default().range(), now)?;
         let loaded = session.load(&job, &self.policy, Some(now), &due[..due.len().min(LOADED)])?;
         Ok((due.len(), loaded.len()))
@@ -191,14 +191,14 @@ impl Setup {
 
         group.bench_function(id(STORE, "warm"), |bencher| {
             bencher.iter_custom(|iterations| {
-                let measure = |session: &Session| {
+                let measure = |session: &WriteSession| {
                     let start = Instant::now();
                     for _ in 0..iterations {
                         self.select_warm(session, now)?;
                     }
                     Ok(start.elapsed())
                 };
-                self.store.session(measure).expect("the store is readable")
+                self.store.write(measure).expect("the store is readable")
             });
         });
         let sqlite = self.open_sqlite();
@@ -210,11 +210,11 @@ impl Setup {
     /// Measures recording outcomes of the same connections, which every other iteration reverts.
     fn record(&self, group: &mut Group) -> Result<()> {
         let now = MIDNIGHT + 2 * HOUR;
-        let job = self.store.session(job)?;
+        let job = self.store.write(job)?;
         let mut outcomes = outcomes::successes(&self.store, &job, &self.policy, now, RECORDED)?;
         group.bench_function(BenchmarkId::new(format!("{STORE}, cold"), self.size), |bencher| {
             bencher.iter(|| {
-                let recorded = self.store.session(|session| session.record(&job, &outcomes));
+                let recorded = self.store.write(|session| session.record_outcomes(&job, &outcomes));
                 assert!(recorded.expect("the store is writable").into_iter().all(|recorded| recorded));
                 outcomes::revert(&mut outcomes);
             });
@@ -272,7 +272,7 @@ fn import_sqlite(path: &Path, numbers: Range<u32>) -> Result<()> {
 }
 
 /// Returns the only job of the store.
-fn job(session: &Session) -> cxnpoll::error::Result<Job> {
+fn job(session: &WriteSession) -> cxnpoll::store::error::Result<Job> {
     let app = session.app(&APP.parse().expect("a valid appId"))?.expect("the app has connections");
     session.ensure_job(app, &JobName::default())
 }

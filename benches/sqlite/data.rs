@@ -1,7 +1,7 @@
 //! The connections of the comparison, as the store and as SQLite get them.
 
 use cxnpoll::model::{JobName, PollStatus, Secret};
-use cxnpoll::store::CxnLine;
+use cxnpoll::store::CxnPatch;
 use cxnpoll_sqlite::Row;
 
 use crate::common::{APP, HOUR, MIDNIGHT, Result};
@@ -11,9 +11,9 @@ use crate::outcomes::healthy;
 const HISTORY_BYTES: usize = 70;
 
 /// Returns the connection with this number, as the store imports it.
-pub fn cxn(number: u32) -> Result<CxnLine> {
+pub fn cxn(number: u32) -> Result<CxnPatch> {
     let status = last_run(number).map_or_else(PollStatus::default, healthy);
-    Ok(CxnLine {
+    Ok(CxnPatch {
         cxn_id: cxn_id(number).parse()?,
         secret: Secret::from_bytes(secret(number)),
         app_id: APP.parse()?,

@@ -1,41 +1,28 @@
-//! The apps: written out in the configuration, or in cxnapp's folder.
+//! The apps of the configuration, from its file and from cxnapp's directory.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::{fs, io};
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::Config;
-use crate::error::{Error, Kind, Result};
+use super::cxnapp;
+use super::error::{Error, Result};
+use super::file::Config;
 use crate::model::{AppId, AppMeta, Tls};
 
-/// An app as the configuration file writes it.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct AppTable {
-    /// What people call it.
-    pub title: Option<String>,
-    /// Where it takes registrations.
-    pub app_url: Option<String>,
-    /// The file of its certificate, PEM.
-    pub app_cert: Option<std::path::PathBuf>,
-    /// Whether it is switched off.
-    pub disabled: bool,
-    /// What is asked of the certificates of its sites.
-    pub tls: Tls,
-}
-
 impl Config {
-    /// The app of an id, as its folder tells, or the file, or both: then what the file says comes first. `None` where
-    /// neither knows it.
+    /// Finds an app in cxnapp's directory, in the configuration file, or in both; `None` if neither has it.
+    ///
+    /// Values of the configuration file override those of the directory.
     ///
     /// # Errors
-    /// [`Kind::Config`] where a file of the app can't be read.
+    /// Fails if a file of the app cannot be read.
     pub fn app(&self, app_id: &AppId) -> Result<Option<AppMeta>> {
         let table = self.apps.get(app_id.short()).or_else(|| self.apps.get(app_id.as_str()));
-        let mut app = match (self.app_of_folder(app_id)?, table) {
+        let of_dir = match &self.apps_dir {
+            Some(apps_dir) => cxnapp::read_app(apps_dir, app_id)?,
+            None => None,
+        };
+        let mut app = match (of_dir, table) {
             (None, None) => return Ok(None),
             (Some(app), _) => app,
             (None, Some(_)) => AppMeta {
@@ -48,7 +35,8 @@ impl Config {
         };
         if let Some(table) = table {
             if let Some(path) = &table.app_cert {
-                app.app_cert = read(path)?.ok_or_else(|| missing(path))?;
+                let missing = || Error::NoCertificate { path: path.clone() };
+                app.app_cert = cxnapp::read_optional(path)?.ok_or_else(missing)?;
             }
             for (key, value) in [("title", &table.title), ("appUrl", &table.app_url)] {
                 if let Some(value) = value {
@@ -61,99 +49,84 @@ impl Config {
         Ok(Some(app))
     }
 
-    /// An app of cxnapp's folder.
-    fn app_of_folder(&self, app_id: &AppId) -> Result<Option<AppMeta>> {
-        let Some(folder) = self.apps_dir.as_ref().map(|dir| dir.join(app_id.short())) else { return Ok(None) };
-        let path = folder.join("metadata.json");
-        let Some(text) = read(&path)? else { return Ok(None) };
-        let wrong = |problem: &str| Error::new(Kind::Config, format!("{}: {problem}", path.display()));
-        let mut all: Value = serde_json::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
-        let metadata = match all.get_mut(app_id.as_str()) {
-            Some(metadata @ Value::Object(_)) => metadata.take(),
-            _ => return Err(wrong(&format!("there is no object '{app_id}' in it"))),
-        };
-        // What metadata.json calls appCert is only a placeholder.
-        let app_cert = read(&folder.join("app.crt"))?.unwrap_or_default();
-        let disabled = folder.join("disable").exists();
-        Ok(Some(AppMeta { app_id: app_id.clone(), app_cert, disabled, tls: Tls::Verify, metadata }))
-    }
-
-    /// The apps that the file and the folder of apps name, for suggestions; what can't be read is left out.
+    /// Lists the names of the apps in the configuration file and in cxnapp's directory, without `app:`.
+    ///
+    /// A directory that cannot be listed has none.
     #[must_use]
     pub fn app_names(&self) -> Vec<String> {
-        let written = self.apps.keys().map(|name| name.trim_start_matches("app:").to_owned());
-        let folder = self.apps_dir.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
-        let folders =
-            folder.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
-        written.chain(folders).collect::<BTreeSet<_>>().into_iter().collect()
+        let of_file = self.apps.keys().map(|name| name.trim_start_matches("app:").to_owned());
+        let of_dir = self.apps_dir.as_deref().into_iter().flat_map(cxnapp::app_names);
+        of_file.chain(of_dir).collect::<BTreeSet<_>>().into_iter().collect()
     }
-}
-
-/// A file's text; `None` where it is not there.
-fn read(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::new(Kind::Config, format!("can't read {}: {error}", path.display()))),
-    }
-}
-
-fn missing(path: &Path) -> Error {
-    Error::new(Kind::Config, format!("there is no certificate {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::config::AppTable;
 
     const CERT: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
-    #[test]
-    fn the_folder_of_cxnapp() {
-        let apps = tempfile::tempdir().unwrap();
-        let config = Config { apps_dir: Some(apps.path().to_owned()), ..Config::default() };
-        let app_id: AppId = "app:org.example.myapp".parse().unwrap();
-        assert_eq!(config.app(&app_id).unwrap(), None);
-
-        let folder = apps.path().join("org.example.myapp");
-        fs::create_dir(&folder).unwrap();
-        fs::write(
-            folder.join("metadata.json"),
-            r#"{"app:org.example.myapp": {"title": "My app", "appCert": "*PLACEHOLDER*", "perm": {"api": []}}}"#,
-        )
-        .unwrap();
-        let app = config.app(&app_id).unwrap().unwrap();
-        assert_eq!((app.app_cert.as_str(), app.disabled, &app.metadata["title"]), ("", false, &json!("My app")));
-
-        fs::write(folder.join("app.crt"), CERT).unwrap();
-        fs::write(folder.join("disable"), "").unwrap();
-        let app = config.app(&app_id).unwrap().unwrap();
-        assert_eq!((app.app_cert.as_str(), app.disabled), (CERT, true));
-        assert_eq!(config.app_names(), ["org.example.myapp"]);
-
-        // What the file adds comes first, and the rest stays.
-        let table = AppTable { tls: Tls::SkipVerify, title: Some("Ours".into()), ..AppTable::default() };
-        let both = Config { apps: [("org.example.myapp".to_owned(), table)].into(), ..config.clone() };
-        let app = both.app(&app_id).unwrap().unwrap();
-        assert_eq!((app.app_cert.as_str(), app.disabled, app.tls), (CERT, true, Tls::SkipVerify));
-        assert_eq!(app.metadata, json!({"title": "Ours", "appCert": "*PLACEHOLDER*", "perm": {"api": []}}));
-        assert_eq!(both.app_names(), ["org.example.myapp"]);
-
-        fs::write(folder.join("metadata.json"), r#"{"app:org.example.other": {}}"#).unwrap();
-        let error = config.app(&app_id).unwrap_err();
-        assert_eq!(error.kind, Kind::Config);
-        assert!(error.message.contains("no object 'app:org.example.myapp'"), "{error}");
+    fn app_id() -> AppId {
+        "app:org.example.myapp".parse().unwrap()
     }
 
     #[test]
-    fn an_app_that_is_written_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let cert = folder.path().join("app.crt");
+    fn an_app_is_read_from_the_directory_of_cxnapp() {
+        let apps = tempfile::tempdir().unwrap();
+        let config = Config { apps_dir: Some(apps.path().to_owned()), ..Config::default() };
+        assert_eq!(config.app(&app_id()).unwrap(), None);
+
+        let dir = apps.path().join("org.example.myapp");
+        fs::create_dir(&dir).unwrap();
+        fs::write(
+            dir.join("metadata.json"),
+            r#"{"app:org.example.myapp": {"title": "My app", "appCert": "*PLACEHOLDER*", "perm": {"api": []}}}"#,
+        )
+        .unwrap();
+        let app = config.app(&app_id()).unwrap().unwrap();
+        assert_eq!((app.app_cert.as_str(), app.disabled, &app.metadata["title"]), ("", false, &json!("My app")));
+
+        fs::write(dir.join("app.crt"), CERT).unwrap();
+        fs::write(dir.join("disable"), "").unwrap();
+        let app = config.app(&app_id()).unwrap().unwrap();
+        assert_eq!((app.app_cert.as_str(), app.disabled), (CERT, true));
+        assert_eq!(config.app_names(), ["org.example.myapp"]);
+
+        // Values of the configuration file come first, the others stay.
+        let table = AppTable { tls: Tls::SkipVerify, title: Some("Ours".into()), ..AppTable::default() };
+        let both = Config { apps: [("org.example.myapp".to_owned(), table)].into(), ..config.clone() };
+        let app = both.app(&app_id()).unwrap().unwrap();
+        assert_eq!((app.app_cert.as_str(), app.disabled, app.tls), (CERT, true, Tls::SkipVerify));
+        assert_eq!(app.metadata, json!({"title": "Ours", "appCert": "*PLACEHOLDER*", "perm": {"api": []}}));
+        assert_eq!(both.app_names(), ["org.example.myapp"]);
+    }
+
+    #[test]
+    fn metadata_without_the_app_is_an_error() {
+        let apps = tempfile::tempdir().unwrap();
+        let config = Config { apps_dir: Some(apps.path().to_owned()), ..Config::default() };
+        let dir = apps.path().join("org.example.myapp");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("metadata.json"), r#"{"app:org.example.other": {}}"#).unwrap();
+        let error = config.app(&app_id()).unwrap_err();
+        assert!(matches!(&error, Error::NoMetadata { app_id: missing, .. } if *missing == app_id()), "{error:?}");
+        fs::write(dir.join("metadata.json"), "{").unwrap();
+        let error = config.app(&app_id()).unwrap_err();
+        assert!(matches!(&error, Error::MetadataJson { path, .. } if path.ends_with("metadata.json")), "{error:?}");
+    }
+
+    #[test]
+    fn an_app_can_be_defined_by_the_configuration_file_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let cert = dir.path().join("app.crt");
         let table = AppTable { app_cert: Some(cert.clone()), title: Some("Mine".into()), ..AppTable::default() };
         let config = Config { apps: [("app:org.example.myapp".to_owned(), table)].into(), ..Config::default() };
-        let app_id: AppId = "app:org.example.myapp".parse().unwrap();
-        assert_eq!(config.app(&app_id).unwrap_err().kind, Kind::Config);
+        let error = config.app(&app_id()).unwrap_err();
+        assert!(matches!(&error, Error::NoCertificate { path } if *path == cert), "{error:?}");
         fs::write(&cert, CERT).unwrap();
-        assert_eq!(config.app(&app_id).unwrap().unwrap().app_cert, CERT);
+        assert_eq!(config.app(&app_id()).unwrap().unwrap().app_cert, CERT);
     }
 }

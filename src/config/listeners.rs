@@ -1,23 +1,22 @@
-//! Listeners as the configuration file writes them.
+//! A listener as the configuration file defines it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Config;
-use crate::listener::{Action, Call, EventName, Listener, Listeners, Phase, Program};
+use crate::listener::{Action, Call, EventName, Listener, Phase, Program};
 
-/// A table `[[listeners]]`.
+/// A table `[[listeners]]` whose keys go together.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(try_from = "Written")]
-pub struct ListenerTable(Written);
+#[serde(try_from = "RawTable")]
+pub struct ListenerTable(RawTable);
 
-/// What is written in one, before it is known to make sense.
+/// The keys of a table, before they are checked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Written {
+pub(super) struct RawTable {
     event: EventName,
     #[serde(default)]
     priority: i32,
@@ -33,72 +32,78 @@ pub(super) struct Written {
     env: BTreeMap<String, String>,
 }
 
-/// How long a program may take for one event, unless told otherwise.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a program may take for one event, unless `timeout` is set.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
-impl TryFrom<Written> for ListenerTable {
-    type Error = String;
+/// Why the keys of a table do not go together. serde needs the text, which becomes part of a TOML error with its line.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TableProblem {
+    #[error("expected either `calls` or `program`")]
+    NoAction,
+    #[error("`calls` is empty")]
+    NoCalls,
+    #[error("`reuse`, `timeout`, `folder` and `env` are for a listener with `program`")]
+    ProgramKeys,
+    #[error("{0} has no site that could be called: expected `program`")]
+    NoSite(EventName),
+    #[error("`program` is empty: expected a list such as [\"python3\", \"listener.py\"]")]
+    NoProgram,
+    #[error("`keep` is for a listener with `calls`: a program chooses itself what is kept")]
+    KeepOfProgram,
+    #[error("`timeout`: expected a number of seconds above 0")]
+    Timeout,
+}
 
-    fn try_from(table: Written) -> Result<Self, String> {
+impl TryFrom<RawTable> for ListenerTable {
+    type Error = TableProblem;
+
+    fn try_from(table: RawTable) -> Result<Self, TableProblem> {
         let of_programs =
             table.reuse.is_some() || table.timeout.is_some() || table.folder.is_some() || !table.env.is_empty();
         match (&table.calls, &table.program) {
-            (Some(_), Some(_)) | (None, None) => Err("expected either `calls` or `program`".to_owned()),
-            (Some(calls), None) if calls.is_empty() => Err("`calls` is empty".to_owned()),
-            (Some(_), None) if of_programs => {
-                Err("`reuse`, `timeout`, `folder` and `env` are for a listener with `program`".to_owned())
-            }
-            (Some(_), None) if table.event.phase != Phase::Poll => {
-                Err(format!("{} has no site that could be called: expected `program`", table.event))
-            }
-            (None, Some(command)) if command.first().is_none_or(String::is_empty) => {
-                Err("`program` is empty: expected a list such as [\"python3\", \"listener.py\"]".to_owned())
-            }
-            (None, Some(_)) if table.keep.is_some() => {
-                Err("`keep` is for a listener with `calls`; a program says itself what to keep".to_owned())
-            }
+            (Some(_), Some(_)) | (None, None) => Err(TableProblem::NoAction),
+            (Some(calls), None) if calls.is_empty() => Err(TableProblem::NoCalls),
+            (Some(_), None) if of_programs => Err(TableProblem::ProgramKeys),
+            (Some(_), None) if table.event.phase != Phase::Poll => Err(TableProblem::NoSite(table.event)),
+            (None, Some(command)) if command.first().is_none_or(String::is_empty) => Err(TableProblem::NoProgram),
+            (None, Some(_)) if table.keep.is_some() => Err(TableProblem::KeepOfProgram),
             _ => match table.timeout.map(Duration::try_from_secs_f64) {
-                Some(Err(_) | Ok(Duration::ZERO)) => Err("`timeout`: expected a number of seconds above 0".to_owned()),
+                Some(Err(_) | Ok(Duration::ZERO)) => Err(TableProblem::Timeout),
                 _ => Ok(Self(table)),
             },
         }
     }
 }
 
-impl Config {
-    /// The listeners of the file.
-    #[must_use]
-    pub fn listeners(&self) -> Listeners {
-        let mut listeners = Listeners::default();
-        let base = self.file.as_deref().and_then(std::path::Path::parent).unwrap_or(std::path::Path::new(""));
-        for ListenerTable(table) in self.listeners.iter().cloned() {
-            let action = if let Some(calls) = table.calls {
-                Action::Calls { calls, keep: table.keep.unwrap_or(false) }
-            } else {
-                let timeout = table.timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-                let program = Program {
-                    command: table.program.unwrap_or_default(),
-                    folder: table.folder.unwrap_or_default(),
-                    env: table.env,
-                    reuse: table.reuse.unwrap_or(false),
-                    timeout: timeout.unwrap_or(TIMEOUT),
-                    ..Program::default()
-                };
-                Action::Program(program.in_folder(base))
+impl ListenerTable {
+    /// Makes the listener of the table. Paths of a program are relative to `base`.
+    pub(super) fn listener(&self, base: &Path) -> Listener {
+        let table = self.0.clone();
+        let action = if let Some(calls) = table.calls {
+            Action::Calls { calls, keep: table.keep.unwrap_or(false) }
+        } else {
+            let timeout = table.timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            let program = Program {
+                command: table.program.unwrap_or_default(),
+                directory: table.folder.unwrap_or_default(),
+                env: table.env,
+                reuse: table.reuse.unwrap_or(false),
+                timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+                ..Program::default()
             };
-            listeners.add(Listener { event: table.event, priority: table.priority, stop: table.stop, action });
-        }
-        listeners
+            Action::Program(program.in_directory_of(base))
+        };
+        Listener { event: table.event, priority: table.priority, stop: table.stop, action }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use crate::config::Config;
 
     #[test]
-    fn a_listener_that_makes_no_sense_is_told() {
+    fn keys_that_do_not_go_together_are_reported_with_their_line() {
         let parse = |text: &str| Config::parse(&format!("[[listeners]]\n{text}"), Path::new(""));
         let poll = "event = \"civi_cxn.poll\"\n";
         assert!(parse(&format!("{poll}calls = [{{ api = \"System.get\" }}]\nkeep = true")).is_ok());

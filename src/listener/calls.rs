@@ -1,30 +1,30 @@
-//! Listeners that are nothing but API calls, as the configuration writes them.
+//! Listeners that consist of API calls, as the configuration describes them.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::event::PollEvent;
 use crate::model::{Failure, Outcome};
-use crate::protocol::api_failure;
+use crate::protocol::{api_failure, redact_text};
 
-/// One API call, and what its reply must be.
+/// One API call, and what its reply must hold.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Call {
     /// `Entity.action`.
     api: Method,
-    /// A table, or text that holds a JSON object (for `null`, which TOML lacks).
+    /// A table, or text that holds a JSON object (TOML has no `null`).
     #[serde(default)]
     params: Params,
-    /// What the reply must hold beside.
+    /// Conditions that the reply must meet.
     #[serde(default)]
     expect: Vec<Expectation>,
-    /// Whether a reply with a true `is_error` is a success like any other.
+    /// Whether a reply with a true `is_error` is a success.
     #[serde(default)]
     allow_error: bool,
 }
 
-/// `Entity.action`.
+/// A method of the API: `Entity.action`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Method {
@@ -32,15 +32,20 @@ pub(crate) struct Method {
     pub(crate) action: String,
 }
 
-impl TryFrom<String> for Method {
-    type Error = String;
+/// Text that is not a method of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected Entity.action, such as System.get")]
+pub(crate) struct InvalidMethod;
 
-    fn try_from(text: String) -> Result<Self, String> {
+impl TryFrom<String> for Method {
+    type Error = InvalidMethod;
+
+    fn try_from(text: String) -> Result<Self, InvalidMethod> {
         match text.split_once('.') {
             Some((entity, action)) if !entity.is_empty() && !action.is_empty() && !action.contains('.') => {
                 Ok(Self { entity: entity.to_owned(), action: action.to_owned() })
             }
-            _ => Err("expected Entity.action, such as System.get".to_owned()),
+            _ => Err(InvalidMethod),
         }
     }
 }
@@ -49,22 +54,31 @@ impl TryFrom<String> for Method {
 #[serde(try_from = "Value")]
 struct Params(Map<String, Value>);
 
-impl TryFrom<Value> for Params {
-    type Error = String;
+/// Why a value cannot be the params of a call.
+#[derive(Debug, thiserror::Error)]
+enum InvalidParams {
+    #[error("params: not JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("params: expected a table, or text that holds a JSON object")]
+    NoObject,
+}
 
-    fn try_from(value: Value) -> Result<Self, String> {
+impl TryFrom<Value> for Params {
+    type Error = InvalidParams;
+
+    fn try_from(value: Value) -> Result<Self, InvalidParams> {
         let value = match value {
-            Value::String(text) => serde_json::from_str(&text).map_err(|error| format!("params: not JSON: {error}"))?,
+            Value::String(text) => serde_json::from_str(&text)?,
             value => value,
         };
         match without_dates(value) {
             Value::Object(params) => Ok(Self(params)),
-            _ => Err("params: expected a table, or text that holds a JSON object".to_owned()),
+            _ => Err(InvalidParams::NoObject),
         }
     }
 }
 
-/// Dates as text: TOML's are an object of their own in serde's eyes.
+/// Turns dates into text. serde presents a date of TOML as an object.
 fn without_dates(value: Value) -> Value {
     match value {
         Value::Object(map) if map.len() == 1 && map.contains_key("$__toml_private_datetime") => {
@@ -82,7 +96,7 @@ fn without_dates(value: Value) -> Value {
 struct Expectation {
     /// A JSON pointer (RFC 6901), such as `/values/0/version`.
     at: Pointer,
-    /// What must be there; anything where it is not given.
+    /// The value that must be there; `None` is any value.
     equals: Option<Value>,
 }
 
@@ -90,12 +104,16 @@ struct Expectation {
 #[serde(try_from = "String")]
 struct Pointer(String);
 
-impl TryFrom<String> for Pointer {
-    type Error = String;
+/// Text that is not a JSON pointer.
+#[derive(Debug, thiserror::Error)]
+#[error("expected a JSON pointer, such as /values/0/version")]
+struct InvalidPointer;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        let is_pointer = text.is_empty() || text.starts_with('/');
-        if is_pointer { Ok(Self(text)) } else { Err("expected a JSON pointer, such as /values/0/version".to_owned()) }
+impl TryFrom<String> for Pointer {
+    type Error = InvalidPointer;
+
+    fn try_from(text: String) -> Result<Self, InvalidPointer> {
+        if text.is_empty() || text.starts_with('/') { Ok(Self(text)) } else { Err(InvalidPointer) }
     }
 }
 
@@ -104,7 +122,7 @@ impl Expectation {
         let Pointer(at) = &self.at;
         match (reply.pointer(at), &self.equals) {
             (None, _) => Err(format!("the reply of {name} has nothing at {at}").into()),
-            (Some(found), Some(expected)) if !same(found, expected) => {
+            (Some(found), Some(expected)) if !is_equal(found, expected) => {
                 Err(format!("the reply of {name} has {found} at {at}, not {expected}").into())
             }
             _ => Ok(()),
@@ -112,15 +130,15 @@ impl Expectation {
     }
 }
 
-/// Equal in value: 1 and 1.0 are.
-fn same(a: &Value, b: &Value) -> bool {
+/// Whether two values are equal. 1 and 1.0 are.
+fn is_equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || (a.as_f64().is_some() && a.as_f64() == b.as_f64()),
         _ => a == b,
     }
 }
 
-/// Makes the calls in their order, up to the first that fails; keeps the replies under the names of the calls.
+/// Makes the calls in their order, up to the first that fails. With `keep` the replies are kept under their methods.
 pub(super) fn make(calls: &[Call], keep: bool, event: &mut PollEvent) -> Outcome {
     for Call { api: Method { entity, action }, params, expect, allow_error } in calls {
         let name = format!("{entity}.{action}");
@@ -128,17 +146,13 @@ pub(super) fn make(calls: &[Call], keep: bool, event: &mut PollEvent) -> Outcome
         if keep {
             event.keep(json!({ &name: reply }));
         }
-        if let Some(failure) = api_failure(&reply, &event.cxn.secret).filter(|_| !allow_error) {
+        let secret = &event.cxn.secret;
+        if let Some(failure) = api_failure(&reply, secret).filter(|_| !allow_error) {
             return Err(failure);
         }
         let checked: Outcome = expect.iter().try_for_each(|expectation| expectation.check(&name, &reply));
-        checked.map_err(|failure| {
-            match api_failure(&json!({"is_error": 1, "error_message": failure.message}), &event.cxn.secret) {
-                // What the site said is in the message: it may not show the secret.
-                Some(safe) => Failure { message: safe.message, ..failure },
-                None => failure,
-            }
-        })?;
+        // The message shows a part of the reply, which may hold the secret.
+        checked.map_err(|failure| Failure { message: redact_text(&failure.message, secret).to_owned(), ..failure })?;
     }
     Ok(())
 }
@@ -161,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn params_are_of_any_type() {
+    fn params_are_a_table_or_the_text_of_an_object() {
         let table =
             call("api = \"A.b\"\nparams = { a = 1, b = [true, 'x'], c = { d = 1.5 }, e = 2026-01-31 }").unwrap();
         assert_eq!(
@@ -181,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_is_held_against_what_is_expected() {
+    fn a_reply_must_meet_each_expectation() {
         let reply = json!({"values": [{"version": "5.75.0", "n": 1}]});
         let check =
             |at: &str, equals: Option<Value>| Expectation { at: Pointer(at.to_owned()), equals }.check("A.b", &reply);

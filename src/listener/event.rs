@@ -1,38 +1,43 @@
-//! What listeners are told, and what they can do with it.
+//! The events that listeners get, and what they can do with them.
 
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tracing::info;
 
-use super::BY_HAND;
 use super::name::{EventName, Phase};
 use crate::batch::Batch;
-use crate::model::{AppMeta, Cxn, Failure, FailureClass, JobName, UnixTime, safe_text};
-use crate::protocol::{api_failure, scrubbed};
+use crate::model::{AppMeta, Cxn, Failure, JobName, UnixTime};
+use crate::protocol::{api_failure, redact};
 use crate::site::Api;
+use crate::util::text::sanitize;
 
-/// One visit to one site.
+/// The target of log messages about the poll of a single site.
+///
+/// They are shown at the terminal only, and written to no log file.
+pub(crate) const TERMINAL_ONLY: &str = "cxnpoll::terminal";
+
+/// One poll of one site.
 pub struct PollEvent<'a> {
     /// The app that polls.
     pub app: &'a AppMeta,
     /// The job that is due.
     pub job: &'a JobName,
-    /// The connection that is visited.
+    /// The connection that is polled.
     pub cxn: &'a Cxn,
-    /// The moment that the run judges sites by, UTC seconds.
+    /// The time that the run's schedule is based on, in seconds since 1970.
     pub now: UnixTime,
     pub(super) api: Option<Api<'a>>,
-    pub(super) by_hand: bool,
+    pub(super) shows_calls: bool,
     pub(super) kept: Option<Value>,
     pub(super) stopped: bool,
-    /// Why the last call got no reply, if it got none.
+    /// Why the last call got no reply; `None` if it got one.
     pub(super) call_failure: Option<Failure>,
 }
 
 impl<'a> PollEvent<'a> {
     #[doc(hidden)]
-    /// An event; without an `api` every call fails. `by_hand` shows the calls to who polls one site at a terminal.
+    /// Makes an event. Without an `api` every call fails. With `shows_calls` the calls are logged for the terminal.
     #[must_use]
     pub fn new(
         app: &'a AppMeta,
@@ -40,72 +45,75 @@ impl<'a> PollEvent<'a> {
         cxn: &'a Cxn,
         now: UnixTime,
         api: Option<Api<'a>>,
-        by_hand: bool,
+        shows_calls: bool,
     ) -> Self {
-        Self { app, job, cxn, now, api, by_hand, kept: None, stopped: false, call_failure: None }
+        Self { app, job, cxn, now, api, shows_calls, kept: None, stopped: false, call_failure: None }
     }
 
-    /// The event's name by the formula of the specification: `app:org.example.myapp:job=default:poll`.
+    /// The event's name, as the specification builds it: `app:org.example.myapp:job=default:poll`.
     #[must_use]
     pub fn name(&self) -> String {
-        name(self.app, self.job, Phase::Poll)
+        event_name(self.app, self.job, Phase::Poll).to_string()
     }
 
-    /// Calls the site's API, as `event.call("Contact", "get", json!({"limit": 1}))`, and returns the decoded reply.
-    /// `version` 3 is added to params that lack it; `null` is no params.
+    /// Calls the site's API and returns the decoded reply.
+    ///
+    /// An example: `event.call("Contact", "get", json!({"limit": 1}))`. `version` 3 is added to params that lack it;
+    /// `null` stands for no params.
     ///
     /// # Errors
-    /// The failure of the call (its class tells what went wrong on the way), or class `api` where the reply has a true
-    /// `is_error`.
+    /// The failure of the call, or class `api` where the reply has a true `is_error`.
     pub fn call(&mut self, entity: &str, action: &str, params: Value) -> Result<Value, Failure> {
         let reply = self.call_any(entity, action, params)?;
         api_failure(&reply, &self.cxn.secret).map_or(Ok(reply), Err)
     }
 
-    /// The same, but a reply that speaks of an error is a reply like any other.
+    /// Calls the site's API and returns the decoded reply, also one that has a true `is_error`.
     ///
     /// # Errors
-    /// The failure of the call; class `listener` where `params` are no object.
+    /// The failure of the call; class `listener` where `params` are neither an object nor `null`.
     pub fn call_any(&mut self, entity: &str, action: &str, params: Value) -> Result<Value, Failure> {
         let params = match params {
             Value::Object(params) => params,
             Value::Null => Map::new(),
-            _ => return Err(format!("the params of {entity}.{action} are no object").into()),
+            _ => return Err(format!("the params of {entity}.{action} are not an object").into()),
         };
         let Some(api) = self.api else { return Err("there is no site to call".into()) };
-        if self.by_hand {
+        if self.shows_calls {
             let params = self.shown(&Value::Object(params.clone()));
-            info!(target: BY_HAND, "call {entity}.{action} {params}");
+            info!(target: TERMINAL_ONLY, "call {entity}.{action} {params}");
         }
         let began = Instant::now();
         let reply = api.call(entity, action, params);
-        if self.by_hand {
+        if self.shows_calls {
             let ms = began.elapsed().as_millis();
             match &reply {
-                Ok(reply) => info!(target: BY_HAND, "reply after {ms} ms: {}", self.shown(reply)),
-                Err(failure) => info!(target: BY_HAND, "no reply after {ms} ms: {failure}"),
+                Ok(reply) => info!(target: TERMINAL_ONLY, "reply after {ms} ms: {}", self.shown(reply)),
+                Err(failure) => info!(target: TERMINAL_ONLY, "no reply after {ms} ms: {failure}"),
             }
         }
         self.call_failure = reply.as_ref().err().cloned();
         reply
     }
 
-    /// Keeps a value for `cxnpoll results`. What an object holds is added to an object that was kept before; anything else
-    /// takes its place. Text that shows the connection's secret is struck out.
+    /// Keeps a value for `cxnpoll results`.
+    ///
+    /// An object is merged into an object that was kept before. Any other value replaces it. Text that contains the
+    /// connection's secret is replaced by a note.
     pub fn keep(&mut self, value: Value) {
-        let value = scrubbed(value, &self.cxn.secret);
+        let value = redact(value, &self.cxn.secret);
         match (&mut self.kept, value) {
             (Some(Value::Object(before)), Value::Object(more)) => before.extend(more),
             (kept, value) => *kept = Some(value),
         }
     }
 
-    /// No listener after this one gets the event.
+    /// Keeps the event from the listeners after this one.
     pub fn stop_propagation(&mut self) {
         self.stopped = true;
     }
 
-    /// The event as programs get it. The secret is not in it.
+    /// The event as programs get it, without the secret.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let cxn = self.cxn;
@@ -126,30 +134,30 @@ impl<'a> PollEvent<'a> {
         })
     }
 
-    /// What is kept, once the listeners are through.
+    /// Returns what the listeners kept; `None` if they kept nothing.
     pub(crate) fn into_kept(self) -> Option<Value> {
         self.kept
     }
 
-    /// A value as it is shown at a terminal: without secrets, and short.
+    /// A value as it is shown at a terminal: short, and without the secret.
     fn shown(&self, value: &Value) -> String {
-        safe_text(&scrubbed(value.clone(), &self.cxn.secret).to_string())
+        sanitize(&redact(value.clone(), &self.cxn.secret).to_string())
     }
 }
 
-/// The beginning or the end of a run.
+/// The start or the end of a run.
 pub struct RunEvent<'a> {
     /// The app that polls.
     pub app: &'a AppMeta,
     /// The job that is due.
     pub job: &'a JobName,
-    /// The batch; [`Batch::range`] tells its batch codes.
+    /// The batch. [`Batch::range`] returns its batch codes.
     pub batch: Batch,
-    /// The moment that the run judges sites by, UTC seconds.
+    /// The time that the run's schedule is based on, in seconds since 1970.
     pub now: UnixTime,
     /// How many sites are due.
     pub due: u64,
-    /// What the run did, as `poll --json` prints it; `None` before the first poll.
+    /// The summary of the run, as `poll --json` prints it; `None` before the first poll.
     pub summary: Option<Value>,
     pub(super) stopped: bool,
 }
@@ -169,14 +177,15 @@ impl<'a> RunEvent<'a> {
     /// The event's name: `app:org.example.myapp:job=default:pre-poll`, or `:post-poll`.
     #[must_use]
     pub fn name(&self) -> String {
-        name(self.app, self.job, self.phase())
+        self.event_name().to_string()
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        if self.summary.is_some() { Phase::PostPoll } else { Phase::PrePoll }
+    pub(super) fn event_name(&self) -> EventName {
+        let phase = if self.summary.is_some() { Phase::PostPoll } else { Phase::PrePoll };
+        event_name(self.app, self.job, phase)
     }
 
-    /// No listener after this one gets the event.
+    /// Keeps the event from the listeners after this one.
     pub fn stop_propagation(&mut self) {
         self.stopped = true;
     }
@@ -200,24 +209,10 @@ impl<'a> RunEvent<'a> {
     }
 }
 
-fn name(app: &AppMeta, job: &JobName, phase: Phase) -> String {
-    EventName { job: Some((app.app_id.clone(), job.clone())), phase }.to_string()
+fn event_name(app: &AppMeta, job: &JobName, phase: Phase) -> EventName {
+    EventName { job: Some((app.app_id.clone(), job.clone())), phase }
 }
 
 fn app_json(app: &AppMeta) -> Value {
     json!({"appId": app.app_id, "metadata": app.metadata})
-}
-
-impl From<String> for Failure {
-    /// A failure of class `listener`.
-    fn from(message: String) -> Self {
-        Self::new(FailureClass::Listener, message)
-    }
-}
-
-impl From<&str> for Failure {
-    /// A failure of class `listener`.
-    fn from(message: &str) -> Self {
-        Self::new(FailureClass::Listener, message)
-    }
 }

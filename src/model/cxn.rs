@@ -1,4 +1,4 @@
-//! Connections and the apps that they belong to.
+//! Connections, and the apps that they belong to.
 
 use std::sync::Arc;
 
@@ -11,57 +11,57 @@ use super::{AppId, BatchCode, CxnId, Secret, ViaPort};
 /// One connection of a site to an app.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cxn {
-    /// Unique in a store.
+    /// The id, unique in a store.
     pub cxn_id: CxnId,
-    /// Shared with the site.
+    /// The key that the app and the site share.
     pub secret: Secret,
     /// The app that the site is connected to.
     pub app_id: AppId,
-    /// Where the app takes registrations.
+    /// The URL at which the app accepts registrations.
     pub app_url: Arc<str>,
-    /// Where the site takes API calls; chosen by a stranger.
+    /// The URL at which the site accepts API calls. A stranger chose it.
     pub site_url: String,
-    /// What the site allows the app to do: any JSON.
+    /// What the site allows the app to do, as any JSON.
     pub perm: Arc<Value>,
-    /// A host and port to connect to in place of the site's own.
+    /// The host and port to connect to; `None` is the site's own.
     pub via_port: Option<ViaPort>,
-    /// Which batch the connection falls into.
+    /// The code that decides which batch the connection belongs to.
     pub batch_code: BatchCode,
-    /// A disabled connection is never due.
+    /// Whether the connection is disabled, and so never due.
     pub disabled: bool,
 }
 
-/// What is known of an app from its configuration.
+/// An app, as the configuration describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppMeta {
     /// The app's id.
     pub app_id: AppId,
-    /// The certificate that goes with every call, PEM; empty where the app has none.
+    /// The certificate that is sent with every call, in PEM; empty where the app has none.
     pub app_cert: String,
-    /// An app that is switched off polls nothing.
+    /// Whether the app is disabled, and so polls nothing.
     pub disabled: bool,
-    /// What is asked of the certificates of its sites.
+    /// Whether the certificates of its sites are verified.
     pub tls: Tls,
-    /// The app's metadata as it was found: title, description, permissions and links.
+    /// The app's metadata, unchanged: title, description, permissions and links.
     pub metadata: Value,
 }
 
-/// What is asked of the certificate of a site that is called by https.
+/// Whether the certificate of a site that is called by https is verified.
 ///
-/// Messages are enciphered and signed with the connection's secret whatever the channel, so that a call over TLS that is not
-/// verified gives away no more than one over plain http: which site is called, and when.
+/// Messages are always encrypted and signed with the connection's secret. So a call over TLS that is not verified
+/// reveals no more than one over plain http: which site is called, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tls {
-    /// It must be good: of the host's name, in its time, and issued by an authority that is trusted.
+    /// The certificate must name the host, be valid now, and come from an authority that is trusted.
     #[default]
     Verify,
-    /// Nothing: for sites behind certificates that have expired.
+    /// Any certificate is accepted. For sites whose certificates have expired.
     SkipVerify,
 }
 
 impl AppMeta {
-    /// What people should know of how its sites are called; nothing where their certificates are verified.
+    /// The warning that certificates are not verified; `None` if they are.
     #[must_use]
     pub fn tls_warning(&self) -> Option<String> {
         let skips = self.tls == Tls::SkipVerify;
@@ -70,15 +70,17 @@ impl AppMeta {
 }
 
 impl Cxn {
-    /// The host that is connected to: what limits per host count by.
+    /// The host that is connected to. Limits per host count by it.
     #[must_use]
     pub fn host(&self) -> String {
         host(&self.site_url, self.via_port.as_ref())
     }
 }
 
-/// The host that a `siteUrl` and `viaPort` lead to, by the rules of the URL standard: lower case, addresses in their
-/// usual form, without a final dot. The text itself where it is no URL.
+/// The host that a `siteUrl` and `viaPort` lead to, as the URL standard normalizes it.
+///
+/// It is in lower case, without a final dot, and addresses are in their usual notation. Text that is not a URL is
+/// returned in lower case, without a final dot.
 #[must_use]
 pub fn host(site_url: &str, via_port: Option<&ViaPort>) -> String {
     let host = match (via_port, url::Url::parse(site_url)) {
@@ -89,7 +91,7 @@ pub fn host(site_url: &str, via_port: Option<&ViaPort>) -> String {
     host.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// Stands for a host where its name would take too much room; the same in all programs that read a store.
+/// A hash of a host, used where its name would take too much space. It is stored, so it never changes.
 #[must_use]
 pub fn host_hash(host: &str) -> u32 {
     u32::from_be_bytes(*Sha256::digest(host).first_chunk().expect("32 bytes hold 4"))
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_counted_where_the_connection_goes() {
+    fn a_host_is_the_one_that_is_connected_to() {
         for (site_url, via_port, expected) in [
             ("HTTPS://User@Www.Example.ORG:8443/x", None, "www.example.org"),
             ("https://example.org./x", None, "example.org"),

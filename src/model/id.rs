@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Text that can't be an identifier, and why.
+/// Text that is not a valid identifier, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {problem}")]
 pub struct InvalidId {
@@ -14,8 +14,10 @@ pub struct InvalidId {
     problem: &'static str,
 }
 
-/// Identifiers are "completely arbitrary" to the PHP library; ours must at least fit in a message (where 0x01
-/// separates the parts), in a line of a log, and in a key of the store.
+/// Checks what holds for all identifiers.
+///
+/// To the PHP library they are "completely arbitrary". Here they must fit into a message (whose parts 0x01 separates),
+/// a line of a log and a key of the store.
 fn check(what: &'static str, text: &str) -> Result<(), InvalidId> {
     let problem = if text.is_empty() {
         "is empty"
@@ -34,7 +36,7 @@ fn check(what: &'static str, text: &str) -> Result<(), InvalidId> {
 macro_rules! text_type {
     ($name:ident) => {
         impl $name {
-            /// The whole text.
+            /// The text of the identifier.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -73,15 +75,15 @@ text_type!(AppId);
 impl AppId {
     const PREFIX: &'static str = "app:";
 
-    /// Reads an app as a person types it: `app:` may be left out.
+    /// Parses the id of an app as it is typed: `app:` may be omitted.
     ///
     /// # Errors
-    /// Where the text can't be an app's id.
+    /// [`InvalidId`] where the text is not the id of an app.
     pub fn from_argument(text: &str) -> Result<Self, InvalidId> {
         if text.starts_with(Self::PREFIX) { text.parse() } else { format!("{}{text}", Self::PREFIX).parse() }
     }
 
-    /// The id without `app:`, which is also the name of the app's folder in cxnapp.
+    /// The id without `app:`. The directory of the app in cxnapp has this name.
     #[must_use]
     pub fn short(&self) -> &str {
         &self.0[Self::PREFIX.len()..]
@@ -91,7 +93,7 @@ impl AppId {
 impl FromStr for AppId {
     type Err = InvalidId;
 
-    /// `app:` and then letters, digits, `.`, `-`, `_`: it names a folder and is part of event names.
+    /// `app:` and then letters, digits, `.`, `-`, `_`. The id names a directory and is a part of event names.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let what = "appId";
         check(what, text)?;
@@ -102,7 +104,7 @@ impl FromStr for AppId {
             return Err(InvalidId { what, problem: "has no name after 'app:'" });
         }
         if !short.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)) {
-            return Err(InvalidId { what, problem: "may hold letters, digits, '.', '-' and '_' only" });
+            return Err(InvalidId { what, problem: "may hold only letters, digits, '.', '-' and '_' after 'app:'" });
         }
         Ok(Self(text.into()))
     }
@@ -124,7 +126,7 @@ impl FromStr for CxnId {
     }
 }
 
-/// A periodic task of an app. Jobs of two apps never meet, whatever their names.
+/// The name of a periodic task of an app. Jobs of different apps are independent, also with the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JobName(Arc<str>);
@@ -132,7 +134,7 @@ pub struct JobName(Arc<str>);
 text_type!(JobName);
 
 impl Default for JobName {
-    /// The name where none is given: `default`.
+    /// The name of the job if none is given: `default`.
     fn default() -> Self {
         Self("default".into())
     }
@@ -147,7 +149,9 @@ impl FromStr for JobName {
     }
 }
 
-/// 0..=10000, drawn at random when a connection is first stored, then never changed; it tells the batch.
+/// A number, 0..=10000, that decides which batch a connection belongs to.
+///
+/// It is drawn at random when the connection is first stored, and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct BatchCode(u16);
@@ -187,14 +191,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn app_may_be_typed_without_its_prefix() {
+    fn the_prefix_of_an_app_may_be_omitted() {
         let app = AppId::from_argument("org.civicrm.profile").unwrap();
         assert_eq!(app, "app:org.civicrm.profile".parse().unwrap());
         assert_eq!(app.short(), "org.civicrm.profile");
     }
 
     #[test]
-    fn ids_that_can_not_be() {
+    fn invalid_ids_are_refused() {
         for text in ["", "app:", "org.x", "app:../etc", "app:a/b", "app:a b", "app:.hidden", "app:a\n"] {
             assert!(text.parse::<AppId>().is_err(), "{text:?}");
         }

@@ -1,8 +1,10 @@
-//! What one poll ended in.
+//! The outcome of one poll: success, or a failure with its class.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+
+use crate::util::text::sanitize;
 
 /// The kinds of failure. Their names are part of the command line's contract; their numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -10,31 +12,31 @@ use serde::{Serialize, Serializer};
 pub enum FailureClass {
     /// The host's name has no address.
     Dns = 1,
-    /// Refused or unreachable.
+    /// The connection was refused, or the host is unreachable.
     Connect = 2,
-    /// No secure channel: wrong name, expired or untrusted certificate, handshake broken off.
+    /// TLS failed: a wrong name, an expired or untrusted certificate, or an aborted handshake.
     Tls = 3,
-    /// A limit of time ran out; the message names the phase.
+    /// A timeout; the message names the phase.
     Timeout = 4,
-    /// Closed or reset before the reply was whole.
+    /// The connection was closed or reset before the reply was complete.
     Disconnected = 5,
-    /// Status 400 and above, whatever the body.
+    /// Status 400 and above, with any body.
     Http = 6,
-    /// Status 410: the site says that it is no more.
+    /// Status 410: the site no longer exists.
     Gone = 7,
-    /// A redirect that is not followed; the message says where to.
+    /// A redirect that is not followed; the message holds its target.
     Redirect = 8,
-    /// The reply is larger than we take.
+    /// The reply is too large.
     TooLarge = 9,
-    /// Our network policy forbids the address.
+    /// The egress policy refuses the URL, the address or the port.
     Blocked = 10,
-    /// Not a message at all.
+    /// The reply is not a message.
     Garbled = 11,
-    /// A message that breaks a rule of the protocol.
+    /// The reply is a message that breaks a rule of the protocol.
     Protocol = 12,
-    /// The site's API answered with an error.
+    /// The site's API returned an error.
     Api = 13,
-    /// The job's own logic failed.
+    /// The logic of the job failed.
     Listener = 14,
 }
 
@@ -57,7 +59,7 @@ impl FailureClass {
         Self::Listener,
     ];
 
-    /// The name that people and scripts see.
+    /// The name that is shown, stored in files and used by scripts.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -78,13 +80,13 @@ impl FailureClass {
         }
     }
 
-    /// The class of a stored number, if there is one.
+    /// The class of a stored number; `None` for an unknown number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|class| *class as u8 == number)
     }
 
-    /// The class of a name, if there is one.
+    /// The class of a name; `None` for an unknown name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.name() == name)
@@ -107,84 +109,58 @@ impl Serialize for FailureClass {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{class}: {message}")]
 pub struct Failure {
-    /// The kind.
+    /// The kind of failure.
     pub class: FailureClass,
-    /// One sentence that can be shown anywhere, see [`safe_text`].
+    /// One sentence that is safe to show, see [`sanitize`].
     pub message: String,
-    /// For how many seconds the site asked to be left alone (`Retry-After` with status 429 or 503), at most a day.
+    /// The seconds that the site asked to wait (`Retry-After` with status 429 or 503), at most a day.
+    ///
+    /// `None` if it asked for nothing. A failure with a value is a deferral.
     pub retry_after: Option<u32>,
-    /// Whether nothing was heard of the site: no address, no connection, no TLS, or no time left to get that far. Only
-    /// such failures can be an outage of our own.
-    pub unreached: bool,
+    /// Whether the call failed while resolving, connecting or in the TLS handshake.
+    ///
+    /// Only such failures can have their cause in this machine's own network.
+    pub before_first_byte: bool,
 }
 
 impl Failure {
-    /// A failure with a message that is made safe to show.
+    /// The longest `retry_after`, in seconds: a day.
+    pub const MAX_RETRY_AFTER_S: u32 = 86_400;
+
+    /// Makes a failure. The message is made safe to show.
     #[must_use]
     pub fn new(class: FailureClass, message: impl AsRef<str>) -> Self {
-        Self { class, message: safe_text(message.as_ref()), retry_after: None, unreached: false }
+        Self { class, message: sanitize(message.as_ref()), retry_after: None, before_first_byte: false }
     }
 }
 
-/// What one poll ended in.
+impl From<String> for Failure {
+    /// Makes a failure of class `listener`.
+    fn from(message: String) -> Self {
+        Self::new(FailureClass::Listener, message)
+    }
+}
+
+impl From<&str> for Failure {
+    /// Makes a failure of class `listener`.
+    fn from(message: &str) -> Self {
+        Self::new(FailureClass::Listener, message)
+    }
+}
+
+/// The outcome of one poll.
 pub type Outcome = Result<(), Failure>;
-
-/// The longest message of a failure, in characters.
-const MESSAGE_CHARS: usize = 200;
-
-/// Text from a site as it may be shown and kept: no control or direction-changing characters, blanks folded, at
-/// most 200 characters.
-#[must_use]
-pub fn safe_text(text: &str) -> String {
-    let mut safe = String::new();
-    let mut chars = 0;
-    for c in text.chars() {
-        let c = if c.is_control() || c.is_whitespace() { ' ' } else { c };
-        if is_invisible(c) || (c == ' ' && (safe.is_empty() || safe.ends_with(' '))) {
-            continue;
-        }
-        if chars == MESSAGE_CHARS - 1 {
-            safe.push('…');
-            break;
-        }
-        safe.push(c);
-        chars += 1;
-    }
-    safe.truncate(safe.trim_end().len());
-    safe
-}
-
-/// Characters that change the order of what stands around them, or that nobody sees.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
-    fn names_and_numbers_lead_back() {
+    fn a_class_is_found_by_its_name_and_number() {
         for class in FailureClass::ALL {
             assert_eq!(FailureClass::from_number(class as u8), Some(class));
             assert_eq!(FailureClass::from_name(class.name()), Some(class));
         }
         assert_eq!(FailureClass::from_number(0), None);
-    }
-
-    #[test]
-    fn terminal_escapes_do_not_pass() {
-        assert_eq!(safe_text("\u{1b}[2Jgone\r\n  \u{202e}x\u{9b}31m "), "[2Jgone x 31m");
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_becomes_safe(text in "\\PC{0,300}|.{0,300}") {
-            let safe = safe_text(&text);
-            prop_assert!(safe.chars().count() <= MESSAGE_CHARS);
-            prop_assert!(!safe.chars().any(|c| c.is_control() || is_invisible(c)));
-            prop_assert_eq!(safe_text(&safe), safe);
-        }
     }
 }

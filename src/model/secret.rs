@@ -1,4 +1,4 @@
-//! The key that a site and an app share.
+//! The key that an app and a site share.
 
 use std::fmt;
 
@@ -7,39 +7,40 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-/// The 32 bytes that authenticate and encipher a connection. Never printed: `Debug` shows nothing of it, and it
-/// leaves the program through [`Secret::to_base64`] alone.
+/// The 32 bytes that authenticate and encrypt the messages of a connection.
+///
+/// It is never printed: `Debug` shows nothing of it, and only [`Secret::to_base64`] and [`Secret::as_bytes`] return it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<[u8; 32]>);
 
-/// Text that is not the base64 of 32 bytes. Says nothing of the text itself.
+/// Text that is not the base64 of 32 bytes. The error holds no part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("secret is not the base64 of 32 bytes")]
 pub struct InvalidSecret;
 
 impl Secret {
-    /// PHP's `base64_decode` takes secrets whose `=` is missing, so do we; it also skips over junk, which we don't.
+    /// Accepts a missing `=`, as PHP's `base64_decode` does. Unlike PHP it does not skip other characters.
     const BASE64: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
     );
 
-    /// Reads the base64 form.
+    /// Decodes base64.
     ///
     /// # Errors
-    /// Where the text is not base64, or not of 32 bytes.
+    /// [`InvalidSecret`] where the text is not base64, or not of 32 bytes.
     pub fn from_base64(text: &str) -> Result<Self, InvalidSecret> {
         let bytes = Zeroizing::new(Self::BASE64.decode(text).map_err(|_| InvalidSecret)?);
         Ok(Self::from_bytes(bytes.as_slice().try_into().map_err(|_| InvalidSecret)?))
     }
 
-    /// Takes the raw bytes.
+    /// Makes a secret of raw bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The base64 form, for exports.
+    /// The secret in base64, for exports.
     #[must_use]
     pub fn to_base64(&self) -> String {
         Self::BASE64.encode(*self.0)
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_prints_and_debug_prints_nothing() {
+    fn base64_is_read_back_and_debug_shows_nothing() {
         let secret = Secret::from_bytes([7; 32]);
         assert_eq!(Secret::from_base64(&secret.to_base64()), Ok(secret.clone()));
         assert_eq!(Secret::from_base64(secret.to_base64().trim_end_matches('=')), Ok(secret.clone()));
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_junk() {
+    fn text_that_is_not_the_base64_of_32_bytes_is_refused() {
         let good = Secret::from_bytes([7; 32]).to_base64();
         for bad in [String::new(), "AAAA".into(), format!("{good} "), format!("-{}", &good[1..]), good.repeat(2)] {
             assert_eq!(Secret::from_base64(&bad), Err(InvalidSecret));

@@ -1,41 +1,41 @@
-//! Where a connection stands with a job.
+//! The poll status of a connection for a job.
 
 use super::{Failure, FailureClass, UnixTime};
 
 /// The poll status of one connection for one job.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PollStatus {
-    /// Index of the level of the retry expression; at or beyond its number of levels the site is given up.
+    /// The index of the level of the retry expression. From the number of its levels on, the site is given up.
     pub level: u32,
-    /// Failures in a row at this level.
+    /// The failures in a row at this level.
     pub count: u32,
-    /// The `now` of the run that polled last; 0 for a connection that was never polled, or was revived since.
+    /// The `now` of the run that polled last; 0 if the connection was never polled, or was revived since.
     pub last_run: UnixTime,
-    /// Not due before this moment, because the site asked for it.
+    /// The time before which the site is not due, because it asked for that; `None` if it did not.
     pub not_before: Option<UnixTime>,
-    /// Deferrals in a row, 0..=2.
+    /// The deferrals in a row, 0..=2.
     pub deferrals: u8,
-    /// When the last success was.
+    /// The time of the last success; `None` if there was none.
     pub last_success: Option<UnixTime>,
-    /// The last failure and when it was.
+    /// The last failure and its time; `None` if there was none.
     pub last_failure: Option<(UnixTime, Failure)>,
-    /// The last ten attempts, oldest first.
+    /// The last [`PollStatus::ATTEMPTS`] attempts, the oldest first.
     pub attempts: Vec<Attempt>,
-    /// How long the last poll took, milliseconds; 0 where that is not known.
-    pub took_ms: u32,
+    /// The duration of the last poll in milliseconds; 0 if it is not known.
+    pub last_duration_ms: u32,
 }
 
-/// One attempt that was made.
+/// One attempt to poll a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    /// The `now` of the run that made it.
+    /// The `now` of the run.
     pub at: UnixTime,
-    /// `None` is success.
+    /// The class of the failure; `None` is success.
     pub class: Option<FailureClass>,
 }
 
 impl PollStatus {
-    /// How many attempts are remembered.
+    /// How many attempts are kept.
     pub const ATTEMPTS: usize = 10;
 
     /// Whether the connection was never polled for the job, or was revived since.
@@ -44,12 +44,12 @@ impl PollStatus {
         self.last_run == 0
     }
 
-    /// Makes the connection due at once, as if it were new; its history stays.
+    /// Makes the connection due at once, as if it were new. Its history is kept.
     pub fn revive(&mut self) {
         (self.level, self.count, self.last_run, self.not_before, self.deferrals) = (0, 0, 0, None, 0);
     }
 
-    /// Writes down an attempt of the run of `now`: the history only, not the schedule.
+    /// Records an attempt of the run of `now` in the history. The schedule does not change.
     pub fn remember(&mut self, now: UnixTime, outcome: &super::Outcome) {
         let class = match outcome {
             Ok(()) => {

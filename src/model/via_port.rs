@@ -7,10 +7,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::Host;
 
-/// `host:port` to connect to in place of the site's own: a proxy that the site's administrator set up.
+/// `host:port` of a proxy, to connect to instead of the site's own host and port.
 ///
-/// The host is an IPv4 address, an IPv6 address as the PHP library writes it (no brackets; the port follows the
-/// last colon), or a name of at least two labels. Chosen by a stranger, so that nothing else passes.
+/// The host is an IPv4 address, an IPv6 address as the PHP library writes it (no brackets; the port follows the last
+/// colon), or a name of at least two labels. A stranger chooses it, so nothing else is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ViaPort {
@@ -22,13 +22,13 @@ pub struct ViaPort {
 /// Why text is not a [`ViaPort`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidViaPort {
-    /// No colon at all.
+    /// The text has no colon.
     #[error("viaPort is not host:port")]
     NoPort,
-    /// What follows the last colon is not 1..=65535 in plain digits.
+    /// The text after the last colon is not a number from 1 to 65535 in plain digits.
     #[error("viaPort has no port between 1 and 65535 after its last colon")]
     Port,
-    /// What stands before the last colon is neither an address nor a dotted name.
+    /// The text before the last colon is neither an address nor a name with a dot.
     #[error("viaPort's host is neither an address nor a name with a dot")]
     Host,
 }
@@ -70,7 +70,9 @@ fn parse_host(text: &str) -> Option<Host<String>> {
     is_dotted_name(text).then(|| Host::Domain(text.to_owned()))
 }
 
-/// Lengths are those of RFC 1035. A last label that begins with a letter can't be read as the end of an address.
+/// Whether text is a name of at least two labels, with the lengths of RFC 1035.
+///
+/// The last label begins with a letter, so that the name cannot be taken for an address.
 fn is_dotted_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -86,7 +88,7 @@ fn is_dotted_name(text: &str) -> bool {
         && !last.contains('-')
 }
 
-/// `u16::from_str` alone would take a plus sign.
+/// Parses plain digits. `u16::from_str` would also accept a plus sign.
 fn parse_port(text: &str) -> Option<u16> {
     let port = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())??;
     (port != 0).then_some(port)
@@ -118,7 +120,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    /// What the library takes although it is not `host:port`: its check looks for a valid beginning or end only.
+    /// What the library accepts although it is not `host:port`. It checks only for a valid start or end.
     const STRICTER: [&str; 7] = [
         "127.0.0.1:999999999",
         "example.com:99999",
@@ -130,23 +132,23 @@ mod tests {
     ];
 
     #[test]
-    fn takes_what_the_library_takes_unless_it_is_junk() {
+    fn accepts_what_the_php_library_accepts_except_malformed_text() {
         let vectors: Value = serde_json::from_str(include_str!("../../fixtures/vectors.json")).unwrap();
         let mut stricter = Vec::new();
         for case in vectors["via_port"]["validate"].as_array().unwrap() {
             let text = case["viaPort"].as_str().unwrap();
-            let ours = text.parse::<ViaPort>().is_ok();
-            if case["valid"] == true && !ours {
+            let is_accepted = text.parse::<ViaPort>().is_ok();
+            if case["valid"] == true && !is_accepted {
                 stricter.push(text);
             } else {
-                assert_eq!(case["valid"], ours, "{text:?}");
+                assert_eq!(case["valid"], is_accepted, "{text:?}");
             }
         }
         assert_eq!(stricter, STRICTER);
     }
 
     #[test]
-    fn reads_host_and_port() {
+    fn host_and_port_are_parsed() {
         let read = |text: &str| text.parse::<ViaPort>().map(|via| (via.host().clone(), via.port()));
         let v6 = "2001:db8:85a3::8a2e:370:7334".parse().unwrap();
         assert_eq!(read("2001:db8:85a3::8a2e:370:7334:456"), Ok((Host::Ipv6(v6), 456)));
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_part_is_wrong() {
+    fn the_error_names_the_part_that_is_wrong() {
         for (text, error) in [
             ("example.com", InvalidViaPort::NoPort),
             ("example.com:0", InvalidViaPort::Port),
@@ -173,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_taken_is_plain_and_printed_as_it_was_read(text in ".*|[a-z0-9.:-]{1,20}:[0-9]{1,5}") {
+        fn accepted_text_is_plain_and_printed_unchanged(text in ".*|[a-z0-9.:-]{1,20}:[0-9]{1,5}") {
             if let Ok(via) = text.parse::<ViaPort>() {
                 prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-".contains(&b)));
                 let json = serde_json::to_string(&via).unwrap();

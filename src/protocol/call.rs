@@ -1,19 +1,21 @@
-//! API calls: what goes into a message, and what its reply says.
+//! API calls: the plaintext of a request, and whether a reply is an error.
 
 use serde_json::{Map, Value, json};
 
 use crate::model::{Failure, FailureClass, Secret};
 
-/// The plaintext of a call: `[entity, action, params, appCert]`. `version` 3 is added to params that lack it.
+/// The plaintext of a call: `[entity, action, params, appCert]`.
+///
+/// `version` 3 is added to params that lack it.
 #[must_use]
 pub fn request(entity: &str, action: &str, mut params: Map<String, Value>, app_cert: &str) -> Vec<u8> {
     params.entry("version").or_insert(json!(3));
     json!([entity, action, params, app_cert]).to_string().into_bytes()
 }
 
-/// The failure that a reply speaks of, if any: `is_error` is true in the sense of PHP, where `"0"` is not.
+/// The failure that a reply reports; `None` if `is_error` is false as PHP sees it, as `"0"` is.
 ///
-/// The site's `error_message` is shown, but for traces of the secret, which careless sites print into messages.
+/// The message is the site's `error_message`, unless it contains the secret.
 #[must_use]
 pub fn api_failure(reply: &Value, secret: &Secret) -> Option<Failure> {
     let is_error = match &reply["is_error"] {
@@ -24,28 +26,31 @@ pub fn api_failure(reply: &Value, secret: &Secret) -> Option<Failure> {
         Value::Array(_) | Value::Object(_) => true,
     };
     is_error.then(|| {
-        let message = reply["error_message"].as_str().unwrap_or("the site's API gave no error message");
-        Failure::new(FailureClass::Api, without_secret(message, secret))
+        let message = reply["error_message"].as_str().unwrap_or("the site's API returned no error message");
+        Failure::new(FailureClass::Api, redact_text(message, secret))
     })
 }
 
-/// How much of the beginning of a secret is enough to strike a message out.
-const TELLTALE: usize = 8;
+/// How many characters of the start of a secret make a text unsafe to show.
+const REDACT_PREFIX_LEN: usize = 8;
 
-/// The text, or a remark in its place where it shows the beginning of the secret.
-fn without_secret<'a>(text: &'a str, secret: &Secret) -> &'a str {
-    if text.contains(&secret.to_base64()[..TELLTALE]) { "(a message that shows the connection's secret)" } else { text }
+/// Returns the text, or a note instead of a text that contains the start of the secret.
+pub(crate) fn redact_text<'a>(text: &'a str, secret: &Secret) -> &'a str {
+    if text.contains(&secret.to_base64()[..REDACT_PREFIX_LEN]) {
+        "(text that contains the connection's secret)"
+    } else {
+        text
+    }
 }
 
-/// The value, with a remark in the place of each text that shows the beginning of the secret.
-pub(crate) fn scrubbed(value: Value, secret: &Secret) -> Value {
+/// Returns the value with every text and key in it redacted, as [`redact_text`] does.
+pub(crate) fn redact(value: Value, secret: &Secret) -> Value {
     match value {
-        Value::String(text) => without_secret(&text, secret).into(),
-        Value::Array(list) => list.into_iter().map(|value| scrubbed(value, secret)).collect(),
+        Value::String(text) => redact_text(&text, secret).into(),
+        Value::Array(list) => list.into_iter().map(|value| redact(value, secret)).collect(),
         Value::Object(map) => {
-            let scrub =
-                |(key, value): (String, Value)| (without_secret(&key, secret).to_owned(), scrubbed(value, secret));
-            map.into_iter().map(scrub).collect()
+            let member = |(key, value): (String, Value)| (redact_text(&key, secret).to_owned(), redact(value, secret));
+            map.into_iter().map(member).collect()
         }
         value => value,
     }
@@ -66,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn is_error_is_judged_as_php_does() {
+    fn is_error_is_true_where_php_takes_it_for_true() {
         let secret = Secret::from_bytes([1; 32]);
         for ok in [json!({}), json!(null), json!([]), json!({"is_error": 0}), json!({"is_error": "0"}), json!(7)] {
             assert_eq!(api_failure(&ok, &secret), None, "{ok}");
@@ -78,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_never_shows_the_secret() {
+    fn a_message_never_contains_the_secret() {
         let secret = Secret::from_bytes([0xAB; 32]);
         let leak = format!("decode({}...)", &secret.to_base64()[..15]);
         let failure = api_failure(&json!({"is_error": 1, "error_message": leak}), &secret).unwrap();

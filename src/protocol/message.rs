@@ -10,41 +10,43 @@ use sha2::Sha256;
 use super::json;
 use crate::model::{CxnId, Failure, FailureClass, Secret, UnixTime};
 
-/// The one message type that an application takes as a reply.
+/// The media type of a message.
+pub const CONTENT_TYPE: &str = "application/x-civi-cxn";
+/// The only message type that an application accepts as a reply.
 const NAME: &[u8] = b"CXN-0.2-AES-CBC-HMAC";
-/// Stands between the parts.
+/// Separates the parts.
 const DELIMITER: u8 = 0x01;
-/// How long a message that we send is valid, in seconds.
-pub const TTL: UnixTime = 7200;
-/// The longest envelope that is looked into, in bytes.
-const ENVELOPE_MAX: usize = 512;
+/// How long a message is valid that is sent from here, in seconds.
+pub const TTL_S: UnixTime = 7200;
+/// The longest envelope that is parsed, in bytes.
+const MAX_ENVELOPE_BYTES: usize = 512;
 
-/// What is wrong with a message. The variants stand in the order in which a message is checked.
+/// What is wrong with a message, in the order in which a message is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// Not a message of this type: a page of HTML, an insecure message, nothing at all.
+    /// Not a message of this type: a page of HTML, an insecure message, or nothing.
     #[error("the reply is not a CiviConnect message")]
     Garbled,
     /// A message of another connection.
     #[error("the reply belongs to another connection")]
     WrongCxn,
-    /// The signature is not ours.
+    /// The signature was not made with the secret of the connection.
     #[error("the reply's signature is wrong")]
     BadHmac,
     /// An envelope of more than 512 bytes.
     #[error("the reply's envelope is too long")]
     OversizedEnvelope,
     /// An envelope that is not JSON, or empty.
-    #[error("the reply's envelope can't be read")]
+    #[error("the reply's envelope is malformed")]
     MalformedEnvelope,
-    /// A time to live that is past, or none.
+    /// A time to live that has passed, or none.
     #[error("the reply has expired, or the site's clock is wrong")]
     Expired,
     /// An initialisation vector that is not 64 lowercase hex digits.
     #[error("the reply's initialisation vector is malformed")]
     MalformedIv,
-    /// A text that doesn't decrypt.
-    #[error("the reply can't be decrypted")]
+    /// A ciphertext that cannot be decrypted.
+    #[error("the reply cannot be decrypted")]
     Undecipherable,
     /// A plaintext that is not JSON, or nested too deep.
     #[error("the reply does not hold JSON")]
@@ -65,28 +67,28 @@ impl From<ProtocolError> for Failure {
     }
 }
 
-/// HMAC-SHA256; a key of any length will do.
+/// Computes an HMAC-SHA256 with a key of any length.
 fn mac(key: &[u8], text: &[u8]) -> Hmac<Sha256> {
-    // `new_from_slice` fails for no length of key: HMAC hashes long ones and pads short ones.
+    // HMAC hashes long keys and pads short ones.
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(text);
     mac
 }
 
-/// The key of the cipher: the first half of what is derived, since the cipher is AES-128.
+/// Derives the key of the cipher. AES-128 uses the first half of the derived bytes.
 fn cipher_key(secret: &Secret) -> [u8; 16] {
     let derived = mac(secret.as_bytes(), b"dearbrutus").finalize().into_bytes();
     *derived.first_chunk().expect("32 bytes hold 16")
 }
 
-/// The key that signs: all of what is derived.
+/// Derives the key of the signature from the secret.
 fn signing_key(secret: &Secret) -> [u8; 32] {
     mac(secret.as_bytes(), b"thefaultisinourselves").finalize().into_bytes().into()
 }
 
-/// Puts a message together: `plaintext` for the site of `cxn_id`, valid until `ttl`.
+/// Encodes a message with `plaintext` for the site of `cxn_id`, valid until `ttl` (seconds since 1970).
 ///
-/// `iv` must be fresh random bytes for each message; only its first half is used, as the protocol has it.
+/// `iv` must be fresh random bytes for each message. The protocol uses only its first half.
 #[must_use]
 pub fn encode(cxn_id: &CxnId, secret: &Secret, plaintext: &[u8], ttl: UnixTime, iv: &[u8; 32]) -> Vec<u8> {
     let iv_half: &[u8; 16] = iv.first_chunk().expect("32 bytes hold 16");
@@ -99,13 +101,13 @@ pub fn encode(cxn_id: &CxnId, secret: &Secret, plaintext: &[u8], ttl: UnixTime, 
     [NAME, cxn_id.as_str().as_bytes(), hmac.as_bytes(), &body].join(&DELIMITER)
 }
 
-/// Whether what begins like this may be a message.
+/// Whether bytes that start like this may be a message.
 #[must_use]
 pub fn may_be_message(beginning: &[u8]) -> bool {
     beginning.strip_prefix(NAME).is_some_and(|rest| rest.first() == Some(&DELIMITER))
 }
 
-/// Reads the reply of the site of `cxn_id` at the moment `now`.
+/// Decodes the reply of the site of `cxn_id` at the time `now`.
 ///
 /// # Errors
 /// The first rule that the message breaks, in the order of [`ProtocolError`].
@@ -133,14 +135,14 @@ pub fn decode(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) ->
         .decrypt_padded_vec::<Pkcs7>(ciphertext)
         .map_err(|_| ProtocolError::Undecipherable)?;
     json::parse(&plaintext).map_err(|error| match error {
-        json::NotTaken::NotJson => ProtocolError::NotJson,
-        json::NotTaken::TooManyValues => ProtocolError::TooManyValues,
+        json::Refusal::NotJson => ProtocolError::NotJson,
+        json::Refusal::TooManyValues => ProtocolError::TooManyValues,
     })
 }
 
-/// Checks an envelope and returns the half of its initialisation vector that is used.
+/// Checks an envelope and returns the first half of its initialisation vector.
 fn open_envelope(envelope: &[u8], now: UnixTime) -> Result<[u8; 16], ProtocolError> {
-    if envelope.len() > ENVELOPE_MAX {
+    if envelope.len() > MAX_ENVELOPE_BYTES {
         return Err(ProtocolError::OversizedEnvelope);
     }
     let envelope = match json::parse(envelope) {
@@ -156,14 +158,14 @@ fn open_envelope(envelope: &[u8], now: UnixTime) -> Result<[u8; 16], ProtocolErr
     Ok(*iv.first_chunk().expect("32 bytes hold 16"))
 }
 
-/// Whether a time to live, a number or its text, is not past.
+/// Whether a time to live, a number or its text, has not passed.
 #[expect(clippy::cast_precision_loss, reason = "seconds of this era are exact in 53 bits")]
 fn is_alive(ttl: &Value, now: UnixTime) -> bool {
     let ttl = ttl.as_f64().or_else(|| ttl.as_str()?.parse().ok());
     ttl.is_some_and(|ttl| now as f64 <= ttl)
 }
 
-/// Exactly `N` bytes as lowercase hex digits.
+/// Decodes exactly `N` bytes of lowercase hex digits; `None` for any other text.
 fn lowercase_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if digits.iter().any(u8::is_ascii_uppercase) {
@@ -181,7 +183,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    /// A time at which the vectors without a clock of their own are alive.
+    /// A time at which the vectors without a time of their own have not expired.
     const NOW: UnixTime = 1_900_000_000;
 
     fn vectors() -> Vec<Value> {
@@ -193,7 +195,9 @@ mod tests {
         vector[key].as_str().unwrap_or_else(|| panic!("{key} of {}", vector["name"]))
     }
 
-    /// Where the library is loose or dies, or PHP can't tell an object from an array, and what we say instead.
+    /// The results that differ from those of the PHP library.
+    ///
+    /// It is lenient or crashes there, or PHP does not distinguish objects from arrays.
     fn deviations() -> BTreeMap<&'static str, Result<Value, ProtocolError>> {
         use ProtocolError::{Expired, Garbled, MalformedEnvelope, MalformedIv, NotJson, Undecipherable, WrongCxn};
         BTreeMap::from([
@@ -217,8 +221,8 @@ mod tests {
     }
 
     fn expected(vector: &Value) -> Result<Value, ProtocolError> {
-        if let Some(ours) = deviations().remove(text(vector, "name")) {
-            return ours;
+        if let Some(result) = deviations().remove(text(vector, "name")) {
+            return result;
         }
         let expect = &vector["expect"];
         if expect["result"] == "ok" {
@@ -232,12 +236,12 @@ mod tests {
             "malformed_envelope" => ProtocolError::MalformedEnvelope,
             "expired" => ProtocolError::Expired,
             "malformed_iv" => ProtocolError::MalformedIv,
-            kind => panic!("no error of ours for {kind}"),
+            kind => panic!("unknown kind {kind}"),
         })
     }
 
     #[test]
-    fn every_vector_decodes_as_the_library_does_or_stricter() {
+    fn every_vector_decodes_as_in_the_php_library_or_is_refused() {
         for vector in vectors() {
             let name = text(&vector, "name");
             let Ok(secret) = Secret::from_base64(text(&vector, "secret")) else {
@@ -253,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_of_the_library_is_encoded_to_the_same_bytes() {
+    fn messages_are_encoded_to_the_same_bytes_as_in_the_php_library() {
         let mut encoded = 0;
         for vector in vectors().iter().filter(|v| v["origin"] == "library" && v["envelope"].is_string()) {
             let name = text(vector, "name");
@@ -275,13 +279,15 @@ mod tests {
 
     fn sample() -> (CxnId, Secret, Vec<u8>) {
         let (cxn_id, secret) = ("cxn:ab".parse().unwrap(), Secret::from_bytes([9; 32]));
-        let message = encode(&cxn_id, &secret, br#"{"is_error":0,"values":[1,2,3]}"#, NOW + TTL, &[5; 32]);
+        let message = encode(&cxn_id, &secret, br#"{"is_error":0,"values":[1,2,3]}"#, NOW + TTL_S, &[5; 32]);
         (cxn_id, secret, message)
     }
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(plaintext in "[ -~]{0,99}", iv: [u8; 32], key: [u8; 32], ttl in NOW..NOW * 2) {
+        fn an_encoded_message_is_decoded_until_it_expires(
+            plaintext in "[ -~]{0,99}", iv: [u8; 32], key: [u8; 32], ttl in NOW..NOW * 2
+        ) {
             let (cxn_id, secret) = ("cxn:x".parse().unwrap(), Secret::from_bytes(key));
             let json = serde_json::to_vec(&plaintext).unwrap();
             let message = encode(&cxn_id, &secret, &json, ttl, &iv);
@@ -317,7 +323,7 @@ mod tests {
         }
 
         #[test]
-        fn any_signed_body_is_judged_without_a_panic(body: Vec<u8>, tail in "\\PC{0,60}") {
+        fn any_signed_body_is_refused_without_a_panic(body: Vec<u8>, tail in "\\PC{0,60}") {
             let (cxn_id, secret, _) = sample();
             for body in [body, format!(r#"{{"ttl":4102452000,"iv":"{tail}"}}"#).into_bytes()] {
                 let hmac = hex::encode(mac(&signing_key(&secret), &body).finalize().into_bytes());

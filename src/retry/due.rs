@@ -3,41 +3,51 @@
 use super::{Period, Policy};
 use crate::model::{PollStatus, UnixTime};
 
-/// Where in an index of one level, ordered by `last_run`, due sites can be: at or below `past`, and at or above
-/// `future`. The two never overlap. Some of what lies there may not be due, see [`Policy::is_due`].
+/// The two ranges of an index by `last_run` in which the due sites of one level are.
+///
+/// One range ends at `past` and the other starts at `future`, both included. They never overlap. Not all sites in them
+/// are due: see [`Policy::is_due`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanBounds {
-    /// No due site polled in the past has a later `last_run`.
+    /// The latest `last_run` of a due site that was polled in the past.
     pub past: UnixTime,
-    /// No site that is due because its `last_run` lies in the future has an earlier one.
+    /// The earliest `last_run` of a site that is due because its `last_run` lies in the future.
     pub future: UnixTime,
 }
 
-/// How many seconds early a site counts as due: `min(5 s, period / 10)`, since cron does not start on the second.
+/// The most seconds by which a site counts as due early.
+pub const MAX_LEEWAY_S: i64 = 5;
+
+/// How many seconds early a site counts as due: `min(5 s, period / 10)`.
+///
+/// Cron does not start a run exactly on the second.
 fn leeway(period: Period) -> i64 {
-    (period.mean_seconds() / 10).min(5)
+    (period.mean_seconds() / 10).min(MAX_LEEWAY_S)
 }
 
 impl Policy {
-    /// One period of the level after `last_run`; `None` where the level is given up.
+    /// The time one period of the level after `last_run`; `None` if the level is given up.
     #[must_use]
     pub fn next_due(&self, level: u32, last_run: UnixTime) -> Option<UnixTime> {
         Some(self.level(level)?.period.after(last_run))
     }
 
-    /// When a site is next due: the later of its own next time, which is 0 for one that was never polled, and of the
-    /// time that it asked for; `None` where it is given up. Takes the status at its word, even where
-    /// [`Policy::clock_was_wrong`].
+    /// When a site is next due; `None` if it is given up.
+    ///
+    /// This is the later of two times: the next by its level, which is 0 for a site that was never polled, and the one
+    /// that the site asked for. The status is taken as it is, even where [`Policy::clock_was_wrong`].
     #[must_use]
     pub fn next_due_of_status(&self, status: &PollStatus) -> Option<UnixTime> {
-        let own = self.next_due(status.level, status.last_run)?;
-        let own = if status.last_run == 0 { 0 } else { own };
-        // None, where the site asked for nothing, is below any moment.
-        Some(own).max(status.not_before)
+        let by_level = self.next_due(status.level, status.last_run)?;
+        let by_level = if status.last_run == 0 { 0 } else { by_level };
+        // `None`, if the site asked for nothing, is less than any time.
+        Some(by_level).max(status.not_before)
     }
 
-    /// Whether a site is due at `now`: its level exists and its next time has come, or will in some seconds, or its
-    /// `last_run` can't be true.
+    /// Whether a site is due at `now`.
+    ///
+    /// It is if its next time has come, or will come within the seconds of leeway, or if [`Policy::clock_was_wrong`]. A
+    /// site that is given up is never due.
     #[must_use]
     pub fn is_due(&self, status: &PollStatus, now: UnixTime) -> bool {
         let next_time_has_come = || {
@@ -46,25 +56,25 @@ impl Policy {
             };
             next <= now.saturating_add(leeway(level.period))
         };
-        // A `not_before` that the wrong clock made is as wrong.
+        // A wrong clock makes `not_before` wrong as well.
         self.clock_was_wrong(status, now) || next_time_has_come()
     }
 
-    /// Whether a site is due for the reason alone that its `last_run` lies more than a period in the future.
+    /// Whether `last_run` lies more than a period in the future, which makes a site due.
     #[must_use]
     pub fn clock_was_wrong(&self, status: &PollStatus, now: UnixTime) -> bool {
         self.next_due(status.level, now).is_some_and(|limit| status.last_run > limit)
     }
 
-    /// Where to look for the sites of a level that are due at `now`; `None` where the level is given up.
+    /// The bounds of `last_run` for the due sites of a level; `None` if the level is given up.
     #[must_use]
     pub fn scan_bounds(&self, level: u32, now: UnixTime) -> Option<ScanBounds> {
         let period = self.level(level)?.period;
-        // Calendar months can't be counted backwards: a month after both January 30 and 31 is the last of February.
-        // Their mean length and five days do.
+        // Calendar months cannot be counted backwards: a month after both January 30 and 31 is the last of February.
+        // Their mean length with five days of slack finds every site.
         let slack = if period.is_calendar() { 5 * 86_400 } else { 0 };
         let past = now.saturating_add(leeway(period)).saturating_sub(period.mean_seconds() - slack);
-        // Never polled is 0.
+        // A site that was never polled has 0.
         let past = past.max(0);
         Some(ScanBounds { past, future: period.after(now).max(past).saturating_add(1) })
     }
@@ -147,7 +157,7 @@ mod tests {
         assert!(!policy.clock_was_wrong(&status(2, NOW * 2), NOW));
     }
 
-    /// Moments near each other, near 0, and anywhere.
+    /// Times near each other, near 0, and anywhere.
     fn any_time() -> impl Strategy<Value = UnixTime> {
         prop_oneof![
             3 => NOW - 100_000_000..NOW + 100_000_000,

@@ -1,6 +1,6 @@
-//! Retry expressions: how often a site is polled, and how it is tried again after failures, until it is given up.
+//! Retry expressions: how often a site is polled, also after failures, and when it is given up.
 //!
-//! All of it is arithmetic; the moment that things are judged by is handed in.
+//! All functions are pure. The current time is passed in.
 //!
 //! ```
 //! use cxnpoll::retry::Policy;
@@ -18,7 +18,7 @@ mod policy;
 mod state;
 mod timeline;
 
-pub use due::ScanBounds;
+pub use due::{MAX_LEEWAY_S, ScanBounds};
 pub use parse::InvalidRetry;
 pub use period::{Period, Unit};
 pub use policy::{Level, Policy, Times};
@@ -32,16 +32,16 @@ mod tests {
     use super::*;
     use crate::model::{Failure, FailureClass, PollStatus, UnixTime};
 
-    /// What the PHP program does, recorded from it.
+    /// Recordings of what the PHP program does.
     #[derive(Deserialize)]
     struct Reference {
         timelines: Vec<Recorded>,
-        /// Expressions, and the times and seconds of each of their levels.
+        /// Expressions, with the times and seconds of each of their levels.
         good: Vec<(String, Vec<(u32, i64)>)>,
         bad: Vec<String>,
     }
 
-    /// A connection under a runner that fires every `step` seconds, `ticks` times from `start`.
+    /// The polls of a connection by a run every `step` seconds, `ticks` times from `start`.
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Recorded {
@@ -54,8 +54,8 @@ mod tests {
         gave_up: bool,
     }
 
-    /// A recording ends with this many polls, though its `ticks` count one tick more, on which the site may be due.
-    const MOST_POLLS: usize = 40;
+    /// A recording ends with this many polls. Its `ticks` count one tick more, at which the site may be due.
+    const MAX_POLLS: usize = 40;
 
     #[derive(Deserialize)]
     struct Poll {
@@ -82,7 +82,7 @@ mod tests {
             let mut polls = recorded.polls.iter();
             let mut status = PollStatus::default();
             for now in (0..recorded.ticks).map(|tick| recorded.start + tick * recorded.step) {
-                if recorded.polls.len() == MOST_POLLS && polls.len() == 0 {
+                if recorded.polls.len() == MAX_POLLS && polls.len() == 0 {
                     break;
                 }
                 if policy.is_due(&status, now) {

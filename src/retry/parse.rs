@@ -1,4 +1,4 @@
-//! Retry expressions as people write them.
+//! Parses retry expressions.
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -14,38 +14,40 @@ use winnow::token::{one_of, take_while};
 
 use super::{Level, Period, Policy, Times, Unit};
 
-/// Text that is not a retry expression. Prints as three lines: what was expected, the expression, and carets under
-/// the place.
+/// Text that is not a retry expression.
+///
+/// It displays as three lines: what was expected, the expression, and carets below the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid retry expression: expected {expected}\n  {}\n  {}", shown(.text), carets(.text, .span))]
+#[error("invalid retry expression: expected {expected}\n  {}\n  {}", on_one_line(.text), carets(.text, .span))]
 pub struct InvalidRetry {
-    /// The expression as it was given.
+    /// The expression, unchanged.
     pub text: String,
-    /// The bytes of `text` that are wrong, whole characters; empty where something is missing.
+    /// The bytes of `text` that are wrong, whole characters. Empty where something is missing.
     pub span: Range<usize>,
-    /// What should have been there.
+    /// What was expected there.
     pub expected: &'static str,
 }
 
 impl FromStr for Policy {
     type Err = InvalidRetry;
 
-    /// Levels separated by `;`, each `<number> <unit> (x<times>)`; case and ASCII blanks don't matter, empty levels at
-    /// either end are dropped. Units are sec, min, hour, day, week, month and year, their plurals, and second and
-    /// minute. The last level may be `(x*)`.
+    /// Parses levels separated by `;`, each `<number> <unit> (x<times>)`.
+    ///
+    /// Units are sec, min, hour, day, week, month and year, their plurals, and second and minute. The last level may be
+    /// `(x*)`. Case and ASCII blanks are ignored, and so are empty levels at either end.
     fn from_str(text: &str) -> Result<Self, InvalidRetry> {
         let empty = |c: char| c == ';' || c.is_ascii_whitespace();
         let start = text.len() - text.trim_start_matches(empty).len();
         expression.parse(text[start..].trim_end_matches(empty)).map_err(|error| InvalidRetry {
             text: text.to_owned(),
             span: token_at(text, start + error.offset()),
-            // The innermost context comes first, and each parser below that can fail has one.
+            // The innermost context comes first. Each parser below that can fail has one.
             expected: error.inner().context().next().copied().unwrap_or_default(),
         })
     }
 }
 
-/// The contexts of an error are what was expected.
+/// An error whose contexts name what was expected.
 type Expected = ContextError<&'static str>;
 type Parsed<T> = ModalResult<T, Expected>;
 
@@ -78,7 +80,7 @@ fn period(input: &mut &str) -> Parsed<Period> {
 
 fn times(input: &mut &str) -> Parsed<Times> {
     alt((number.map(Times::Count), token('*').value(Times::Forever)))
-        .context("a number from 1 to 4294967295, or '*' for ever")
+        .context("a number from 1 to 4294967295, or '*' for no limit")
         .parse_next(input)
 }
 
@@ -86,7 +88,9 @@ fn number(input: &mut &str) -> Parsed<NonZeroU32> {
     terminated(digit1.parse_to(), blanks).parse_next(input)
 }
 
-/// One character and the blanks after it. Blanks are always eaten behind a token, so that errors point at the next.
+/// Parses one character and the blanks after it.
+///
+/// Blanks are always consumed after a token, so that errors point at the next token.
 fn token<'i>(character: impl ContainsToken<char>) -> impl Parser<&'i str, char, ErrMode<Expected>> {
     terminated(one_of(character), blanks)
 }
@@ -95,7 +99,7 @@ fn blanks(input: &mut &str) -> Parsed<()> {
     take_while(0.., |c: char| c.is_ascii_whitespace()).void().parse_next(input)
 }
 
-/// The bytes of the word, number or sign that begins at `start`; none at a blank or at the end.
+/// The bytes of the word, number or character at `start`; an empty range at a blank or at the end.
 fn token_at(text: &str, start: usize) -> Range<usize> {
     let rest = &text[start..];
     let Some(first) = rest.chars().next().filter(|c| !c.is_ascii_whitespace()) else {
@@ -109,8 +113,8 @@ fn token_at(text: &str, start: usize) -> Range<usize> {
     start..start + rest.find(|c| !same_kind(c)).unwrap_or(rest.len())
 }
 
-/// The text on one line, a column a character.
-fn shown(text: &str) -> String {
+/// The text on one line, with one column per character.
+fn on_one_line(text: &str) -> String {
     let visible = |c: char| match c {
         _ if c.is_whitespace() => ' ',
         _ if c.is_control() => char::REPLACEMENT_CHARACTER,
@@ -154,11 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn errors_point_at_the_place() {
+    fn errors_point_at_the_wrong_place() {
         let number = "a number from 1 to 4294967295, as in 20 min (x6)";
         let unit = "a unit: sec, min, hour, day, week, month or year";
         let count = "a count, as in (x6)";
-        let times = "a number from 1 to 4294967295, or '*' for ever";
+        let times = "a number from 1 to 4294967295, or '*' for no limit";
         for (text, expected, expression, carets) in [
             ("", number, "", "^"),
             (" ;; ", number, " ;; ", "    ^"),
@@ -215,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Texts that are almost expressions.
+    /// Texts that resemble expressions.
     fn almost() -> impl Strategy<Value = String> {
         let parts = [
             "1",
@@ -244,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused_at_a_place(text in almost()) {
+        fn any_text_is_parsed_or_refused_at_a_place(text in almost()) {
             match text.parse::<Policy>() {
                 Ok(policy) => prop_assert_eq!(policy.to_string().parse::<Policy>(), Ok(policy)),
                 Err(error) => {
@@ -259,7 +263,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_printed_is_read_back(policy in any_policy()) {
+        fn a_printed_expression_is_read_back(policy in any_policy()) {
             prop_assert_eq!(policy.to_string().parse::<Policy>(), Ok(policy));
         }
     }

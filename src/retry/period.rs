@@ -30,7 +30,7 @@ impl Unit {
     /// All units, shortest first.
     pub const ALL: [Self; 7] = [Self::Sec, Self::Min, Self::Hour, Self::Day, Self::Week, Self::Month, Self::Year];
 
-    /// The name that expressions are printed with.
+    /// The name of the unit in a printed expression.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl Unit {
         }
     }
 
-    /// The unit of a word in any case: a name, `second`, `minute`, or the plural of one of these.
+    /// The unit of a word in any case: a name, `second`, `minute`, or a plural; `None` for another word.
     pub(super) fn from_word(word: &str) -> Option<Self> {
         let word = word.to_ascii_lowercase();
         match word.strip_suffix('s').unwrap_or(&word) {
@@ -54,7 +54,9 @@ impl Unit {
         }
     }
 
-    /// Seconds; for months and years the mean over the 400 years after which the calendar repeats.
+    /// The length in seconds; for months and years the mean.
+    ///
+    /// The mean is taken over the 400 years after which the calendar repeats.
     const fn mean_seconds(self) -> i64 {
         match self {
             Self::Sec => 1,
@@ -67,7 +69,7 @@ impl Unit {
         }
     }
 
-    /// How many calendar months it is, if it is one of those.
+    /// How many calendar months the unit has; `None` if it has a fixed length.
     fn months(self) -> Option<u32> {
         match self {
             Self::Month => Some(1),
@@ -77,7 +79,7 @@ impl Unit {
     }
 }
 
-/// How long to wait between two polls: `20 min`, `2 week`, `1 month`. From a second to 10,000 years.
+/// The time between two polls, from a second to 10,000 years: `20 min`, `2 week`, `1 month`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Period {
     number: NonZeroU32,
@@ -87,14 +89,14 @@ pub struct Period {
 impl Period {
     const MAX_SECONDS: i64 = 10_000 * Unit::Year.mean_seconds();
 
-    /// `number` units; `None` where that is more than 10,000 years.
+    /// Makes a period of `number` units; `None` if that is more than 10,000 years.
     #[must_use]
     pub fn new(number: NonZeroU32, unit: Unit) -> Option<Self> {
         let period = Self { number, unit };
         (period.mean_seconds() <= Self::MAX_SECONDS).then_some(period)
     }
 
-    /// How many units.
+    /// The number of units.
     #[must_use]
     pub fn number(self) -> NonZeroU32 {
         self.number
@@ -106,42 +108,46 @@ impl Period {
         self.unit
     }
 
-    /// Its length in seconds; for months and years the mean one, which no actual one misses by more than five days.
+    /// The length in seconds; for months and years the mean.
+    ///
+    /// The mean differs from any actual length by at most five days.
     #[must_use]
     pub fn mean_seconds(self) -> i64 {
         i64::from(self.number.get()) * self.unit.mean_seconds()
     }
 
-    /// Whether its length depends on the calendar.
+    /// Whether the length depends on the calendar.
     pub(super) fn is_calendar(self) -> bool {
         self.unit.months().is_some()
     }
 
-    /// The moment one period after `from`. Months and years are calendar ones in UTC, clamped to the month's end: a
-    /// month after January 31 is the last of February. Saturates at the end of [`UnixTime`].
+    /// The time one period after `from`.
+    ///
+    /// Months and years are calendar ones in UTC, clamped to the end of the month: a month after January 31 is the last
+    /// of February. The result saturates at the end of [`UnixTime`].
     #[must_use]
     pub fn after(self, from: UnixTime) -> UnixTime {
         self.after_multiple(from, 1)
     }
 
-    /// The moment reached from `from` in `times` steps of one period each; as [`Period::after`], but fast.
+    /// The time after `times` calls of [`Period::after`] in a row, computed in bounded time.
     #[must_use]
     pub fn after_times(self, from: UnixTime, times: u32) -> UnixTime {
-        // Calendar steps may lose days to short months. The lengths of months repeat after 400 years, so 4800 steps
-        // have met every month that will ever be met, no more days are lost, and the rest can be one leap.
+        // Steps of months may lose days in short months. The lengths of months repeat after 400 years, so after 4800
+        // steps no more days are lost, and the rest can be one leap.
         let steps = if self.is_calendar() { times.min(4_800) } else { 0 };
         let from = (0..steps).fold(from, |at, _| self.after(at));
         self.after_multiple(from, times - steps)
     }
 
-    /// One step of `times` periods.
+    /// The time one step of `times` periods after `from`.
     fn after_multiple(self, from: UnixTime, times: u32) -> UnixTime {
         let calendar = || {
             let months = self.unit.months()?.checked_mul(self.number.get())?.checked_mul(times)?;
             let from = DateTime::from_timestamp(from, 0)?;
             Some(from.checked_add_months(Months::new(months))?.timestamp())
         };
-        // Beyond the calendar's end, some 260,000 years from now, mean months have to do.
+        // Beyond the end of the calendar, some 260,000 years from now, mean lengths are used.
         calendar().unwrap_or_else(|| from.saturating_add(self.mean_seconds().saturating_mul(times.into())))
     }
 }
@@ -219,14 +225,18 @@ pub(super) mod tests {
             prop_assert!(period.after_times(from, times) >= from);
         }
 
-        /// The dates are those that chrono can count.
+        /// The times are those that chrono can compute with.
         #[test]
-        fn mean_length_is_right_to_five_days(period in any_period(), from in -7_000_000_000_000_i64..7_000_000_000_000) {
+        fn the_mean_length_differs_by_at_most_five_days(
+            period in any_period(), from in -7_000_000_000_000_i64..7_000_000_000_000
+        ) {
             prop_assert!((period.after(from) - from - period.mean_seconds()).abs() <= 5 * 86_400);
         }
 
         #[test]
-        fn leaping_is_stepping(number in 1_u32..40, from in 0_i64..20_000_000_000, times in 0_u32..20_000) {
+        fn many_steps_at_once_equal_single_steps(
+            number in 1_u32..40, from in 0_i64..20_000_000_000, times in 0_u32..20_000
+        ) {
             let period = period(number, Unit::Month);
             let stepped = (0..times).fold(from, |at, _| period.after(at));
             prop_assert_eq!(period.after_times(from, times), stepped);

@@ -1,4 +1,4 @@
-//! What a retry expression says: levels, and where an outcome leads.
+//! The levels of a retry expression, and the status that an outcome leads to.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,12 +6,12 @@ use std::num::NonZeroU32;
 use super::Period;
 use crate::model::{Failure, Outcome, PollStatus, UnixTime};
 
-/// How many failures in a row a level takes.
+/// How many failures in a row a level allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Times {
-    /// As many; then comes the next level.
+    /// This many. Then the next level follows.
     Count(NonZeroU32),
-    /// The level is left by success alone.
+    /// Any number. Only a success ends the level.
     Forever,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Times {
 pub struct Level {
     /// The time between two polls of a site at this level.
     pub period: Period,
-    /// The failures in a row that it takes to get to the next level.
+    /// The failures in a row after which the next level follows.
     pub times: Times,
 }
 
@@ -39,8 +39,9 @@ impl fmt::Display for Level {
     }
 }
 
-/// A retry expression: at least one level, and only the last may be [`Times::Forever`]. Made by parsing; prints in a
-/// form that reads back to the same policy.
+/// A retry expression: at least one level, and only the last may be [`Times::Forever`].
+///
+/// It is made by parsing. Its printed text is parsed to the same policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Policy {
     pub(super) levels: Vec<Level>,
@@ -49,8 +50,8 @@ pub struct Policy {
 impl Default for Policy {
     /// `1 hour (x48); 1 day (x90)`.
     fn default() -> Self {
-        // A test parses it.
-        "1 hour (x48); 1 day (x90)".parse().expect("a good expression")
+        // A test proves that it is valid.
+        "1 hour (x48); 1 day (x90)".parse().expect("a valid expression")
     }
 }
 
@@ -65,24 +66,24 @@ impl fmt::Display for Policy {
 }
 
 impl Policy {
-    /// How many deferrals in a row are free; the one after is charged as a failure.
-    const FREE_DEFERRALS: u8 = 2;
+    /// How many deferrals in a row are not counted. The next one counts as a failure.
+    const UNCOUNTED_DEFERRALS: u8 = 2;
 
-    /// The levels in order. A site whose level is at or beyond their number is given up.
+    /// The levels in order. A site whose level is not among them is given up.
     #[must_use]
     pub fn levels(&self) -> &[Level] {
         &self.levels
     }
 
-    /// The level of that index; `None` where a site is given up.
+    /// The level of an index; `None` if a site is given up.
     pub(super) fn level(&self, level: u32) -> Option<&Level> {
         self.levels.get(usize::try_from(level).ok()?)
     }
 
     /// The level and count that an outcome leads to.
     ///
-    /// Success gives level 0, count 0. Failure at level L with count c: if c + 1 < times(L), then (L, c + 1), else
-    /// (L + 1, 0). A level beyond the expression fails to (L + 1, 0), and `(x*)` is never left.
+    /// A success leads to (0, 0). A failure at level L with count c leads to (L, c + 1) if c + 1 < times(L), else to
+    /// (L + 1, 0). So does a failure at a level beyond the expression. A failure never ends a level of `(x*)`.
     #[must_use]
     pub fn next(&self, level: u32, count: u32, ok: bool) -> (u32, u32) {
         if ok {
@@ -96,16 +97,16 @@ impl Policy {
         if stays { (level, failures) } else { (level.saturating_add(1), 0) }
     }
 
-    /// Puts down what a poll of the run of `now` ended in: the schedule and the history.
+    /// Records the outcome of a poll by the run of `now`, in the schedule and the history.
     ///
-    /// A failure with a `retry_after` is a deferral: it charges no attempt, and the site is left alone until the later
-    /// of what it asked for and its own next time. The third deferral in a row is charged like any failure.
+    /// A failure with a `retry_after` is a deferral. It is not counted, and the site is not due before the later of the
+    /// time that it asked for and its next time by the level. The third deferral in a row counts as a failure.
     pub fn apply(&self, status: &mut PollStatus, now: UnixTime, outcome: &Outcome) {
         status.last_run = now;
         match outcome {
-            Err(Failure { retry_after: Some(seconds), .. }) if status.deferrals < Self::FREE_DEFERRALS => {
+            Err(Failure { retry_after: Some(seconds), .. }) if status.deferrals < Self::UNCOUNTED_DEFERRALS => {
                 let asked = now.saturating_add((*seconds).into());
-                // None, that of a given-up site, is below any moment.
+                // `None`, for a site that is given up, is less than any time.
                 status.not_before = self.next_due(status.level, now).max(Some(asked));
                 status.deferrals += 1;
             }
@@ -152,7 +153,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn where_failures_lead() {
+    fn failures_lead_through_the_levels() {
         let policy = policy("20 min (x6); 1 hour (x1); 1 day (x*)");
         for (from, to) in [
             ((0, 0), (0, 1)),
@@ -172,7 +173,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn two_deferrals_are_free_and_the_third_is_charged() {
+    fn two_deferrals_are_not_counted_and_the_third_is() {
         let policy = policy("1 hour (x48)");
         let mut status = PollStatus { count: 3, ..PollStatus::default() };
         let mut seen = Vec::new();
@@ -197,7 +198,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn deferral_of_a_given_up_site() {
+    fn a_deferral_leaves_a_given_up_site_given_up() {
         let mut status = PollStatus { level: 1, ..PollStatus::default() };
         policy("1 hour (x48)").apply(&mut status, 1_000, &deferral(60));
         assert_eq!((status.level, status.not_before), (1, Some(1_060)));

@@ -1,4 +1,4 @@
-//! The state of a connection, in a word.
+//! The state of a connection for a job.
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use serde::{Serialize, Serializer};
 use super::Policy;
 use crate::model::{PollStatus, UnixTime};
 
-/// Where a connection stands with a job. The names are part of the command line's contract.
+/// The state of a connection for a job. The names are a part of the command line's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Never polled.
+    /// It was never polled.
     New,
-    /// At the start of the expression: its last poll was good.
+    /// It is at the start of the expression: its last poll succeeded.
     Healthy,
-    /// Failing, and tried again.
+    /// It fails, and is polled again.
     Retrying,
-    /// Beyond the last level: not tried again.
+    /// It is beyond the last level, and not polled again.
     GivenUp,
-    /// Switched off.
+    /// It is disabled.
     Disabled,
-    /// Left alone for now, because it asked for that.
+    /// It asked to wait, and that time has not passed.
     Deferred,
 }
 
@@ -29,7 +29,7 @@ impl State {
     pub const ALL: [Self; 6] =
         [Self::New, Self::Healthy, Self::Retrying, Self::GivenUp, Self::Disabled, Self::Deferred];
 
-    /// The name that people and scripts see.
+    /// The name that is shown and that scripts use.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -56,8 +56,9 @@ impl Serialize for State {
 }
 
 impl Policy {
-    /// The state at `now` of a connection that is `disabled` or not. Where several apply, the one that explains best
-    /// why it isn't polled: disabled, given up, new, deferred.
+    /// The state of a connection at `now`.
+    ///
+    /// If several apply, the state is the first of these: disabled, given up, new, deferred.
     #[must_use]
     pub fn state(&self, status: &PollStatus, disabled: bool, now: UnixTime) -> State {
         if disabled {

@@ -1,4 +1,4 @@
-//! What an expression means for a site that fails from the start.
+//! The polls of a site that always fails, and warnings about unusual expressions.
 
 use super::{Policy, Times};
 use crate::model::UnixTime;
@@ -6,32 +6,34 @@ use crate::model::UnixTime;
 /// When a site that always fails is polled, and when it is given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    /// One step a level, in order.
+    /// One step per level, in order.
     pub steps: Vec<Step>,
-    /// Seconds from the first poll to the one after which the site is given up; `None` for never.
+    /// Seconds from the first poll to the one after which the site is given up; `None` if it never is.
     pub gives_up_after: Option<i64>,
 }
 
-/// The polls of one level. Offsets are seconds since the first poll of all; they saturate.
+/// The polls of one level. Offsets are seconds since the first poll of all, and saturate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// Index of the level.
+    /// The index of the level.
     pub level: u32,
-    /// How many polls.
+    /// The number of polls.
     pub attempts: Times,
-    /// When the first of them is.
+    /// The offset of the first poll.
     pub first: i64,
-    /// When the last of them is; `None` where there is no last.
+    /// The offset of the last poll; `None` if there is no last one.
     pub last: Option<i64>,
 }
 
 impl Timeline {
-    /// The timeline of a site whose first poll is at `base`, which decides how long months and years are. It is polled
-    /// the moment that it is due, as if cron fired every second.
+    /// Makes the timeline of a site whose first poll is at `base`.
+    ///
+    /// `base` determines the lengths of months and years. The site is polled as soon as it is due, as if cron started a
+    /// run every second.
     #[must_use]
     pub fn new(policy: &Policy, base: UnixTime) -> Self {
         let offset = |at: UnixTime| at.saturating_sub(base);
-        // The last poll of the level before; `None` before the first poll of all.
+        // The last poll of the level before; `None` at the first level.
         let mut previous = None;
         let steps: Vec<_> = (0..)
             .zip(policy.levels())
@@ -49,7 +51,7 @@ impl Timeline {
     }
 }
 
-/// What is probably not meant in an expression: a sentence each, without a full stop.
+/// Warnings about what is probably a mistake in an expression, each without a full stop.
 #[must_use]
 pub fn warnings(policy: &Policy) -> Vec<String> {
     const CRON_SECONDS: i64 = 5 * 60;
@@ -63,7 +65,7 @@ pub fn warnings(policy: &Policy) -> Vec<String> {
     for pair in levels.windows(2).filter(|pair| pair[0].period.mean_seconds() == pair[1].period.mean_seconds()) {
         warnings.push(format!("'{}' has the same period as '{}' before it", pair[1], pair[0]));
     }
-    // No month is as short as a day, so any base will do.
+    // No month is as short as a day, so the base does not matter.
     if Timeline::new(policy, 0).gives_up_after.is_some_and(|seconds| seconds < DAY_SECONDS) {
         warnings.push("a site that fails is given up within a day".to_owned());
     }
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn months_have_lengths() {
+    fn months_have_their_calendar_lengths() {
         let day = 86_400;
         let months = timeline("1 day (x31); 1 month (x2); 1 year (x*)");
         // January 31, the last of February and March 28, and March 28 of the year after.
@@ -103,13 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn billions_of_attempts_are_instant() {
+    fn billions_of_attempts_are_computed_at_once() {
         assert_eq!(timeline("1 sec (x4000000000)").gives_up_after, Some(3_999_999_999));
         assert!(timeline("1 month (x4000000000); 10000 year (x4000000000)").gives_up_after.is_some());
     }
 
     #[test]
-    fn replaying_the_policy_gives_the_same() {
+    fn a_replay_of_the_policy_gives_the_same_timeline() {
         for text in ["20 min (x6); 1 hour (x24); 1 day (x30)", "2 hour (x1); 31 day (x1); 1 month (x20); 1 year (x9)"] {
             let policy: Policy = text.parse().unwrap();
             let (mut at, mut level, mut count) = (BASE, 0, 0);
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_warned_of() {
+    fn unusual_expressions_have_warnings() {
         for (text, expected) in [
             ("1 hour (x48); 1 day (x90)", &[][..]),
             ("5 min (x*)", &[]),

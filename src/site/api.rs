@@ -1,11 +1,11 @@
 //! API calls to one site.
 
-use chrono::Utc;
 use serde_json::{Map, Value};
 
-use super::{Client, Target};
+use super::{Client, Endpoint};
 use crate::model::{Cxn, Failure, FailureClass};
 use crate::protocol;
+use crate::util::time::unix_now;
 
 /// A client for the API of one site.
 #[derive(Clone, Copy)]
@@ -16,27 +16,31 @@ pub struct Api<'a> {
 }
 
 impl<'a> Api<'a> {
-    /// A client for the site of a connection; `app_cert` (PEM, or nothing) goes with every call.
+    /// Makes a client for the site of a connection.
+    ///
+    /// `app_cert` (PEM, or empty) is sent with every call.
     #[must_use]
     pub fn new(client: &'a Client, cxn: &'a Cxn, app_cert: &'a str) -> Self {
         Self { client, cxn, app_cert }
     }
 
-    /// Calls the site and returns its decoded reply, whatever it says. `version` 3 is added to params that lack it.
+    /// Calls the site and returns its decoded reply, which may hold an error of the API.
+    ///
+    /// `version` 3 is added to params that lack it.
     ///
     /// # Errors
-    /// Every class of failure but `api` and `listener`.
+    /// A failure of any class but `api`. The class is `listener` only where the system provides no random numbers.
     pub fn call(&self, entity: &str, action: &str, params: Map<String, Value>) -> Result<Value, Failure> {
         let Cxn { cxn_id, secret, .. } = self.cxn;
-        let target = Target::new(&self.cxn.site_url, self.cxn.via_port.as_ref())?;
+        let endpoint = Endpoint::new(&self.cxn.site_url, self.cxn.via_port.as_ref())?;
         let mut iv = [0; 32];
         getrandom::fill(&mut iv)
-            .map_err(|_| Failure::new(FailureClass::Listener, "the system gives no random numbers"))?;
+            .map_err(|_| Failure::new(FailureClass::Listener, "the system provides no random numbers"))?;
         let plaintext = protocol::request(entity, action, params, self.app_cert);
-        // Messages are judged by the real clock, whatever the schedule's clock says.
-        let ttl = Utc::now().timestamp() + protocol::TTL;
+        // The site compares with its own clock, so the real time counts here, whatever time the schedule assumes.
+        let ttl = unix_now() + protocol::TTL_S;
         let message = protocol::encode(cxn_id, secret, &plaintext, ttl, &iv);
-        let reply = self.client.post(&target, &message)?;
-        Ok(protocol::decode(&reply, cxn_id, secret, Utc::now().timestamp())?)
+        let reply = self.client.post(&endpoint, &message)?;
+        Ok(protocol::decode(&reply, cxn_id, secret, unix_now())?)
     }
 }

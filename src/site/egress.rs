@@ -5,29 +5,32 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// The rule for addresses: public ones, and what the administrator allows besides; any port but those of other services.
+/// The addresses and ports that may be connected to.
 ///
-/// A site's URL comes from a stranger, who must not make this server talk to its own network. What is not public
-/// follows the registries of IANA:
+/// Public addresses, and those that the administrator allows; all ports but those of other services. A site's URL comes
+/// from a stranger, so it must not lead into the server's own network. Which addresses are not public follows the
+/// registries of IANA:
 /// <https://www.iana.org/assignments/iana-ipv4-special-registry> and
 /// <https://www.iana.org/assignments/iana-ipv6-special-registry>.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// Networks that are allowed although they are not public. One of IPv4 also covers IPv6 addresses that hold one
-    /// of its addresses.
+    /// Networks that are allowed although they are not public.
+    ///
+    /// An IPv4 network also covers the IPv6 addresses that hold one of its addresses.
     pub allow: Vec<IpNet>,
-    /// Ports that are refused whatever the address.
+    /// Ports that are refused at every address.
     pub refuse: RefusedPorts,
 }
 
-/// Ports of services that a request by HTTP could make do something: mail that is sent, a command that is run. Port 0, which
-/// nobody can connect to, is always one of them.
+/// Ports that are refused.
+///
+/// They belong to services that an HTTP request could misuse, for example to send mail. Port 0 is always refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RefusedPorts(Vec<u16>);
 
 impl Default for RefusedPorts {
-    /// Those that browsers refuse (<https://fetch.spec.whatwg.org/#port-blocking>).
+    /// The ports that browsers refuse (<https://fetch.spec.whatwg.org/#port-blocking>).
     fn default() -> Self {
         Self(vec![
             1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104,
@@ -46,27 +49,27 @@ pub enum Refused {
     Address {
         /// The address.
         address: IpAddr,
-        /// What is special about it.
+        /// Why it is not public.
         why: &'static str,
     },
-    /// Of another service.
-    #[error("port {0} is refused: other services than web servers use it")]
+    /// A port of another service.
+    #[error("port {0} is refused: it belongs to another service than a web server")]
     Port(u16),
 }
 
 impl Policy {
-    /// Judges a port.
+    /// Checks a port.
     ///
     /// # Errors
-    /// Where the port is one of those that are refused.
+    /// [`Refused::Port`] for port 0 and every refused port.
     pub fn check_port(&self, port: u16) -> Result<(), Refused> {
         if port == 0 || self.refuse.0.contains(&port) { Err(Refused::Port(port)) } else { Ok(()) }
     }
 
-    /// Judges an address.
+    /// Checks an address.
     ///
     /// # Errors
-    /// Where the address is neither public nor allowed.
+    /// [`Refused::Address`] for an address that is neither public nor allowed.
     pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
         if self.allow.iter().any(|net| net.contains(&address)) {
             return Ok(());
@@ -74,7 +77,7 @@ impl Policy {
         let why = match address {
             IpAddr::V4(v4) => special_v4(v4),
             IpAddr::V6(v6) => match embedded(v6) {
-                // What holds an address of IPv4 is judged as that.
+                // An address that holds an IPv4 address is checked as that one.
                 Some(v4) if self.allow.iter().any(|net| net.contains(&IpAddr::V4(v4))) => None,
                 Some(v4) => special_v4(v4),
                 None => special_v6(v6),
@@ -84,7 +87,7 @@ impl Policy {
     }
 }
 
-/// The IPv4 address that packets to an IPv6 address end up at, or might.
+/// The IPv4 address that packets to an IPv6 address may reach; `None` if the address holds none.
 fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4_at = |octet: usize| {
         let o = v6.octets();
@@ -99,7 +102,7 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// What is special about an IPv4 address.
+/// Why an IPv4 address is not public; `None` if it is.
 fn special_v4(v4: Ipv4Addr) -> Option<&'static str> {
     Some(match v4.octets() {
         [0, ..] => "this network",
@@ -118,8 +121,10 @@ fn special_v4(v4: Ipv4Addr) -> Option<&'static str> {
     })
 }
 
-/// What is special about an IPv6 address that holds no IPv4 address. Only `2000::/3` is given out as global
-/// unicast (<https://www.iana.org/assignments/ipv6-address-space>), so that what is not known is refused.
+/// Why an IPv6 address that holds no IPv4 address is not public; `None` if it is.
+///
+/// Only `2000::/3` is assigned as global unicast (<https://www.iana.org/assignments/ipv6-address-space>). Everything
+/// else is refused.
 fn special_v6(v6: Ipv6Addr) -> Option<&'static str> {
     Some(match v6.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => "unspecified",
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn special_addresses_do_not() {
+    fn special_addresses_are_refused() {
         for (why, addresses) in [
             ("this network", &["0.0.0.0", "0.255.255.255", "::2", "::ffff:0.0.0.0"][..]),
             ("private", &["10.0.0.0", "172.16.0.0", "172.31.255.255", "192.168.0.1", "fc00::", "fdff::1"]),
@@ -213,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn allowed_networks_pass_and_their_neighbours_do_not() {
+    fn only_allowed_networks_pass_and_not_their_neighbours() {
         let policy =
             Policy { allow: ["10.1.0.0/16", "fd00::/64"].map(|net| net.parse().unwrap()).into(), ..Policy::default() };
         for address in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::5", "1.1.1.1"] {
@@ -228,7 +233,7 @@ mod tests {
     fn ports_of_other_services_are_refused() {
         let policy = Policy::default();
         for port in [0, 22, 25, 587, 6667, 10_080] {
-            let message = format!("port {port} is refused: other services than web servers use it");
+            let message = format!("port {port} is refused: it belongs to another service than a web server");
             assert_eq!(policy.check_port(port).map_err(|refused| refused.to_string()), Err(message));
         }
         for port in [80, 443, 8080, 8443, 65_535] {

@@ -1,4 +1,4 @@
-//! From errors of the HTTP library to failures that a person can act on.
+//! Turns errors of the HTTP library into failures that a person can act on.
 
 use std::fmt;
 use std::io;
@@ -9,10 +9,7 @@ use ureq::http::StatusCode;
 
 use crate::model::{Failure, FailureClass};
 
-/// The longest `Retry-After` that we honour, in seconds: a day.
-const LONGEST_RETRY_AFTER: u32 = 86_400;
-
-/// What a call was busy with when it failed.
+/// The step of a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Resolving,
@@ -24,13 +21,13 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// A failure of a call in this phase.
+    /// Makes a failure of a call in this phase.
     pub(super) fn failure(self, class: FailureClass, message: impl AsRef<str>) -> Failure {
-        let unreached = matches!(self, Self::Resolving | Self::Connecting | Self::Securing);
-        Failure { unreached, ..Failure::new(class, message) }
+        let before_first_byte = matches!(self, Self::Resolving | Self::Connecting | Self::Securing);
+        Failure { before_first_byte, ..Failure::new(class, message) }
     }
 
-    /// The failure of a call whose time ran out in this phase.
+    /// Makes the failure of a call that timed out in this phase.
     pub(super) fn timed_out(self) -> Failure {
         self.failure(FailureClass::Timeout, format!("timed out while {self}"))
     }
@@ -49,11 +46,11 @@ impl fmt::Display for Phase {
     }
 }
 
-/// The failure that an error of ureq stands for, when it came up in this phase.
+/// Turns an error of ureq that occurred in this phase into a failure.
 pub(super) fn from_ureq(error: Error, phase: Phase) -> Failure {
     use FailureClass::{Blocked, Connect, Dns, Garbled, Tls, TooLarge};
     match error {
-        // One of ours, which passed through ureq.
+        // A failure of this module that passed through ureq.
         Error::Other(other) => match other.downcast::<Failure>() {
             Ok(failure) => *failure,
             Err(other) => phase.failure(Garbled, format!("{other} while {phase}")),
@@ -61,20 +58,20 @@ pub(super) fn from_ureq(error: Error, phase: Phase) -> Failure {
         Error::Timeout(_) => phase.timed_out(),
         Error::Io(error) => from_io(&error, phase),
         Error::HostNotFound => phase.failure(Dns, "the host's name has no address"),
-        Error::ConnectionFailed => phase.failure(Connect, "no connection"),
+        Error::ConnectionFailed => phase.failure(Connect, "the connection failed"),
         Error::Rustls(error) => phase.failure(Tls, error.to_string()),
         error @ (Error::Tls(_) | Error::TlsRequired) => phase.failure(Tls, error.to_string()),
         Error::LargeResponseHeader(_, limit) => Failure::new(TooLarge, format!("header of more than {limit} bytes")),
-        Error::BodyExceedsLimit(limit) => too_large(limit),
-        Error::BadUri(_) | Error::Http(_) => Failure::new(Blocked, "the site's URL can't be called"),
-        Error::Protocol(error) => Failure::new(Garbled, format!("not HTTP as it should be: {error}")),
+        Error::BodyExceedsLimit(limit) => body_too_large(limit),
+        Error::BadUri(_) | Error::Http(_) => Failure::new(Blocked, "the site's URL cannot be called"),
+        Error::Protocol(error) => Failure::new(Garbled, format!("invalid HTTP: {error}")),
         error => Failure::new(Garbled, format!("{error} while {phase}")),
     }
 }
 
 fn from_io(error: &io::Error, phase: Phase) -> Failure {
     let text = error.to_string();
-    // The number that std adds says nothing to most readers.
+    // The number that std adds means nothing to most readers.
     let reason = text.split_once(" (os error").map_or(text.as_str(), |(reason, _)| reason);
     match (phase, error.kind()) {
         (Phase::Resolving, _) => phase.failure(FailureClass::Dns, reason),
@@ -82,24 +79,24 @@ fn from_io(error: &io::Error, phase: Phase) -> Failure {
         (Phase::Securing, io::ErrorKind::UnexpectedEof) => {
             phase.failure(FailureClass::Tls, format!("closed while {phase}"))
         }
-        // Once TLS is up, it alone reports invalid data: a record that can't be deciphered, or a fatal alert.
+        // After the handshake only TLS reports invalid data: a record that cannot be decrypted, or a fatal alert.
         (Phase::Securing, _) | (_, io::ErrorKind::InvalidData) => phase.failure(FailureClass::Tls, reason),
         (_, io::ErrorKind::UnexpectedEof) => phase.failure(FailureClass::Disconnected, format!("closed while {phase}")),
         _ => phase.failure(FailureClass::Disconnected, format!("{reason} while {phase}")),
     }
 }
 
-/// The failure of a reply whose body is larger than `limit` bytes.
-pub(super) fn too_large(limit: u64) -> Failure {
+/// Makes the failure of a reply whose body is larger than `limit` bytes.
+pub(super) fn body_too_large(limit: u64) -> Failure {
     Failure::new(FailureClass::TooLarge, format!("body of more than {limit} bytes"))
 }
 
-/// The failure of a reply that is neither success nor redirect. Its body is not looked at.
+/// Makes the failure of a reply that is neither success nor redirect. Its body is ignored.
 pub(super) fn from_status(status: StatusCode, retry_after: Option<&str>, now: DateTime<Utc>) -> Failure {
     let class = match status {
         StatusCode::GONE => FailureClass::Gone,
         status if status.as_u16() >= 400 => FailureClass::Http,
-        // 101, which nobody asked for.
+        // 101, which was not requested.
         _ => FailureClass::Garbled,
     };
     let mut failure = Failure::new(class, format!("status {}", with_reason(status)));
@@ -109,24 +106,26 @@ pub(super) fn from_status(status: StatusCode, retry_after: Option<&str>, now: Da
     failure
 }
 
-/// `503 Service Unavailable`; the number alone where it has no name.
+/// `503 Service Unavailable`; only the number where the status has no name.
 pub(super) fn with_reason(status: StatusCode) -> String {
     format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default()).trim_end().to_owned()
 }
 
-/// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in any of the forms that were ever in use.
+/// Parses `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in any of the three formats of HTTP.
+///
+/// `None` if it is neither.
 fn seconds_to_wait(value: &str, now: DateTime<Utc>) -> Option<u32> {
     let value = value.trim();
     let seconds = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than fit in a number are more than a day, too.
-        value.parse().unwrap_or(LONGEST_RETRY_AFTER)
+        // A number that is too large for the type is more than a day, too.
+        value.parse().unwrap_or(Failure::MAX_RETRY_AFTER_S)
     } else {
         let date = DateTime::<Utc>::from(httpdate::parse_http_date(value).ok()?);
-        // A date is a whole second: what is left of this one counts, too.
+        // Rounded up, so that the site is never called before the date.
         let milliseconds = date.signed_duration_since(now).num_milliseconds().max(0);
-        u32::try_from((milliseconds + 999) / 1000).unwrap_or(LONGEST_RETRY_AFTER)
+        u32::try_from((milliseconds + 999) / 1000).unwrap_or(Failure::MAX_RETRY_AFTER_S)
     };
-    Some(seconds.min(LONGEST_RETRY_AFTER))
+    Some(seconds.min(Failure::MAX_RETRY_AFTER_S))
 }
 
 #[cfg(test)]
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deferral_needs_one_of_two_statuses() {
+    fn retry_after_counts_only_for_429_and_503() {
         let failure =
             |status: u16| from_status(StatusCode::from_u16(status).unwrap(), Some("60"), DateTime::UNIX_EPOCH);
         assert_eq!(failure(429).retry_after, Some(60));
@@ -169,15 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn only_silence_can_be_our_own_outage() {
+    fn only_failures_before_the_request_are_before_the_first_byte() {
         for phase in [Phase::Resolving, Phase::Connecting, Phase::Securing] {
-            assert!(phase.timed_out().unreached, "{phase}");
+            assert!(phase.timed_out().before_first_byte, "{phase}");
         }
         for phase in [Phase::Sending, Phase::Waiting, Phase::Reading] {
-            assert!(!phase.timed_out().unreached, "{phase}");
+            assert!(!phase.timed_out().before_first_byte, "{phase}");
         }
         let refused = || Error::Io(io::ErrorKind::ConnectionRefused.into());
-        assert!(from_ureq(refused(), Phase::Connecting).unreached);
-        assert!(!from_ureq(refused(), Phase::Sending).unreached);
+        assert!(from_ureq(refused(), Phase::Connecting).before_first_byte);
+        assert!(!from_ureq(refused(), Phase::Sending).before_first_byte);
     }
 }

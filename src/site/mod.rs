@@ -1,20 +1,23 @@
-//! Calls to sites: where they go, what may be connected to, and what can go wrong on the way. A call hands over
-//! bytes and returns bytes; what they mean is the protocol's business.
+//! Calls to sites: where they go, what may be connected to, and what can fail.
+//!
+//! A call sends bytes and returns bytes. The protocol gives them their meaning.
 
-mod agent;
 mod api;
 mod client;
 mod egress;
+mod endpoint;
 mod failure;
+mod options;
+mod redirect;
 mod resolver;
-mod target;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 pub use api::Api;
-pub use client::{Client, Options, Timeouts, moved_to};
+pub use client::Client;
 pub use egress::{Policy, Refused, RefusedPorts};
-pub use target::Target;
-
-/// How many files a client may have open beside a connection for each call: one for each look-up of a name.
-pub const LOOK_UPS: usize = resolver::THREADS;
+pub use endpoint::Endpoint;
+pub use options::{Options, Timeouts};
+pub use redirect::Redirect;
+pub use resolver::MAX_LOOKUPS;

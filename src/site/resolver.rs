@@ -1,5 +1,7 @@
-//! Names to addresses. Looking a name up blocks and can't be stopped, so it happens on threads of its own: a caller
-//! waits no longer than it wants to, and a name server that hangs costs a bounded number of threads.
+//! Looks up the addresses of names.
+//!
+//! A lookup blocks and cannot be cancelled, so it runs on a separate thread. Callers wait with their own limit,
+//! and a name server that does not answer blocks a bounded number of threads.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,26 +13,29 @@ use std::time::Duration;
 
 use super::failure::Phase;
 use crate::model::{Failure, FailureClass};
+use crate::util::text::count;
 
-/// How many names are looked up at a time.
-pub(super) const THREADS: usize = 256;
+/// How many lookups may run at a time. Each may hold one open file.
+pub const MAX_LOOKUPS: usize = 256;
 
-/// How many answers are remembered. Beyond that all are dropped, which costs a second look-up for hosts with many
-/// sites and bounds the memory of a run over a million hosts.
-const REMEMBERED: usize = 50_000;
+/// How many answers are cached.
+///
+/// Beyond that all are dropped. This bounds the memory of a run over a million hosts, and costs a second lookup for
+/// hosts with many sites.
+const MAX_CACHED: usize = 50_000;
 
-/// How a name is looked up: the system's way, or a test's.
-pub(super) type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+/// A function that looks a name up.
+pub(super) type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// What is known of a name: its addresses, at least one, or why there are none.
+/// The addresses of a name, at least one, or why there are none.
 type Answer = Result<Arc<[IpAddr]>, Failure>;
 
-/// Asks for each name once and remembers the answer, also a failure; callers who want the same name share one look-up.
+/// Looks each name up once and caches the answer, also a failure. Callers that need the same name share one lookup.
 pub(super) struct Resolver(Arc<Shared>);
 
 struct Shared {
-    look_up: Box<LookUp>,
-    threads: usize,
+    lookup: Box<Lookup>,
+    max_lookups: usize,
     state: Mutex<State>,
 }
 
@@ -38,7 +43,7 @@ struct Shared {
 struct State {
     names: HashMap<Arc<str>, Arc<Name>>,
     queue: VecDeque<(Arc<str>, Arc<Name>)>,
-    /// Threads that are alive, each of which empties the queue before it ends.
+    /// The number of threads that are alive. Each of them empties the queue before it ends.
     threads: usize,
 }
 
@@ -52,21 +57,21 @@ struct Name {
 enum Progress {
     #[default]
     Queued,
-    Asked,
+    InFlight,
     Answered(Answer),
 }
 
 impl Resolver {
-    /// A resolver that asks with `look_up`.
-    pub(super) fn new(look_up: Box<LookUp>) -> Self {
-        Self::with_threads(look_up, THREADS)
+    /// Makes a resolver that looks names up with a function.
+    pub(super) fn new(lookup: Box<Lookup>) -> Self {
+        Self::with_max_lookups(lookup, MAX_LOOKUPS)
     }
 
-    fn with_threads(look_up: Box<LookUp>, threads: usize) -> Self {
-        Self(Arc::new(Shared { look_up, threads, state: Mutex::default() }))
+    fn with_max_lookups(lookup: Box<Lookup>, max_lookups: usize) -> Self {
+        Self(Arc::new(Shared { lookup, max_lookups, state: Mutex::default() }))
     }
 
-    /// The addresses of a host, asked for at most for `limit`.
+    /// Returns the addresses of a host, and waits for them at most for `limit`.
     ///
     /// # Errors
     /// Class `dns` where the name has no address, class `timeout` where no answer came in time.
@@ -79,33 +84,33 @@ impl Resolver {
             .unwrap_or_else(PoisonError::into_inner);
         match &*progress {
             Progress::Answered(answer) => answer.clone(),
-            Progress::Asked => Err(Phase::Resolving.timed_out()),
+            Progress::InFlight => Err(Phase::Resolving.timed_out()),
             Progress::Queued => {
                 let timed_out = Phase::Resolving.timed_out();
-                let message = format!("{}: {} other look-ups hang", timed_out.message, self.0.threads);
+                let others = count(self.0.max_lookups as u64, "other lookup");
+                let message = format!("{}, behind {others}", timed_out.message);
                 Err(Failure { message, ..timed_out })
             }
         }
     }
 
-    /// The name of a host, which is queued when it is seen for the first time.
+    /// Returns the entry of a host's name, and queues a name that is new.
     fn name(&self, host: &str) -> Result<Arc<Name>, Failure> {
         let mut state = lock(&self.0.state);
         if let Some(name) = state.names.get(host) {
             return Ok(Arc::clone(name));
         }
-        if state.names.len() >= REMEMBERED {
+        if state.names.len() >= MAX_CACHED {
             state.names.retain(|_, name| !matches!(*lock(&name.progress), Progress::Answered(_)));
         }
-        if state.threads < self.0.threads {
+        if state.threads < self.0.max_lookups {
             let shared = Arc::clone(&self.0);
             match thread::Builder::new().name("resolver".into()).spawn(move || shared.serve()) {
                 Ok(_) => state.threads += 1,
-                // A thread that is alive gets to it later; without any, nobody would.
+                // A thread that is alive will take the name from the queue. Without one, the name would stay there.
                 Err(error) if state.threads == 0 => {
-                    return Err(
-                        Phase::Resolving.failure(FailureClass::Dns, format!("no thread to look a name up: {error}"))
-                    );
+                    let message = format!("cannot start a thread for the lookup: {error}");
+                    return Err(Phase::Resolving.failure(FailureClass::Dns, message));
                 }
                 Err(_) => {}
             }
@@ -118,7 +123,7 @@ impl Resolver {
 }
 
 impl Shared {
-    /// Looks up what is queued, until nothing is.
+    /// Looks names up until the queue is empty.
     fn serve(&self) {
         loop {
             let (host, name) = {
@@ -129,16 +134,16 @@ impl Shared {
                 };
                 next
             };
-            *lock(&name.progress) = Progress::Asked;
-            let answer = self.ask(&host);
+            *lock(&name.progress) = Progress::InFlight;
+            let answer = self.answer(&host);
             *lock(&name.progress) = Progress::Answered(answer);
             name.answered.notify_all();
         }
     }
 
-    fn ask(&self, host: &str) -> Answer {
-        let reason = match (self.look_up)(host) {
-            Ok(addresses) if addresses.is_empty() => "nothing was answered".to_owned(),
+    fn answer(&self, host: &str) -> Answer {
+        let reason = match (self.lookup)(host) {
+            Ok(addresses) if addresses.is_empty() => "the answer is empty".to_owned(),
             Ok(addresses) => return Ok(addresses.into()),
             Err(error) => error.to_string(),
         };
@@ -147,12 +152,12 @@ impl Shared {
     }
 }
 
-/// Asks the system, as `/etc/nsswitch.conf` and `/etc/resolv.conf` say.
+/// Looks a name up with the system's resolver.
 pub(super) fn system(host: &str) -> io::Result<Vec<IpAddr>> {
     Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
 }
 
-/// Nothing that holds one of these locks can panic half way, so that poison means nothing.
+/// Locks a mutex. No code panics while it holds one of these, so a poisoned mutex is consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -174,12 +179,12 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(30);
 
-    /// A look-up that counts, and hangs for a host called `hang` until the sender is dropped.
-    fn counting(threads: usize) -> (Resolver, Arc<AtomicUsize>, mpsc::Sender<()>) {
-        let asked = Arc::new(AtomicUsize::new(0));
+    /// A resolver whose lookups are counted. The lookup of the host `hang` blocks until the sender is dropped.
+    fn counting(max_lookups: usize) -> (Resolver, Arc<AtomicUsize>, mpsc::Sender<()>) {
+        let lookups = Arc::new(AtomicUsize::new(0));
         let (release, hang) = mpsc::channel::<()>();
-        let (count, hang) = (Arc::clone(&asked), Mutex::new(hang));
-        let look_up = move |host: &str| {
+        let (count, hang) = (Arc::clone(&lookups), Mutex::new(hang));
+        let lookup = move |host: &str| {
             count.fetch_add(1, Ordering::SeqCst);
             match host {
                 "hang" => {
@@ -191,58 +196,58 @@ mod tests {
                 _ => Ok(vec![ADDRESS]),
             }
         };
-        (Resolver::with_threads(Box::new(look_up), threads), asked, release)
+        (Resolver::with_max_lookups(Box::new(lookup), max_lookups), lookups, release)
     }
 
     #[test]
-    fn a_name_is_asked_for_once_by_many() {
-        let (resolver, asked, _release) = counting(8);
+    fn callers_of_one_name_share_a_lookup() {
+        let (resolver, lookups, _release) = counting(8);
         thread::scope(|scope| {
             for _ in 0..32 {
                 scope.spawn(|| assert_eq!(*resolver.resolve("good", LONG).unwrap(), [ADDRESS]));
             }
         });
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert_eq!(lookups.load(Ordering::SeqCst), 1);
     }
 
     #[test]
-    fn failures_are_remembered() {
-        let (resolver, asked, _release) = counting(8);
+    fn failures_are_cached() {
+        let (resolver, lookups, _release) = counting(8);
         for _ in 0..2 {
             let failure = resolver.resolve("bad", LONG).unwrap_err();
             assert_eq!(failure.to_string(), "dns: no address for bad: Name or service not known");
             assert_eq!(resolver.resolve("empty", LONG).unwrap_err().class, FailureClass::Dns);
         }
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert_eq!(lookups.load(Ordering::SeqCst), 2);
     }
 
     #[test]
-    fn a_look_up_that_hangs_holds_up_nobody_else() {
-        let (resolver, asked, release) = counting(2);
+    fn a_lookup_that_hangs_does_not_delay_others() {
+        let (resolver, lookups, release) = counting(2);
         for _ in 0..3 {
             assert_eq!(resolver.resolve("hang", SHORT), Err(Phase::Resolving.timed_out()));
         }
         assert!(resolver.resolve("good", LONG).is_ok());
-        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        assert_eq!(lookups.load(Ordering::SeqCst), 2);
         drop(release);
         assert!(resolver.resolve("hang", LONG).is_ok());
     }
 
     #[test]
-    fn threads_are_bounded_and_what_waits_for_one_says_so() {
+    fn lookups_are_bounded_and_a_queued_one_reports_it() {
         let (resolver, _, release) = counting(1);
         assert_eq!(resolver.resolve("hang", SHORT), Err(Phase::Resolving.timed_out()));
         let failure = resolver.resolve("good", SHORT).unwrap_err();
-        assert_eq!(failure.to_string(), "timeout: timed out while resolving the host's name: 1 other look-ups hang");
+        assert_eq!(failure.to_string(), "timeout: timed out while resolving the host's name, behind 1 other lookup");
         assert_eq!(lock(&resolver.0.state).threads, 1);
         drop(release);
         assert!(resolver.resolve("good", LONG).is_ok());
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn the_cache_is_bounded() {
         let (resolver, _, _release) = counting(8);
-        for number in 0..=REMEMBERED {
+        for number in 0..=MAX_CACHED {
             let name = Name { progress: Progress::Answered(Ok([ADDRESS].into())).into(), ..Name::default() };
             lock(&resolver.0.state).names.insert(number.to_string().into(), name.into());
         }

@@ -1,10 +1,18 @@
-//! Connections in and out of the store: the forms that they are written in, and backups.
+//! Connections in and out of the store: the formats of their files, and backups.
 
 pub mod backup;
+mod detect;
+mod entry;
+mod error;
 mod format;
-mod json;
-mod jsonl;
-mod table;
+mod json_problem;
+mod poll_status;
+mod read;
+mod write;
 
-pub use format::{Format, Raw, Record, Writer};
-pub use jsonl::{line, parse};
+pub use detect::{detect, read_records};
+pub use entry::{Emit, MAX_URL_BYTES, Raw, Record, line, parse};
+pub use error::{BackupProblem, Error, Problem, Result};
+pub use format::Format;
+pub use poll_status::MAX_POLL_LEVEL;
+pub use write::Writer;

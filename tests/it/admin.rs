@@ -9,11 +9,11 @@ fn changing_several_connections_needs_all_and_yes() {
     let world = samples::every_state();
     let before = world.export();
     for (command, expected) in [
-        (&["remove"][..], "which connections shall be removed?"),
-        (&["remove", "--app", APP], "5 connections would be removed"),
-        (&["remove", "--app", APP, "--all"], "needs --all and --yes"),
-        (&["disable", "--app", APP, "--yes"], "needs --all and --yes"),
-        (&["revive", "--all"], "6 connections would be revived"),
+        (&["remove"][..], "no connections selected to remove"),
+        (&["remove", "--app", APP], "refusing to remove 5 connections"),
+        (&["remove", "--app", APP, "--all"], "confirm with --all and --yes"),
+        (&["disable", "--app", APP, "--yes"], "confirm with --all and --yes"),
+        (&["revive", "--all"], "refusing to revive 6 connections"),
     ] {
         let output = world.run(command);
         assert_eq!(code(&output), 2, "{output:?}");

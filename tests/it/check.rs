@@ -47,10 +47,10 @@ const DAMAGE: [Damage; 18] = [
         4,
     ),
     (|db| drop(lose(db, "cxn", b"")), "leads to no connection", 3, 3),
-    (|db| garble(db, "cxn", b""), "a connection can't be read", 3, 3),
+    (|db| garble(db, "cxn", b""), "a connection cannot be read", 3, 3),
     (|db| drop(tree(db, "cxn").insert("short", "value")), "a connection has no valid key", 4, 4),
     (|db| double(db, 0), "is there twice", 4, 4),
-    (|db| double(db, 200), "was not given out", 4, 3),
+    (|db| double(db, 200), "was never assigned", 4, 3),
     (|db| drop(lose(db, "status", b"")), "lacks a poll status", 4, 3),
     (|db| garble(db, "status", b""), "a poll status of cxn:", 4, 3),
     (|db| drop(tree(db, "status").insert("junk", "value")), "a poll status has no valid key", 4, 4),
@@ -87,7 +87,7 @@ fn every_disagreement_is_found_and_repaired() {
 
         let repaired = check(&world, &["--repair"], 0);
         assert_eq!(repaired["faults"], repaired["mended"], "{fault}: {repaired}");
-        assert!(faults(&repaired).contains("(mended: "), "{fault}: {repaired}");
+        assert!(faults(&repaired).contains("(repaired: "), "{fault}: {repaired}");
         let sound = check(&world, &[], 0);
         assert_eq!((&sound["faults"], &sound["counts"]["cxns"]), (&0.into(), &cxns.into()), "{fault}: {sound}");
         let after = world.export();
@@ -102,7 +102,7 @@ fn lost_job_record_is_rebuilt() {
     let world = World::with(["ok"; 4]);
     world.poll(MIDNIGHT, &[]);
     lose(&world.database(), "meta", b"J");
-    assert!(check(&world, &[], 74)["firstFaults"].to_string().contains("job default can't be read"));
+    assert!(check(&world, &[], 74)["firstFaults"].to_string().contains("job default cannot be read"));
     check(&world, &["--repair"], 0);
     world.assert_sound();
     assert_eq!(world.poll(MIDNIGHT + 1, &[])["polled"], 0);

@@ -19,7 +19,7 @@ fn parallel_runs_poll_every_site_once() {
     assert!(fourth.stdout.is_empty() && fourth.stderr.is_empty(), "a declined run prints nothing: {fourth:?}");
     let verbose = world.run(&["poll", APP, "--batch", "1/2", "-v"]);
     assert_eq!(code(&verbose), 75);
-    assert!(stderr(&verbose).contains("another runner"), "{verbose:?}");
+    assert!(stderr(&verbose).contains("another run is polling"), "{verbose:?}");
     assert_eq!(world.json(&["status", "--json"])[0]["total"], 60);
 
     let polled: u64 = runners

@@ -58,7 +58,7 @@ fn config_check_reads_apps_and_certificates() {
     let world = World::new();
     assert_quiet(&world.run(&["config", "check"]));
     let message = stderr(&world.run(&["config", "check", "-v"]));
-    assert!(message.contains("is fine: 1 apps"), "{message}");
+    assert!(message.contains("is valid: 1 app"), "{message}");
 
     let bad = |text: &str, expected: &str| {
         world.config();
@@ -72,10 +72,10 @@ fn config_check_reads_apps_and_certificates() {
     };
     bad("[apps.\"org.example.other\"]\napp-cert = \"app.crt\"\n", "its common name is app:org.example.myapp");
     bad("[apps.\"org.example.myapp\"]\napp-cert = \"none.crt\"\n", "there is no certificate");
-    bad("[apps.\"org example\"]\n", "the app 'org example'");
-    bad("apps-dir = \"nowhere\"\n", "nowhere is no folder");
+    bad("[apps.\"org example\"]\n", "app 'org example'");
+    bad("apps-dir = \"nowhere\"\n", "apps-dir: there is no directory");
     fs::write(world.path("bad.crt"), &CERTIFICATE[..200]).unwrap();
-    bad("[apps.\"org.example.myapp\"]\napp-cert = \"bad.crt\"\n", "can't be read: expected X.509 in PEM");
+    bad("[apps.\"org.example.myapp\"]\napp-cert = \"bad.crt\"\n", "cannot be read: expected X.509 in PEM");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn run_warns_of_an_unreadable_certificate() {
     let output = world.run(&["poll", APP]);
     assert_eq!(code(&output), 0);
     assert!(
-        stderr(&output).starts_with("warning: the certificate of app:org.example.myapp can't be read"),
+        stderr(&output).starts_with("warning: the certificate of app:org.example.myapp cannot be read"),
         "{output:?}"
     );
 }

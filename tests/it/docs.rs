@@ -6,7 +6,17 @@ use std::process::Command;
 
 use crate::testkit::tools;
 
-const PAGES: [&str; 4] = ["README.md", "docs/listeners.md", "docs/moving-from-cxnapp.md", "docs/running.md"];
+const PAGES: [&str; 7] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/design.md",
+    "docs/listeners.md",
+    "docs/moving-from-cxnapp.md",
+    "docs/running.md",
+];
+/// Pages that name files of the code.
+const PAGES_ABOUT_CODE: [&str; 2] = ["CONTRIBUTING.md", "docs/design.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -64,6 +74,38 @@ fn links_of_the_pages_lead_to_files() {
             let file = link.split('#').next().unwrap_or_default();
             assert!(file.is_empty() || link.starts_with("http") || dir.join(file).exists(), "{page}: {link}");
         }
+    }
+}
+
+/// Paths without a leading directory are below `src/`.
+#[test]
+fn files_of_the_code_that_pages_name_exist() {
+    for page in PAGES_ABOUT_CODE {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let names = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+        let files: Vec<_> = names.filter(|name| is_file_of_code(name)).collect();
+        assert!(files.len() > 5, "{page}: only {files:?}");
+        for file in files {
+            assert!(root().join(file).exists() || root().join("src").join(file).exists(), "{page}: {file}");
+        }
+    }
+}
+
+/// Whether a name in backquotes is a path to a Rust file. `NAME.rs` stands for any file.
+fn is_file_of_code(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|extension| extension == "rs") && !name.contains("NAME")
+}
+
+/// The design names every directory of the code, and every file that is in none.
+#[test]
+fn design_has_every_room_of_the_code() {
+    let design = fs::read_to_string(root().join("docs/design.md")).unwrap();
+    let map = design.split("```text").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    for entry in fs::read_dir(root().join("src")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let name = if entry.path().is_dir() { name + "/" } else { name };
+        assert!(map.split_whitespace().any(|word| word == name), "the code map lacks {name}");
     }
 }
 

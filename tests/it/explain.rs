@@ -11,7 +11,7 @@ fn explain_suggests_the_new_address_of_a_moved_site() {
     world.poll(MIDNIGHT, &[]);
     let explained =
         |number: u32, behaviour: &str| stdout(&world.run(&["explain", &world.site(number, behaviour).cxn_id]));
-    let suggestion = format!("import it with \"siteUrl\": \"{}\"", world.site(0, "ok").site_url);
+    let suggestion = format!("import the connection with \"siteUrl\": \"{}\"", world.site(0, "ok").site_url);
     let text = explained(0, "redirect-301");
     assert!(
         text.contains("redirect: redirected (301 Moved Permanently) to http://") && text.contains(&suggestion),
@@ -57,12 +57,19 @@ fn explain_describes_every_state() {
     world.import(&sites[5..]);
 
     for (site, state, count, next_due, class, sentence) in [
-        (0, "healthy", 0, json!(MIDNIGHT + 3600), json!("ok"), "It is healthy"),
-        (1, "retrying", 1, json!(MIDNIGHT + 3600), json!("http"), "It fails: 1 of 2 times at level 0 (every 1 hour)"),
-        (2, "given-up", 0, Value::Null, Value::Null, "It is given up"),
-        (3, "deferred", 0, json!(MIDNIGHT + 7200), json!("http"), "It is deferred"),
-        (4, "disabled", 0, Value::Null, json!("ok"), "It is disabled"),
-        (5, "new", 0, json!(0), Value::Null, "It was never polled"),
+        (0, "healthy", 0, json!(MIDNIGHT + 3600), json!("ok"), "Healthy: the last poll succeeded"),
+        (
+            1,
+            "retrying",
+            1,
+            json!(MIDNIGHT + 3600),
+            json!("http"),
+            "Retrying: 1 of 2 failures at level 0 (every 1 hour)",
+        ),
+        (2, "given-up", 0, Value::Null, Value::Null, "Given up: not polled again"),
+        (3, "deferred", 0, json!(MIDNIGHT + 7200), json!("http"), "Deferred: "),
+        (4, "disabled", 0, Value::Null, json!("ok"), "Disabled: not polled"),
+        (5, "new", 0, json!(0), Value::Null, "New: never polled"),
     ] {
         let site = &sites[site];
         let explained = world.explain(site, MIDNIGHT + 60);

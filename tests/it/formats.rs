@@ -97,7 +97,7 @@ fn json_file_of_cxnapp_is_imported() {
 
     line["cxnId"] = json!(other.cxn_id);
     for (text, expected) in [
-        (json!({ &site.cxn_id: line }).to_string(), "line 1: the cxnId within differs"),
+        (json!({ &site.cxn_id: line }).to_string(), "line 1: the cxnId differs from the key of the entry"),
         (json!({ &site.cxn_id: 3 }).to_string(), "line 1: expected a JSON object"),
         (format!("{{\"{}\": {{\"secret\": \"{}\", }}", site.cxn_id, site.secret_base64), "line 1: "),
         (all.to_string() + "x", "line 1: trailing characters"),
@@ -152,7 +152,7 @@ fn bad_rows_are_reported_with_line_and_reason() {
         (quoted("https://a.example/", "https://b.example/,\"oops"), "a quote is not closed"),
         (quoted("https://a.example/,\"oops", "https://b.example/,x\ny\n"), "a quote is not closed"),
         (quoted("\"https://a.example/", "https://b.example/,\"x\"\n"), "a quote is not closed"),
-        (quoted("https://a.example/", "https://b.example/,\"two\nlines\"\n"), "notes goes over several lines"),
+        (quoted("https://a.example/", "https://b.example/,\"two\nlines\"\n"), "notes spans several lines"),
     ] {
         assert_eq!(code(&output), 65, "{output:?}");
         assert!(stderr(&output).contains(expected), "{expected}: {output:?}");

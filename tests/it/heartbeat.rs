@@ -43,6 +43,6 @@ fn heartbeat_is_sent_after_a_successful_run_only() {
     let output = world.run(&["poll", APP, "--heartbeat", &format!("http://{failing}/ping/key")]);
     assert_eq!(
         (code(&output), stderr(&output)),
-        (0, "warning: the heartbeat was not heard: http: status 500 Internal Server Error\n".to_owned())
+        (0, "warning: the heartbeat failed: http: status 500 Internal Server Error\n".to_owned())
     );
 }

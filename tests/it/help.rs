@@ -14,8 +14,9 @@ fn help(world: &World, command: &[&str], all: &mut String) {
     write!(all, "$ cxnpoll {}\n{}\n\n", [command, &["--help"]].concat().join(" "), lines.join("\n")).unwrap();
     let names =
         lines.iter().skip_while(|line| !line.ends_with("Commands:")).skip(1).take_while(|line| !line.is_empty());
-    let names: Vec<_> =
-        names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    // A wrapped description goes on in deeper lines.
+    let names = names.filter_map(|line| line.strip_prefix("  ").filter(|name| !name.starts_with(' ')));
+    let names: Vec<_> = names.filter_map(|line| line.split(' ').next()).filter(|name| *name != "help").collect();
     if names.is_empty() {
         assert!(text.contains("Example"), "{command:?} has no example");
     }

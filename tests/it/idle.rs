@@ -61,7 +61,7 @@ fn directory_in_place_of_the_file_is_an_error() {
     fs::create_dir(world.store().join("outlook")).unwrap();
     let output = world.run(&["poll", APP]);
     assert_eq!(code(&output), 74, "{output:?}");
-    assert!(stderr(&output).contains("hint: it is a file"), "{output:?}");
+    assert!(stderr(&output).contains("hint: it must be a file"), "{output:?}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn unwritable_log_is_reported_once_and_the_run_goes_on() {
     let world = World::with(["ok", "status-500"]);
     let output = world.run(&["poll", APP, "--log-file", "/dev/full"]);
     assert_eq!(code(&output), 0);
-    assert_eq!(stderr(&output), "warning: the log can't be written: No space left on device (os error 28)\n");
+    assert_eq!(stderr(&output), "warning: cannot write the log file: No space left on device (os error 28)\n");
     assert_eq!(world.server.total(), 2);
     assert_eq!(code(&world.run(&["poll", APP, "--log-file", "nowhere/log"])), 78);
 }

@@ -6,6 +6,7 @@ mod power;
 mod testkit;
 
 mod admin;
+mod architecture;
 mod backup;
 mod call;
 mod check;
@@ -20,6 +21,7 @@ mod explain;
 mod export;
 mod fd_limit;
 mod formats;
+mod former_builds;
 mod get;
 mod heartbeat;
 mod help;

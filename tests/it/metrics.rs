@@ -54,5 +54,5 @@ fn metrics_describe_the_last_run_and_keep_the_last_success() {
 
     let output = world.run(&["poll", APP, "--metrics", "nowhere", "--now", &(MIDNIGHT + 7200).to_string()]);
     assert_eq!((code(&output), stderr(&output).lines().count()), (0, 1), "{output:?}");
-    assert!(stderr(&output).starts_with("warning: metrics could not be written to nowhere: "), "{output:?}");
+    assert!(stderr(&output).starts_with("warning: cannot write metrics to nowhere: "), "{output:?}");
 }

@@ -45,7 +45,7 @@ fn check_deferral(behaviour: &str) {
     let due = explained["nextDue"].as_i64().unwrap();
     assert!((MIDNIGHT + 7190..=MIDNIGHT + 7200).contains(&due), "{explained}");
     let text = world.text(&["explain", &site.cxn_id, "--now", "1767225600"]);
-    assert!(text.contains("asked to be left alone until 2026-01-01 0"), "{text}");
+    assert!(text.contains("asked not to be polled until 2026-01-01 0"), "{text}");
     assert_eq!(world.poll(MIDNIGHT + 7000, &[])["due"], 0);
     assert_eq!(world.poll(MIDNIGHT + 7200, &[])["deferred"], 1);
     assert_eq!(

@@ -49,8 +49,8 @@ fn status_counts_sites_by_state() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 
     // Another expression counts differently. By now the deferral of site 5 is over, and it has yet to answer.
-    let patient = world.json(&["status", "--json", "--retry", "1 hour (x*)"]);
-    assert_eq!((&patient[0]["levels"], &patient[0]["givenUp"]), (&json!([1]), &json!(2)));
+    let endless = world.json(&["status", "--json", "--retry", "1 hour (x*)"]);
+    assert_eq!((&endless[0]["levels"], &endless[0]["givenUp"]), (&json!([1]), &json!(2)));
     for (filter, rows) in
         [(&["--name", "default"][..], 1), (&["--name", "nightly"], 0), (&["app:org.example.myapp"], 1)]
     {

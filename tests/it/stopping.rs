@@ -1,11 +1,12 @@
 //! How a run ends early: signals and `--max-runtime`.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::testkit::{APP, MIDNIGHT, World, signal, until, wait};
+use crate::testkit::{APP, MIDNIGHT, StoreLocks, World, signal, until, wait};
 
 #[test]
 fn signal_ends_a_run_after_the_polls_in_flight() {
@@ -53,6 +54,32 @@ fn grace_period_ends_a_run_although_a_site_hangs() {
     let status = &world.json(&["status", "--json", "--now", &MIDNIGHT.to_string()])[0];
     assert_eq!((&status["healthy"], &status["new"]), (&json!(3), &json!(1)), "{status}");
     world.assert_sound();
+}
+
+#[test]
+fn signal_is_acknowledged_while_another_process_holds_the_store() {
+    let world = World::with(["slow-100"; 200]);
+    let poll = ["poll", APP, "--threads", "2", "--log-file", "log", "--now", &MIDNIGHT.to_string()];
+    let runner = world.start(&poll);
+    until("the first poll has ended", || world.server.total() > 2);
+    let locks = StoreLocks::acquire(&world);
+    // By now the run has outcomes to record, and waits for the store.
+    thread::sleep(Duration::from_secs(2));
+    let began = Instant::now();
+    signal(&runner, "-TERM");
+    let log = || fs::read_to_string(world.path("log")).unwrap();
+    while !log().contains("no new poll starts") && began.elapsed() < Duration::from_secs(3) {
+        thread::sleep(Duration::from_millis(2));
+    }
+    let (took, polled) = (began.elapsed(), world.server.total());
+    thread::sleep(Duration::from_millis(300));
+    let polled_later = world.server.total();
+    drop(locks);
+    assert_eq!(wait(runner).0.code(), Some(143));
+    assert!(took < Duration::from_millis(250), "acknowledged after {took:?}");
+    assert_eq!(polled_later, polled, "a poll started after the acknowledgement");
+    let healthy = world.json(&["status", "--json", "--now", &MIDNIGHT.to_string()])[0]["healthy"].clone();
+    assert_eq!(healthy, polled, "every outcome is recorded");
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn store_of_another_user_is_refused() {
     for command in [&["status"][..], &["poll", APP], &["import"]] {
         let output = world.run(command);
         assert_eq!(code(&output), 74, "{output:?}");
-        assert!(stderr(&output).contains("hint: sudo -u"), "{output:?}");
+        assert!(stderr(&output).contains("hint: run as the store's owner: sudo -u"), "{output:?}");
     }
     assert_eq!(fs::read_dir(world.store()).unwrap().count(), before);
 }
@@ -123,7 +123,7 @@ fn only_an_import_creates_a_store() {
         let output = world.run(arguments);
         assert_eq!((code(&output), output.stdout.len()), (66, 0), "{arguments:?}: {output:?}");
         let message = stderr(&output);
-        assert!(message.starts_with("error: there is no store at") && message.contains("\nhint: "), "{message}");
+        assert!(message.starts_with("error: there is no store in") && message.contains("\nhint: "), "{message}");
         assert!(!world.store().exists() && !world.path("file").exists(), "{arguments:?}");
     }
     world.import(std::slice::from_ref(&site));
@@ -161,7 +161,7 @@ fn wrong_current_is_an_error() {
         for arguments in [&["get"][..], &["poll", APP], &["import"]] {
             let output = world.run_with_pipe(arguments, site.jsonl().as_bytes());
             assert_eq!(code(&output), 74, "{name:?} {arguments:?}: {output:?}");
-            assert!(stderr(&output).contains("CURRENT names no database of this store"), "{output:?}");
+            assert!(stderr(&output).contains("CURRENT does not name a database of this store"), "{output:?}");
         }
         assert!(!world.store().join("db-9").exists());
     }

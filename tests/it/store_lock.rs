@@ -41,7 +41,7 @@ fn repeated_sessions_let_other_processes_in() {
         // Each session starts between two of the thread that holds the store nearly all the time.
         for _ in 0..5 {
             thread::sleep(Duration::from_millis(50));
-            library::visit(&world, Duration::from_secs(5));
+            library::open_session(&world, Duration::from_secs(5));
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -55,7 +55,7 @@ fn store_is_not_replaced_during_a_run() {
         for command in ["restore", "compact"] {
             let output = world.run(&["store", command]);
             assert_eq!(code(&output), 75, "{output:?}");
-            assert!(stderr(&output).contains("is at work on the store"), "{output:?}");
+            assert!(stderr(&output).contains("is using the store"), "{output:?}");
         }
     });
     library::have_exclusively(&world, || {

@@ -6,8 +6,8 @@
 //!
 //! The names in a directory are durable once the directory was synced. A rename happens whole or not at all. Until then:
 //!
-//! - [`Names::Scattered`]: any subset may be lost, including the oldest. POSIX promises no more.
-//! - [`Names::Ordered`]: the newest are lost first. ext4, XFS and btrfs keep them in a journal or a log. There the sync
+//! - [`NameOrder::Scattered`]: any subset may be lost, including the oldest. POSIX promises no more.
+//! - [`NameOrder::Ordered`]: the newest are lost first. ext4, XFS and btrfs keep them in a journal or a log. There the sync
 //!   of a new file makes its name durable, with all names before it ([`FSYNC_KEEPS_NAME`]).
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ const NOW: usize = usize::MAX;
 
 /// How names in a directory are lost that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Names {
+pub enum NameOrder {
     Ordered,
     Scattered,
 }
@@ -78,7 +78,7 @@ struct Named {
 /// When the power is cut, and how to choose what is on the disk of the operations that are not durable.
 pub struct Cut<'a> {
     pub time: usize,
-    pub names: Names,
+    pub names: NameOrder,
     pub random: &'a mut Random,
 }
 
@@ -166,7 +166,12 @@ impl Disk {
     /// Writes the files where nothing is lost.
     pub fn rebuild_all(&self, target: &Path) {
         let kept = vec![true; self.names];
-        self.rebuild_node(0, &mut Cut { time: NOW, names: Names::Ordered, random: &mut Random::new(0) }, &kept, target);
+        self.rebuild_node(
+            0,
+            &mut Cut { time: NOW, names: NameOrder::Ordered, random: &mut Random::new(0) },
+            &kept,
+            target,
+        );
     }
 
     /// Writes the files as they are after a cut.
@@ -180,14 +185,14 @@ impl Disk {
         let started = || self.nodes.iter().flat_map(|node| &node.names).filter(|change| change.began < cut.time);
         let mut kept = vec![false; self.names];
         match cut.names {
-            Names::Ordered => {
+            NameOrder::Ordered => {
                 let durable = started().filter(|c| c.durable.min(c.what.durable_by_file) < cut.time);
                 let least = durable.map(|change| change.what.number + 1).max().unwrap_or(0);
                 let most = started().map(|change| change.what.number + 1).max().unwrap_or(0);
                 let until = least + cut.random.below(most - least + 1);
                 kept[..until].fill(true);
             }
-            Names::Scattered => {
+            NameOrder::Scattered => {
                 let percent = [0, 50, 50, 80, 100][cut.random.below(5)];
                 for change in started() {
                     kept[change.what.number] = change.durable < cut.time || cut.random.below(100) < percent;

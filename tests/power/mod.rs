@@ -25,7 +25,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use disk::{Cut, Disk, Names};
+use disk::{Cut, Disk, NameOrder};
 use record::{Recording, Step};
 use verdict::Verdict;
 
@@ -80,7 +80,7 @@ fn cuts(steps: fn(&World) -> Vec<Step>, cuts: u64) {
         recording: &recording,
     };
     let next = AtomicU64::new(seed);
-    let outcomes = Mutex::new(BTreeMap::<(Verdict, Names), Vec<u64>>::new());
+    let outcomes = Mutex::new(BTreeMap::<(Verdict, NameOrder), Vec<u64>>::new());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -116,7 +116,7 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// Chooses when and how the power is cut.
     fn cut<'r>(&self, random: &'r mut Random) -> Cut<'r> {
-        let names = [Names::Ordered, Names::Scattered][random.below(2)];
+        let names = [NameOrder::Ordered, NameOrder::Scattered][random.below(2)];
         let last = self.recording.states.last().unwrap().time;
         let time = match random.below(2) {
             0 => 1 + random.below(last),
@@ -126,7 +126,7 @@ impl Trial<'_> {
     }
 
     /// Cuts the power, and checks the rebuilt store.
-    fn run(&self, seed: u64) -> (Verdict, Names) {
+    fn run(&self, seed: u64) -> (Verdict, NameOrder) {
         let mut random = Random::new(seed);
         let cut = self.cut(&mut random);
         let (time, names) = (cut.time, cut.names);

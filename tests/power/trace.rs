@@ -89,6 +89,12 @@ impl Reader {
         let below_root = |path: String| path.strip_prefix(root).map(|path| path.trim_start_matches('/').to_owned());
         let opened = |argument: &str| below_root(handle(argument).1);
         let named = |index: usize| below_root(quoted(arguments[index]));
+        // A path and the directory that it is relative to, which is the argument before it.
+        let named_at = |index: usize| {
+            let name = quoted(arguments[index + 1]);
+            let path = if name.starts_with('/') { name } else { format!("{}/{name}", handle(arguments[index]).1) };
+            below_root(path)
+        };
         match name {
             "openat" => {
                 let (number, path) = handle(result);
@@ -123,11 +129,8 @@ impl Reader {
             "mkdir" => named(0).map(Op::MakeDir),
             "rename" => Some(Op::Rename(named(0)?, named(1)?)),
             "unlink" | "rmdir" => named(0).map(Op::Remove),
-            "unlinkat" => {
-                let name = quoted(arguments[1]);
-                let path = if name.starts_with('/') { name } else { format!("{}/{name}", handle(arguments[0]).1) };
-                below_root(path).map(Op::Remove)
-            }
+            "renameat" => Some(Op::Rename(named_at(0)?, named_at(2)?)),
+            "unlinkat" => named_at(0).map(Op::Remove),
             _ if !arguments.iter().any(|argument| text(argument).contains(root)) => None,
             _ => panic!("{name} is not handled"),
         }

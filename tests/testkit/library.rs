@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cxnpoll::batch::Batch;
-use cxnpoll::fault::Step;
 use cxnpoll::model::{AppId, Cxn, JobName, Secret};
 use cxnpoll::retry::Policy;
-use cxnpoll::store::{Replacement, Store};
+use cxnpoll::store::error::Result as StoreResult;
+use cxnpoll::store::failpoint::Failpoint;
+use cxnpoll::store::{StatusUpdate, Store};
 use cxnpoll::transfer;
 
 use super::{APP, MIDNIGHT, World};
@@ -28,9 +29,9 @@ fn app_id() -> AppId {
 
 /// Holds a session of the store, as a command of this name, for the length of `work`.
 pub fn hold_session(world: &World, command: &'static str, work: impl FnOnce() + Send) {
-    let store = Store::open(&world.store(), STORE_WAIT).unwrap().visited_by(command);
+    let store = Store::open(&world.store(), STORE_WAIT).unwrap().with_owner(command);
     store
-        .session(|_| {
+        .write(|_| {
             work();
             Ok(())
         })
@@ -38,15 +39,15 @@ pub fn hold_session(world: &World, command: &'static str, work: impl FnOnce() + 
 }
 
 /// Opens a session that does nothing; panics where the store stays busy for so long.
-pub fn visit(world: &World, limit: Duration) {
-    Store::open(&world.store(), limit).unwrap().session(|_| Ok(())).unwrap();
+pub fn open_session(world: &World, limit: Duration) {
+    Store::open(&world.store(), limit).unwrap().write(|_| Ok(())).unwrap();
 }
 
 /// Keeps the store in use, as a run does, for the length of `work`.
 pub fn keep_in_use(world: &World, work: impl FnOnce()) {
     let store = Store::open(&world.store(), Duration::ZERO).unwrap();
     store
-        .in_use(|| {
+        .lock_shared(|| -> StoreResult<()> {
             work();
             Ok(())
         })
@@ -55,7 +56,7 @@ pub fn keep_in_use(world: &World, work: impl FnOnce()) {
 
 /// Has the store exclusively, as `store compact` does, for the length of `work`.
 pub fn have_exclusively(world: &World, work: impl FnOnce()) {
-    Store::take_over(&world.store(), Duration::ZERO, "store compact", |_| {
+    Store::lock_exclusively(&world.store(), Duration::ZERO, "store compact", |_| -> StoreResult<()> {
         work();
         Ok(())
     })
@@ -64,7 +65,7 @@ pub fn have_exclusively(world: &World, work: impl FnOnce()) {
 
 /// Returns the name of every point at which `CXNPOLL_DIE_AT` can kill the command.
 pub fn kill_points() -> Vec<String> {
-    Step::ALL.iter().map(|step| format!("{step:?}")).collect()
+    Failpoint::ALL.iter().map(|step| format!("{step:?}")).collect()
 }
 
 /// Returns a connection of the app as a line for the import.
@@ -112,24 +113,24 @@ impl Writer {
     /// Imports lines.
     pub fn import(&self, lines: impl Iterator<Item = String>) {
         let lines: Vec<_> = lines.map(|line| transfer::parse(&line).unwrap()).collect();
-        self.store.session(|session| session.put(&lines, false)).unwrap();
+        self.store.write(|session| session.upsert(&lines, false)).unwrap();
     }
 
     /// Records a successful poll of every connection that is due.
     pub fn record_due(&self, now: i64) {
-        let recorded = self.store.session(|session| {
+        let recorded = self.store.write(|session| {
             let app = session.app(&app_id())?.unwrap();
             let job = session.ensure_job(app, &JobName::default())?;
-            session.enrol(&job)?;
+            session.backfill(&job)?;
             session.remember_retry(job.no, &self.policy.to_string())?;
             let job = session.ensure_job(app, &JobName::default())?;
             let due = session.due(&job, &self.policy, &Batch::default().range(), now)?;
             let replacements = session.load(&job, &self.policy, Some(now), &due)?.into_iter().map(|task| {
                 let mut next = task.status.clone();
                 self.policy.apply(&mut next, now, &Ok(()));
-                Replacement { place: task.place, selected: task.status, next }
+                StatusUpdate { locator: task.locator, expected: task.status, next }
             });
-            session.record(&job, &replacements.collect::<Vec<_>>())
+            session.record_outcomes(&job, &replacements.collect::<Vec<_>>())
         });
         assert!(recorded.unwrap().into_iter().all(|recorded| recorded));
     }
@@ -138,7 +139,7 @@ impl Writer {
     pub fn connections(&self) -> BTreeMap<String, (String, i64)> {
         let mut found = BTreeMap::new();
         self.store
-            .connections(|_, cxn, statuses| {
+            .for_each_cxn(|_, cxn, statuses| -> StoreResult<()> {
                 let last_run = statuses.first().map_or(0, |(_, status)| status.last_run);
                 found.insert(cxn.cxn_id.to_string(), (cxn.site_url, last_run));
                 Ok(())
@@ -157,10 +158,10 @@ impl Writer {
     pub fn assert_idle_is_true(&self) {
         let times = (0..200).map(|number| MIDNIGHT + number * 1800);
         let job_name = JobName::default();
-        let is_idle = |now: &i64| self.store.nothing_is_due(&app_id(), &job_name, &self.policy, *now);
+        let is_idle = |now: &i64| self.store.is_certainly_idle(&app_id(), &job_name, &self.policy, *now);
         let idle: Vec<_> = times.filter(is_idle).collect();
         self.store
-            .session(|session| {
+            .read(|session| {
                 for now in idle {
                     let app = session.app(&app_id())?;
                     let job = app.map(|app| session.job(app, &job_name)).transpose()?.flatten();

@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// Reads a number from the environment; `None` where the variable is not set.
+/// Reads a number from the environment; `None` if the variable is not set.
 pub fn number_from_env(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }

@@ -147,7 +147,7 @@ fn every_command_survives_sigkill_at_any_time() {
 #[test]
 fn dead_process_holds_no_lock() {
     let world = World::with(["ok"; 3]);
-    let killed = world.command(&["poll", APP]).env("CXNPOLL_DIE_AT", "Opened:2").output().unwrap();
+    let killed = world.command(&["poll", APP]).env("CXNPOLL_DIE_AT", "DatabaseOpened:2").output().unwrap();
     assert!(was_killed(&killed), "{killed:?}");
     let began = Instant::now();
     let output = world.run(&["store", "compact", "-v"]);

@@ -52,7 +52,7 @@ fn duplicate_connection_is_an_error_and_changes_nothing() {
     let twice = text(&[line(&old, &json!({})), line(&new, &json!({})), line(&new, &json!({"disabled": true}))]);
     let output = world.run_with_pipe(&["import", "--json"], twice.as_bytes());
     assert_eq!((code(&output), output.stdout.len()), (65, 0));
-    assert!(stderr(&output).contains(&format!("line 3: {} was there before", new.cxn_id)), "{output:?}");
+    assert!(stderr(&output).contains(&format!("line 3: {} occurs a second time", new.cxn_id)), "{output:?}");
     assert_eq!(exported(&world), before);
 
     let output = world.run_with_pipe(&["import", "--json", "--on-error", "skip"], twice.as_bytes());

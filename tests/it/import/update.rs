@@ -224,5 +224,5 @@ fn lines_come_from_a_file_or_a_pipe_and_empty_ones_are_skipped() {
     }
     let missing = world.run(&["import", "no-such-file"]);
     assert_eq!(code(&missing), 66);
-    assert!(stderr(&missing).contains("can't read no-such-file"), "{missing:?}");
+    assert!(stderr(&missing).contains("cannot read no-such-file"), "{missing:?}");
 }

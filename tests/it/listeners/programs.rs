@@ -15,8 +15,8 @@ fn broken_program_ends_the_run_and_no_failure_is_counted() {
     let world = World::with(["ok"; 20]);
     let before = world.export();
     for (command, expected) in [
-        (&["./no-such-program"][..], "can't start"),
-        (&["sh", "-c", "echo no such module >&2; exit 3"], "its last words: no such module"),
+        (&["./no-such-program"][..], "cannot start"),
+        (&["sh", "-c", "echo no such module >&2; exit 3"], "its last line on stderr: no such module"),
         (&["sh", "-c", "echo babble"], "broke the protocol"),
         (&["sh", "-c", "read -r x; sleep 60"], "took longer than 1 s"),
         (&["true"], "before it answered"),

@@ -66,7 +66,7 @@ pub(super) fn serve(handle: impl Fn(TcpStream) + Clone + Send + 'static) -> Sock
     address
 }
 
-/// Reads a request, head and body; `None` where the client closes the connection.
+/// Reads a request, head and body; `None` if the client closes the connection.
 fn request(stream: impl Read) -> Option<Vec<u8>> {
     let mut stream = BufReader::new(stream);
     let (mut request, mut length) = (Vec::new(), 0);

@@ -121,7 +121,7 @@ fn file_without_authorities_is_refused() {
     configure(&world, "ca-file = \"ca.pem\"", "");
     let file = world.path("ca.pem");
     for (text, expected) in [
-        (None, "can't be read: No such file"),
+        (None, "cannot be read: No such file"),
         (Some("no certificate"), "holds no certificate"),
         (Some("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"), "holds no certificate"),
     ] {

@@ -1,0 +1,27 @@
+//! `cxnpoll completions`: completions for a shell.
+
+use clap::Args;
+use clap_complete::Shell;
+
+use crate::cli::error::Result;
+use crate::cli::ui::output;
+use crate::exit;
+
+/// Print completions for a shell
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  cxnpoll completions bash > /etc/bash_completion.d/cxnpoll\n  cxnpoll completions zsh > /usr/local/share/zsh/site-functions/_cxnpoll\n  cxnpoll completions fish > ~/.config/fish/completions/cxnpoll.fish"
+)]
+pub(in crate::cli) struct Completions {
+    /// Shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+impl Completions {
+    pub(in crate::cli) fn run(&self, command: &mut clap::Command) -> Result<u8> {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, command, "cxnpoll", &mut text);
+        output::bytes(&text).map(|()| exit::OK)
+    }
+}

@@ -1,0 +1,5 @@
+//! `cxnpoll config`: the configuration.
+
+mod apps;
+pub(in crate::cli) mod check;
+pub(in crate::cli) mod show;

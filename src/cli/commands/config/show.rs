@@ -1,0 +1,152 @@
+//! `cxnpoll config show`: every effective value and its origin.
+
+use std::env;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::apps::{app, file};
+use crate::cli::context::Context;
+use crate::cli::error::Result;
+use crate::cli::ui::{output, table};
+use crate::config::{CONFIG_VARIABLE, Config, STORE_VARIABLE};
+use crate::exit;
+
+/// Show every effective value and its origin
+#[derive(Args)]
+#[command(after_help = "Example:\n  cxnpoll config show")]
+pub(in crate::cli) struct Show {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
+        let values = values(context)?;
+        if self.json {
+            output::json(&values.iter().map(Setting::json).collect())?;
+            return Ok(exit::OK);
+        }
+        let mut table = table::new(&["KEY", "VALUE", "FROM"]);
+        for Setting { key, value, from } in &values {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            table.add_row([key, &value, from]);
+        }
+        table::print(&mut table)?;
+        Ok(exit::OK)
+    }
+}
+
+/// An effective value.
+struct Setting {
+    key: String,
+    value: Value,
+    /// Its origin: an option, an environment variable, a file, or `default`.
+    from: String,
+}
+
+impl Setting {
+    fn new(key: impl Into<String>, value: Value, from: impl Into<String>) -> Self {
+        Self { key: key.into(), value, from: from.into() }
+    }
+
+    fn json(&self) -> Value {
+        json!({"key": self.key, "value": self.value, "from": self.from})
+    }
+}
+
+/// Every value in the order in which it is shown.
+fn values(context: &Context) -> Result<Vec<Setting>> {
+    let config = &context.config;
+    let written = config.written()?;
+    let mut values = top_level(context, &written)?;
+    values.extend(limits(config, &written));
+    for name in config.app_names() {
+        values.extend(of_app(config, &name)?);
+    }
+    for (number, event) in config.listeners().events().enumerate() {
+        values.push(Setting::new(format!("listeners.{number}"), json!(event), file(config)));
+    }
+    Ok(values)
+}
+
+/// The keys outside of tables, with the options and variables that override them.
+fn top_level(context: &Context, written: &toml::Table) -> Result<Vec<Setting>> {
+    let (config, global) = (&context.config, &context.global);
+    let source = |key: &str| if written.contains_key(key) { file(config) } else { "default".to_owned() };
+    let variable = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let config_from = match (&config.file, &global.config) {
+        (None, _) => "no file was found",
+        (_, Some(_)) => "--config",
+        _ if variable(CONFIG_VARIABLE) => CONFIG_VARIABLE,
+        _ => "the first that is there",
+    };
+    let store_from = match &global.store {
+        Some(_) => "--store".to_owned(),
+        None if variable(STORE_VARIABLE) => STORE_VARIABLE.to_owned(),
+        None => source("store"),
+    };
+    let mut values = vec![
+        Setting::new("config", json!(config.file), config_from),
+        Setting::new("store", json!(context.store_path()?), store_from),
+    ];
+    values.extend(
+        [
+            ("apps-dir", json!(config.apps_dir)),
+            ("contact", json!(config.contact)),
+            ("refuse-ports", json!(config.refuse_ports)),
+            ("ca-file", json!(config.ca_file)),
+            ("allow-net", json!(config.allow_net)),
+        ]
+        .map(|(key, value)| Setting::new(key, value, source(key))),
+    );
+    values.extend(global.allow_net.iter().map(|network| Setting::new("allow-net", json!(network), "--allow-net")));
+    let per_host = config.per_host.iter();
+    values.extend(
+        per_host.map(|(host, limit)| Setting::new(format!("per-host.{host}"), json!(limit), source("per-host"))),
+    );
+    Ok(values)
+}
+
+/// The tables of limits.
+fn limits(config: &Config, written: &toml::Table) -> Vec<Setting> {
+    let source = |table: &str, key: &str| {
+        let is_written = written.get(table).and_then(|table| table.get(key)).is_some();
+        if is_written { file(config) } else { "default".to_owned() }
+    };
+    let timeouts = &config.timeouts;
+    [
+        ("timeouts", "resolve", json!(timeouts.resolve.as_secs_f64())),
+        ("timeouts", "connect", json!(timeouts.connect.as_secs_f64())),
+        ("timeouts", "tls", json!(timeouts.tls.as_secs_f64())),
+        ("timeouts", "first-byte", json!(timeouts.first_byte.map(|limit| limit.as_secs_f64()))),
+        ("timeouts", "call", json!(timeouts.call.as_secs_f64())),
+        ("backups", "every-hours", json!(config.backups.every_hours)),
+        ("backups", "keep", json!(config.backups.keep)),
+        ("results", "all", json!(config.results.all)),
+        ("results", "failures", json!(config.results.failures)),
+        ("results", "max-kib", json!(config.results.max_kib)),
+    ]
+    .map(|(table, key, value)| Setting::new(format!("{table}.{key}"), value, source(table, key)))
+    .into()
+}
+
+/// The metadata of an app.
+fn of_app(config: &Config, name: &str) -> Result<Vec<Setting>> {
+    let app = app(config, name)?;
+    let is_in_file = config.apps.contains_key(name) || config.apps.contains_key(app.app_id.as_str());
+    let from = match &config.apps_dir {
+        Some(directory) if !is_in_file => directory.join(name).display().to_string(),
+        _ => file(config),
+    };
+    let certificate = if app.app_cert.is_empty() { "none" } else { "there" };
+    let values = [
+        ("title", app.metadata["title"].clone()),
+        ("app-url", app.metadata["appUrl"].clone()),
+        ("certificate", json!(certificate)),
+        ("disabled", json!(app.disabled)),
+        ("tls", json!(app.tls)),
+    ];
+    Ok(values.map(|(key, value)| Setting::new(format!("apps.{name}.{key}"), value, from.as_str())).into())
+}

@@ -1,0 +1,67 @@
+//! `cxnpoll get`: list connections.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::context::Context;
+use crate::cli::cxn_arg::CxnArg;
+use crate::cli::error::Result;
+use crate::cli::selection::{Filter, Match};
+use crate::cli::ui::{output, table};
+use crate::exit;
+use crate::model::Cxn;
+use crate::util::text::sanitize;
+
+/// List connections
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  cxnpoll get --state given-up --app org.civicrm.myapp\n  cxnpoll get --failure tls,dns --json"
+)]
+pub(in crate::cli) struct Get {
+    /// List only these connections
+    #[arg(value_name = "CXN")]
+    cxns: Vec<CxnArg>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Print one JSON object per line, without secrets
+    #[arg(long)]
+    json: bool,
+}
+
+impl Get {
+    pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
+        let store = context.store()?;
+        let mut table = table::new(&["CXN", "APP", "SITE", "BATCH CODE", "STATE"]);
+        self.filter.each(context, &store, &self.cxns, |found, _| {
+            if self.json {
+                return output::line(&without_secret(&found).to_string());
+            }
+            let states = found.states();
+            let Match { cxn, .. } = found;
+            let via = cxn.via_port.as_ref().map(|via_port| format!(" via {via_port}"));
+            let site = sanitize(&cxn.site_url) + &via.unwrap_or_default();
+            let batch_code = cxn.batch_code.get().to_string();
+            table.add_row([cxn.cxn_id.as_str(), cxn.app_id.short(), &site, &batch_code, &states]);
+            Ok(())
+        })?;
+        if !self.json {
+            table::print(&mut table)?;
+        }
+        Ok(exit::OK)
+    }
+}
+
+fn without_secret(found: &Match) -> Value {
+    let Cxn { cxn_id, app_id, app_url, site_url, perm, via_port, batch_code, disabled, secret: _ } = &found.cxn;
+    json!({
+        "cxnId": cxn_id,
+        "appId": app_id,
+        "appUrl": app_url.as_ref(),
+        "siteUrl": site_url,
+        "perm": perm.as_ref(),
+        "viaPort": via_port,
+        "batchCode": batch_code,
+        "disabled": disabled,
+        "states": found.jobs.iter().map(|(job, state)| (job.name.to_string(), json!(state))).collect::<Value>(),
+    })
+}

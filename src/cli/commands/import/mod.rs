@@ -1,0 +1,9 @@
+//! `cxnpoll import`: add and update connections.
+
+mod apply;
+mod command;
+mod findings;
+mod prune;
+mod spool;
+
+pub(in crate::cli) use command::Import;

@@ -1,0 +1,207 @@
+//! `cxnpoll poll`: a run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use clap::Args;
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::batch::Batch;
+use crate::cli::context::{Clock, Context};
+use crate::cli::cxn_arg::CxnArg;
+use crate::cli::error::{Error, Report, Result};
+use crate::cli::ui::progress::RunProgress;
+use crate::cli::ui::{output, table, time};
+use crate::cli::values;
+use crate::config::Backups;
+use crate::exit;
+use crate::model::{AppId, JobName};
+use crate::retry::Policy;
+use crate::run::{self, PollRun, Signals, Summary};
+use crate::site::Endpoint;
+use crate::store::{PollTask, Store};
+use crate::transfer::backup;
+use crate::util::text::{count, sanitize};
+
+/// Poll the sites of an app that are due
+#[derive(Args)]
+#[command(
+    after_help = "Example, in a crontab:\n  */5 * * * * cxnpoll poll org.civicrm.myapp --retry='20min (x6); 1hour (x24); 1day (x30)'"
+)]
+pub(in crate::cli) struct Poll {
+    /// App, such as org.civicrm.myapp
+    #[arg(value_name = "APP", value_parser = values::app)]
+    app: AppId,
+    /// Job name
+    #[arg(long, value_name = "J", default_value = "default", value_parser = values::job)]
+    name: JobName,
+    /// Poll only part I of N equal parts of the sites; I counts from 0
+    #[arg(long, value_name = "I/N", default_value = "0/1")]
+    batch: Batch,
+    /// How often to poll, and how long to retry sites that fail: '20min (x6); 1hour (x24); 1day (x30)'
+    #[arg(long, value_name = "EXPR", default_value_t)]
+    retry: Policy,
+    /// Number of sites to poll at the same time
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    threads: u16,
+    /// Number of sites to poll at the same time per host
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    per_host: u16,
+    /// Limit of each call to a site in seconds [default: `timeouts.call` of the configuration, 60 if that is not set]
+    #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
+    timeout: Option<Duration>,
+    /// Start no new poll after this many seconds
+    #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
+    max_runtime: Option<Duration>,
+    /// Poll at most this many sites, the most overdue first
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Poll only this connection, now, whether or not it is due
+    #[arg(long, value_name = "ID")]
+    cxn: Option<CxnArg>,
+    /// List the sites that would be polled, and poll none
+    #[arg(long)]
+    dry_run: bool,
+    /// Exit with 3 if any site failed
+    #[arg(long)]
+    strict: bool,
+    /// Write metrics in Prometheus text format to this directory, one file per app, job and batch
+    #[arg(long, value_name = "DIR")]
+    metrics: Option<PathBuf>,
+    /// Call this URL when the run ends with exit code 0
+    #[arg(long, value_name = "URL", value_parser = url)]
+    heartbeat: Option<String>,
+    #[command(flatten)]
+    clock: Clock,
+    /// Print the summary as JSON; with --dry-run, one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Poll {
+    pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
+        let store = context.store()?;
+        let app = context.app(&store, &self.app)?;
+        let only = match &self.cxn {
+            Some(name) => Some(name.load(&store)?.cxn_id),
+            None => None,
+        };
+        let plan = PollRun {
+            job: self.name.clone(),
+            batch: self.batch,
+            policy: self.retry.clone(),
+            now: self.clock.now(context),
+            threads: self.threads.into(),
+            per_host: self.per_host.into(),
+            max_runtime: self.max_runtime,
+            limit: self.limit,
+            only,
+            listeners: context.listeners.clone(),
+            app,
+        };
+        if self.dry_run {
+            return self.list(&plan, &store);
+        }
+        self.poll(context, &plan, &store)
+    }
+
+    fn poll(&self, context: &Context, plan: &PollRun, store: &Store) -> Result<u8> {
+        let signals = Signals::listen().map_err(Error::Signals)?;
+        let client = Arc::new(context.client(&plan.app, self.timeout)?);
+        let mut progress = RunProgress::new(context.shows_progress());
+        let summary = match plan.run(store, &client, &context.config, &signals, &mut |update| progress.update(update)) {
+            Ok(summary) => summary,
+            // A declined run prints nothing for cron, nor after a signal.
+            Err(run::Error::Declined { .. }) if !context.shows_notices() || signals.stop_code().is_some() => {
+                return Ok(signals.stop_code().unwrap_or(exit::DECLINED));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        context.notify(&summary.to_string());
+        if plan.only.is_none() {
+            back_up(context, &store.clone().with_cancel(signals.stop_flag()), &signals);
+        }
+        if self.json {
+            output::json(&summary.to_json())?;
+        }
+        let code = summary.exit_code(self.strict, plan.only.is_some());
+        self.publish(context, plan, store, &summary, code == exit::OK);
+        Ok(code)
+    }
+
+    /// Writes the metrics and calls the heartbeat URL. A failure of either does not fail the run.
+    fn publish(&self, context: &Context, plan: &PollRun, store: &Store, summary: &Summary, ended_well: bool) {
+        if let Some(directory) = self.metrics.as_ref().filter(|_| plan.only.is_none()) {
+            let size = store.file_size().unwrap_or_default();
+            if let Err(error) = summary.write_metrics(directory, Utc::now().timestamp(), ended_well, size) {
+                warn!("cannot write metrics to {}: {error}", directory.display());
+            }
+        }
+        if let Some(url) = self.heartbeat.as_ref().filter(|_| ended_well) {
+            // The warning leaves the URL out, because it may hold a key.
+            match context.heartbeat_client().map(|client| client.get(url)) {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => warn!("the heartbeat failed: {failure}"),
+                Err(error) => warn!("the heartbeat failed: {}", Report::from(error)),
+            }
+        }
+    }
+
+    /// Lists the sites that would be polled.
+    fn list(&self, plan: &PollRun, store: &Store) -> Result<u8> {
+        let due = |task: &PollTask| plan.policy.next_due_of_status(&task.status);
+        if self.json {
+            plan.dry_run(store, |task| {
+                let status = &task.status;
+                let line = json!({
+                    "cxnId": task.cxn.cxn_id,
+                    "siteUrl": task.cxn.site_url,
+                    "pollLevel": status.level,
+                    "pollCount": status.count,
+                    "lastRun": status.last_run,
+                    "due": due(&task),
+                });
+                output::line(&line.to_string())
+            })?;
+            return Ok(exit::OK);
+        }
+        let mut table = table::new(&["CXN", "SITE", "LEVEL", "FAILED", "DUE"]);
+        plan.dry_run(store, |task| -> Result<()> {
+            let since =
+                if task.status.is_new() { "new".to_owned() } else { due(&task).map_or_else(String::new, time::utc) };
+            let (level, count) = (task.status.level.to_string(), task.status.count.to_string());
+            table.add_row([task.cxn.cxn_id.as_str(), &sanitize(&task.cxn.site_url), &level, &count, &since]);
+            Ok(())
+        })?;
+        table::print(&mut table)?;
+        Ok(exit::OK)
+    }
+}
+
+/// A URL that can be called.
+fn url(text: &str) -> Result<String, String> {
+    Endpoint::new(text, None).map(|_| text.to_owned()).map_err(|_| "expected an http or https URL".to_owned())
+}
+
+/// Backs up the store if a backup is due. A failure does not fail the run.
+fn back_up(context: &Context, store: &Store, signals: &Signals) {
+    let Backups { every_hours, keep } = context.config.backups;
+    let every_s = i64::from(every_hours) * 3600;
+    let stop = || signals.stop_code().is_some();
+    let backup = || {
+        if every_s == 0 || stop() || !backup::is_due(store, Utc::now(), every_s)? {
+            return Ok(None);
+        }
+        backup::back_up(store, keep.get(), stop)
+    };
+    match backup() {
+        Ok(Some(backup)) => {
+            info!("backed up {} to {}", count(backup.cxns, "connection"), backup.path.display());
+        }
+        Ok(None) => {}
+        Err(error) => warn!("cannot write a backup: {}", Report::from(Error::from(error))),
+    }
+}

@@ -1,0 +1,46 @@
+//! `cxnpoll store compact`: rewrite the store at its smallest size.
+
+use clap::Args;
+use indicatif::HumanBytes;
+use serde_json::json;
+
+use super::backup_text;
+use crate::cli::context::Context;
+use crate::cli::error::{Error, Result};
+use crate::cli::ui::output;
+use crate::exit;
+use crate::store::Store;
+use crate::transfer::backup;
+use crate::util::text::count;
+
+/// Rewrite the store at its smallest size
+///
+/// Writes a backup and restores it to a new database. Declines while a run or another command uses the store.
+#[derive(Args)]
+#[command(after_help = "Example:\n  cxnpoll store compact")]
+pub(in crate::cli) struct Compact {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Compact {
+    pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
+        let path = context.store()?.path().to_owned();
+        let keep = context.config.backups.keep.get();
+        let (before, after, backup) =
+            Store::lock_exclusively(&path, context.global.store_wait, "store compact", |exclusive| -> Result<_> {
+                let before = exclusive.store().file_size()?;
+                let backup = backup::back_up(exclusive.store(), keep, || false)?.ok_or(Error::BackupInProgress)?;
+                backup::restore(exclusive, &backup.path, false)?;
+                Ok((before, exclusive.store().file_size()?, backup))
+            })?;
+        let connections = count(backup.cxns, "connection");
+        context.notify(&format!("{} before, {} now, {connections}", HumanBytes(before), HumanBytes(after)));
+        if self.json {
+            let backup = backup_text::json(&backup);
+            output::json(&json!({"bytesBefore": before, "bytesAfter": after, "backup": backup}))?;
+        }
+        Ok(exit::OK)
+    }
+}

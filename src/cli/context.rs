@@ -1,0 +1,229 @@
+//! What every command gets: the global options, the configuration, the store and the app.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::Utc;
+use clap::{Args, ColorChoice};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use tracing::warn;
+
+use super::error::{Error, Result};
+use super::ui::{logging, notice, prompt, terminal};
+use super::values;
+use crate::config::{Config, certificate_problems};
+use crate::listener::Listeners;
+use crate::model::{AppId, AppMeta, Tls, UnixTime};
+use crate::retry::Policy;
+use crate::site::{self, Client};
+use crate::store::{Job, ReadSession, Store};
+
+/// The limit of the call to a `--heartbeat` URL.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Args)]
+pub(super) struct Global {
+    /// Configuration file [default: `cxnpoll.toml` in the user's configuration directory, then in /etc/cxnpoll/]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(super) config: Option<PathBuf>,
+    /// Directory of the store [default: `CXNPOLL_STORE`, then the configuration, then the platform's state directory]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(super) store: Option<PathBuf>,
+    /// Wait at most this many seconds for the store while another command uses it
+    #[arg(long, global = true, value_name = "S", default_value = "30", value_parser = values::seconds, help_heading = "Global options")]
+    pub(super) store_wait: Duration,
+    /// Allow connections to a network that is not public (repeatable)
+    #[arg(long, global = true, value_name = "CIDR", value_parser = values::network, help_heading = "Global options")]
+    pub(super) allow_net: Vec<IpNet>,
+    /// Print more: -v the summary and the failures, -vv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub(super) verbose: u8,
+    /// Print only errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(super) quiet: bool,
+    /// When to use colors
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    pub(super) color: ColorChoice,
+    /// Also write a log to this file
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(super) log_file: Option<PathBuf>,
+    /// Format of the log file
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Global options")]
+    pub(super) log_format: logging::Format,
+
+    // Options of cxnapp's console, so that only the program path changes in a crontab line.
+    #[arg(short = 'e', long, global = true, hide = true, overrides_with = "env")]
+    pub(super) env: Option<String>,
+    #[arg(long, global = true, hide = true)]
+    pub(super) no_debug: bool,
+    #[arg(short = 'n', long, global = true, hide = true)]
+    pub(super) no_interaction: bool,
+}
+
+impl Global {
+    /// What is logged where.
+    pub(super) fn logging(&self) -> logging::Options<'_> {
+        logging::Options {
+            quiet: self.quiet,
+            verbose: self.verbose,
+            file: self.log_file.as_deref(),
+            format: self.log_format,
+        }
+    }
+}
+
+/// What every command gets.
+pub(super) struct Context {
+    pub(super) global: Global,
+    pub(super) config: Config,
+    /// The command, which other processes that wait for the store name in their messages.
+    pub(super) name: &'static str,
+    /// The listeners of the configuration and of the program that embeds this library.
+    pub(super) listeners: Listeners,
+    /// When the process started, in seconds since 1970.
+    pub(super) started: UnixTime,
+}
+
+impl Context {
+    /// The directory of the store, whether or not it exists.
+    ///
+    /// # Errors
+    /// No directory is configured and the platform has no default.
+    pub(super) fn store_path(&self) -> Result<PathBuf> {
+        Ok(self.config.store_path(self.global.store.as_deref())?)
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// There is no store, or it cannot be opened.
+    pub(super) fn store(&self) -> Result<Store> {
+        Ok(Store::open(&self.store_path()?, self.global.store_wait)?.with_owner(self.name))
+    }
+
+    /// A client for the sites of an app; `timeout` overrides the configuration's limit for a whole call.
+    ///
+    /// # Errors
+    /// The configured certificate authorities cannot be read.
+    pub(super) fn client(&self, app: &AppMeta, timeout: Option<Duration>) -> Result<Client> {
+        let config = &self.config;
+        let mut timeouts = config.timeouts;
+        timeouts.call = timeout.unwrap_or(timeouts.call);
+        Ok(Client::new(site::Options {
+            allow_net: [config.allow_net.as_slice(), &self.global.allow_net].concat(),
+            refuse_ports: config.refuse_ports.clone(),
+            timeouts,
+            tls: app.tls,
+            authorities: config.authorities()?,
+            user_agent: config.user_agent(),
+        }))
+    }
+
+    /// A client for the `--heartbeat` URL, which the administrator chose and which may be at any address.
+    ///
+    /// # Errors
+    /// The configured certificate authorities cannot be read.
+    pub(super) fn heartbeat_client(&self) -> Result<Client> {
+        Ok(Client::new(site::Options {
+            allow_net: vec![IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())],
+            timeouts: site::Timeouts { call: HEARTBEAT_TIMEOUT, ..site::Timeouts::default() },
+            authorities: self.config.authorities()?,
+            user_agent: self.config.user_agent(),
+            ..site::Options::default()
+        }))
+    }
+
+    /// The metadata of an app: from the configuration, or bare for an app that only has connections.
+    ///
+    /// # Errors
+    /// [`Error::UnknownApp`] if neither knows the app; its metadata or the store cannot be read.
+    pub(super) fn app(&self, store: &Store, app_id: &AppId) -> Result<AppMeta> {
+        if let Some(app) = self.config.app(app_id)? {
+            for problem in certificate_problems(&app, Utc::now().timestamp()) {
+                warn!("{problem}");
+            }
+            return Ok(app);
+        }
+        let stored = if store.knows_app(app_id) { None } else { Some(store.read(ReadSession::apps)?) };
+        if let Some(stored) = stored.filter(|stored| stored.iter().all(|(_, known)| known != app_id)) {
+            let stored = stored.iter().map(|(_, known)| known.short().to_owned());
+            let names: Vec<String> = stored.chain(self.config.app_names()).collect();
+            let suggestion = values::closest(app_id.short(), &names).cloned();
+            return Err(Error::UnknownApp { app_id: app_id.clone(), suggestion });
+        }
+        Ok(AppMeta {
+            app_id: app_id.clone(),
+            app_cert: String::new(),
+            disabled: false,
+            tls: Tls::Verify,
+            metadata: serde_json::Value::Null,
+        })
+    }
+
+    /// Whether notices are printed.
+    pub(super) fn shows_notices(&self) -> bool {
+        notice::is_shown(self.global.quiet, self.global.verbose)
+    }
+
+    /// Logs what the command did, and prints it for a person.
+    pub(super) fn notify(&self, text: &str) {
+        notice::print(text, self.shows_notices());
+    }
+
+    /// Whether a progress bar is drawn.
+    pub(super) fn shows_progress(&self) -> bool {
+        !self.global.quiet && terminal::has_stderr()
+    }
+
+    /// Whether a person can be asked.
+    pub(super) fn can_ask(&self) -> bool {
+        terminal::can_ask() && !self.global.no_interaction
+    }
+
+    /// Returns whether a change shall be made, asking at the terminal if needed.
+    ///
+    /// # Errors
+    /// [`Error::Unconfirmed`] if a confirmation is needed and there is no terminal to ask at.
+    pub(super) fn confirm(&self, change: prompt::Change, preview: &prompt::Preview) -> Result<bool> {
+        change.confirm(self.can_ask(), preview)
+    }
+}
+
+/// The time that a command uses as the current time.
+#[derive(Args)]
+pub(super) struct Clock {
+    /// Use this time as the current time: RFC 3339, or seconds since 1970
+    #[arg(long, value_name = "T", value_parser = values::time)]
+    now: Option<UnixTime>,
+}
+
+impl Clock {
+    /// The given time, or else the start of the process.
+    pub(super) fn now(&self, context: &Context) -> UnixTime {
+        self.now.unwrap_or(context.started)
+    }
+}
+
+/// The schedule by which a command that polls nothing computes states and due times.
+#[derive(Args)]
+pub(super) struct ScheduleArgs {
+    /// Use this expression instead of the one that the job last ran with
+    #[arg(long, value_name = "EXPR")]
+    retry: Option<Policy>,
+    #[command(flatten)]
+    pub(super) clock: Clock,
+}
+
+impl ScheduleArgs {
+    /// The given policy, or else the one that the job last ran with, or else the default.
+    ///
+    /// # Errors
+    /// [`Error::StoredRetry`] if the job's expression cannot be read.
+    pub(super) fn policy(&self, job: Option<&Job>) -> Result<Policy> {
+        match (&self.retry, job.and_then(|job| job.retry.as_deref())) {
+            (Some(policy), _) => Ok(policy.clone()),
+            (None, Some(stored)) => stored.parse().map_err(Error::StoredRetry),
+            (None, None) => Ok(Policy::default()),
+        }
+    }
+}

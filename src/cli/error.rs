@@ -1,0 +1,271 @@
+//! Turns every error into what the user gets: a message, a hint where one helps, and the exit code.
+//!
+//! Messages are lower-case fragments without a full stop; hints are imperatives.
+
+mod config;
+mod file;
+mod import;
+mod listener;
+mod report;
+mod run;
+mod store;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::Error as ConfigError;
+use crate::exit;
+use crate::listener::Error as ListenerError;
+use crate::model::{AppId, CxnId, Failure, InvalidId, JobName};
+use crate::retry::InvalidRetry;
+use crate::run::Error as RunError;
+use crate::store::Error as StoreError;
+use crate::transfer::Error as TransferError;
+use crate::util::text::count;
+
+pub(in crate::cli) use import::{RejectedLines, Rest};
+pub(in crate::cli) use report::Report;
+
+/// What can go wrong in a command.
+#[derive(Debug)]
+pub(in crate::cli) enum Error {
+    /// Neither the store nor the configuration has this app.
+    UnknownApp {
+        /// The requested app.
+        app_id: AppId,
+        /// A similar known name.
+        suggestion: Option<String>,
+    },
+    /// The store has no such connection; this is the text that was given.
+    UnknownCxn(String),
+    /// The store has no job of this name.
+    UnknownJob(JobName),
+    /// The connection belongs to another app than the one that was given.
+    OtherApp {
+        /// The connection.
+        cxn_id: CxnId,
+        /// The app that it belongs to.
+        app_id: AppId,
+        /// The app that was given.
+        expected: AppId,
+    },
+    /// A command that changes connections was given neither connections, nor a filter, nor `--all`.
+    NoCxnSelected {
+        /// What the command does to connections: `remove`.
+        verb: &'static str,
+    },
+    /// `results --remove` was given neither a connection nor `--all`.
+    NoResultsSelected,
+    /// A change needs a confirmation, and there is no terminal to ask at.
+    Unconfirmed {
+        /// What would be done: `remove 7 connections`.
+        action: String,
+        /// What confirms it, as a hint.
+        hint: &'static str,
+    },
+    /// No listener kept a result of this connection.
+    NothingKept(String),
+    /// The directory holds no backup of the store.
+    NoBackup(PathBuf),
+    /// An import rejected lines.
+    RejectedLines(RejectedLines),
+    /// `import --prune` was given an input without connections.
+    EmptyPrune,
+    /// The input file of an import cannot be read.
+    InputFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Standard input cannot be read.
+    Stdin(io::Error),
+    /// The temporary file of an import cannot be written or read.
+    Spool(io::Error),
+    /// The output file of an export cannot be written.
+    OutputFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        kind: io::ErrorKind,
+    },
+    /// An export would print secrets to a terminal.
+    SecretsAtTerminal,
+    /// Another command is writing a backup of the store.
+    BackupInProgress,
+    /// The one site that a command is about failed.
+    SiteFailed {
+        /// The connection.
+        cxn_id: CxnId,
+        /// How it failed.
+        failure: Failure,
+    },
+    /// An app's name in the configuration cannot be an app id.
+    InvalidAppName {
+        /// The name.
+        name: String,
+        /// Why.
+        error: InvalidId,
+    },
+    /// The configuration names an app without metadata.
+    NoAppMetadata(String),
+    /// `config check` found problems, and has printed them.
+    ConfigProblems {
+        /// How many.
+        count: usize,
+        /// The file, or a phrase for none.
+        file: String,
+    },
+    /// The retry expression that the store holds for a job cannot be read.
+    StoredRetry(InvalidRetry),
+    /// There is no such directory to write to.
+    NoDirectory(PathBuf),
+    /// There is no such command to describe.
+    UnknownCommand(String),
+    /// The log file cannot be opened.
+    LogFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Standard output cannot be written.
+    Stdout(io::Error),
+    /// The question cannot be asked at the terminal.
+    Prompt(io::Error),
+    /// A manual page cannot be written.
+    ManualPage(io::Error),
+    /// The signal handlers cannot be installed.
+    Signals(io::Error),
+    /// The program panicked, with this message.
+    Panic(String),
+    /// An error of the store.
+    Store(StoreError),
+    /// An error of the configuration.
+    Config(ConfigError),
+    /// An error of the transfer of connections.
+    Transfer(TransferError),
+    /// An error of a listener.
+    Listener(ListenerError),
+    /// An error of a run.
+    Run(RunError),
+}
+
+/// The result of a command.
+pub(in crate::cli) type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<TransferError> for Error {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(error)
+    }
+}
+
+impl From<ListenerError> for Error {
+    fn from(error: ListenerError) -> Self {
+        Self::Listener(error)
+    }
+}
+
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl From<Error> for Report {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::UnknownApp { app_id, suggestion } => {
+                let hint = suggestion.map_or_else(
+                    || "list the apps of the store with `cxnpoll status`; the configuration may name others".to_owned(),
+                    |name| format!("did you mean {name}?"),
+                );
+                Self::new(exit::NOT_FOUND, format!("there is no app {app_id}")).hint(hint)
+            }
+            Error::UnknownCxn(text) => Self::new(exit::NOT_FOUND, format!("there is no connection {text}"))
+                .hint("list the connections with `cxnpoll get`"),
+            Error::UnknownJob(name) => Self::new(exit::NOT_FOUND, format!("there is no job {name}"))
+                .hint("list the jobs with `cxnpoll status`"),
+            Error::OtherApp { cxn_id, app_id, expected } => {
+                Self::new(exit::NOT_FOUND, format!("{cxn_id} is a connection of {app_id}, not of {expected}"))
+            }
+            Error::NoCxnSelected { verb } => Self::new(exit::USAGE, format!("no connections selected to {verb}"))
+                .hint("name connections, filter them (--state, --app, --url, …), or use --all"),
+            Error::NoResultsSelected => {
+                Self::new(exit::USAGE, "no results selected to remove").hint("name a connection, or use --all")
+            }
+            Error::Unconfirmed { action, hint } => {
+                Self::new(exit::USAGE, format!("refusing to {action} without asking; nothing was changed")).hint(hint)
+            }
+            Error::NothingKept(text) => Self::new(exit::NOT_FOUND, format!("no results are kept for {text}"))
+                .hint("set `keep = true` for a listener, or keep replies in a listener program"),
+            Error::NoBackup(directory) => {
+                Self::new(exit::NOT_FOUND, format!("there is no backup in {}", directory.display()))
+                    .hint("name a backup file")
+            }
+            Error::RejectedLines(lines) => lines.into(),
+            Error::EmptyPrune => Self::new(exit::BAD_DATA, "the input has no connections, so --prune would remove all"),
+            Error::InputFile { path, error } => {
+                Self::new(exit::NOT_FOUND, format!("cannot read {}: {error}", path.display()))
+            }
+            Error::Stdin(error) => Self::new(exit::INTERNAL, format!("cannot read standard input: {error}")),
+            Error::Spool(error) => {
+                Self::new(exit::INTERNAL, format!("cannot write the input to a temporary file: {error}"))
+                    .hint("free some space in the temporary directory, or name another with TMPDIR")
+            }
+            Error::OutputFile { path, kind } => {
+                let code = if kind == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::INTERNAL };
+                Self::new(code, format!("cannot write {}: {kind}", path.display()))
+            }
+            Error::SecretsAtTerminal => {
+                Self::new(exit::USAGE, "an export has secrets, which a terminal should not show")
+                    .hint("name a file, or use --redact or --with-secrets")
+            }
+            Error::BackupInProgress => Self::new(exit::DECLINED, "another command is writing a backup of this store"),
+            Error::SiteFailed { cxn_id, failure } => {
+                Self::new(exit::SITE_FAILED, format!("{cxn_id} failed: {failure}"))
+            }
+            Error::InvalidAppName { name, error } => Self::new(exit::CONFIG, format!("app '{name}': {error}")),
+            Error::NoAppMetadata(name) => Self::new(exit::CONFIG, format!("app '{name}': there is no metadata.json")),
+            Error::ConfigProblems { count: problems, file } => {
+                Self::new(exit::CONFIG, format!("{} in {file}", count(problems as u64, "problem")))
+            }
+            Error::StoredRetry(error) => {
+                Self::new(exit::STORE, format!("cannot read the job's stored retry expression: {error}"))
+            }
+            Error::NoDirectory(path) => Self::new(exit::NOT_FOUND, format!("there is no directory {}", path.display())),
+            Error::UnknownCommand(name) => Self::new(exit::USAGE, format!("there is no command {name}"))
+                .hint("list the commands with `cxnpoll help`"),
+            Error::LogFile { path, error } => {
+                Self::new(exit::CONFIG, format!("cannot write the log {}: {error}", path.display()))
+            }
+            Error::Stdout(error) => Self::new(exit::INTERNAL, format!("cannot write to standard output: {error}")),
+            Error::Prompt(error) => Self::new(exit::INTERNAL, format!("cannot ask at the terminal: {error}")),
+            Error::ManualPage(error) => Self::new(exit::INTERNAL, format!("cannot write the manual page: {error}")),
+            Error::Signals(error) => Self::new(exit::INTERNAL, format!("cannot handle signals: {error}")),
+            Error::Panic(message) => Self::new(exit::INTERNAL, format!("this is a bug: {message}")).hint(
+                "repeat the command with --log-file to record where it failed; everything recorded so far is kept",
+            ),
+            Error::Store(error) => error.into(),
+            Error::Config(error) => error.into(),
+            Error::Transfer(error) => error.into(),
+            Error::Listener(error) => error.into(),
+            Error::Run(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Texts, hints and exit codes for errors of the configuration.
+
+use std::fmt;
+
+use chrono::DateTime;
+
+use super::file;
+use super::report::Report;
+use crate::config::{self, CertificateDefect, CertificateProblem};
+use crate::exit;
+use crate::model::UnixTime;
+use crate::util::text::sanitize;
+
+impl From<config::Error> for Report {
+    fn from(error: config::Error) -> Self {
+        use config::Error as E;
+        let wrong = |text: String| Self::new(exit::CONFIG, text);
+        match error {
+            E::NoFile { path } => {
+                Self::new(exit::NOT_FOUND, format!("there is no configuration file {}", path.display()))
+            }
+            E::File(error) => wrong(file::text(&error)),
+            E::Toml { path, source } => wrong(format!("in {}: {}", path.display(), source.to_string().trim_end())),
+            E::NoHome => wrong("no store is named and the user has no home directory".to_owned())
+                .hint("name one with --store, CXNPOLL_STORE or `store` in the configuration"),
+            E::MetadataJson { path, source } => wrong(format!("{}: {source}", path.display())),
+            E::NoMetadata { path, app_id } => wrong(format!("{}: there is no object '{app_id}' in it", path.display())),
+            E::NoCertificate { path } => wrong(format!("there is no certificate {}", path.display())),
+            E::UnreadableAuthorities { path, source } => {
+                wrong(format!("ca-file: {}: cannot be read: {source}", path.display()))
+            }
+            E::NoAuthorities { path } => wrong(format!("ca-file: {}: holds no certificate", path.display()))
+                .hint("use a file with certificates of authorities, X.509 in PEM"),
+        }
+    }
+}
+
+impl fmt::Display for CertificateProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the certificate of {} ", self.app_id)?;
+        match &self.defect {
+            CertificateDefect::Unreadable => f.write_str("cannot be read: expected X.509 in PEM"),
+            CertificateDefect::NotYetValid { from } => write!(f, "is not valid before {}", date(*from)),
+            CertificateDefect::Expired { until } => write!(f, "expired on {}", date(*until)),
+            CertificateDefect::ExpiresSoon { until, days } => {
+                write!(f, "expires on {}, in {}", date(*until), days_text(*days))
+            }
+            CertificateDefect::OtherApp { common_name } => {
+                let common_name = sanitize(common_name.as_deref().unwrap_or("missing"));
+                write!(f, "is another app's: its common name is {common_name}")
+            }
+        }
+    }
+}
+
+fn days_text(days: i64) -> String {
+    crate::util::text::count(days.unsigned_abs(), "day")
+}
+
+/// The date of a time, UTC.
+fn date(at: UnixTime) -> String {
+    DateTime::from_timestamp(at, 0).map_or_else(|| at.to_string(), |time| time.format("%F").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_missing_file_is_not_found_and_all_else_is_a_configuration_error() {
+        let path = PathBuf::from("/etc/cxnpoll/cxnpoll.toml");
+        let missing = Report::from(config::Error::NoFile { path: path.clone() });
+        assert_eq!(missing.exit_code, exit::NOT_FOUND);
+        assert_eq!(missing.message, "there is no configuration file /etc/cxnpoll/cxnpoll.toml");
+        let source = "x = ".parse::<toml::Table>().unwrap_err();
+        let invalid = Report::from(config::Error::Toml { path, source });
+        assert_eq!(invalid.exit_code, exit::CONFIG);
+        assert!(invalid.message.starts_with("in /etc/cxnpoll/cxnpoll.toml: ") && invalid.message.contains("line 1"));
+        assert!(Report::from(config::Error::NoHome).hint.is_some());
+    }
+
+    #[test]
+    fn a_certificate_problem_names_the_app_and_the_date() {
+        let text = |defect| CertificateProblem { app_id: "app:org.example.a".parse().unwrap(), defect }.to_string();
+        let until = 1_798_761_600;
+        for (defect, expected) in [
+            (CertificateDefect::ExpiresSoon { until, days: 1 }, "expires on 2027-01-01, in 1 day"),
+            (CertificateDefect::Expired { until }, "expired on 2027-01-01"),
+            (CertificateDefect::NotYetValid { from: until }, "is not valid before 2027-01-01"),
+            (CertificateDefect::Unreadable, "cannot be read: expected X.509 in PEM"),
+            (
+                CertificateDefect::OtherApp { common_name: Some("app:\u{1b}b".to_owned()) },
+                "is another app's: its common name is app: b",
+            ),
+            (CertificateDefect::OtherApp { common_name: None }, "is another app's: its common name is missing"),
+        ] {
+            assert_eq!(text(defect), format!("the certificate of app:org.example.a {expected}"));
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The texts, hints and exit codes of the errors of a run.
+
+use super::report::Report;
+use super::{Error, file};
+use crate::exit;
+use crate::run;
+use crate::util::text::count;
+
+impl From<run::Error> for Report {
+    fn from(error: run::Error) -> Self {
+        use run::Error as E;
+        match error {
+            E::Declined { app_id, job, range } => {
+                let codes = format!("batch codes {} to {}", range.start().get(), range.end().get());
+                Self::new(exit::DECLINED, format!("another run is polling {app_id}, job {job}, {codes}"))
+            }
+            E::Lock(error) => Self::new(exit::STORE, file::text(&error)),
+            E::NoSuchCxn(cxn_id) => Error::UnknownCxn(cxn_id.to_string()).into(),
+            E::CxnOfOtherApp { cxn_id, app_id, polled } => Error::OtherApp { cxn_id, app_id, expected: polled }.into(),
+            E::CxnDisabled(cxn_id) => Self::new(exit::USAGE, format!("{cxn_id} is disabled"))
+                .hint(format!("enable it first: cxnpoll enable {cxn_id}")),
+            E::NoThreads { threads, reason } => {
+                let threads = count(threads as u64, "thread");
+                Self::new(exit::INTERNAL, format!("cannot start {threads}: {reason}")).hint("set fewer with --threads")
+            }
+            E::Listener(error) => error.into(),
+            E::Store(error) => error.into(),
+            E::NotRecorded { outcomes, error } => {
+                let Self { message, hint, exit_code } = error.into();
+                let outcomes = count(outcomes as u64, "outcome");
+                let message = format!("{outcomes} could not be recorded, their sites are polled again: {message}");
+                Self { message, hint, exit_code }
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The texts, hints and kinds of the store's errors.
+
+use std::io;
+use std::path::Path;
+
+use super::file;
+use super::report::Report;
+use crate::exit;
+use crate::store::{self, Damage, Item, Problem};
+
+const DISK_FULL_HINT: &str = "free some disk space and try again; no acknowledged change is lost";
+
+impl From<store::Error> for Report {
+    fn from(error: store::Error) -> Self {
+        use store::Error as E;
+        match error {
+            E::NoStore { path } => Self::new(exit::NOT_FOUND, format!("there is no store in {}", path.display()))
+                .hint("name one with --store, CXNPOLL_STORE or the configuration, or create it with `cxnpoll import`"),
+            E::NotAStore { path } => {
+                Self::new(exit::NOT_FOUND, format!("{} is not a store and not empty", path.display()))
+                    .hint("name a directory that is empty or does not exist yet")
+            }
+            E::NotADirectory { path } => Self::new(exit::NOT_FOUND, format!("{} is not a directory", path.display())),
+            E::WrongOwner { path, owner, caller } => {
+                let message =
+                    format!("cannot open store {}: it belongs to user {owner}, not to user {caller}", path.display());
+                Self::new(exit::STORE, message).hint(format!("run as the store's owner: sudo -u '#{owner}' cxnpoll …"))
+            }
+            E::UnknownDatabase { path, newest_backup } => {
+                Self::new(exit::STORE, format!("{} does not name a database of this store", path.display()))
+                    .hint(backup_hint(newest_backup.as_deref()))
+            }
+            E::File(error) if error.source.kind() == io::ErrorKind::StorageFull => {
+                Self::new(exit::STORE, file::text(&error)).hint(DISK_FULL_HINT)
+            }
+            E::File(error) => Self::new(exit::STORE, file::text(&error)),
+            E::DueHint(error) => Self::new(exit::STORE, file::text(&error))
+                .hint("it must be a file that can be replaced: remove what is there, and make its directory writable"),
+            E::Busy { path, waited, owner } => {
+                let owner = owner.map_or_else(String::new, |owner| format!("; it is held by {owner}"));
+                let (path, waited) = (path.display(), waited.as_secs_f64());
+                Self::new(exit::DECLINED, format!("the store {path} stayed busy for {waited} s{owner}"))
+                    .hint("wait longer with --store-wait")
+            }
+            E::Cancelled => Self::new(exit::DECLINED, "the wait for the store was cancelled"),
+            E::InUse { path } => {
+                Self::new(exit::DECLINED, format!("a run or another command is using the store {}", path.display()))
+                    .hint("try again when it has ended")
+            }
+            E::NewerFormat { found, known } => {
+                let message = format!("the store has version {found}, this program reads only up to version {known}");
+                Self::new(exit::STORE, message)
+                    .hint("use the cxnpoll that wrote the store, or a newer one; nothing was changed")
+            }
+            E::Database { problem: Problem::StorageFull, .. } | E::Results { problem: Problem::StorageFull, .. } => {
+                Self::new(exit::STORE, problem_text(&Problem::StorageFull)).hint(DISK_FULL_HINT)
+            }
+            E::Database { problem, newest_backup } => {
+                Self::new(exit::STORE, problem_text(&problem)).hint(backup_hint(newest_backup.as_deref()))
+            }
+            E::Results { problem: problem @ Problem::Unreadable(Item::StoredResult), .. } => {
+                Self::new(exit::STORE, problem_text(&problem))
+                    .hint("remove the results of a connection with `cxnpoll results --remove`")
+            }
+            E::Results { problem, path } => Self::new(exit::STORE, problem_text(&problem)).hint(format!(
+                "remove {} to give up all kept results; everything else works without it",
+                path.display()
+            )),
+            E::Compress(error) => Self::new(exit::INTERNAL, format!("cannot compress a result: {error}")),
+            E::Random(error) => Self::new(exit::INTERNAL, format!("the system has no random numbers: {error}")),
+            E::NoThread(error) => Self::new(exit::STORE, format!("cannot start the store's thread: {error}")),
+            E::NumbersExhausted => Self::new(exit::STORE, "the store has run out of numbers"),
+        }
+    }
+}
+
+fn backup_hint(newest: Option<&Path>) -> String {
+    match newest {
+        Some(newest) => format!(
+            "see `cxnpoll store check`, or restore the newest backup with `cxnpoll store restore {}`",
+            newest.display()
+        ),
+        None => "there is no backup: copy the store's directory before you try anything".to_owned(),
+    }
+}
+
+fn problem_text(problem: &Problem) -> String {
+    match problem {
+        Problem::Damaged { damage, rebuild_failed } => {
+            let rebuild = if *rebuild_failed { ", and so is its log" } else { "" };
+            format!("the store's database is damaged ({}){rebuild}", damage_text(damage))
+        }
+        Problem::StorageFull => "the store's database failed: the disk is full".to_owned(),
+        Problem::Failed(text) | Problem::Panicked(text) => format!("the store's database failed: {text}"),
+        Problem::Unreadable(item) => format!("{} cannot be read", item_text(*item)),
+        Problem::MissingCxn(cxn_id) => format!("{cxn_id} has a number but no record"),
+    }
+}
+
+fn damage_text(damage: &Damage) -> String {
+    match damage {
+        Damage::Checksum => "its checksums are wrong".to_owned(),
+        Damage::Reported(text) => text.clone(),
+        Damage::Unreadable(item) => format!("{} cannot be read", item_text(*item)),
+    }
+}
+
+fn item_text(item: Item) -> String {
+    let text = match item {
+        Item::Record(tree) => return format!("a record of the tree {tree}"),
+        Item::Key => "a key of the store",
+        Item::Version => "the store's version",
+        Item::Number => "a number of the store",
+        Item::AppId => "an appId of the store",
+        Item::Job => "a job",
+        Item::JobName => "the name of a job",
+        Item::Shared => "what connections share",
+        Item::Perm => "a stored perm",
+        Item::CxnId => "the cxnId of a stored connection",
+        Item::ViaPort => "the viaPort of a stored connection",
+        Item::StoredResult => "a kept result",
+    };
+    text.to_owned()
+}

@@ -1,0 +1,202 @@
+//! The connections that a command is about: named, or selected by a filter.
+
+use std::collections::{HashMap, HashSet};
+
+use clap::Args;
+use wildmatch::WildMatchPattern;
+
+use super::context::{Context, ScheduleArgs};
+use super::cxn_arg::CxnArg;
+use super::error::{Error, Result};
+use super::values;
+use crate::model::{AppId, Cxn, FailureClass, JobName, PollStatus, UnixTime};
+use crate::retry::{Period, Policy, State};
+use crate::store::{AppNo, CxnKey, Job, Statuses, Store};
+use crate::util::text::sanitize;
+
+/// The conditions of a filter; a connection must meet all of them.
+#[derive(Args)]
+pub(in crate::cli) struct Filter {
+    /// Select connections of this app
+    #[arg(long, value_name = "APP", value_parser = values::app, help_heading = "Which connections")]
+    app: Option<AppId>,
+    /// Apply --state, --failure and --older-than to this job [default: any]
+    #[arg(long, value_name = "J", value_parser = values::job, help_heading = "Which connections")]
+    name: Option<JobName>,
+    /// Select by state: new, healthy, retrying, given-up, disabled, deferred
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state, help_heading = "Which connections")]
+    state: Vec<State>,
+    /// Select by the failure class of the last poll: timeout, tls, http, …
+    #[arg(long, value_name = "CLASS", value_delimiter = ',', value_parser = class, help_heading = "Which connections")]
+    failure: Vec<FailureClass>,
+    /// Select by host: a name, an address, or a pattern such as *.example.org
+    #[arg(long, value_name = "HOST", value_parser = pattern, help_heading = "Which connections")]
+    host: Option<Pattern>,
+    /// Select by siteUrl; * matches anything
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "Which connections")]
+    url: Option<Pattern>,
+    /// Select connections that were last polled longer ago than this: '90 day'
+    #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Which connections")]
+    older_than: Option<Period>,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+}
+
+/// A pattern in lower case: `*` matches anything. `?` matches itself, because URLs contain it.
+type Pattern = WildMatchPattern<'*', '\0'>;
+
+/// A connection that passed a filter.
+pub(in crate::cli) struct Match {
+    pub(in crate::cli) key: CxnKey,
+    pub(in crate::cli) cxn: Cxn,
+    /// The jobs of its app for which the conditions hold, with its state in each.
+    pub(in crate::cli) jobs: Vec<(Job, State)>,
+}
+
+impl Match {
+    /// The states in those jobs, with the names of jobs other than `default`: `given-up, nightly healthy`.
+    pub(in crate::cli) fn states(&self) -> String {
+        if self.cxn.disabled {
+            return State::Disabled.to_string();
+        }
+        let states = self.jobs.iter().map(|(job, state)| match job.name.as_str() {
+            "default" => state.to_string(),
+            name => format!("{name} {state}"),
+        });
+        states.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A connection on one line: id, app and site.
+pub(in crate::cli) fn describe(cxn: &Cxn) -> String {
+    format!("{}  {}  {}", cxn.cxn_id, cxn.app_id.short(), sanitize(&cxn.site_url))
+}
+
+impl Filter {
+    /// Whether there is no condition, so that every connection passes.
+    pub(in crate::cli) fn is_empty(&self) -> bool {
+        let Self { app, name, state, failure, host, url, older_than, schedule: _ } = self;
+        (app.is_none(), name.is_none(), state.is_empty(), failure.is_empty()) == (true, true, true, true)
+            && (host.is_none(), url.is_none(), older_than.is_none()) == (true, true, true)
+    }
+
+    /// Calls `emit` for each connection that passes; if some are `named`, only for those.
+    ///
+    /// # Errors
+    /// Those of `emit`; [`Error::UnknownApp`], [`Error::UnknownJob`] and [`Error::UnknownCxn`] for what the store does not
+    /// have; the store cannot be read.
+    pub(in crate::cli) fn each(
+        &self,
+        context: &Context,
+        store: &Store,
+        named: &[CxnArg],
+        mut emit: impl FnMut(Match, Statuses) -> Result<()>,
+    ) -> Result<()> {
+        if let Some(app_id) = &self.app {
+            context.app(store, app_id)?;
+        }
+        let now = self.schedule.clock.now(context);
+        let jobs = self.jobs(store)?;
+        let mut pass = |key: CxnKey, cxn: Cxn, statuses: Statuses| {
+            let jobs = jobs.get(&key.app).map_or(&[][..], Vec::as_slice);
+            match self.passes(jobs, &cxn, &statuses, now) {
+                Some(jobs) => emit(Match { key, cxn, jobs }, statuses),
+                None => Ok(()),
+            }
+        };
+        if named.is_empty() {
+            return store.for_each_cxn(pass);
+        }
+        let mut seen = HashSet::new();
+        for name in named {
+            let found = store.read(|session| {
+                let Some(key) = name.find(session)? else { return Ok(None) };
+                Ok(session.connection(key)?.map(|(cxn, statuses)| (key, cxn, statuses)))
+            })?;
+            let (key, cxn, statuses) = found.ok_or_else(|| name.unknown())?;
+            // A connection that is named twice counts once.
+            if seen.insert(key) {
+                pass(key, cxn, statuses)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The jobs by app, each with its policy.
+    fn jobs(&self, store: &Store) -> Result<HashMap<AppNo, Vec<(Job, Policy)>>> {
+        let mut jobs: HashMap<_, Vec<_>> = HashMap::new();
+        for job in store.read(|session| session.jobs(None))? {
+            if self.name.as_ref().is_none_or(|name| *name == job.name) {
+                let policy = self.schedule.policy(Some(&job))?;
+                jobs.entry(job.app).or_default().push((job, policy));
+            }
+        }
+        if let Some(name) = self.name.as_ref().filter(|_| jobs.is_empty()) {
+            return Err(Error::UnknownJob(name.clone()));
+        }
+        Ok(jobs)
+    }
+
+    /// The jobs for which the conditions hold; `None` if the connection does not pass.
+    fn passes(
+        &self,
+        jobs: &[(Job, Policy)],
+        cxn: &Cxn,
+        statuses: &[(JobName, PollStatus)],
+        now: UnixTime,
+    ) -> Option<Vec<(Job, State)>> {
+        let of_cxn = self.app.as_ref().is_none_or(|app| *app == cxn.app_id)
+            && self.host.as_ref().is_none_or(|host| host.matches(cxn.host().trim_matches(['[', ']'])))
+            && self.url.as_ref().is_none_or(|url| url.matches(&cxn.site_url.to_lowercase()));
+        if !of_cxn {
+            return None;
+        }
+        let never_polled = PollStatus::default();
+        let mut found = Vec::new();
+        for (job, policy) in jobs {
+            let status =
+                statuses.iter().find(|(name, _)| *name == job.name).map_or(&never_polled, |(_, status)| status);
+            let state = policy.state(status, cxn.disabled, now);
+            let class = status.attempts.last().and_then(|attempt| attempt.class);
+            let holds = (self.state.is_empty() || self.state.contains(&state))
+                && (self.failure.is_empty() || class.is_some_and(|class| self.failure.contains(&class)))
+                && self.older_than.is_none_or(|age| !status.is_new() && age.after(status.last_run) <= now);
+            if holds {
+                found.push((job.clone(), state));
+            }
+        }
+        // As long as its app has run no job, a connection is new, or disabled.
+        let state = if cxn.disabled { State::Disabled } else { State::New };
+        let without_job = jobs.is_empty()
+            && self.failure.is_empty()
+            && self.older_than.is_none()
+            && self.name.is_none()
+            && (self.state.is_empty() || self.state.contains(&state));
+        (!found.is_empty() || without_job).then_some(found)
+    }
+}
+
+fn state(text: &str) -> Result<State, String> {
+    State::ALL.into_iter().find(|state| state.name() == text).ok_or_else(|| one_of(State::ALL.map(State::name), text))
+}
+
+fn class(text: &str) -> Result<FailureClass, String> {
+    FailureClass::from_name(text).ok_or_else(|| one_of(FailureClass::ALL.map(FailureClass::name), text))
+}
+
+/// The expected names, with a suggestion if one is similar to `text`.
+fn one_of<const N: usize>(names: [&'static str; N], text: &str) -> String {
+    let similar = values::closest(text, &names.map(str::to_owned)).map(|name| format!("; did you mean {name}?"));
+    format!("expected one of {}{}", names.join(", "), similar.unwrap_or_default())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a value parser returns a result")]
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Ok(Pattern::new(&text.to_lowercase()))
+}
+
+fn age(text: &str) -> Result<Period, String> {
+    let expected = || "expected a time such as '90 day' or '6 month'".to_owned();
+    let policy: Policy = format!("{text} (x1)").parse().map_err(|_| expected())?;
+    policy.levels().first().filter(|_| !text.contains([';', '('])).map(|level| level.period).ok_or_else(expected)
+}

@@ -1,0 +1,11 @@
+//! What the user sees: data, tables, progress, notices, questions, log lines.
+
+pub(super) mod logging;
+pub(super) mod notice;
+pub(super) mod output;
+pub mod progress;
+pub(super) mod prompt;
+pub(super) mod stderr;
+pub(super) mod table;
+pub(super) mod terminal;
+pub(super) mod time;

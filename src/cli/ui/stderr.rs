@@ -1,0 +1,33 @@
+//! Standard error, shared with the progress bar.
+
+use std::io::{self, Write};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::progress::suspended;
+use super::terminal;
+
+/// A writer to standard error that removes the progress bar while it writes.
+pub(in crate::cli) struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if terminal::has_stderr() { suspended(|| io::stderr().write_all(bytes)) } else { io::stderr().write_all(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}

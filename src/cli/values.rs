@@ -1,0 +1,96 @@
+//! Parsers of argument values that several commands share.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::model::{AppId, JobName, UnixTime};
+use crate::util::time::MAX_UNIX_TIME;
+
+/// Names at least this similar are suggested, from 0 (nothing in common) to 1 (equal).
+const MIN_SIMILARITY: f64 = 0.85;
+
+/// The name that is most similar to `text`; `None` if none is similar enough.
+pub(super) fn closest<'a>(text: &str, names: &'a [String]) -> Option<&'a String> {
+    let similarity = |name: &String| strsim::jaro_winkler(text, name);
+    names.iter().filter(|name| similarity(name) > MIN_SIMILARITY).max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+}
+
+/// A number of seconds, with or without a fraction.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a number of seconds, such as 30 or 0.5".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| expected())?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| duration.as_secs() < 1 << 32).ok_or_else(expected)
+}
+
+/// A number of seconds greater than 0.
+pub(super) fn positive_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|duration| {
+        if duration.is_zero() { Err("expected more than 0 seconds".to_owned()) } else { Ok(duration) }
+    })
+}
+
+/// A network; an address is the network of only that address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "expected a network, such as 10.0.0.0/8 or fd00::/8".to_owned())
+}
+
+/// A time: RFC 3339, or seconds since 1970 in UTC.
+pub(super) fn time(text: &str) -> Result<UnixTime, String> {
+    text.parse()
+        .ok()
+        .or_else(|| chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp()))
+        .filter(|time| (0..=MAX_UNIX_TIME).contains(time))
+        .ok_or_else(|| "expected a time such as 2026-01-31T12:00:00Z, or seconds since 1970".to_owned())
+}
+
+/// An app, with or without `app:`.
+pub(super) fn app(text: &str) -> Result<AppId, String> {
+    AppId::from_argument(text).map_err(|error| error.to_string())
+}
+
+/// A job name.
+pub(super) fn job(text: &str) -> Result<JobName, String> {
+    text.parse().map_err(|error: crate::model::InvalidId| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_similar_name_is_suggested() {
+        let names = ["org.example.myapp", "org.civicrm.profile"].map(str::to_owned);
+        assert_eq!(closest("org.example.myap", &names), Some(&names[0]));
+        assert_eq!(closest("com.acme", &names), None);
+    }
+
+    #[test]
+    fn seconds_are_finite_and_may_have_a_fraction() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds("0"), Ok(Duration::ZERO));
+        for bad in ["", "x", "-1", "inf", "NaN", "4294967296"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+        assert!(positive_seconds("0").is_err());
+        assert_eq!(positive_seconds("30"), Ok(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_time_is_rfc_3339_or_seconds_since_1970() {
+        assert_eq!(time("2026-01-31T12:00:00Z"), Ok(1_769_860_800));
+        assert_eq!(time("1769860800"), Ok(1_769_860_800));
+        for bad in ["", "-1", "tomorrow", "2026-01-31", "253402300800"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_network_of_one_address() {
+        assert_eq!(network("10.0.0.1").map(|net| net.to_string()), Ok("10.0.0.1/32".to_owned()));
+        assert_eq!(network("fd00::/8").map(|net| net.to_string()), Ok("fd00::/8".to_owned()));
+        assert!(network("example.org").is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! Certificates of authorities that are trusted in addition to those of the platform.
+
+use std::fs;
+
+use ureq::tls::{PemItem, parse_pem};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+use super::error::{Error, Result};
+use super::file::Config;
+
+impl Config {
+    /// Reads the certificates of `ca-file`, in DER; empty if no file is named.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read or holds no certificate.
+    pub fn authorities(&self) -> Result<Vec<Vec<u8>>> {
+        let Some(path) = &self.ca_file else { return Ok(Vec::new()) };
+        let pem = fs::read(path).map_err(|source| Error::UnreadableAuthorities { path: path.clone(), source })?;
+        // Bundles hold comments, and certificates that no library reads. Both are skipped.
+        let certificates: Vec<_> = parse_pem(&pem)
+            .filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate.der().to_vec()),
+                _ => None,
+            })
+            .filter(|der| Certificate::from_der(der).is_ok())
+            .collect();
+        if certificates.is_empty() {
+            return Err(Error::NoAuthorities { path: path.clone() });
+        }
+        Ok(certificates)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_in_a_bundle_are_skipped_and_an_empty_bundle_is_an_error() {
+        assert!(Config::default().authorities().unwrap().is_empty());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let config = Config { ca_file: Some(path.clone()), ..Config::default() };
+        assert!(matches!(config.authorities(), Err(Error::UnreadableAuthorities { .. })));
+        fs::write(&path, "# no certificate\n").unwrap();
+        assert!(matches!(config.authorities(), Err(Error::NoAuthorities { .. })));
+        let good = include_str!("../../fixtures/app.crt");
+        fs::write(&path, format!("# two of them\n{good}\n# and again\n{good}")).unwrap();
+        assert_eq!(config.authorities().unwrap().len(), 2);
+    }
+}

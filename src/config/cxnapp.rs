@@ -1,0 +1,50 @@
+//! The directory in which cxnapp keeps its apps.
+//!
+//! Each app has a directory named after it, with `metadata.json`, `app.crt` and, if it is switched off, a file `disable`.
+
+use std::path::Path;
+use std::{fs, io};
+
+use serde_json::Value;
+
+use super::error::{Error, Result};
+use crate::model::{AppId, AppMeta, Tls};
+use crate::util::fs_atomic::{FileError, FileOp};
+
+/// Reads an app from the directory of apps; `None` if it has no `metadata.json` there.
+///
+/// # Errors
+/// Fails if a file of the app cannot be read, or `metadata.json` has no object for the app.
+pub fn read_app(apps_dir: &Path, app_id: &AppId) -> Result<Option<AppMeta>> {
+    let dir = apps_dir.join(app_id.short());
+    let path = dir.join("metadata.json");
+    let Some(text) = read_optional(&path)? else { return Ok(None) };
+    let mut all: Value =
+        serde_json::from_str(&text).map_err(|source| Error::MetadataJson { path: path.clone(), source })?;
+    let metadata = match all.get_mut(app_id.as_str()) {
+        Some(metadata @ Value::Object(_)) => metadata.take(),
+        _ => return Err(Error::NoMetadata { path, app_id: app_id.clone() }),
+    };
+    // The `appCert` of metadata.json is only a placeholder.
+    let app_cert = read_optional(&dir.join("app.crt"))?.unwrap_or_default();
+    let disabled = dir.join("disable").exists();
+    Ok(Some(AppMeta { app_id: app_id.clone(), app_cert, disabled, tls: Tls::Verify, metadata }))
+}
+
+/// The names of the directories of apps, in no particular order. A directory that cannot be listed has none.
+pub fn app_names(apps_dir: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(apps_dir).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+/// Reads the text of a file; `None` if it does not exist.
+///
+/// # Errors
+/// Fails if the file exists and cannot be read.
+pub fn read_optional(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::at(FileOp::Read, path)(error).into()),
+    }
+}

@@ -1,0 +1,106 @@
+//! What can be wrong with the configuration, with the data that a message needs.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::model::{AppId, UnixTime};
+use crate::util::fs_atomic::FileError;
+
+/// An error of the configuration.
+#[derive(Debug)]
+pub enum Error {
+    /// The configuration file that was named does not exist.
+    NoFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of the configuration or of an app cannot be read.
+    File(FileError),
+    /// The configuration file is not valid TOML, or has a key or a value that is not known.
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and in which line.
+        source: toml::de::Error,
+    },
+    /// No store is named, and the user has no home directory for one.
+    NoHome,
+    /// An app's `metadata.json` is not JSON.
+    MetadataJson {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and in which line.
+        source: serde_json::Error,
+    },
+    /// An app's `metadata.json` has no object for the app.
+    NoMetadata {
+        /// The file.
+        path: PathBuf,
+        /// The app.
+        app_id: AppId,
+    },
+    /// The certificate that `app-cert` names does not exist.
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `ca-file` cannot be read.
+    UnreadableAuthorities {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// `ca-file` holds no certificate.
+    NoAuthorities {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The result of reading the configuration.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+/// Something that is wrong with the certificate of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateProblem {
+    /// The app.
+    pub app_id: AppId,
+    /// What is wrong.
+    pub defect: CertificateDefect,
+}
+
+/// What can be wrong with a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateDefect {
+    /// It is not X.509 in PEM.
+    Unreadable,
+    /// It is not valid yet.
+    NotYetValid {
+        /// Its first second.
+        from: UnixTime,
+    },
+    /// It is not valid any more.
+    Expired {
+        /// Its last second.
+        until: UnixTime,
+    },
+    /// It expires within [`super::EXPIRY_WARNING_DAYS`] days.
+    ExpiresSoon {
+        /// Its last second.
+        until: UnixTime,
+        /// Whole days until then.
+        days: i64,
+    },
+    /// Its subject is not the app.
+    OtherApp {
+        /// The common name of its subject, as it is in the certificate; `None` if it has none.
+        common_name: Option<String>,
+    },
+}

@@ -1,0 +1,236 @@
+//! The configuration file `cxnpoll.toml`: how it is found and what is in it.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use etcetera::BaseStrategy;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::app_table::AppTable;
+use super::cxnapp::read_optional;
+use super::error::{Error, Result};
+use super::listeners::ListenerTable;
+use crate::listener::Listeners;
+use crate::site::{RefusedPorts, Timeouts};
+use crate::store::Limits;
+use crate::util::fs_atomic::{FileError, FileOp};
+
+/// The content of the configuration file. Paths in the file are relative to its directory.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Config {
+    /// The directory of the store.
+    pub store: Option<PathBuf>,
+    /// The directory of cxnapp's apps: one directory per app, with `metadata.json` and `app.crt`.
+    pub apps_dir: Option<PathBuf>,
+    /// Networks that may be connected to although they are not public.
+    pub allow_net: Vec<IpNet>,
+    /// Ports that are never connected to.
+    pub refuse_ports: RefusedPorts,
+    /// A PEM file with certificates of authorities that are trusted in addition to those of the platform.
+    pub ca_file: Option<PathBuf>,
+    /// How long a call to a site may take.
+    pub timeouts: Timeouts,
+    /// How administrators of sites can reach the operator; part of the user agent.
+    pub contact: Option<String>,
+    /// How many polls at a time a host gets, in place of `--per-host`. A proxy takes more.
+    pub per_host: BTreeMap<String, usize>,
+    /// Apps that the file defines, by their id with or without `app:`.
+    pub apps: BTreeMap<String, AppTable>,
+    /// When runs back up the store.
+    pub backups: Backups,
+    /// How many results of listeners are kept.
+    pub results: Limits,
+    /// Listeners of polls and runs.
+    pub listeners: Vec<ListenerTable>,
+    /// The file that was read; `None` if there is none and everything has its default.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+}
+
+/// When runs back up the store, and how many backups are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Backups {
+    /// A run writes a backup when the newest is older than this, in hours; 0 is never.
+    pub every_hours: u32,
+    /// How many backups are kept, the newest.
+    pub keep: NonZeroUsize,
+}
+
+impl Default for Backups {
+    /// One per day, for a week.
+    fn default() -> Self {
+        Self { every_hours: 24, keep: const { NonZeroUsize::new(7).unwrap() } }
+    }
+}
+
+/// The name of the configuration file.
+const FILE_NAME: &str = "cxnpoll.toml";
+/// The environment variable that names the file.
+pub(crate) const CONFIG_VARIABLE: &str = "CXNPOLL_CONFIG";
+/// The environment variable that names the store.
+pub(crate) const STORE_VARIABLE: &str = "CXNPOLL_STORE";
+
+impl Config {
+    /// Reads the configuration file.
+    ///
+    /// That is the one that is named, or else `CXNPOLL_CONFIG`, or the first that exists of the user's configuration
+    /// directory and `/etc/cxnpoll/`. Without any, everything has its default.
+    ///
+    /// # Errors
+    /// [`Error::NoFile`] where the named file does not exist; others where a file cannot be read.
+    pub fn load(named: Option<&Path>) -> Result<Self> {
+        let variable = env::var_os(CONFIG_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(path) = named.map(Path::to_owned).or(variable) {
+            return Self::read(&path)?.ok_or(Error::NoFile { path });
+        }
+        let user = etcetera::choose_base_strategy().ok().map(|base| base.config_dir().join("cxnpoll"));
+        for dir in user.into_iter().chain([PathBuf::from("/etc/cxnpoll")]) {
+            if let Some(config) = Self::read(&dir.join(FILE_NAME))? {
+                return Ok(config);
+            }
+        }
+        Ok(Self::default())
+    }
+
+    /// Reads the keys that are present in the file, without defaults; empty if no file was read.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read any more.
+    pub(crate) fn written(&self) -> Result<toml::Table> {
+        let Some(path) = &self.file else { return Ok(toml::Table::new()) };
+        let text = fs::read_to_string(path).map_err(FileError::at(FileOp::Read, path))?;
+        text.parse().map_err(|source| Error::Toml { path: path.clone(), source })
+    }
+
+    /// Reads one file; `None` if it does not exist.
+    fn read(path: &Path) -> Result<Option<Self>> {
+        let Some(text) = read_optional(path)? else { return Ok(None) };
+        match Self::parse(&text, path.parent().unwrap_or(Path::new(""))) {
+            Ok(config) => Ok(Some(Self { file: Some(path.to_owned()), ..config })),
+            Err(source) => Err(Error::Toml { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Parses the text of a file in the directory `dir`.
+    pub(super) fn parse(text: &str, dir: &Path) -> Result<Self, toml::de::Error> {
+        let mut config: Self = toml::from_str(text)?;
+        let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file].into_iter().flatten();
+        for path in paths.chain(config.apps.values_mut().filter_map(|app| app.app_cert.as_mut())) {
+            *path = dir.join(&*path);
+        }
+        Ok(config)
+    }
+
+    /// The directory of the store.
+    ///
+    /// That is the one that is named, or else `CXNPOLL_STORE`, the configuration's, or `cxnpoll` in the platform's
+    /// directory for state.
+    ///
+    /// # Errors
+    /// [`Error::NoHome`] where the user has no home directory for it.
+    pub fn store_path(&self, named: Option<&Path>) -> Result<PathBuf> {
+        let variable = env::var_os(STORE_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(path) = named.map(Path::to_owned).or(variable).or_else(|| self.store.clone()) {
+            return Ok(path);
+        }
+        etcetera::choose_base_strategy()
+            .map(|base| base.state_dir().unwrap_or_else(|| base.data_dir()).join("cxnpoll"))
+            .map_err(|_| Error::NoHome)
+    }
+
+    /// The listeners of the file, in its order. Their paths are relative to its directory.
+    #[must_use]
+    pub fn listeners(&self) -> Listeners {
+        let base = self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let mut listeners = Listeners::default();
+        for table in &self.listeners {
+            listeners.add(table.listener(base));
+        }
+        listeners
+    }
+
+    /// The user agent that sites see.
+    #[must_use]
+    pub fn user_agent(&self) -> String {
+        let name = concat!("cxnpoll/", env!("CARGO_PKG_VERSION"));
+        match &self.contact {
+            Some(contact) => format!("{name} (+{contact})"),
+            None => name.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Tls;
+
+    #[test]
+    fn a_full_file_is_read_and_its_paths_are_relative_to_it() {
+        let text = r#"
+            store = "/var/lib/cxnpoll"
+            apps-dir = "apps"
+            allow-net = ["10.0.0.0/8"]
+            refuse-ports = [25]
+            ca-file = "ca.pem"
+            contact = "https://example.org/polling"
+            [timeouts]
+            connect = 0.5
+            first-byte = 20
+            [per-host]
+            "proxy.example.org" = 64
+            [backups]
+            keep = 30
+            [apps."org.example.myapp"]
+            title = "My app"
+            app-cert = "myapp.crt"
+            tls = "skip-verify"
+        "#;
+        let config = Config::parse(text, Path::new("/etc/cxnpoll")).unwrap();
+        assert_eq!(config.store.as_deref(), Some(Path::new("/var/lib/cxnpoll")));
+        assert_eq!(config.apps_dir.as_deref(), Some(Path::new("/etc/cxnpoll/apps")));
+        assert_eq!(config.apps["org.example.myapp"].app_cert.as_deref(), Some(Path::new("/etc/cxnpoll/myapp.crt")));
+        assert_eq!(config.ca_file.as_deref(), Some(Path::new("/etc/cxnpoll/ca.pem")));
+        assert_ne!(config.refuse_ports, RefusedPorts::default());
+        let limits = Timeouts {
+            connect: Duration::from_millis(500),
+            first_byte: Some(Duration::from_secs(20)),
+            ..Timeouts::default()
+        };
+        assert_eq!(config.timeouts, limits);
+        assert_eq!(config.apps["org.example.myapp"].tls, Tls::SkipVerify);
+        assert_eq!(config.per_host["proxy.example.org"], 64);
+        assert_eq!((config.backups.every_hours, config.backups.keep.get()), (24, 30));
+        assert!(config.user_agent().ends_with(" (+https://example.org/polling)"));
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cxnpoll.toml");
+        let error = Config::load(Some(&path)).unwrap_err();
+        assert!(matches!(&error, Error::NoFile { path: missing } if *missing == path), "{error:?}");
+        fs::write(&path, "contact = \"me\"\n").unwrap();
+        let config = Config::load(Some(&path)).unwrap();
+        assert_eq!((config.file.as_ref(), config.contact.as_deref()), (Some(&path), Some("me")));
+        assert_eq!(config.written().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_mistake_is_reported_with_its_line_and_what_was_expected() {
+        let error = Config::parse("store = \"a\"\nthreats = 3\n", Path::new("")).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("unknown field `threats`") && error.contains("`store`"),
+            "{error}"
+        );
+        let error = Config::parse("allow-net = 3\n", Path::new("")).unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("expected a sequence"), "{error}");
+    }
+}

@@ -1,0 +1,103 @@
+//! The listeners of a process, and which of them get an event in which order.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::calls::Call;
+use super::event::{PollEvent, RunEvent};
+use super::name::{EventName, Phase};
+use super::program::Program;
+use crate::model::{AppId, JobName, Outcome};
+
+/// What is called when an event is emitted.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) event: EventName,
+    /// The highest comes first. Among equals, the one that was added first does.
+    pub(crate) priority: i32,
+    /// Whether the listeners after this one never get the event.
+    pub(crate) stop: bool,
+    pub(crate) action: Action,
+}
+
+/// What a listener does.
+pub(crate) enum Action {
+    /// Makes API calls, and perhaps keeps their replies.
+    Calls { calls: Vec<Call>, keep: bool },
+    /// Passes the event to a program.
+    Program(Program),
+    /// Calls a function at each poll of a site.
+    Poll(Box<PollFn>),
+    /// Calls a function at the start or end of a run.
+    Run(Box<RunFn>),
+}
+
+/// A listener in Rust for polls of sites.
+pub(crate) type PollFn = dyn Fn(&mut PollEvent<'_>) -> Outcome + Send + Sync;
+/// A listener in Rust for the start and end of runs.
+pub(crate) type RunFn = dyn Fn(&mut RunEvent<'_>) -> Outcome + Send + Sync;
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Calls { .. } => "Calls",
+            Self::Program(_) => "Program",
+            Self::Poll(_) => "Poll",
+            Self::Run(_) => "Run",
+        })
+    }
+}
+
+/// All listeners of a process.
+#[derive(Debug, Clone, Default)]
+pub struct Listeners(Vec<Arc<Listener>>);
+
+impl Listeners {
+    /// Adds a listener.
+    pub(crate) fn add(&mut self, listener: Listener) {
+        self.0.push(Arc::new(listener));
+    }
+
+    /// The names of the events of all listeners, in the order of the listeners.
+    pub(crate) fn events(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|listener| listener.event.to_string())
+    }
+
+    /// The listeners of an event of a job, in the order in which they are called.
+    ///
+    /// Those of the job come before the general ones.
+    #[must_use]
+    pub fn of(&self, app_id: &AppId, job: &JobName, phase: Phase) -> ListenerChain {
+        let matches = |name: &EventName| name.job.as_ref().is_none_or(|(app, name)| app == app_id && name == job);
+        let listeners = self.0.iter().filter(|listener| listener.event.phase == phase && matches(&listener.event));
+        let mut chain: Vec<_> = listeners.map(Arc::clone).collect();
+        chain.sort_by_key(|listener| (listener.event.job.is_none(), std::cmp::Reverse(listener.priority)));
+        ListenerChain(chain)
+    }
+}
+
+/// The listeners of one event, in their order.
+#[derive(Debug, Clone)]
+pub struct ListenerChain(pub(super) Vec<Arc<Listener>>);
+
+impl ListenerChain {
+    /// Whether the event has no listeners.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether any listener is a program.
+    pub(crate) fn has_programs(&self) -> bool {
+        self.0.iter().any(|listener| matches!(listener.action, Action::Program(_)))
+    }
+
+    /// Kills the programs that still run.
+    pub(crate) fn kill(&self) {
+        for listener in &self.0 {
+            if let Action::Program(program) = &listener.action {
+                program.kill();
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A running program and its three pipes.
+
+use std::io::{self, ErrorKind, Write};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use serde_json::Value;
+use tracing::{debug, info};
+
+use super::error::ProgramError;
+use super::wire::{LineBuffer, WireError};
+use crate::util::text::sanitize;
+
+/// How often stderr is read at most before the next step. A program may write faster than this process reads.
+const MAX_STDERR_READS: usize = 64;
+/// The first and the longest pause between two checks whether a process has exited.
+const EXIT_POLL_INTERVALS: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
+
+/// A running program.
+#[derive(Debug)]
+pub(in crate::listener) struct Process {
+    /// The program and its arguments, made safe to show.
+    name: String,
+    child: Child,
+    /// `None` once it is closed.
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    /// `None` once the program has closed it.
+    stderr: Option<ChildStderr>,
+    stdout_buf: LineBuffer,
+    stderr_buf: LineBuffer,
+    /// What is still to be written to stdin.
+    pending: Vec<u8>,
+    last_stderr_line: Option<String>,
+}
+
+/// When an event must be answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    /// A deadline that passes `limit` from now on.
+    pub(super) fn after(limit: Duration) -> Self {
+        Self { at: Instant::now() + limit, limit }
+    }
+
+    /// Fails once the deadline has passed.
+    pub(super) fn check(self) -> Result<(), ProgramError> {
+        if Instant::now() < self.at { Ok(()) } else { Err(self.error()) }
+    }
+
+    fn error(self) -> ProgramError {
+        ProgramError::Timeout(self.limit)
+    }
+}
+
+/// Which pipes can be used without waiting.
+#[derive(Default)]
+struct Ready {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Process {
+    /// Takes over a child that was started with three pipes.
+    pub(super) fn new(name: String, mut child: Child) -> io::Result<Self> {
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(io::Error::other("the process has no pipes"));
+        };
+        rustix::io::ioctl_fionbio(&stdin, true)?;
+        Ok(Self {
+            name,
+            child,
+            stdin: Some(stdin),
+            stdout,
+            stderr: Some(stderr),
+            stdout_buf: LineBuffer::default(),
+            stderr_buf: LineBuffer::default(),
+            pending: Vec::new(),
+            last_stderr_line: None,
+        })
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Queues a line for stdin. It is written while [`Process::next_line`] waits.
+    pub(super) fn send(&mut self, line: &Value) {
+        self.pending.extend_from_slice(line.to_string().as_bytes());
+        self.pending.push(b'\n');
+    }
+
+    /// Waits for the next line on stdout.
+    pub(super) fn next_line(&mut self, deadline: Deadline) -> Result<Vec<u8>, ProgramError> {
+        loop {
+            if let Some(line) = self.stdout_buf.take_line() {
+                return Ok(line);
+            }
+            if self.stdout_buf.is_too_long() {
+                return Err(ProgramError::Protocol(WireError::TooLong));
+            }
+            self.exchange(deadline)?;
+        }
+    }
+
+    /// Waits until bytes can be read or written, and moves them.
+    fn exchange(&mut self, deadline: Deadline) -> Result<(), ProgramError> {
+        let ready = self.wait(deadline)?;
+        if ready.stderr {
+            self.read_stderr();
+        }
+        if ready.stdin
+            && let Some(stdin) = &mut self.stdin
+        {
+            match stdin.write(&self.pending) {
+                Ok(written) => drop(self.pending.drain(..written)),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                // The program has closed its input. It may still write an answer.
+                Err(_) => self.pending.clear(),
+            }
+        }
+        if ready.stdout && self.stdout_buf.fill(&mut self.stdout) == 0 {
+            return Err(ProgramError::Exited(None));
+        }
+        Ok(())
+    }
+
+    /// Waits until a pipe can be used. After a signal none may be.
+    fn wait(&self, deadline: Deadline) -> Result<Ready, ProgramError> {
+        let left = deadline.at.saturating_duration_since(Instant::now());
+        // Some microseconds more, so that the wait does not end before the deadline.
+        let timeout = Timespec::try_from(left + Duration::from_micros(10)).ok();
+        let mut files = vec![PollFd::new(&self.stdout, PollFlags::IN)];
+        let stderr = self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN));
+        let stdin = self.stdin.as_ref().filter(|_| !self.pending.is_empty());
+        let (has_stderr, has_stdin) = (stderr.is_some(), stdin.is_some());
+        files.extend(stderr);
+        files.extend(stdin.map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
+        match poll(&mut files, timeout.as_ref()) {
+            Ok(0) => return Err(deadline.error()),
+            Err(Errno::INTR) => return Ok(Ready::default()),
+            Err(error) => return Err(ProgramError::Pipes(error.into())),
+            Ok(_) => {}
+        }
+        let mut ready = files.iter().map(|file| !file.revents().is_empty());
+        Ok(Ready {
+            stdout: ready.next().unwrap_or(false),
+            stderr: has_stderr && ready.next().unwrap_or(false),
+            stdin: has_stdin && ready.next().unwrap_or(false),
+        })
+    }
+
+    /// Reads stderr once and logs its lines.
+    fn read_stderr(&mut self) {
+        if let Some(stderr) = &mut self.stderr
+            && self.stderr_buf.fill(stderr) == 0
+        {
+            self.stderr = None;
+        }
+        while let Some(line) = self.take_stderr_line() {
+            let text = sanitize(&String::from_utf8_lossy(&line));
+            if !text.is_empty() {
+                info!(pid = self.child.id(), "listener's stderr: {text}");
+                self.last_stderr_line = Some(text);
+            }
+        }
+    }
+
+    /// The next line of stderr. At its end, and where a line is too long, the rest counts as a line.
+    fn take_stderr_line(&mut self) -> Option<Vec<u8>> {
+        let flush = self.stderr.is_none() || self.stderr_buf.is_too_long();
+        self.stderr_buf.take_line().or_else(|| if flush { self.stderr_buf.take_rest() } else { None })
+    }
+
+    /// Reads what has arrived on stderr, without waiting.
+    fn drain_stderr(&mut self) {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        for _ in 0..MAX_STDERR_READS {
+            let Some(stderr) = &self.stderr else { return };
+            if !matches!(poll(&mut [PollFd::new(stderr, PollFlags::IN)], Some(&now)), Ok(1..)) {
+                return;
+            }
+            self.read_stderr();
+        }
+        debug!("{} writes to stderr faster than it is read", self.name);
+    }
+
+    /// Takes the last line of stderr so far; `None` if there is none.
+    pub(super) fn last_stderr_line(&mut self) -> Option<String> {
+        self.drain_stderr();
+        self.last_stderr_line.take()
+    }
+
+    /// Whether nothing is left to read or to write, so that the next line belongs to the next event.
+    pub(super) fn is_silent(&self) -> bool {
+        self.stdout_buf.is_empty() && self.pending.is_empty()
+    }
+
+    /// Closes stdin and waits for the process to exit; `false` means that it still runs.
+    ///
+    /// A process that has exited stays a zombie until [`Process::reap`], so that its id is not used again.
+    pub(super) fn close(&mut self, grace: Duration) -> bool {
+        self.stdin = None;
+        let deadline = Instant::now() + grace;
+        let [mut pause, longest] = EXIT_POLL_INTERVALS;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let has_exited = loop {
+            match waitid(WaitId::Pid(self.pid()), options) {
+                Ok(None) if Instant::now() < deadline => thread::sleep(pause),
+                exited => break matches!(exited, Ok(Some(_))),
+            }
+            pause = (pause * 2).min(longest);
+        };
+        self.drain_stderr();
+        has_exited
+    }
+
+    /// Reaps a process that has exited or was killed; `None` if its status is not available.
+    pub(super) fn reap(mut self) -> Option<ExitStatus> {
+        self.child.wait().ok()
+    }
+}

@@ -1,0 +1,77 @@
+//! Errors of runs. Their texts and exit codes are in `cli/error.rs`.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::listener;
+use crate::model::{AppId, BatchCode, CxnId, JobName};
+use crate::store;
+use crate::util::fs_atomic::FileError;
+
+/// An error of a run.
+#[derive(Debug)]
+pub enum Error {
+    /// Another run of the same app and job covers some of the batch codes.
+    Declined {
+        /// The app.
+        app_id: AppId,
+        /// The job.
+        job: JobName,
+        /// The batch codes of this run.
+        range: RangeInclusive<BatchCode>,
+    },
+    /// The locks of runs cannot be used.
+    Lock(FileError),
+    /// The requested connection does not exist.
+    NoSuchCxn(CxnId),
+    /// The requested connection belongs to another app.
+    CxnOfOtherApp {
+        /// The connection.
+        cxn_id: CxnId,
+        /// The app that it belongs to.
+        app_id: AppId,
+        /// The app of this run.
+        polled: AppId,
+    },
+    /// The requested connection is disabled.
+    CxnDisabled(CxnId),
+    /// The threads of a run cannot be started.
+    NoThreads {
+        /// How many were requested.
+        threads: usize,
+        /// The system's error message.
+        reason: String,
+    },
+    /// A listener cannot be used, which is not the fault of a site.
+    Listener(listener::Error),
+    /// The store cannot be used.
+    Store(store::error::Error),
+    /// Outcomes could not be recorded at the end of the run. Their sites are polled again by the next run.
+    NotRecorded {
+        /// How many outcomes.
+        outcomes: usize,
+        /// Why.
+        error: store::error::Error,
+    },
+}
+
+impl From<store::error::Error> for Error {
+    fn from(error: store::error::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<listener::Error> for Error {
+    fn from(error: listener::Error) -> Self {
+        Self::Listener(error)
+    }
+}
+
+impl fmt::Display for Error {
+    /// Names the variant and its data. The text for people is made in `cli/error.rs`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Error {}

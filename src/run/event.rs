@@ -1,0 +1,68 @@
+//! The events and effects of a run: the interface of its state machine.
+
+use std::time::Duration;
+
+use super::message::{FinalReport, FinalWork, PollResult, SessionReport, SessionWork};
+use super::update::Warning;
+use crate::model::{Outcome, PollStatus, UnixTime};
+use crate::retry::Policy;
+use crate::store::PollTask;
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Polls ended.
+    PollsEnded(Vec<PollResult>),
+    /// A session loaded connections.
+    Loaded(Vec<PollTask>),
+    /// A session ended.
+    SessionEnded(SessionReport),
+    /// The last session ended.
+    Finished(FinalReport),
+    /// This many waiting tasks were cancelled.
+    Cancelled(usize),
+    /// A signal asked the run to end; its exit code.
+    Signal(u8),
+    /// The recorder panicked, with this message: nothing more can be recorded.
+    RecorderPanicked(String),
+    /// Time passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Add tasks to the queue.
+    Enqueue(Vec<PollTask>),
+    /// Limit how many more polls start; `None` is no limit.
+    SetPermits(Option<usize>),
+    /// Start no new poll: answer with [`Event::Cancelled`].
+    CancelPending,
+    /// Start a session of the store: answer with [`Event::Loaded`] and [`Event::SessionEnded`].
+    StartSession(SessionWork),
+    /// Record what is left: answer with [`Event::Finished`].
+    Finish(FinalWork),
+    /// Report that no new poll starts, and how many are in flight.
+    ReportStopping(usize),
+    /// Report that our own network seems to be down, and how many failures are not counted.
+    ReportOutage(usize),
+    /// Report something that did not work.
+    Warn(Warning),
+    /// Report what the outcome of a poll by hand leads to.
+    ReportByHand(Outcome, PollStatus),
+}
+
+/// What a run decides by.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// The retry expression.
+    pub(super) policy: Policy,
+    /// The time of the schedule, which becomes the lastRun of every site that is polled.
+    pub(super) now: UnixTime,
+    /// Whether one connection is polled by hand, due or not. Such a run is not the job's last run.
+    pub(super) by_hand: bool,
+    /// No new poll starts after this time; `None` is no limit.
+    pub(super) max_runtime: Option<Duration>,
+    /// Since when all runs of the job ended in an outage of our own network.
+    pub(super) outage_since: Option<UnixTime>,
+}

@@ -1,0 +1,258 @@
+//! The way through a run: lock, select, poll, record; and what happens around it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing::{info, info_span, warn};
+
+use super::around::{self, PostPoll};
+use super::coordinator::{Coordinator, TICK};
+use super::event::Rules;
+use super::message::Message;
+use super::queue::Queue;
+use super::recorder::Recorder;
+use super::run_lock::RunLock;
+use super::selection::{self, Selection};
+use super::state::RunState;
+use super::{Error, PollRun, Signals, Summary, Update, workers};
+use crate::config::Config;
+use crate::model::{UnixTime, host_hash};
+use crate::site::Client;
+use crate::store::error::{Error as StoreError, Problem};
+use crate::store::{PollTask, Store};
+use crate::util::lock::Backoff;
+
+/// What a run works with.
+struct Context<'a> {
+    store: &'a Store,
+    client: &'a Arc<Client>,
+    config: &'a Config,
+    signals: &'a Signals,
+    /// When the run began, with its lock acquired.
+    started: Instant,
+    /// Becomes true once waits for the store are to end early.
+    stop: Arc<AtomicBool>,
+}
+
+impl PollRun {
+    /// Passes what would be polled to `emit`, and polls and writes nothing. Goes in short sessions, as a run does.
+    ///
+    /// # Errors
+    /// Those of the store and of `emit`. It fails if the one requested connection cannot be polled.
+    pub fn dry_run<E: From<Error> + From<StoreError>>(
+        &self,
+        store: &Store,
+        emit: impl FnMut(PollTask) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.is_app_disabled() {
+            return Ok(());
+        }
+        store.lock_shared(|| selection::list(self, store, emit))
+    }
+
+    /// Polls what is due and records the outcomes. `observe` receives reports meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Declined`] if another run covers any of the batch; those of the store. It fails if the one requested
+    /// connection cannot be polled, if a listener fails before or after the polls, or if its program cannot be used. The
+    /// outcomes of polls that have ended are recorded in any case.
+    pub fn run(
+        &self,
+        store: &Store,
+        client: &Arc<Client>,
+        config: &Config,
+        signals: &Signals,
+        observe: &mut dyn FnMut(Update<'_>),
+    ) -> Result<Summary, Error> {
+        let (app, job, batch) = (self.app.app_id.short(), self.job.as_str(), self.batch.to_string());
+        // Log lines from here on name the run.
+        let _run = info_span!("run", run = %random_id(), app, job, batch).entered();
+        if self.is_app_disabled() {
+            return Ok(self.empty_summary());
+        }
+        match self.lock_and_run(store, client, config, signals, observe) {
+            // A signal, or the maximum runtime, ended a wait before anything was polled.
+            Err(Error::Store(StoreError::Cancelled)) => {
+                Ok(Summary { interrupted: signals.stop_code(), ..self.empty_summary() })
+            }
+            done => done,
+        }
+    }
+
+    fn is_app_disabled(&self) -> bool {
+        if self.app.disabled {
+            info!("{} is disabled", self.app.app_id);
+        }
+        self.app.disabled
+    }
+
+    fn lock_and_run(
+        &self,
+        store: &Store,
+        client: &Arc<Client>,
+        config: &Config,
+        signals: &Signals,
+        observe: &mut dyn FnMut(Update<'_>),
+    ) -> Result<Summary, Error> {
+        let interruptible = store.clone().with_cancel(signals.stop_flag());
+        let range = match selection::find_only(self, &interruptible)? {
+            None => self.batch.range(),
+            Some(key) => key.locator.batch_code..=key.locator.batch_code,
+        };
+        let run_lock =
+            RunLock { directory: store.runs(), app_id: self.app.app_id.clone(), job: self.job.clone(), range };
+        // A poll by hand waits for the run that covers its connection.
+        let by_hand = self.only.is_some();
+        let timeout = if by_hand { self.max_runtime.unwrap_or(Duration::MAX) } else { Duration::ZERO };
+        interruptible.lock_shared(|| {
+            let mut backoff = Backoff::new(timeout).with_cancel(Some(signals.stop_flag()));
+            let on_wait = || warn!("another run covers this connection: waiting for it");
+            let _held =
+                run_lock.acquire(&mut backoff, on_wait).map_err(Error::Lock)?.ok_or_else(|| Error::Declined {
+                    app_id: self.app.app_id.clone(),
+                    job: self.job.clone(),
+                    range: run_lock.range.clone(),
+                })?;
+            let (started, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+            self.run_locked(&Context { store, client, config, signals, started, stop }, observe)
+        })
+    }
+
+    /// The run itself, with its lock held.
+    fn run_locked(&self, context: &Context, observe: &mut dyn FnMut(Update<'_>)) -> Result<Summary, Error> {
+        let Context { store, signals, .. } = context;
+        if self.only.is_none() && store.is_certainly_idle(&self.app.app_id, &self.job, &self.policy, self.now) {
+            return Ok(self.empty_summary());
+        }
+        thread::scope(|scope| {
+            let (sender, messages) = channel();
+            let limits = context.config.results;
+            let recorder = Recorder::start(scope, self, store, &context.stop, limits, sender.clone())
+                .map_err(|error| Error::NoThreads { threads: 1, reason: error.to_string() })?;
+            recorder.select();
+            let Some(selection) = self.await_selection(context, &messages)? else { return Ok(self.empty_summary()) };
+            let Selection { job, due: entries, first, opening } = selection;
+            let due = entries.len() as u64;
+            let mut summary = self.empty_summary();
+            summary.run.due = due;
+            if due == 0 {
+                return Ok(summary);
+            }
+            self.warn_of_configuration();
+            if let Err(error) = around::emit(self, due, None, signals) {
+                // Its programs were killed because the run is to end.
+                return match signals.stop_code() {
+                    Some(code) => Ok(Summary { interrupted: Some(code), ..summary }),
+                    None => Err(error.into()),
+                };
+            }
+            let post_poll = PostPoll::new(self, due, signals);
+            let mut state = RunState::new(self.rules(job.outage_since), entries, first.len(), opening, summary);
+            let polled = self.poll(context, &mut state, first, &recorder, &messages, sender, observe);
+            let (summary, error) = state.into_result();
+            let emitted = post_poll.emit(summary.to_json());
+            polled?;
+            error.map_or(Ok(()), Err)?;
+            match emitted {
+                // Its programs were killed because the run was to end.
+                Err(_) if summary.interrupted.is_some() => warn!("the listeners after the run were cut short"),
+                emitted => emitted?,
+            }
+            Ok(summary)
+        })
+    }
+
+    /// Waits for the recorder to select what is due, and makes it stop once the run is to end.
+    fn await_selection(&self, context: &Context, messages: &Receiver<Message>) -> Result<Option<Selection>, Error> {
+        loop {
+            match messages.recv_timeout(TICK) {
+                Ok(Message::Selected(selected)) => return selected,
+                Ok(Message::RecorderPanicked(message)) => {
+                    return Err(StoreError::from(Problem::Panicked(message)).into());
+                }
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let out_of_time = self.max_runtime.is_some_and(|limit| context.started.elapsed() >= limit);
+                    if out_of_time || context.signals.stop_code().is_some() {
+                        context.stop.store(true, Ordering::Relaxed);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(StoreError::Cancelled.into()),
+            }
+        }
+    }
+
+    fn warn_of_configuration(&self) {
+        if self.app.app_cert.is_empty() {
+            warn!("{} has no certificate: calls are sent without one", self.app.app_id);
+        }
+        if let Some(warning) = self.app.tls_warning() {
+            warn!("{warning}");
+        }
+    }
+
+    fn rules(&self, outage_since: Option<UnixTime>) -> Rules {
+        Rules {
+            policy: self.policy.clone(),
+            now: self.now,
+            by_hand: self.only.is_some(),
+            max_runtime: self.max_runtime,
+            outage_since,
+        }
+    }
+
+    /// Polls until the run has ended. When it returns, even by an error or a panic, outcomes are recorded and programs
+    /// have ended.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a run meet here")]
+    fn poll(
+        &self,
+        context: &Context,
+        state: &mut RunState,
+        first: Vec<PollTask>,
+        recorder: &Recorder,
+        messages: &Receiver<Message>,
+        sender: Sender<Message>,
+        observe: &mut dyn FnMut(Update<'_>),
+    ) -> Result<(), Error> {
+        let Context { client, config, signals, started, stop, .. } = context;
+        let due = usize::try_from(state.summary().run.due).unwrap_or(usize::MAX);
+        let threads = self.threads.min(due);
+        let limits: HashMap<u32, usize> =
+            config.per_host.iter().map(|(host, limit)| (host_hash(host), *limit)).collect();
+        let per_host = self.per_host;
+        let queue = Arc::new(Queue::new(threads, move |host| limits.get(&host).copied().unwrap_or(per_host)));
+        queue.extend(first);
+        let workers = workers::start(self, threads, &queue, client, config.results, *started, sender)?;
+        observe(Update::Started { due });
+        let mut coordinator = Coordinator {
+            run: self,
+            state,
+            queue: &queue,
+            workers,
+            recorder,
+            messages,
+            signals,
+            stop,
+            started: *started,
+            observe,
+            stashed: VecDeque::new(),
+        };
+        coordinator.drive();
+        Ok(())
+    }
+}
+
+/// Distinguishes the lines of one run in a log from those of others.
+fn random_id() -> String {
+    let mut bytes = [0; 4];
+    // Without random numbers all runs have the same id.
+    let _ = getrandom::fill(&mut bytes);
+    hex::encode(bytes)
+}
+
+#[cfg(test)]
+mod tests;

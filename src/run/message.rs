@@ -1,0 +1,94 @@
+//! What the coordinator of a run and its threads send to each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Error;
+use super::selection::Selection;
+use crate::model::Outcome;
+use crate::store::error::{Error as StoreError, Result as StoreResult};
+use crate::store::{DueEntry, EncodedResult, PollTask, RunRecord, StatusUpdate};
+
+/// A message to the coordinator.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A worker ended a poll.
+    PollEnded(PollResult),
+    /// What is due was selected; `None` means that the app has no connections.
+    Selected(Result<Option<Selection>, Error>),
+    /// A session loaded connections.
+    Loaded(Vec<PollTask>),
+    /// A session ended.
+    SessionEnded(SessionReport),
+    /// The last session ended.
+    Finished(FinalReport),
+    /// The thread of the recorder panicked, with this message.
+    RecorderPanicked(String),
+}
+
+/// A poll that ended. Times are durations since the run began.
+#[derive(Debug)]
+pub(super) struct PollResult {
+    /// The connection, with its status before the poll.
+    pub(super) task: Arc<PollTask>,
+    /// How the poll ended. An error is not the fault of the site: no failure is counted.
+    pub(super) outcome: Result<Outcome, Error>,
+    /// What a listener keeps of it.
+    pub(super) result: Option<EncodedResult>,
+    /// When it began.
+    pub(super) began: Duration,
+    /// When it ended.
+    pub(super) ended: Duration,
+}
+
+impl PollResult {
+    /// How long the poll took, in milliseconds.
+    pub(super) fn duration_ms(&self) -> u32 {
+        u32::try_from(self.ended.saturating_sub(self.began).as_millis()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What a session does, in this order: results are stored before the outcomes of their polls, so that a killed run polls
+/// again where a result is missing.
+#[derive(Debug, Default)]
+pub(super) struct SessionWork {
+    /// Connections to be loaded.
+    pub(super) load: Vec<DueEntry>,
+    /// Results to be stored.
+    pub(super) results: Vec<EncodedResult>,
+    /// Outcomes to be recorded.
+    pub(super) updates: Vec<StatusUpdate>,
+}
+
+/// What the last session of a run does.
+#[derive(Debug)]
+pub(super) struct FinalWork {
+    /// The last results and outcomes.
+    pub(super) work: SessionWork,
+    /// The figures of the run, without these outcomes.
+    pub(super) record: RunRecord,
+    /// Whether the figures are those of the job's last run.
+    pub(super) is_last_run: bool,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) struct SessionReport {
+    /// The outcomes that it should record.
+    pub(super) updates: Vec<StatusUpdate>,
+    /// For each of them whether it was recorded, and how long opening and closing the store took.
+    pub(super) recorded: StoreResult<(Vec<bool>, Duration)>,
+    /// Why results were not stored; `None` if they were.
+    pub(super) results_error: Option<StoreError>,
+}
+
+/// How the last session of a run ended.
+#[derive(Debug)]
+pub(super) struct FinalReport {
+    /// How many outcomes it should record.
+    pub(super) outcomes: usize,
+    /// The figures of the run with these outcomes.
+    pub(super) recorded: StoreResult<RunRecord>,
+    /// Why results were not stored; `None` if they were.
+    pub(super) results_error: Option<StoreError>,
+}

@@ -1,0 +1,37 @@
+//! One execution of `poll`, for one app, job and batch.
+//!
+//! Data flows in one direction: selection, queue, listener, outcome, next state, recorder, store. [`state`] holds every
+//! decision of a run and is pure. [`coordinator`] carries its decisions out and never waits for the store. [`recorder`]
+//! works on the store on its own thread, in short sessions; the store is not held while sites are polled.
+
+mod around;
+mod coordinator;
+mod error;
+mod event;
+mod execute;
+mod fd_limit;
+mod message;
+mod metrics;
+mod order;
+mod outage;
+mod poll_run;
+mod queue;
+mod recorder;
+mod run_lock;
+mod selection;
+mod signals;
+mod state;
+mod summary;
+#[cfg(test)]
+mod testdata;
+mod update;
+mod workers;
+
+pub use error::Error;
+pub use poll_run::PollRun;
+pub use queue::Queue;
+pub use signals::Signals;
+pub use summary::{Summary, run_json, run_text};
+pub use update::{FILE_ONLY, Update, Warning};
+
+pub(crate) use summary::by_count;

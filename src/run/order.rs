@@ -1,0 +1,76 @@
+//! The order in which due connections are polled.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::model::UnixTime;
+use crate::store::DueEntry;
+
+/// Sorts due connections into the order in which they are polled.
+///
+/// The order consists of rounds with up to `per_host` connections of each host, so that a host with thousands of sites
+/// does not hold up the others. Within a round the most overdue come first. A `seed` replaces that by a random order, the
+/// same for the same seed.
+pub(super) fn sort(due: &mut [DueEntry], per_host: usize, seed: Option<UnixTime>) {
+    match seed {
+        None => due.sort_unstable_by_key(|entry| (entry.due, entry.locator)),
+        Some(seed) => due.sort_by_cached_key(|entry| {
+            let mut hasher = DefaultHasher::new();
+            (seed, entry.locator.seq).hash(&mut hasher);
+            hasher.finish()
+        }),
+    }
+    // Most hosts have few sites: of a million hosts no more is kept than their hashes.
+    let mut hosts: Vec<u32> = due.iter().map(|entry| entry.host).collect();
+    hosts.sort_unstable();
+    let crowded = hosts.chunk_by(|one, next| one == next).filter(|sites| sites.len() > per_host);
+    let mut seen: HashMap<u32, usize> = crowded.map(|sites| (sites[0], 0)).collect();
+    if seen.is_empty() {
+        return;
+    }
+    due.sort_by_cached_key(|entry| match seen.get_mut(&entry.host) {
+        None => 0,
+        Some(seen) => {
+            *seen += 1;
+            (*seen - 1) / per_host.max(1)
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::BatchCode;
+    use crate::store::CxnLocator;
+
+    fn entry(seq: u64, host: u32, due: UnixTime) -> DueEntry {
+        DueEntry { locator: CxnLocator { batch_code: BatchCode::MIN, seq }, host, due }
+    }
+
+    #[test]
+    fn the_most_overdue_come_first_and_hosts_take_turns() {
+        let mut due = [(1, 7, 10), (2, 7, 11), (3, 7, 12), (4, 8, 30), (5, 9, 5)].map(|(seq, h, d)| entry(seq, h, d));
+        sort(&mut due, 2, None);
+        assert_eq!(due.map(|entry| entry.locator.seq), [5, 1, 2, 4, 3]);
+    }
+
+    #[test]
+    fn equally_overdue_connections_keep_the_order_of_the_store() {
+        let mut due = [3, 1, 2].map(|seq| entry(seq, u32::try_from(seq).unwrap(), 0));
+        sort(&mut due, 4, None);
+        assert_eq!(due.map(|entry| entry.locator.seq), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_seed_gives_one_order_and_hosts_still_take_turns() {
+        let due: Vec<_> = (0..100).map(|seq| entry(seq, u32::from(seq >= 50), 0)).collect();
+        let shuffled = |seed| {
+            let mut due = due.clone();
+            sort(&mut due, 1, Some(seed));
+            assert!(due.chunks(2).all(|round| round[0].host != round[1].host));
+            due.iter().map(|entry| entry.locator.seq).collect::<Vec<_>>()
+        };
+        assert_eq!(shuffled(1), shuffled(1));
+        assert_ne!(shuffled(1), shuffled(2));
+    }
+}

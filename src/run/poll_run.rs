@@ -1,0 +1,55 @@
+//! What a run is to do.
+
+use std::time::Duration;
+
+use super::Summary;
+use crate::batch::Batch;
+use crate::listener::Listeners;
+use crate::model::{AppMeta, CxnId, JobName, UnixTime};
+use crate::retry::Policy;
+use crate::store::RunRecord;
+
+/// What a run is to do.
+#[derive(Debug, Clone)]
+pub struct PollRun {
+    /// The app.
+    pub app: AppMeta,
+    /// The job.
+    pub job: JobName,
+    /// The batch.
+    pub batch: Batch,
+    /// The retry expression.
+    pub policy: Policy,
+    /// The time of the schedule, UTC seconds: it decides what is due and becomes the lastRun of every polled site.
+    pub now: UnixTime,
+    /// How many workers there are, at least 1.
+    pub threads: usize,
+    /// How many polls are in flight on one host, at least 1.
+    pub per_host: usize,
+    /// No new poll starts after this time; `None` is no limit.
+    pub max_runtime: Option<Duration>,
+    /// The maximum number of polls; `None` is no limit.
+    pub limit: Option<usize>,
+    /// Only this connection, due or not; `None` polls what is due.
+    pub only: Option<CxnId>,
+    /// What is called at each poll and around the run.
+    pub listeners: Listeners,
+}
+
+impl PollRun {
+    /// The time at which connections must be due to be polled; `None` if one is polled by hand, due or not.
+    pub(super) fn due_at(&self) -> Option<UnixTime> {
+        self.only.is_none().then_some(self.now)
+    }
+
+    /// A summary of no polls.
+    pub(super) fn empty_summary(&self) -> Summary {
+        Summary {
+            app_id: self.app.app_id.clone(),
+            job: self.job.clone(),
+            run: RunRecord { now: self.now, batch: self.batch.to_string(), ..RunRecord::default() },
+            durations: Vec::new(),
+            interrupted: None,
+        }
+    }
+}

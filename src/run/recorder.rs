@@ -1,0 +1,155 @@
+//! Works on the store on a separate thread, so that a run never waits for it.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, Scope};
+use std::time::Duration;
+
+use tracing::{Span, info};
+
+use super::message::{FinalReport, FinalWork, Message, SessionReport, SessionWork};
+use super::poll_run::PollRun;
+use super::selection::{self, Selection, timed};
+use super::summary::count_recorded;
+use crate::store::error::Result;
+use crate::store::{Job, Limits, StatusUpdate, Store, WriteSession};
+use crate::util::text::panic_message;
+
+/// How long the last session of a run waits for the store at least: what it should record would be lost.
+const FINAL_STORE_WAIT: Duration = Duration::from_secs(30);
+
+enum Request {
+    Select,
+    Session(SessionWork),
+    Finish(FinalWork),
+}
+
+/// The thread that works on the store. It answers each request with messages to the coordinator, and ends when this is
+/// dropped and the requests are done.
+pub(super) struct Recorder {
+    requests: Sender<Request>,
+}
+
+impl Recorder {
+    /// Starts the thread. Waits for the store end early once the run is to stop, but for that of the last session.
+    pub(super) fn start<'scope, 'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        run: &'env PollRun,
+        store: &'env Store,
+        stop: &Arc<AtomicBool>,
+        limits: Limits,
+        messages: Sender<Message>,
+    ) -> io::Result<Self> {
+        let (requests, received) = channel();
+        let cancellable = store.clone().with_cancel(Arc::clone(stop));
+        let worker = Worker { run, store, cancellable, stop: Arc::clone(stop), limits, job: None, messages };
+        let span = Span::current();
+        let work = move || {
+            let _run = span.enter();
+            let messages = worker.messages.clone();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.serve(&received))) {
+                let _ = messages.send(Message::RecorderPanicked(panic_message(&*panic)));
+            }
+        };
+        Builder::new().name("recorder".to_owned()).spawn_scoped(scope, work)?;
+        Ok(Self { requests })
+    }
+
+    /// Selects what is due: answered with [`Message::Selected`].
+    pub(super) fn select(&self) {
+        self.request(Request::Select);
+    }
+
+    /// Starts a session: answered with [`Message::Loaded`] and [`Message::SessionEnded`].
+    pub(super) fn start_session(&self, work: SessionWork) {
+        self.request(Request::Session(work));
+    }
+
+    /// Starts the last session: answered with [`Message::Finished`].
+    pub(super) fn finish(&self, work: FinalWork) {
+        self.request(Request::Finish(work));
+    }
+
+    fn request(&self, request: Request) {
+        // The thread ends when this is dropped. If it panicked before, it has sent a message about that.
+        let _ = self.requests.send(request);
+    }
+}
+
+struct Worker<'env> {
+    run: &'env PollRun,
+    store: &'env Store,
+    /// The store, for waits that end early.
+    cancellable: Store,
+    /// Whether the run is to stop.
+    stop: Arc<AtomicBool>,
+    limits: Limits,
+    /// The job, once it was selected.
+    job: Option<Job>,
+    messages: Sender<Message>,
+}
+
+impl Worker<'_> {
+    fn serve(mut self, requests: &Receiver<Request>) {
+        for request in requests {
+            let message = match request {
+                Request::Select => Message::Selected(self.select()),
+                Request::Session(work) => Message::SessionEnded(self.session(work)),
+                Request::Finish(work) => Message::Finished(self.finish(work)),
+            };
+            if self.messages.send(message).is_err() {
+                // The coordinator is gone.
+                return;
+            }
+        }
+    }
+
+    fn select(&mut self) -> std::result::Result<Option<Selection>, super::Error> {
+        let selection = selection::select(self.run, &self.cancellable, &self.stop)?;
+        self.job = selection.as_ref().map(|selection| selection.job.clone());
+        Ok(selection)
+    }
+
+    fn session(&self, work: SessionWork) -> SessionReport {
+        let SessionWork { load, results, updates } = work;
+        let results_error = self.cancellable.keep_results(&results, &self.limits).err();
+        if load.is_empty() && updates.is_empty() {
+            return SessionReport { updates, recorded: Ok((Vec::new(), Duration::MAX)), results_error };
+        }
+        let recorded = timed(&self.cancellable, |session| {
+            if let Some(job) = self.job.as_ref().filter(|_| !load.is_empty()) {
+                let tasks = session.load(job, &self.run.policy, self.run.due_at(), &load)?;
+                // Polling goes on while outcomes are recorded.
+                let _ = self.messages.send(Message::Loaded(tasks));
+            }
+            self.record(session, &updates)
+        });
+        SessionReport { updates, recorded, results_error }
+    }
+
+    fn finish(&self, work: FinalWork) -> FinalReport {
+        let FinalWork { work: SessionWork { results, updates, .. }, mut record, is_last_run } = work;
+        let results_error = self.store.keep_results(&results, &self.limits).err();
+        let recorded = self.store.with_min_timeout(FINAL_STORE_WAIT).write(|session| {
+            let recorded = self.record(session, &updates)?;
+            count_recorded(&mut record, &self.run.policy, &updates, &recorded);
+            if let Some(job) = self.job.as_ref().filter(|_| is_last_run) {
+                session.remember_run(job.no, &record)?;
+            }
+            Ok(record)
+        });
+        FinalReport { outcomes: updates.len(), recorded, results_error }
+    }
+
+    fn record(&self, session: &WriteSession, updates: &[StatusUpdate]) -> Result<Vec<bool>> {
+        let Some(job) = &self.job else { return Ok(Vec::new()) };
+        let recorded = session.record_outcomes(job, updates)?;
+        for (update, _) in updates.iter().zip(&recorded).filter(|(_, recorded)| !**recorded) {
+            info!(seq = update.locator.seq, "outcome dropped: the connection was changed while it was polled");
+        }
+        Ok(recorded)
+    }
+}

@@ -1,0 +1,180 @@
+//! Selects what a run polls.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::poll_run::PollRun;
+use super::queue::{INITIAL_LOAD, QUEUE_CAPACITY};
+use super::{Error, order};
+use crate::model::CxnId;
+use crate::retry::Policy;
+use crate::store::error::{Error as StoreError, Result as StoreResult};
+use crate::store::{AppNo, CxnKey, DueEntry, Job, PollTask, ReadSession, Store, WriteSession};
+use crate::util::text::count;
+
+/// What a run polls.
+#[derive(Debug)]
+pub(super) struct Selection {
+    pub(super) job: Job,
+    /// What is due, in the order in which it is polled.
+    pub(super) due: Vec<DueEntry>,
+    /// The first [`INITIAL_LOAD`] of it, loaded.
+    pub(super) first: Vec<PollTask>,
+    /// How long opening and closing the store took.
+    pub(super) opening: Duration,
+}
+
+/// Runs a session; returns its result and how long opening and closing the store took.
+pub(super) fn timed<T: Send>(
+    store: &Store,
+    work: impl FnOnce(&WriteSession) -> StoreResult<T> + Send,
+) -> StoreResult<(T, Duration)> {
+    let began = Instant::now();
+    let (result, worked) = store.write(|session| {
+        let began = Instant::now();
+        Ok((work(session)?, began.elapsed()))
+    })?;
+    Ok((result, began.elapsed().saturating_sub(worked)))
+}
+
+/// Gives connections without a status theirs, in sessions that each hold the store for a short time, and selects what is
+/// due; `None` means that the app has no connections.
+///
+/// # Errors
+/// Those of the store, and [`StoreError::Cancelled`] once `stop` is true. It fails if the one requested connection cannot
+/// be polled.
+pub(super) fn select(run: &PollRun, store: &Store, stop: &AtomicBool) -> Result<Option<Selection>, Error> {
+    let only = find_only(run, store)?;
+    loop {
+        let (selected, opening) = timed(store, |session| {
+            let Some(app) = session.app(&run.app.app_id)? else { return Ok(Selected::NoConnections) };
+            let job = session.ensure_job(app, &run.job)?;
+            if !session.backfill(&job)? {
+                return Ok(Selected::NotYet);
+            }
+            remember_retry(run, session, &job)?;
+            // Read again: the job now records that all connections have a status.
+            let job = session.ensure_job(app, &run.job)?;
+            let due = due(run, session, app, Some(&job), only)?;
+            let first = session.load(&job, &run.policy, run.due_at(), &due[..due.len().min(INITIAL_LOAD)])?;
+            Ok(Selected::Due(Box::new(job), due, first))
+        })?;
+        match selected {
+            Selected::NoConnections => return Ok(None),
+            Selected::NotYet if stop.load(Ordering::Relaxed) => return Err(StoreError::Cancelled.into()),
+            Selected::NotYet => {}
+            Selected::Due(job, due, first) => {
+                warn_of_wrong_clock(run, &due);
+                return Ok(Some(Selection { job: *job, due, first, opening }));
+            }
+        }
+    }
+}
+
+/// How far one session got.
+enum Selected {
+    NoConnections,
+    /// Some connections still lack a status.
+    NotYet,
+    Due(Box<Job>, Vec<DueEntry>, Vec<PollTask>),
+}
+
+/// Passes what would be polled to `emit`, and polls and writes nothing.
+///
+/// # Errors
+/// As [`select`], and those of `emit`.
+pub(super) fn list<E: From<Error>>(
+    run: &PollRun,
+    store: &Store,
+    mut emit: impl FnMut(PollTask) -> Result<(), E>,
+) -> Result<(), E> {
+    let only = find_only(run, store)?;
+    let selected = store.read(|session| {
+        let Some(app) = session.app(&run.app.app_id)? else { return Ok(None) };
+        let job = session.job(app, &run.job)?;
+        let due = due(run, session, app, job.as_ref(), only)?;
+        Ok(Some((app, job, due)))
+    });
+    let Some((app, job, due)) = selected.map_err(Error::Store)? else { return Ok(()) };
+    for chunk in due.chunks(QUEUE_CAPACITY) {
+        let load = |session: &ReadSession| {
+            let tasks = chunk.iter().filter_map(|entry| session.task(app, job.as_ref(), entry).transpose());
+            tasks.collect::<StoreResult<Vec<_>>>()
+        };
+        store.read(load).map_err(Error::Store)?.into_iter().try_for_each(&mut emit)?;
+    }
+    Ok(())
+}
+
+/// Finds the one connection that is polled by hand, if one is.
+///
+/// # Errors
+/// Those of the store. It fails if the connection does not exist, belongs to another app or is disabled.
+pub(super) fn find_only(run: &PollRun, store: &Store) -> Result<Option<CxnKey>, Error> {
+    let Some(cxn_id) = &run.only else { return Ok(None) };
+    let missing = || Error::NoSuchCxn(cxn_id.clone());
+    let found = store.read(|session| {
+        let Some(key) = session.find(cxn_id)? else { return Ok(None) };
+        Ok(session.cxn(key)?.map(|cxn| (key, cxn)))
+    })?;
+    let (key, cxn) = found.ok_or_else(missing)?;
+    if cxn.app_id != run.app.app_id {
+        let (cxn_id, polled) = (CxnId::clone(cxn_id), run.app.app_id.clone());
+        return Err(Error::CxnOfOtherApp { cxn_id, app_id: cxn.app_id, polled });
+    }
+    if cxn.disabled {
+        return Err(Error::CxnDisabled(cxn_id.clone()));
+    }
+    Ok(Some(key))
+}
+
+/// What is due, in the order in which it is polled. For a job that never ran that is everything.
+fn due(
+    run: &PollRun,
+    session: &ReadSession,
+    app: AppNo,
+    job: Option<&Job>,
+    only: Option<CxnKey>,
+) -> StoreResult<Vec<DueEntry>> {
+    let mut due = match (only, job) {
+        (Some(key), _) => vec![DueEntry { locator: key.locator, host: 0, due: run.now }],
+        (None, Some(job)) => session.due(job, &run.policy, &run.batch.range(), run.now)?,
+        (None, None) => session.not_backfilled(app, None, &run.batch.range())?,
+    };
+    // After an outage the order is random, and another one each time. What looked like an outage may have been a dead
+    // provider, whose sites would be the most overdue from now on and come first each time.
+    let seed = job.and_then(|job| job.outage_since).map(|_| run.now);
+    order::sort(&mut due, run.per_host, seed);
+    due.truncate(run.limit.unwrap_or(usize::MAX));
+    Ok(due)
+}
+
+/// Stores the retry expression, and warns where it gives up sites, or revives given-up ones, since the last run. A poll by
+/// hand changes nothing.
+fn remember_retry(run: &PollRun, session: &WriteSession, job: &Job) -> StoreResult<()> {
+    let retry = run.policy.to_string();
+    if run.only.is_some() || job.retry.as_ref() == Some(&retry) {
+        return Ok(());
+    }
+    if let Some(before) = job.retry.as_ref().and_then(|before| before.parse::<Policy>().ok()) {
+        let [old, new] = [&before, &run.policy].map(|policy| u32::try_from(policy.levels().len()).unwrap_or(u32::MAX));
+        let affected = session.count_levels(job.no, old.min(new)..old.max(new))?;
+        if affected > 0 {
+            let effect = if new < old { "gives up" } else { "brings back" };
+            let sites = count(affected, "site");
+            warn!("the retry expression '{retry}' {effect} {sites}; the last run's was '{before}'");
+        }
+    }
+    session.remember_retry(job.no, &retry)
+}
+
+/// Warns of sites that are due because their last poll lies in the future. Other sites are due at most some seconds early.
+fn warn_of_wrong_clock(run: &PollRun, due: &[DueEntry]) {
+    let ahead = due.iter().filter(|entry| entry.due > run.now.saturating_add(60)).count();
+    if ahead > 0 {
+        let sites = count(ahead as u64, "site");
+        warn!("the last poll of {sites} lies in the future, because the clock was wrong: due now");
+    }
+}

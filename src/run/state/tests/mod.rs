@@ -1,0 +1,157 @@
+//! Runs on a fake clock, without threads, sockets or a store.
+
+mod outage;
+mod stop;
+mod store;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::*;
+use crate::model::{Attempt, Failure, FailureClass};
+use crate::run::testdata::task;
+use crate::store::RunRecord;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// A run on a fake clock: effects change what the queue and the store would hold.
+struct Fixture {
+    state: RunState,
+    at: Duration,
+    queue: VecDeque<PollTask>,
+    permits: Option<usize>,
+    in_flight: Vec<PollTask>,
+    session: Option<SessionWork>,
+    finish: Option<FinalWork>,
+    log: Vec<String>,
+}
+
+impl Fixture {
+    /// A run of `due` connections on hosts of their own, all polled well before, of which the first are in the queue.
+    fn new(due: u64, change: impl FnOnce(&mut Rules)) -> Self {
+        let mut rules = Rules {
+            policy: "1 hour (x3)".parse().unwrap(),
+            now: 7200,
+            by_hand: false,
+            max_runtime: None,
+            outage_since: None,
+        };
+        change(&mut rules);
+        let entries: Vec<DueEntry> = (0..due).map(|seq| entry(&witness(seq))).collect();
+        let first: VecDeque<PollTask> = (0..due.min(INITIAL_LOAD as u64)).map(witness).collect();
+        let run = RunRecord { due, ..RunRecord::default() };
+        let app_id = "app:org.example.myapp".parse().unwrap();
+        let job = crate::model::JobName::default();
+        let summary = Summary { app_id, job, run, durations: Vec::new(), interrupted: None };
+        let state = RunState::new(rules, entries, first.len(), ms(4), summary);
+        let (in_flight, log) = (Vec::new(), Vec::new());
+        Self { state, at: Duration::ZERO, queue: first, permits: None, in_flight, session: None, finish: None, log }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let waiting = self.queue.len();
+        let view = QueueView { waiting, is_idle: waiting == 0 || self.permits == Some(0) };
+        for effect in self.state.apply(self.at, view, event) {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Enqueue(tasks) => self.queue.extend(tasks),
+            Effect::SetPermits(permits) => self.permits = permits,
+            Effect::CancelPending => {
+                let cancelled = self.queue.drain(..).count();
+                self.apply(Event::Cancelled(cancelled));
+            }
+            Effect::StartSession(work) => assert!(self.session.replace(work).is_none(), "one session at a time"),
+            Effect::Finish(work) => assert!(self.finish.replace(work).is_none(), "a run finishes once"),
+            Effect::ReportStopping(in_flight) => self.log.push(format!("stopping, {in_flight} in flight")),
+            Effect::ReportOutage(failures) => self.log.push(format!("outage, {failures} not counted")),
+            Effect::Warn(warning) => self.log.push(format!("{warning:?}")),
+            Effect::ReportByHand(outcome, next) => self.log.push(format!("{outcome:?} to level {}", next.level)),
+        }
+    }
+
+    /// Workers take so many tasks, as far as there are tasks and permits.
+    fn take(&mut self, tasks: usize) {
+        let tasks = tasks.min(self.queue.len()).min(self.permits.unwrap_or(usize::MAX));
+        self.permits = self.permits.map(|permits| permits - tasks);
+        self.in_flight.extend(self.queue.drain(..tasks));
+    }
+
+    /// The polls in flight end after `duration`, all in the same way.
+    fn end_polls(&mut self, duration: Duration, outcome: &Outcome) {
+        let began = self.at;
+        self.at += duration;
+        let results = std::mem::take(&mut self.in_flight).into_iter();
+        let results = results.map(|task| result(task, began, self.at, Ok(outcome.clone()))).collect();
+        self.apply(Event::PollsEnded(results));
+    }
+
+    fn poll(&mut self, tasks: usize, outcome: &Outcome) {
+        self.take(tasks);
+        self.end_polls(ms(100), outcome);
+    }
+
+    /// The session that was started ends well, after `opening` and no time for its work.
+    fn end_session(&mut self, opening: Duration) -> (usize, usize) {
+        let SessionWork { load, updates, .. } = self.session.take().expect("a session was started");
+        let counts = (load.len(), updates.len());
+        if !load.is_empty() {
+            self.apply(Event::Loaded(load.iter().map(|entry| witness(entry.locator.seq)).collect()));
+        }
+        let recorded = Ok((vec![true; updates.len()], opening));
+        self.apply(Event::SessionEnded(SessionReport { updates, recorded, results_error: None }));
+        counts
+    }
+
+    fn fail_session(&mut self, error: StoreError) {
+        let SessionWork { updates, .. } = self.session.take().expect("a session was started");
+        self.apply(Event::SessionEnded(SessionReport { updates, recorded: Err(error), results_error: None }));
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        self.at += duration;
+        self.apply(Event::Tick);
+    }
+
+    /// The last session ends well. Returns the figures, and why the run failed.
+    fn end(mut self) -> (RunRecord, Option<Error>) {
+        let FinalWork { work, record, .. } = self.finish.take().expect("the run finishes");
+        let report = FinalReport { outcomes: work.updates.len(), recorded: Ok(record), results_error: None };
+        self.apply(Event::Finished(report));
+        assert!(self.state.has_ended());
+        let (summary, error) = self.state.into_result();
+        (summary.run, error)
+    }
+}
+
+/// A task on a host of its own whose last poll succeeded.
+fn witness(seq: u64) -> PollTask {
+    let status = PollStatus { last_run: 1, attempts: vec![Attempt { at: 1, class: None }], ..PollStatus::default() };
+    PollTask { status, ..task(seq, u32::try_from(seq).unwrap()) }
+}
+
+fn entry(task: &PollTask) -> DueEntry {
+    DueEntry { locator: task.locator, host: task.host, due: task.due }
+}
+
+fn result(task: PollTask, began: Duration, ended: Duration, outcome: Result<Outcome, Error>) -> PollResult {
+    PollResult { task: Arc::new(task), outcome, result: None, began, ended }
+}
+
+fn failure(class: FailureClass) -> Outcome {
+    let before_first_byte = class == FailureClass::Connect;
+    Err(Failure { before_first_byte, ..Failure::new(class, "…") })
+}
+
+fn busy() -> StoreError {
+    StoreError::Busy { path: "store".into(), waited: secs(30), owner: None }
+}

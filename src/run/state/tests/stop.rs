@@ -1,0 +1,119 @@
+//! How a run ends.
+
+use super::*;
+
+#[test]
+fn a_run_ends_once_all_is_polled_and_recorded() {
+    let mut run = Fixture::new(3, |_| ());
+    run.poll(3, &Ok(()));
+    let finish = run.finish.as_ref().unwrap();
+    assert_eq!((finish.work.updates.len(), finish.record.ok, finish.is_last_run), (3, 3, true));
+    assert_eq!(finish.record.elapsed_ms, 100);
+    assert!(!run.state.has_ended(), "not before it is recorded");
+    let (record, error) = run.end();
+    assert!(error.is_none());
+    assert_eq!((record.due, record.polled, record.ok, record.dropped), (3, 3, 3, 0));
+}
+
+#[test]
+fn a_signal_starts_no_new_poll_and_waits_for_those_in_flight() {
+    let mut run = Fixture::new(100, |_| ());
+    run.take(4);
+    run.apply(Event::Signal(143));
+    assert_eq!(run.log, ["stopping, 4 in flight"]);
+    assert!(run.queue.is_empty() && run.finish.is_none());
+    run.end_polls(secs(3), &Ok(()));
+    let (record, error) = run.end();
+    assert_eq!((record.polled, record.ok, error.is_none()), (4, 4, true));
+}
+
+#[test]
+fn the_grace_period_ends_the_wait_for_polls_in_flight() {
+    let mut run = Fixture::new(100, |_| ());
+    run.take(4);
+    run.apply(Event::Signal(143));
+    run.wait(SHUTDOWN_GRACE);
+    assert!(run.finish.is_none());
+    run.wait(ms(1));
+    assert!(run.finish.is_some());
+    assert_eq!(run.state.outstanding(), 4, "four workers are stuck");
+    // What ends later is left to the next run.
+    run.end_polls(ms(1), &Ok(()));
+    assert_eq!(run.end().0.polled, 0);
+}
+
+#[test]
+fn a_session_under_way_is_waited_for_before_the_last_one() {
+    let mut run = Fixture::new(100, |_| ());
+    run.poll(4, &Ok(()));
+    run.wait(secs(1));
+    run.apply(Event::Signal(143));
+    assert!(run.session.is_some() && run.finish.is_none());
+    run.fail_session(StoreError::Cancelled);
+    assert_eq!(run.log, ["stopping, 0 in flight"], "no warning: the last session waits for the store");
+    assert_eq!(run.finish.as_ref().unwrap().work.updates.len(), 4);
+}
+
+#[test]
+fn connections_that_arrive_while_the_run_stops_are_not_polled() {
+    let mut run = Fixture::new(3000, |_| ());
+    run.apply(Event::Tick);
+    run.take(1);
+    run.apply(Event::Signal(130));
+    let loading = run.session.as_ref().unwrap().load.len();
+    assert!(loading > 0);
+    run.end_session(ms(4));
+    assert!(run.queue.is_empty() && run.finish.is_none());
+    run.end_polls(ms(1), &Ok(()));
+    assert_eq!(run.end().0.polled, 1);
+}
+
+#[test]
+fn the_maximum_runtime_stops_the_run_without_an_error() {
+    let mut run = Fixture::new(100, |rules| rules.max_runtime = Some(secs(5)));
+    run.take(2);
+    run.wait(ms(4999));
+    assert!(run.log.is_empty());
+    run.wait(ms(1));
+    assert_eq!(run.log, ["stopping, 2 in flight"]);
+    run.end_polls(ms(10), &Ok(()));
+    let (record, error) = run.end();
+    assert_eq!((record.polled, error.is_none()), (2, true));
+}
+
+#[test]
+fn a_listener_that_cannot_be_used_stops_the_run_and_no_failure_is_counted() {
+    let mut run = Fixture::new(100, |_| ());
+    run.take(3);
+    let task = run.in_flight.pop().unwrap();
+    let error = Error::NoThreads { threads: 1, reason: "any error".into() };
+    run.apply(Event::PollsEnded(vec![result(task, ms(0), ms(1), Err(error))]));
+    assert_eq!(run.log, ["stopping, 2 in flight"]);
+    run.end_polls(ms(1), &Ok(()));
+    let (record, error) = run.end();
+    assert_eq!((record.polled, record.failed, record.dropped), (2, 0, 1));
+    assert!(matches!(error, Some(Error::NoThreads { .. })));
+}
+
+#[test]
+fn a_poll_by_hand_is_reported_and_is_not_the_last_run() {
+    let mut run = Fixture::new(1, |rules| rules.by_hand = true);
+    run.poll(1, &failure(FailureClass::Api));
+    assert!(run.log[0].ends_with("to level 0"), "{:?}", run.log);
+    assert!(!run.finish.as_ref().unwrap().is_last_run);
+}
+
+#[test]
+fn a_run_that_is_aborted_hands_over_its_outcomes_once() {
+    let mut run = Fixture::new(100, |_| ());
+    run.poll(3, &failure(FailureClass::Connect));
+    assert_eq!(run.state.abort().map(|work| work.work.updates.len()), Some(3), "also doubtful ones");
+    assert!(run.state.abort().is_none());
+}
+
+#[test]
+fn a_recorder_that_panicked_ends_the_run_with_an_error() {
+    let mut run = Fixture::new(100, |_| ());
+    run.apply(Event::RecorderPanicked("why".to_owned()));
+    assert!(run.state.has_ended() && run.state.into_result().1.is_some());
+}

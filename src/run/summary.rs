@@ -1,0 +1,189 @@
+//! The figures of a run, as text and as JSON.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::exit;
+use crate::model::{AppId, FailureClass, JobName, Outcome, PollStatus};
+use crate::retry::Policy;
+use crate::store::{RunRecord, StatusUpdate};
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The app.
+    pub app_id: AppId,
+    /// The job.
+    pub job: JobName,
+    /// The figures.
+    pub run: RunRecord,
+    /// How long each poll took, in milliseconds.
+    pub durations: Vec<u32>,
+    /// The exit code of the signal that ended the run early; `None` if none did.
+    pub interrupted: Option<u8>,
+}
+
+impl Summary {
+    /// Counts the outcome of a poll, which leads to the status `next`. A failure that defers the connection is no failure.
+    pub(super) fn count(&mut self, outcome: &Outcome, next: &PollStatus) {
+        let run = &mut self.run;
+        match outcome {
+            Ok(()) => run.ok += 1,
+            Err(_) if next.not_before.is_some() => run.deferred += 1,
+            Err(failure) => {
+                run.failed += 1;
+                let class = failure.class as u8;
+                match run.failures.iter_mut().find(|(known, _)| *known == class) {
+                    Some((_, count)) => *count += 1,
+                    None => run.failures.push((class, 1)),
+                }
+            }
+        }
+    }
+
+    /// The exit code of the run.
+    ///
+    /// Failed sites are reported with `--strict` and where one connection is polled by hand. A poll by hand also reports a
+    /// deferral, which is not a success.
+    #[must_use]
+    pub fn exit_code(&self, strict: bool, by_hand: bool) -> u8 {
+        let failed = self.run.failed > 0 || (by_hand && self.run.deferred > 0);
+        match self.interrupted {
+            Some(code) => code,
+            None if self.run.outage => exit::OWN_OUTAGE,
+            None if (strict || by_hand) && failed => exit::SITE_FAILED,
+            None => exit::OK,
+        }
+    }
+
+    /// The JSON object for scripts.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut json = Map::from_iter([("appId".into(), json!(self.app_id)), ("jobName".into(), json!(self.job))]);
+        json.extend(run_json(&self.run));
+        Value::Object(json)
+    }
+}
+
+/// The figures of a run as JSON, for scripts.
+#[must_use]
+pub fn run_json(run: &RunRecord) -> Map<String, Value> {
+    let failures: Map<String, Value> = by_count(run).map(|(class, count)| (class.to_string(), json!(count))).collect();
+    let figures = json!({
+        "batch": run.batch,
+        "now": run.now,
+        "due": run.due,
+        "polled": run.polled,
+        "ok": run.ok,
+        "failed": run.failed,
+        "deferred": run.deferred,
+        "dropped": run.dropped,
+        "failures": failures,
+        "givenUp": run.given_up,
+        "elapsedMs": run.elapsed_ms,
+        "outage": run.outage,
+    });
+    match figures {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// Counts the outcomes of `updates` that a session recorded, and those that it did not because the connection had changed.
+pub(super) fn count_recorded(run: &mut RunRecord, policy: &Policy, updates: &[StatusUpdate], recorded: &[bool]) {
+    let is_given_up = |status: &PollStatus| policy.next_due(status.level, status.last_run).is_none();
+    for (update, recorded) in updates.iter().zip(recorded) {
+        if !recorded {
+            run.dropped += 1;
+        } else if is_given_up(&update.next) && !is_given_up(&update.expected) {
+            run.given_up += 1;
+        }
+    }
+}
+
+/// Failures by class, the most frequent first.
+pub(crate) fn by_count(run: &RunRecord) -> impl Iterator<Item = (FailureClass, u64)> {
+    let mut failures: Vec<_> = run.failures().collect();
+    failures.sort_by_key(|(class, count)| (std::cmp::Reverse(*count), *class));
+    failures.into_iter()
+}
+
+/// The figures of a run as text: `300 due, 300 polled, 280 ok, 20 failed (17 api, 3 timeout), 1.2 s`.
+#[must_use]
+pub fn run_text(run: &RunRecord) -> String {
+    let classes: Vec<_> = by_count(run).map(|(class, count)| format!("{count} {class}")).collect();
+    let classes = if classes.is_empty() { String::new() } else { format!(" ({})", classes.join(", ")) };
+    let rare = [(run.deferred, "deferred"), (run.dropped, "dropped"), (run.given_up, "given up")];
+    let rare = rare.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+    let seconds = run.elapsed_ms as f64 / 1e3;
+    format!(
+        "{} due, {} polled, {} ok, {} failed{classes}{}, {seconds:.1} s",
+        run.due,
+        run.polled,
+        run.ok,
+        run.failed,
+        rare.collect::<String>()
+    )
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}: {}", self.app_id.short(), self.job, self.run.batch, run_text(&self.run))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(run: RunRecord) -> Summary {
+        Summary {
+            app_id: "app:org.example.myapp".parse().unwrap(),
+            job: JobName::default(),
+            run,
+            durations: Vec::new(),
+            interrupted: None,
+        }
+    }
+
+    #[test]
+    fn the_exit_code_reports_sites_only_where_that_is_asked_for() {
+        let (ok, failed, deferred) = (
+            RunRecord { ok: 3, ..RunRecord::default() },
+            RunRecord { failed: 1, ..RunRecord::default() },
+            RunRecord { deferred: 1, ..RunRecord::default() },
+        );
+        let outage = RunRecord { outage: true, ..failed.clone() };
+        for (run, strict, by_hand, expected) in [
+            (&ok, true, true, exit::OK),
+            (&failed, false, false, exit::OK),
+            (&failed, true, false, exit::SITE_FAILED),
+            (&failed, false, true, exit::SITE_FAILED),
+            (&deferred, false, false, exit::OK),
+            (&deferred, true, false, exit::OK),
+            (&deferred, false, true, exit::SITE_FAILED),
+            (&outage, true, true, exit::OWN_OUTAGE),
+        ] {
+            assert_eq!(summary(run.clone()).exit_code(strict, by_hand), expected, "{run:?} {strict} {by_hand}");
+            let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..summary(run.clone()) };
+            assert_eq!(interrupted.exit_code(strict, by_hand), exit::SIGTERM);
+        }
+    }
+
+    #[test]
+    fn only_recorded_outcomes_give_sites_up() {
+        let policy: Policy = "1 hour (x1)".parse().unwrap();
+        let update = |expected: u32, next: u32| {
+            let status = |level| PollStatus { level, last_run: 1, ..PollStatus::default() };
+            let batch_code = crate::model::BatchCode::MIN;
+            let locator = crate::store::CxnLocator { batch_code, seq: 7 };
+            StatusUpdate { locator, expected: status(expected), next: status(next) }
+        };
+        let mut run = RunRecord::default();
+        let updates = [update(0, 1), update(0, 1), update(1, 2), update(0, 0)];
+        count_recorded(&mut run, &policy, &updates, &[true, false, true, true]);
+        assert_eq!((run.given_up, run.dropped), (1, 1));
+    }
+}

@@ -1,0 +1,47 @@
+//! What a run reports while it is active.
+
+use super::{Queue, Summary};
+use crate::store;
+
+/// The target of log messages that go to the log file only.
+pub const FILE_ONLY: &str = "cxnpoll::file";
+
+/// A report of an active run.
+#[derive(Debug)]
+pub enum Update<'a> {
+    /// Polling begins.
+    Started {
+        /// How many connections are due.
+        due: usize,
+    },
+    /// Polling continues.
+    Polling {
+        /// The figures so far.
+        summary: &'a Summary,
+        /// The queue, for the polls in flight.
+        queue: &'a Queue,
+    },
+    /// No new poll starts.
+    Stopping {
+        /// How many polls are in flight.
+        in_flight: usize,
+    },
+    /// Polling is over. The outcomes may still have to be recorded.
+    PollingEnded,
+    /// Something did not work, and the run continues.
+    Warning(Warning),
+}
+
+/// Something that did not work without ending a run.
+#[derive(Debug)]
+pub enum Warning {
+    /// The store was busy for too long. Outcomes are recorded by a later session.
+    StoreBusy {
+        /// Which command kept the store busy, and for how long.
+        error: store::error::Error,
+        /// How many outcomes wait.
+        outcomes: usize,
+    },
+    /// Results of listeners could not be stored. The outcomes of their polls are recorded all the same.
+    ResultsNotStored(store::error::Error),
+}

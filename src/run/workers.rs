@@ -1,0 +1,151 @@
+//! The workers: threads that each draw from the one queue.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rayon::ThreadPoolBuilder;
+use serde_json::Value;
+use tracing::Span;
+
+use super::Error;
+use super::fd_limit::clamp_to_fd_limit;
+use super::message::{Message, PollResult};
+use super::poll_run::PollRun;
+use super::queue::Queue;
+use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
+use crate::model::{Cxn, Failure, FailureClass, Outcome};
+use crate::site::{Api, Client};
+use crate::store::{EncodedResult, Limits, StoredResult};
+use crate::util::text::panic_message;
+
+/// A worker's stack in bytes: a reply nested as deep as the protocol allows must fit. Only what is used takes memory.
+const STACK_BYTES: usize = 4 << 20;
+/// Descriptors of a listener program: its three streams.
+const FILES_PER_PROGRAM: u64 = 3;
+/// How long workers get to end their listener programs.
+const PROGRAM_EXIT_WAIT: Duration = Duration::from_secs(3);
+
+/// The workers that were started.
+pub(super) struct Workers {
+    listeners: ListenerChain,
+    /// Disconnected once all workers have ended.
+    alive: Receiver<()>,
+}
+
+impl Workers {
+    /// Waits until the workers have ended their listener programs, and kills those that still run.
+    ///
+    /// With `stuck`, workers hang in polls. They are not waited for, but the programs that they started are killed.
+    pub(super) fn end(&self, stuck: bool) {
+        if !stuck && self.listeners.has_programs() {
+            // No worker ever sends: this waits for the disconnection or the timeout.
+            let _ = self.alive.recv_timeout(PROGRAM_EXIT_WAIT);
+        }
+        self.listeners.kill();
+    }
+}
+
+/// What the workers share.
+struct Shared {
+    run: PollRun,
+    queue: Arc<Queue>,
+    client: Arc<Client>,
+    listeners: ListenerChain,
+    limits: Limits,
+    started: Instant,
+    span: Span,
+}
+
+/// Starts up to `threads` workers, which end when the queue is closed and empty.
+///
+/// Each does all its work in the handler that the pool calls when a thread starts. The pool itself never gets a task: its
+/// threads would search each other for tasks, which costs more the more threads there are.
+///
+/// # Errors
+/// Fails if the system starts no threads. Then none are left.
+pub(super) fn start(
+    run: &PollRun,
+    threads: usize,
+    queue: &Arc<Queue>,
+    client: &Arc<Client>,
+    limits: Limits,
+    started: Instant,
+    messages: Sender<Message>,
+) -> Result<Workers, Error> {
+    let listeners = run.listeners.of(&run.app.app_id, &run.job, Phase::Poll);
+    let files_per_worker = if listeners.has_programs() { FILES_PER_PROGRAM } else { 0 };
+    let threads = clamp_to_fd_limit(threads.max(1), files_per_worker);
+    let (alive, ended) = channel();
+    let workers = Workers { listeners: listeners.clone(), alive: ended };
+    let (run, queue, client, span) = (run.clone(), Arc::clone(queue), Arc::clone(client), Span::current());
+    let shared = Shared { run, queue: Arc::clone(&queue), client, listeners, limits, started, span };
+    let senders = Mutex::new((messages, alive));
+    let work = move |_| {
+        // No code panics while it holds the lock.
+        let (messages, _alive) = senders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        shared.work(&messages);
+    };
+    // The pool goes out of scope here, and its threads end when their work is done.
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .stack_size(STACK_BYTES)
+        .thread_name(|index| format!("poll-{index}"))
+        .start_handler(work)
+        .build()
+        .map_err(|error| {
+            queue.cancel_pending();
+            Error::NoThreads { threads, reason: error.to_string() }
+        })?;
+    Ok(workers)
+}
+
+impl Shared {
+    fn work(&self, messages: &Sender<Message>) {
+        let _run = self.span.enter();
+        let mut dispatcher = self.listeners.dispatcher();
+        while let Some(task) = self.queue.take() {
+            let began = self.started.elapsed();
+            // A panic would end the process, since the pool has no other place for it.
+            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn)));
+            let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
+            let ended = self.started.elapsed();
+            let (outcome, result) = match polled {
+                Ok((outcome, result)) => (Ok(outcome), result),
+                Err(error) => (Err(error), None),
+            };
+            self.queue.done(&task);
+            let polled = Message::PollEnded(PollResult { task, outcome, result, began, ended });
+            if messages.send(polled).is_err() {
+                // The run is over.
+                return;
+            }
+        }
+    }
+
+    /// Polls a connection; returns the outcome and the result that a listener keeps.
+    fn poll(&self, dispatcher: &mut Dispatcher, cxn: &Cxn) -> Result<(Outcome, Option<EncodedResult>), Error> {
+        let run = &self.run;
+        let api = Api::new(&self.client, cxn, &run.app.app_cert);
+        let mut event = PollEvent::new(&run.app, &run.job, cxn, run.now, Some(api), run.only.is_some());
+        let outcome = dispatcher.poll(&mut event)?;
+        let kept = event.into_kept().filter(|_| self.limits.all > 0);
+        let result = kept.map(|value| self.encode(cxn, &outcome, value)).transpose()?;
+        Ok((outcome, result))
+    }
+
+    /// Encodes what a listener keeps: the value itself takes much more memory, and many may wait for the recorder.
+    fn encode(&self, cxn: &Cxn, outcome: &Outcome, value: Value) -> Result<EncodedResult, Error> {
+        let (cxn_id, app_id, job) = (cxn.cxn_id.clone(), cxn.app_id.clone(), self.run.job.clone());
+        let failure = outcome.as_ref().err().cloned();
+        let result = StoredResult { cxn_id, app_id, job, at: self.run.now, failure, bytes: 0, value };
+        result.encode(&self.limits).map_err(Error::Store)
+    }
+}
+
+/// The failure of a poll that panicked.
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    Failure::new(FailureClass::Listener, format!("the poll panicked: {}", panic_message(panic)))
+}

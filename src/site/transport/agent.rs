@@ -1,0 +1,27 @@
+//! Puts the steps of a connection together.
+
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::unversioned::transport::Connector;
+
+use super::policy_resolver::PolicyResolver;
+use super::tagging::PhaseTagging;
+use super::tcp::Tcp;
+use super::tls::{Tls, Trust};
+use crate::site::egress::Policy;
+use crate::site::options::Timeouts;
+use crate::site::resolver::Resolver;
+
+/// Makes an agent that connects only to what `policy` allows, and through no proxy.
+///
+/// Its errors name their phase. Making it is cheap: certificates are read when the first https site is called.
+pub(in crate::site) fn agent(
+    config: Config,
+    names: Resolver,
+    policy: Policy,
+    timeouts: Timeouts,
+    trust: Trust,
+) -> Agent {
+    let connector = ().chain(Tcp::new(timeouts.connect)).chain(Tls::new(timeouts.tls, trust)).chain(PhaseTagging);
+    Agent::with_parts(config, connector, PolicyResolver { names, policy })
+}

@@ -1,0 +1,14 @@
+//! How ureq connects.
+//!
+//! Only this directory uses the `unversioned` interfaces of ureq, which may change with any release. A connection is
+//! made in steps: names and policy, TCP, TLS. Each step has its own limit, and its errors name it.
+
+mod agent;
+mod policy_resolver;
+mod step;
+mod tagging;
+mod tcp;
+mod tls;
+
+pub(super) use agent::agent;
+pub(super) use tls::Trust;

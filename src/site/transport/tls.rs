@@ -1,0 +1,106 @@
+//! The step of a connection that makes the TLS handshake for https.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use ureq::Error;
+use ureq::config::Config;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
+};
+
+use super::step::{in_phase, with_limit};
+use crate::model::Tls as Verification;
+use crate::site::failure::Phase;
+use crate::site::options::BUFFER_BYTES;
+
+/// Which certificates are trusted.
+#[derive(Debug)]
+pub(in crate::site) struct Trust {
+    pub(in crate::site) tls: Verification,
+    /// Authorities that are trusted in addition to those of the platform, in DER.
+    pub(in crate::site) authorities: Vec<Vec<u8>>,
+}
+
+impl Trust {
+    /// Makes the configuration for ureq. Reads the platform's certificates if others are added to them.
+    fn config(&self) -> TlsConfig {
+        let config = TlsConfig::builder();
+        let config = match (self.tls, self.authorities.as_slice()) {
+            (Verification::SkipVerify, _) => config.disable_verification(true),
+            (Verification::Verify, []) => config.root_certs(RootCerts::PlatformVerifier),
+            (Verification::Verify, more) => {
+                // A certificate that cannot be read is left out, as the platform's own verifier does.
+                let platform = rustls_native_certs::load_native_certs().certs;
+                let all = platform.iter().map(AsRef::as_ref).chain(more.iter().map(Vec::as_slice));
+                config.root_certs(all.map(|der: &[u8]| Certificate::from_der(der).to_owned()).into())
+            }
+        };
+        config.build()
+    }
+}
+
+/// Makes TLS handshakes within a limit. Connections of plain http pass through.
+#[derive(Debug)]
+pub(super) struct Tls {
+    connector: RustlsConnector,
+    limit: Duration,
+    trust: Trust,
+    /// Set by the first handshake.
+    config: OnceLock<Config>,
+}
+
+impl Tls {
+    pub(super) fn new(limit: Duration, trust: Trust) -> Self {
+        Self { connector: RustlsConnector::default(), limit, trust, config: OnceLock::new() }
+    }
+}
+
+impl<In: Transport> Connector<In> for Tls {
+    type Out = <RustlsConnector as Connector<In>>::Out;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+        if !details.needs_tls() {
+            return self.connector.connect(details, chained);
+        }
+        let config = self.config.get_or_init(|| {
+            let sizes = Config::builder().input_buffer_size(BUFFER_BYTES).output_buffer_size(BUFFER_BYTES);
+            let config = sizes.tls_config(self.trust.config()).build();
+            // ureq reads all certificates in the first handshake. At the start of a run every thread makes its first
+            // handshake at the same time, and each would read them. This handshake fails, and reads them once for all.
+            drop(self.connector.connect(&with_limit(details, self.limit, &config), Some(ClosedTransport::default())));
+            config
+        });
+        let details = with_limit(details, self.limit, config);
+        self.connector.connect(&details, chained).map_err(in_phase(Phase::Securing))
+    }
+}
+
+/// A connection that is closed from the start.
+#[derive(Debug)]
+struct ClosedTransport(LazyBuffers);
+
+impl Default for ClosedTransport {
+    fn default() -> Self {
+        Self(LazyBuffers::new(1, 1))
+    }
+}
+
+impl Transport for ClosedTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.0
+    }
+
+    fn transmit_output(&mut self, _amount: usize, _timeout: NextTimeout) -> Result<(), Error> {
+        Err(Error::ConnectionFailed)
+    }
+
+    fn await_input(&mut self, _timeout: NextTimeout) -> Result<bool, Error> {
+        Err(Error::ConnectionFailed)
+    }
+
+    fn is_open(&mut self) -> bool {
+        false
+    }
+}

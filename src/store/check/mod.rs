@@ -1,0 +1,7 @@
+//! The check of a store: what must agree, and how to repair it.
+
+mod finding;
+mod report;
+mod rules;
+
+pub use report::{Check, Counts, check};

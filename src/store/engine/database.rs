@@ -1,0 +1,129 @@
+//! sled: opening and closing its databases, and its panics.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::fsync_thread::run_on_store_thread;
+use crate::store::error::{Error, Problem, Result};
+use crate::util::fs_atomic::{FileError, FileOp};
+use crate::util::lock::{Backoff, FileLock, Mode};
+
+/// The longest time for which a session waits until sled's threads have closed the database of the session before.
+const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause between two attempts to get sled's lock. Nearly every session waits for it, but only for a few milliseconds.
+const SLED_LOCK_POLL_INTERVAL: Duration = Duration::from_millis(1);
+/// How much of a database's pages sled keeps in memory, by sled's own account, in bytes.
+const CACHE_BYTES: u64 = 8 << 20;
+/// A disk with less space is full, in bytes: sled writes up to half of it at once.
+const DISK_FULL_BELOW: u64 = 1 << 20;
+
+/// Runs `work` on the thread that works on databases, and turns a panic of sled into an error.
+///
+/// sled panics where it cannot read or write some of its files. `path` is on the disk of the database.
+///
+/// # Errors
+/// [`Problem::Panicked`], or [`Problem::StorageFull`] where the disk is full; [`Error::NoThread`].
+pub fn catch_sled_panic<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T> {
+    run_on_store_thread(work).map_err(|error| blame_full_disk(path, error))
+}
+
+/// Replaces a panic by [`Problem::StorageFull`] where the disk of `path` is full; sled's panics have no error kind.
+pub(super) fn blame_full_disk(path: &Path, error: Error) -> Error {
+    let is_full = || rustix::fs::statvfs(path).is_ok_and(|disk| is_full(disk.f_blocks, disk.f_bavail * disk.f_frsize));
+    let has_panicked = matches!(error, Error::Database { problem: Problem::Panicked(_), .. });
+    if has_panicked && is_full() { Problem::StorageFull.into() } else { error }
+}
+
+/// Whether a disk with these numbers of blocks is full. A file system that does not know its size reports none.
+fn is_full(blocks: u64, free_bytes: u64) -> bool {
+    blocks > 0 && free_bytes < DISK_FULL_BELOW
+}
+
+/// Opens a database, and creates it where there is none.
+///
+/// # Errors
+/// Those of sled.
+pub fn open_database(path: &Path) -> sled::Result<sled::Db> {
+    match wait_until_closed(path, SLED_LOCK_TIMEOUT) {
+        // sled creates the file.
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
+        closed => closed.map_err(|error| error.source)?,
+    }
+    sled::Config::new().path(path).flush_every_ms(None).cache_capacity(CACHE_BYTES).open()
+}
+
+/// Waits until sled's threads have released a database: some milliseconds after its last handle was dropped.
+pub(super) fn wait_until_closed(database: &Path, timeout: Duration) -> Result<(), FileError> {
+    let path = database.join("db");
+    let file = File::options().read(true).write(true).open(&path).map_err(FileError::at(FileOp::Open, &path))?;
+    let mut backoff = Backoff::new(timeout).with_interval(SLED_LOCK_POLL_INTERVAL);
+    let acquired = FileLock::new(file).acquire(Mode::Exclusive, &mut backoff);
+    let error = match acquired {
+        Ok(true) => return Ok(()),
+        Ok(false) => io::ErrorKind::TimedOut.into(),
+        Err(error) => error,
+    };
+    Err(FileError::at(FileOp::Lock, &path)(error))
+}
+
+/// Syncs the file of sled's log. After sled's own flush, a power cut could still lose what was flushed.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn sync_log(database: &Path) -> Result<()> {
+    let file = database.join("db");
+    File::open(&file).and_then(|file| file.sync_all()).map_err(FileError::at(FileOp::Sync, &file))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    #[test]
+    fn a_database_that_is_still_held_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        open_database(directory.path()).unwrap().insert("key", "value").unwrap();
+        wait_until_closed(directory.path(), Duration::MAX).unwrap();
+        let mut held = FileLock::open(&directory.path().join("db")).unwrap();
+        assert!(held.try_acquire(Mode::Exclusive).unwrap());
+        let released = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let opened = scope.spawn(|| {
+                let database = open_database(directory.path()).unwrap();
+                assert!(released.load(Ordering::SeqCst));
+                database.get("key").unwrap()
+            });
+            thread::sleep(Duration::from_millis(50));
+            released.store(true, Ordering::SeqCst);
+            held.release();
+            assert_eq!(opened.join().unwrap().as_deref(), Some(&b"value"[..]));
+        });
+    }
+
+    #[test]
+    fn a_database_that_stays_held_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut held = FileLock::open(&directory.path().join("db")).unwrap();
+        assert!(held.try_acquire(Mode::Exclusive).unwrap());
+        let error = wait_until_closed(directory.path(), Duration::from_millis(20)).unwrap_err();
+        assert_eq!((error.op, error.source.kind()), (FileOp::Lock, io::ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn a_disk_is_full_before_its_last_byte_is_used() {
+        assert!(is_full(1000, 0) && is_full(1000, DISK_FULL_BELOW - 1));
+        assert!(!is_full(1000, DISK_FULL_BELOW) && !is_full(0, 0));
+    }
+
+    #[test]
+    fn a_panic_stays_a_panic_while_the_disk_has_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = catch_sled_panic(directory.path(), || panic!("no")).unwrap_err();
+        assert!(matches!(error, Error::Database { problem: Problem::Panicked(_), .. }), "{error:?}");
+    }
+}

@@ -1,0 +1,246 @@
+//! The files in the store's directory, and which user may open it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::lock::LockName;
+use crate::store::error::{Error, Result};
+use crate::util::fs_atomic::{FileError, FileOp, ReplacedFile, durable_dirs, private_dir};
+
+/// The directory of a store.
+#[derive(Debug, Clone)]
+pub struct StoreLayout(PathBuf);
+
+/// Names the directory of the database. One rename of this file makes another database the current one.
+const CURRENT: &str = "CURRENT";
+const RUNS: &str = "runs";
+const BACKUPS: &str = "backups";
+const KEPT: &str = "kept";
+const RESULTS: &str = "results";
+/// The due hint. Its name is part of the store's format.
+const DUE_HINT: &str = "outlook";
+/// The suffix of a database's directory while the database is built.
+const STAGING_SUFFIX: &str = ".new";
+/// The suffix of backups.
+pub const BACKUP_SUFFIX: &str = ".jsonl.gz";
+
+impl StoreLayout {
+    /// Finds a store that exists and belongs to the caller.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`], [`Error::NotADirectory`], [`Error::WrongOwner`], or [`Error::File`] where it cannot be inspected.
+    pub fn existing(path: &Path) -> Result<Self> {
+        let inspect = |file: &Path| {
+            fs::metadata(file).map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => Error::NoStore { path: path.to_owned() },
+                _ => FileError::at(FileOp::Inspect, file)(source).into(),
+            })
+        };
+        check_owner(path, &inspect(path)?)?;
+        inspect(&path.join(CURRENT))?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Prepares the directory of a store that may not exist yet; its mode is 0700.
+    ///
+    /// # Errors
+    /// As [`StoreLayout::existing`]; [`Error::NotAStore`] for a directory that holds something else.
+    pub fn prepared(path: &Path) -> Result<Self> {
+        match durable_dirs(path) {
+            // A file is in its place; `check_owner` reports it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => created.map_err(FileError::at(FileOp::Create, path))?,
+        }
+        let metadata = fs::metadata(path).map_err(FileError::at(FileOp::Inspect, path))?;
+        check_owner(path, &metadata)?;
+        if !path.join(CURRENT).exists() {
+            if !names(path)?.iter().all(|name| is_ours(name)) {
+                return Err(Error::NotAStore { path: path.to_owned() });
+            }
+            let private = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(path, private).map_err(FileError::at(FileOp::SetMode, path))?;
+        }
+        let layout = Self(path.to_owned());
+        private_dir(&layout.runs()).map_err(FileError::at(FileOp::Create, &layout.runs()))?;
+        Ok(layout)
+    }
+
+    /// The directory of the store.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The directory of the runs' locks.
+    pub fn runs(&self) -> PathBuf {
+        self.0.join(RUNS)
+    }
+
+    /// The directory of the database of kept results.
+    pub fn results(&self) -> PathBuf {
+        self.0.join(RESULTS)
+    }
+
+    /// The directory of the backups.
+    pub fn backups(&self) -> PathBuf {
+        self.0.join(BACKUPS)
+    }
+
+    /// The directory of databases that were replaced, and of what a repair removed.
+    pub(super) fn kept(&self) -> PathBuf {
+        self.0.join(KEPT)
+    }
+
+    /// The file of the due hint.
+    pub fn due_hint(&self) -> ReplacedFile {
+        ReplacedFile::new(&self.0, DUE_HINT)
+    }
+
+    /// The file that names the current database.
+    pub(super) fn current(&self) -> ReplacedFile {
+        ReplacedFile::new(&self.0, CURRENT)
+    }
+
+    /// Finds the directory of the current database; `None` if the store is not complete yet.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDatabase`], or [`Error::File`] where `CURRENT` cannot be read.
+    pub fn database(&self) -> Result<Option<PathBuf>> {
+        let current = self.current().path;
+        let name = match fs::read_to_string(&current) {
+            Ok(name) => name,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(FileError::at(FileOp::Read, &current)(error).into()),
+        };
+        let name = OsStr::new(name.trim_end());
+        let database = self.0.join(name);
+        if database_number(name).is_some() && !is_staging(name) && database.is_dir() {
+            return Ok(Some(database));
+        }
+        Err(Error::UnknownDatabase { path: current, newest_backup: None })
+    }
+
+    /// Lists the backups, the newest first: their names begin with their time.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the directory cannot be read.
+    pub fn backup_files(&self) -> Result<Vec<PathBuf>> {
+        let dir = self.backups();
+        let mut files = names(&dir)?;
+        files.retain(|name| name.to_string_lossy().ends_with(BACKUP_SUFFIX));
+        files.sort_by(|a, b| b.cmp(a));
+        Ok(files.into_iter().map(|name| dir.join(name)).collect())
+    }
+
+    /// The size of the current database's file in bytes; 0 where there is no database yet.
+    ///
+    /// # Errors
+    /// [`Error::File`] where it cannot be inspected; those of [`StoreLayout::database`].
+    pub fn file_size(&self) -> Result<u64> {
+        let Some(database) = self.database()? else { return Ok(0) };
+        let file = database.join("db");
+        Ok(fs::metadata(&file).map_err(FileError::at(FileOp::Inspect, &file))?.len())
+    }
+}
+
+/// Lists the names in a directory; none where it does not exist.
+pub(super) fn names(path: &Path) -> Result<Vec<OsString>, FileError> {
+    match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect())
+            .map_err(FileError::at(FileOp::List, path)),
+    }
+}
+
+/// The number in the name of a database's directory, also of a staging one; `None` for any other name.
+pub(super) fn database_number(name: &OsStr) -> Option<u32> {
+    let number = name.to_str()?.strip_prefix("db-")?;
+    let number = number.strip_suffix(STAGING_SUFFIX).unwrap_or(number);
+    number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The name of a database's directory while the database is built.
+pub(super) fn staging_name(number: u32) -> String {
+    format!("db-{number}{STAGING_SUFFIX}")
+}
+
+/// Whether a directory's name is that of a database which is being built.
+pub(super) fn is_staging(name: &OsStr) -> bool {
+    name.to_string_lossy().ends_with(STAGING_SUFFIX)
+}
+
+/// Whether an earlier attempt to create a store may have left this name in its directory.
+fn is_ours(name: &OsStr) -> bool {
+    let ours = [RUNS, BACKUPS, KEPT, RESULTS].into_iter().chain(LockName::ALL.map(LockName::file_name));
+    let replaced = [CURRENT, DUE_HINT].map(|name| ReplacedFile::new(Path::new(""), name));
+    ours.into_iter().any(|ours| name == ours)
+        || replaced.iter().any(|file| [&file.path, &file.staging].iter().any(|ours| name == ours.as_os_str()))
+        || database_number(name).is_some()
+}
+
+/// Refuses a store of another user: this process would leave files in it that its owner's cron cannot open.
+fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<()> {
+    if !metadata.is_dir() {
+        return Err(Error::NotADirectory { path: path.to_owned() });
+    }
+    let (owner, caller) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner == caller { Ok(()) } else { Err(Error::WrongOwner { path: path.to_owned(), owner, caller }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_databases_have_a_number() {
+        for (name, number) in [
+            ("db-1", Some(1)),
+            ("db-12.new", Some(12)),
+            ("db-", None),
+            ("db-+1", None),
+            ("db-1.old", None),
+            ("db", None),
+            ("db-99999999999", None),
+        ] {
+            assert_eq!(database_number(OsStr::new(name)), number, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_interrupted_creation_is_continued_and_other_files_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        fs::create_dir(&path).unwrap();
+        for name in ["CURRENT.new", DUE_HINT, "use.lock", "turn.lock", "store.lock", "results.lock"] {
+            fs::write(path.join(name), "").unwrap();
+        }
+        fs::write(ReplacedFile::new(&path, DUE_HINT).staging, "").unwrap();
+        for name in ["runs", "backups", "kept", "results", "db-3.new", "db-2"] {
+            fs::create_dir(path.join(name)).unwrap();
+        }
+        let layout = StoreLayout::prepared(&path).unwrap();
+        assert!(layout.database().unwrap().is_none());
+        assert!(matches!(StoreLayout::existing(&path), Err(Error::NoStore { .. })));
+        fs::write(path.join("notes.txt"), "").unwrap();
+        assert!(matches!(StoreLayout::prepared(&path), Err(Error::NotAStore { .. })));
+        assert!(matches!(StoreLayout::prepared(&path.join("notes.txt")), Err(Error::NotADirectory { .. })));
+    }
+
+    #[test]
+    fn current_must_name_a_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = StoreLayout::prepared(directory.path()).unwrap();
+        fs::create_dir(directory.path().join("db-1")).unwrap();
+        fs::create_dir(directory.path().join("db-2.new")).unwrap();
+        for (name, is_database) in [("db-1\n", true), ("db-2.new", false), ("db-3", false), ("../db-1", false)] {
+            fs::write(directory.path().join("CURRENT"), name).unwrap();
+            match layout.database() {
+                Ok(database) => assert!(is_database && database.is_some(), "{name}"),
+                Err(error) => assert!(!is_database && matches!(error, Error::UnknownDatabase { .. }), "{name}"),
+            }
+        }
+    }
+}

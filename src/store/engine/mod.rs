@@ -1,0 +1,22 @@
+//! Bytes and files: where the store's files are, its locks, and the sled databases in it.
+//!
+//! Nothing here knows what a key or a value means.
+
+mod database;
+mod fsync_thread;
+mod kept;
+mod layout;
+mod lock;
+mod recovery;
+mod session;
+mod swap;
+mod trees;
+mod tx;
+
+pub use database::{catch_sled_panic, open_database, sync_log};
+pub use layout::{BACKUP_SUFFIX, StoreLayout};
+pub use lock::Locks;
+pub use recovery::remove_incomplete_snapshots;
+pub use session::{Closed, build, run};
+pub use trees::{Entry, Get, TreeName, Trees};
+pub use tx::{TX_BATCH, Tx, TxResult, Write};

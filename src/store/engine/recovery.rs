@@ -1,0 +1,277 @@
+//! Opening a database that may be damaged.
+//!
+//! sled starts from a snapshot of its page table and replays its log from there. If a snapshot is damaged, a copy of
+//! the database without snapshots is rebuilt from only the log. If the snapshots are whole, the log is damaged: a
+//! rebuild would silently lose everything after the damage, so nothing is changed.
+
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::database::{blame_full_disk, open_database, wait_until_closed};
+use super::fsync_thread::panic_error;
+use super::layout::StoreLayout;
+use super::trees::Trees;
+use crate::store::error::{Damage, Error, Problem, Result};
+use crate::util::fs_atomic::{FileError, FileOp, private_dir};
+
+/// Why a database was not opened.
+enum OpenError {
+    Damaged(Damage),
+    Other(Error),
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Database { problem: Problem::Damaged { damage, .. }, .. } => Self::Damaged(damage),
+            Error::Database { problem: Problem::Unreadable(item), .. } => Self::Damaged(Damage::Unreadable(item)),
+            Error::Database { problem: Problem::Failed(text) | Problem::Panicked(text), .. } => {
+                Self::Damaged(Damage::Reported(text))
+            }
+            error => Self::Other(error),
+        }
+    }
+}
+
+impl From<sled::Error> for OpenError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Corruption { .. } => Self::Damaged(Damage::Checksum),
+            sled::Error::Io(error)
+                if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
+            {
+                Self::Damaged(Damage::Reported(error.to_string()))
+            }
+            error => Self::Other(error.into()),
+        }
+    }
+}
+
+/// Opens a database and returns it with its directory, which is another one after a rebuild.
+///
+/// `prepare` checks what was opened; it is run on the thread that works on databases. After a rebuild the damaged
+/// database is in `kept/`.
+///
+/// # Errors
+/// [`Problem::Damaged`] where a rebuild is not possible; those of `prepare`, except what shows damage.
+pub(super) fn open_or_rebuild<S>(
+    layout: &StoreLayout,
+    database: PathBuf,
+    prepare: impl Fn(Trees) -> Result<S>,
+) -> Result<(S, PathBuf)> {
+    remove_incomplete_snapshots(&database)?;
+    let damage = match open(&database, &prepare) {
+        Ok(session) => return Ok((session, database)),
+        Err(OpenError::Other(error)) => return Err(error),
+        Err(OpenError::Damaged(damage)) => damage,
+    };
+    let damaged = |rebuild_failed| Error::from(Problem::Damaged { damage: damage.clone(), rebuild_failed });
+    let failed = |error, rebuild_failed| match error {
+        OpenError::Other(error) => error,
+        OpenError::Damaged(_) => damaged(rebuild_failed),
+    };
+    if snapshots(&database)?.iter().all(|snapshot| is_whole(snapshot)) {
+        return Err(damaged(false));
+    }
+    let staging = layout.staging_dir()?;
+    let rebuilt = copy_without_snapshots(&database, &staging).and_then(|()| {
+        drop(open(&staging, &prepare).map_err(|error| failed(error, true))?);
+        wait_until_closed(&staging, Duration::MAX)?;
+        layout.activate(&staging, true)
+    });
+    match rebuilt {
+        Ok(archived) => {
+            for archived in archived {
+                let kept = archived.display();
+                warn!(
+                    ?damage,
+                    %kept,
+                    "the store's database was damaged and has been rebuilt from its log; run `cxnpoll store check`"
+                );
+            }
+        }
+        Err(error) => {
+            let _ = fs::remove_dir_all(&staging);
+            return Err(error);
+        }
+    }
+    let database = layout.database()?.ok_or_else(|| damaged(false))?;
+    let session = open(&database, &prepare).map_err(|error| failed(error, false))?;
+    Ok((session, database))
+}
+
+fn open<S>(database: &Path, prepare: &impl Fn(Trees) -> Result<S>) -> Result<S, OpenError> {
+    let open = || {
+        let trees = Trees::open(open_database(database)?).map_err(Error::from)?;
+        Ok(prepare(trees)?)
+    };
+    let opened = catch_unwind(AssertUnwindSafe(open));
+    opened.unwrap_or_else(|panic| Err(blame_full_disk(database, panic_error(&*panic)).into()))
+}
+
+/// Lists the snapshots of a database, including those that sled did not complete.
+fn snapshots(database: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut snapshots = Vec::new();
+    for entry in fs::read_dir(database).map_err(FileError::at(FileOp::List, database))? {
+        let path = entry.map_err(FileError::at(FileOp::List, database))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")) {
+            snapshots.push(path);
+        }
+    }
+    Ok(snapshots)
+}
+
+/// Whether a snapshot's checksum is right. It ends with a length and a CRC-32 of everything before both.
+fn is_whole(snapshot: &Path) -> bool {
+    let Ok(bytes) = fs::read(snapshot) else { return false };
+    let Some((rest, crc)) = bytes.split_last_chunk::<4>() else { return false };
+    rest.split_last_chunk::<8>().is_some_and(|(data, _)| crc32fast::hash(data) == u32::from_le_bytes(*crc))
+}
+
+/// Removes the snapshots that sled, killed while it wrote them, did not complete.
+///
+/// sled 0.34.7 reports a database with one of them as damaged.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn remove_incomplete_snapshots(database: &Path) -> Result<()> {
+    for path in snapshots(database)? {
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            fs::remove_file(&path).map_err(FileError::at(FileOp::Remove, &path))?;
+            debug!(file = %path.display(), "removed an incomplete snapshot");
+        }
+    }
+    Ok(())
+}
+
+/// Copies a database: its log, its settings, and the values that sled keeps in separate files.
+fn copy_without_snapshots(from: &Path, to: &Path) -> Result<()> {
+    let copy = |from: &Path, to: &Path| fs::copy(from, to).map(drop).map_err(FileError::at(FileOp::Copy, from));
+    for name in ["db", "conf"] {
+        copy(&from.join(name), &to.join(name))?;
+    }
+    let (blobs, copied) = (from.join("blobs"), to.join("blobs"));
+    private_dir(&copied).map_err(FileError::at(FileOp::Create, &copied))?;
+    for entry in fs::read_dir(&blobs).map_err(FileError::at(FileOp::List, &blobs))? {
+        let entry = entry.map_err(FileError::at(FileOp::List, &blobs))?;
+        copy(&entry.path(), &copied.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::engine::trees::{Get, TreeName};
+    use crate::store::error::Item;
+
+    /// A store with one database of some entries, which is closed and has a snapshot.
+    fn layout(directory: &tempfile::TempDir) -> (StoreLayout, PathBuf) {
+        let layout = StoreLayout::prepared(&directory.path().join("store")).unwrap();
+        let staging = layout.staging_dir().unwrap();
+        for _ in 0..2 {
+            let trees = Trees::open(open_database(&staging).unwrap()).unwrap();
+            for number in 0..500_u32 {
+                trees.tree(TreeName::Cxn).insert(number.to_be_bytes(), vec![7; 200]).unwrap();
+            }
+            trees.flush().unwrap();
+            drop(trees);
+            wait_until_closed(&staging, Duration::MAX).unwrap();
+        }
+        layout.activate(&staging, true).unwrap();
+        let database = layout.database().unwrap().unwrap();
+        (layout, database)
+    }
+
+    fn open_again(layout: &StoreLayout, database: &Path) -> Result<(usize, PathBuf)> {
+        let (trees, database) = open_or_rebuild(layout, database.to_owned(), Ok)?;
+        Ok((trees.tree(TreeName::Cxn).len(), database))
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_rebuilt_from_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, database) = layout(&directory);
+        for snapshot in snapshots(&database).unwrap() {
+            assert!(is_whole(&snapshot));
+            let mut bytes = fs::read(&snapshot).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0xff;
+            fs::write(&snapshot, bytes).unwrap();
+            assert!(!is_whole(&snapshot));
+        }
+        let (entries, rebuilt) = open_again(&layout, &database).unwrap();
+        assert_eq!((entries, rebuilt), (500, layout.path().join("db-2")));
+        assert_eq!(layout.archived().unwrap(), [layout.path().join("kept/db-1")]);
+    }
+
+    #[test]
+    fn damage_with_whole_snapshots_is_reported_and_nothing_is_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, database) = layout(&directory);
+        let before = fs::read(database.join("db")).unwrap();
+        let damaged = open_or_rebuild(&layout, database.clone(), |_| Err::<Trees, _>(Item::Version.into()));
+        match damaged.map(|_| ()).unwrap_err() {
+            Error::Database { problem: Problem::Damaged { damage, rebuild_failed: false }, .. } => {
+                assert_eq!(damage, Damage::Unreadable(Item::Version));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(layout.database().unwrap(), Some(database.clone()));
+        assert_eq!(fs::read(database.join("db")).unwrap().len(), before.len());
+        assert!(layout.archived().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_rebuild_that_fails_is_reported_and_leaves_the_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, database) = layout(&directory);
+        for snapshot in snapshots(&database).unwrap() {
+            fs::write(snapshot, "half").unwrap();
+        }
+        let damaged = open_or_rebuild(&layout, database.clone(), |_| Err::<Trees, _>(Item::Version.into()));
+        let error = damaged.map(|_| ()).unwrap_err();
+        assert!(
+            matches!(error, Error::Database { problem: Problem::Damaged { rebuild_failed: true, .. }, .. }),
+            "{error:?}"
+        );
+        assert_eq!(layout.database().unwrap(), Some(database));
+        assert!(!layout.path().join("db-2.new").exists());
+    }
+
+    #[test]
+    fn only_damage_is_taken_for_damage() {
+        let other = |error: Error| matches!(OpenError::from(error), OpenError::Other(_));
+        assert!(other(Error::NewerFormat { found: 3, known: 2 }));
+        assert!(other(Problem::StorageFull.into()));
+        assert!(!other(Item::Version.into()) && !other(Problem::Panicked("no".to_owned()).into()));
+        let of_sled =
+            |kind: io::ErrorKind| matches!(OpenError::from(sled::Error::Io(kind.into())), OpenError::Other(_));
+        assert!(of_sled(io::ErrorKind::StorageFull) && of_sled(io::ErrorKind::PermissionDenied));
+        assert!(!of_sled(io::ErrorKind::UnexpectedEof) && !of_sled(io::ErrorKind::InvalidData));
+    }
+
+    #[test]
+    fn an_incomplete_snapshot_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, database) = layout(&directory);
+        let incomplete = database.join("snap.00000000000000FF.generating");
+        fs::write(&incomplete, "").unwrap();
+        assert_eq!(open_again(&layout, &database).unwrap(), (500, database));
+        assert!(!incomplete.exists());
+    }
+
+    #[test]
+    fn values_are_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, database) = layout(&directory);
+        let (trees, _) = open_or_rebuild(&layout, database, Ok).unwrap();
+        assert_eq!(trees.get(TreeName::Cxn, &7_u32.to_be_bytes()).unwrap().as_deref(), Some(&[7; 200][..]));
+        assert!(!trees.has_written());
+    }
+}

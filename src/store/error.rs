@@ -1,0 +1,213 @@
+//! What can go wrong in the store, with the data that a message needs. Texts and exit codes are made in `cli/error/store.rs`.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::CxnId;
+use crate::util::fs_atomic::FileError;
+
+/// An error of the store.
+#[derive(Debug)]
+pub enum Error {
+    /// There is no store in this directory.
+    NoStore {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory is neither a store nor empty, so that no store is created in it.
+    NotAStore {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The path of the store is not a directory.
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The store belongs to another user.
+    WrongOwner {
+        /// The directory.
+        path: PathBuf,
+        /// The user id of its owner.
+        owner: u32,
+        /// The user id of this process.
+        caller: u32,
+    },
+    /// `CURRENT` does not name a database of the store.
+    UnknownDatabase {
+        /// The file `CURRENT`.
+        path: PathBuf,
+        /// The newest backup, if there is one.
+        newest_backup: Option<PathBuf>,
+    },
+    /// A file of the store cannot be read or written.
+    File(FileError),
+    /// The due hint of the previous session cannot be removed.
+    DueHint(FileError),
+    /// Another command held the store for too long.
+    Busy {
+        /// The directory.
+        path: PathBuf,
+        /// How long this process waited.
+        waited: Duration,
+        /// What the process that holds the lock wrote about itself, if anything.
+        owner: Option<String>,
+    },
+    /// The wait for the store was cancelled.
+    Cancelled,
+    /// A run or another command uses the store, which is needed exclusively.
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The store has a format of a later program.
+    NewerFormat {
+        /// The version of the store.
+        found: u32,
+        /// The newest version that this program reads.
+        known: u32,
+    },
+    /// The database failed.
+    Database {
+        /// What is wrong with it.
+        problem: Problem,
+        /// The newest backup, if there is one.
+        newest_backup: Option<PathBuf>,
+    },
+    /// The database of kept results failed; the store itself works.
+    Results {
+        /// What is wrong with it.
+        problem: Problem,
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// A kept result cannot be compressed.
+    Compress(io::Error),
+    /// The system has no random numbers.
+    Random(getrandom::Error),
+    /// The thread that works on databases cannot be started.
+    NoThread(String),
+    /// All numbers of a kind are used up.
+    NumbersExhausted,
+}
+
+/// What is wrong with a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// The database is damaged.
+    Damaged {
+        /// How the damage shows.
+        damage: Damage,
+        /// Whether a rebuild from the log failed too, so that the log is damaged.
+        rebuild_failed: bool,
+    },
+    /// The disk is full.
+    StorageFull,
+    /// An operation of the database failed, with sled's text.
+    Failed(String),
+    /// The database panicked, with sled's text.
+    Panicked(String),
+    /// Something that is stored cannot be decoded.
+    Unreadable(Item),
+    /// A cxnId leads to no connection.
+    MissingCxn(CxnId),
+}
+
+/// How the damage of a database shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Damage {
+    /// A checksum is wrong.
+    Checksum,
+    /// The database reports an error or panics, with sled's text.
+    Reported(String),
+    /// Something that every store has cannot be decoded.
+    Unreadable(Item),
+}
+
+/// Something that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item {
+    /// A record of the tree of this name.
+    Record(&'static str),
+    /// A key of a tree.
+    Key,
+    /// The version of the store.
+    Version,
+    /// A number in the tree `meta`.
+    Number,
+    /// An appId.
+    AppId,
+    /// A job.
+    Job,
+    /// The name of a job.
+    JobName,
+    /// The values that connections share.
+    Shared,
+    /// A `perm`.
+    Perm,
+    /// A cxnId.
+    CxnId,
+    /// A `viaPort`.
+    ViaPort,
+    /// A kept result.
+    StoredResult,
+}
+
+/// The result of an operation of the store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Database { problem, newest_backup: None }
+    }
+}
+
+impl From<Item> for Error {
+    fn from(item: Item) -> Self {
+        Problem::Unreadable(item).into()
+    }
+}
+
+impl From<sled::Error> for Problem {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Corruption { .. } => Self::Damaged { damage: Damage::Checksum, rebuild_failed: false },
+            sled::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::StorageFull,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<sled::Error> for Error {
+    fn from(error: sled::Error) -> Self {
+        Problem::from(error).into()
+    }
+}
+
+impl Error {
+    /// Adds the newest backup to an error that a restore may help against.
+    #[must_use]
+    pub(super) fn with_newest_backup(mut self, find: impl FnOnce() -> Option<PathBuf>) -> Self {
+        if let Self::Database { newest_backup, .. } | Self::UnknownDatabase { newest_backup, .. } = &mut self {
+            *newest_backup = find();
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    /// Names the variant and its data. The text for people is made in `cli/error.rs`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Error {}

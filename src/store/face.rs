@@ -1,0 +1,322 @@
+//! The store's interface for the rest of the program.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::check::{self, Check};
+use super::due_hint::{self, JobHint};
+use super::engine::{Locks, StoreLayout, TreeName};
+use super::error::{Error, Result};
+use super::ops::{self, AdminAction, AdminTarget, InputIndex, StateCounts};
+use super::results::{self, EncodedResult, Limits, StoredResult};
+use super::schema::{CxnKey, Job, ReadSession, Statuses, WriteSession};
+use super::sessions::Sessions;
+use crate::model::{AppId, Cxn, CxnId, JobName, UnixTime};
+use crate::retry::Policy;
+
+/// A store that exists and belongs to the caller.
+#[derive(Debug, Clone)]
+pub struct Store {
+    sessions: Sessions,
+}
+
+/// A store that no other process uses.
+pub struct ExclusiveStore(Store);
+
+impl Store {
+    /// Opens a store. A wait for one of its locks ends after `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`], [`Error::NotADirectory`], [`Error::WrongOwner`].
+    pub fn open(path: &Path, timeout: Duration) -> Result<Self> {
+        Ok(Self::of(StoreLayout::existing(path)?, timeout))
+    }
+
+    /// Opens a store, and creates it first where there is none.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`Error::NotAStore`] for a directory that holds something else.
+    pub fn create(path: &Path, timeout: Duration) -> Result<Self> {
+        let store = Self::of(StoreLayout::prepared(path)?, timeout);
+        let Sessions { layout, locks } = &store.sessions;
+        let create = || {
+            if layout.database()?.is_some() {
+                return Ok(());
+            }
+            let (staging, ()) = store.sessions.create_database(|_| Ok::<_, Error>(()))?;
+            for archived in layout.activate(&staging, true)? {
+                let archived = archived.display();
+                warn!("CURRENT did not name a database that was in the store; it is kept as {archived}");
+            }
+            Ok::<_, Error>(())
+        };
+        locks.lock_shared(|| locks.lock_session(create))?;
+        Ok(store)
+    }
+
+    fn of(layout: StoreLayout, timeout: Duration) -> Self {
+        let locks = Locks::new(layout.path(), timeout);
+        Self { sessions: Sessions { layout, locks } }
+    }
+
+    fn with_locks(&self, locks: Locks) -> Self {
+        Self { sessions: Sessions { layout: self.sessions.layout.clone(), locks } }
+    }
+
+    /// The same store, with the name of the command that uses it, which commands that wait for it report.
+    #[must_use]
+    pub fn with_owner(self, owner: &'static str) -> Self {
+        self.with_locks(self.sessions.locks.clone().with_owner(owner))
+    }
+
+    /// The same store, with waits for its locks that end early with [`Error::Cancelled`] once `cancel` is true.
+    #[must_use]
+    pub fn with_cancel(self, cancel: Arc<AtomicBool>) -> Self {
+        self.with_locks(self.sessions.locks.clone().with_cancel(cancel))
+    }
+
+    /// The same store, with a timeout of at least `timeout`.
+    #[must_use]
+    pub fn with_min_timeout(&self, timeout: Duration) -> Self {
+        self.with_locks(self.sessions.locks.with_min_timeout(timeout))
+    }
+
+    /// The directory of the store.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.sessions.layout.path()
+    }
+
+    /// The directory of the runs' locks.
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.sessions.layout.runs()
+    }
+
+    /// The directory of the backups.
+    #[must_use]
+    pub fn backup_dir(&self) -> PathBuf {
+        self.sessions.layout.backups()
+    }
+
+    /// Lists the backups, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the directory cannot be read.
+    pub fn backups(&self) -> Result<Vec<PathBuf>> {
+        self.sessions.layout.backup_files()
+    }
+
+    /// Lists the databases that were replaced and kept.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the directory cannot be read.
+    pub fn kept(&self) -> Result<Vec<PathBuf>> {
+        self.sessions.layout.archived()
+    }
+
+    /// The size of the database's file in bytes.
+    ///
+    /// # Errors
+    /// [`Error::File`] where it cannot be inspected.
+    pub fn file_size(&self) -> Result<u64> {
+        self.sessions.layout.file_size()
+    }
+
+    /// Writes to the database in one session.
+    ///
+    /// Once this returns without an error, nothing that `work` wrote is lost, whatever happens to the process or the power.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Busy`] after the timeout, [`Error::Cancelled`]; [`Error::Database`] where it cannot be
+    /// opened.
+    pub fn write<T: Send>(&self, work: impl FnOnce(&WriteSession) -> Result<T> + Send) -> Result<T> {
+        self.sessions.write(work)
+    }
+
+    /// Reads the database in one session.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn read<T: Send>(&self, work: impl FnOnce(&ReadSession) -> Result<T> + Send) -> Result<T> {
+        self.sessions.read(work)
+    }
+
+    /// Passes the entries of a tree that begin with `prefix` to `read`, in order, and its results to `emit`.
+    ///
+    /// Uses as many sessions as it takes; none holds the store for much more than half a second. `read` runs in a
+    /// session, `emit` outside of it.
+    ///
+    /// # Errors
+    /// Those of `read`, of `emit` and of [`Store::read`].
+    pub fn scan_in_batches<T: Send, E: From<Error>>(
+        &self,
+        tree: TreeName,
+        prefix: &[u8],
+        mut read: impl FnMut(&ReadSession, &[u8], &[u8]) -> Result<Option<T>> + Send,
+        emit: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.sessions.scan_in_batches(tree, prefix, |session, key, value| read(session, key, value), emit)
+    }
+
+    /// Runs `work` while no process can replace the database, as a restore or a compaction does.
+    ///
+    /// Any number of processes can hold this lock.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Busy`] after the timeout, [`Error::Cancelled`].
+    pub fn lock_shared<T, E: From<Error>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.sessions.locks.lock_shared(work)
+    }
+
+    /// Runs `work` while no other process uses a store, whether or not it has a database yet.
+    ///
+    /// # Errors
+    /// As [`Store::create`], those of `work`, and [`Error::InUse`] while another process uses the store.
+    pub fn lock_exclusively<T, E: From<Error>>(
+        path: &Path,
+        timeout: Duration,
+        owner: &'static str,
+        work: impl FnOnce(&ExclusiveStore) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let store = Self::of(StoreLayout::prepared(path)?, timeout).with_owner(owner);
+        store.sessions.locks.lock_exclusive(|locks| work(&ExclusiveStore(store.with_locks(locks))))
+    }
+
+    /// Whether it is certain that nothing is due for a job at `now`, by the expression of its last run.
+    ///
+    /// Does not open the database. `false` is no answer.
+    #[must_use]
+    pub fn is_certainly_idle(&self, app_id: &AppId, job: &JobName, policy: &Policy, now: UnixTime) -> bool {
+        self.query(|hints| due_hint::is_certainly_idle(hints, app_id, job, policy, now))
+    }
+
+    /// Whether it is certain that the store has (or had) connections of an app.
+    ///
+    /// Does not open the database. `false` is no answer.
+    #[must_use]
+    pub fn knows_app(&self, app_id: &AppId) -> bool {
+        self.query(|hints| due_hint::knows_app(hints, app_id))
+    }
+
+    fn query(&self, question: impl FnOnce(&[JobHint]) -> bool) -> bool {
+        let layout = &self.sessions.layout;
+        let database = layout.database().ok().flatten();
+        let hints = database.and_then(|database| due_hint::query(&layout.due_hint(), &database));
+        hints.is_some_and(|hints| question(&hints))
+    }
+
+    /// Checks the store, and with `repair` repairs what can be derived from the rest.
+    ///
+    /// What cannot be read is copied to `kept/set-aside.jsonl` before it is removed.
+    ///
+    /// # Errors
+    /// Those of [`Store::write`]; a fault is not an error.
+    pub fn check(&self, repair: bool) -> Result<Check> {
+        check::check(&self.sessions, repair)
+    }
+
+    /// Changes connections in batches, and returns how many were changed. Removed connections lose their kept results.
+    ///
+    /// # Errors
+    /// Those of [`Store::write`]. Changes made before the error are kept.
+    pub fn admin(&self, targets: &[AdminTarget], action: AdminAction) -> Result<u64> {
+        ops::admin(&self.sessions, targets, action, |removed| results::delete(&self.sessions, removed))
+    }
+
+    /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
+    ///
+    /// Works in batches. A connection that is added meanwhile is passed too; one that is moved to another app meanwhile
+    /// may be passed twice.
+    ///
+    /// # Errors
+    /// Those of `emit` and of [`Store::read`]; [`Error::Database`] for a connection that cannot be read.
+    pub fn for_each_cxn<E: From<Error>>(
+        &self,
+        emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
+    ) -> Result<(), E> {
+        ops::for_each_cxn(&self.sessions, emit)
+    }
+
+    /// Passes every connection to `emit` that an input lacks, although it has others of the same app.
+    ///
+    /// # Errors
+    /// As [`Store::for_each_cxn`].
+    pub fn for_each_absent<E: From<Error>>(
+        &self,
+        input: &InputIndex,
+        emit: impl FnMut(CxnKey, Cxn) -> Result<(), E>,
+    ) -> Result<(), E> {
+        ops::for_each_absent(&self.sessions, input, emit)
+    }
+
+    /// Counts the connections of a job by state, in batches.
+    ///
+    /// # Errors
+    /// Those of [`Store::read`].
+    pub fn state_counts(&self, job: &Job, policy: &Policy, now: UnixTime) -> Result<StateCounts> {
+        ops::state_counts(&self.sessions, job, policy, now)
+    }
+
+    /// Keeps results, and removes those that are beyond the limits.
+    ///
+    /// # Errors
+    /// [`Error::Results`]; [`Error::Busy`] after the timeout, [`Error::Cancelled`].
+    pub fn keep_results(&self, results: &[EncodedResult], limits: &Limits) -> Result<()> {
+        results::keep(&self.sessions, results, limits)
+    }
+
+    /// Passes results to `emit` by connection and job, the oldest first: of one connection, of one job, or all.
+    ///
+    /// With `latest` it passes only the newest of each connection and job.
+    ///
+    /// # Errors
+    /// As [`Store::keep_results`], and those of `emit`.
+    pub fn for_each_result<E: From<Error>>(
+        &self,
+        cxn_id: Option<&CxnId>,
+        job: Option<&JobName>,
+        latest: bool,
+        emit: impl FnMut(StoredResult) -> Result<(), E>,
+    ) -> Result<(), E> {
+        results::for_each(&self.sessions, cxn_id, job, latest, emit)
+    }
+
+    /// Removes results, and returns how many: of one connection, of one job, or all.
+    ///
+    /// # Errors
+    /// As [`Store::keep_results`].
+    pub fn remove_results(&self, cxn_id: Option<&CxnId>, job: Option<&JobName>) -> Result<u64> {
+        results::remove(&self.sessions, cxn_id, job)
+    }
+}
+
+impl ExclusiveStore {
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0
+    }
+
+    /// Fills a new database and makes it the current one. Returns what `fill` returns, and where others were moved to.
+    ///
+    /// The swap is one rename: a process that is killed leaves one of the two databases, whole. The previous database is
+    /// moved to `kept/`, or removed if `keep` is false.
+    ///
+    /// # Errors
+    /// Those of `fill`; [`Error::File`] and [`Error::Database`] where the store cannot be written.
+    pub fn replace<T: Send, E: From<Error> + Send>(
+        &self,
+        keep: bool,
+        fill: impl FnOnce(&WriteSession) -> Result<T, E> + Send,
+    ) -> Result<(T, Vec<PathBuf>), E> {
+        let Sessions { layout, locks } = &self.0.sessions;
+        let (staging, filled) = self.0.sessions.create_database(fill)?;
+        let archived = locks.lock_session(|| layout.activate(&staging, keep))?;
+        Ok((filled, archived))
+    }
+}

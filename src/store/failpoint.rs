@@ -1,0 +1,81 @@
+//! Named steps at which a test can kill the process.
+//!
+//! They do nothing unless the feature `fault-points` is on, which only this project's own tests turn on. With it,
+//! `CXNPOLL_DIE_AT=Step` or `CXNPOLL_DIE_AT=Step:3` makes the process kill itself (SIGKILL, so that nothing is cleaned
+//! up) when it reaches that step for the first or the third time.
+
+/// A step of the store's work after which the process may die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failpoint {
+    /// A session holds the store's lock.
+    LockAcquired,
+    /// The database is open.
+    DatabaseOpened,
+    /// The session's work is done, and not yet flushed.
+    WorkDone,
+    /// sled has written everything to its file.
+    Flushed,
+    /// The file is synced.
+    Synced,
+    /// The database is closed.
+    Closed,
+    /// The due hint of the previous session is removed.
+    HintRemoved,
+    /// The due hint is written and synced under its staging name.
+    HintWritten,
+    /// The due hint has its name.
+    HintRenamed,
+    /// A backup is written under its staging name.
+    BackupWritten,
+    /// A backup is synced and has its name.
+    BackupRenamed,
+    /// A new database is complete and synced under its staging name.
+    DatabaseBuilt,
+    /// The new database has its name.
+    DatabaseRenamed,
+    /// The new `CURRENT` is written and synced under its staging name.
+    CurrentWritten,
+    /// `CURRENT` names the new database.
+    CurrentSwapped,
+    /// The databases that were replaced are archived.
+    Archived,
+}
+
+impl Failpoint {
+    /// All steps, in the order in which they come.
+    pub const ALL: [Self; 16] = [
+        Self::LockAcquired,
+        Self::DatabaseOpened,
+        Self::WorkDone,
+        Self::Flushed,
+        Self::Synced,
+        Self::Closed,
+        Self::HintRemoved,
+        Self::HintWritten,
+        Self::HintRenamed,
+        Self::BackupWritten,
+        Self::BackupRenamed,
+        Self::DatabaseBuilt,
+        Self::DatabaseRenamed,
+        Self::CurrentWritten,
+        Self::CurrentSwapped,
+        Self::Archived,
+    ];
+}
+
+/// Marks a step as done.
+#[cfg(not(feature = "fault-points"))]
+pub(crate) fn hit(_: Failpoint) {}
+
+/// Marks a step as done, and kills the process if a test requires that here.
+#[cfg(feature = "fault-points")]
+pub(crate) fn hit(step: Failpoint) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static HITS: AtomicU32 = AtomicU32::new(0);
+
+    let Ok(wanted) = std::env::var("CXNPOLL_DIE_AT") else { return };
+    let (name, times) = wanted.split_once(':').unwrap_or((&wanted, "1"));
+    if format!("{step:?}") == name && (HITS.fetch_add(1, Ordering::Relaxed) + 1).to_string() == times {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}

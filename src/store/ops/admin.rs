@@ -1,0 +1,128 @@
+//! What an administrator does to connections.
+
+use std::time::Instant;
+
+use super::delete::delete_cxn;
+use crate::model::CxnId;
+use crate::store::engine::{TX_BATCH, TreeName, Tx, TxResult};
+use crate::store::error::Result;
+use crate::store::schema::{CxnKey, CxnRecord, DueFacts, JobNo, Record, WriteSession, read, read_status, write_status};
+use crate::store::sessions::{SLICE, Sessions};
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminAction {
+    /// Makes a connection due at once for the named jobs, as if it were new.
+    Revive,
+    /// Makes a connection never due.
+    Disable,
+    /// Makes a disabled connection due again.
+    Enable,
+    /// Removes a connection with its statuses.
+    Remove,
+}
+
+/// A connection, and the jobs for which something is done to it.
+pub type AdminTarget = (CxnKey, Vec<JobNo>);
+
+impl WriteSession {
+    /// Changes connections, and returns for each whether that changed anything.
+    ///
+    /// A connection that is gone, or already is as it should be, stays as it is. Of each [`TX_BATCH`] connections all or
+    /// none are changed.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::store::Error::Database).
+    pub fn admin(&self, targets: &[AdminTarget], action: AdminAction) -> Result<Vec<bool>> {
+        let mut changed = Vec::with_capacity(targets.len());
+        for batch in targets.chunks(TX_BATCH) {
+            let jobs = batch
+                .iter()
+                .map(|(key, _)| Ok(self.job_names(key.app)?.iter().map(|(no, _)| *no).collect()))
+                .collect::<Result<Vec<Vec<JobNo>>>>()?;
+            let done = self.trees.transact(|tx| {
+                let change = |((key, named), jobs): (&AdminTarget, &Vec<JobNo>)| {
+                    let Some(record) = read::<CxnRecord, _>(tx, &key.to_bytes())? else { return Ok(false) };
+                    match action {
+                        AdminAction::Revive => revive(tx, *key, &record, named),
+                        AdminAction::Disable => set_disabled(tx, *key, record, jobs, true),
+                        AdminAction::Enable => set_disabled(tx, *key, record, jobs, false),
+                        AdminAction::Remove => delete_cxn(tx, jobs, *key, &record).map(|()| true),
+                    }
+                };
+                batch.iter().zip(&jobs).map(change).collect::<TxResult<Vec<_>>>()
+            })?;
+            changed.extend(done);
+        }
+        Ok(changed)
+    }
+}
+
+fn revive(tx: &Tx, key: CxnKey, record: &CxnRecord, jobs: &[JobNo]) -> TxResult<bool> {
+    let facts = DueFacts::from(record);
+    let mut changed = false;
+    for job in jobs {
+        let Some(before) = read_status(tx, *job, key.locator)? else { continue };
+        let mut status = before.clone();
+        status.revive();
+        if status != before {
+            write_status(tx, *job, key.locator, Some((&before, record.disabled)), (&status, facts))?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+fn set_disabled(tx: &Tx, key: CxnKey, record: CxnRecord, jobs: &[JobNo], disabled: bool) -> TxResult<bool> {
+    if record.disabled == disabled {
+        return Ok(false);
+    }
+    let facts = DueFacts { disabled, ..DueFacts::from(&record) };
+    for job in jobs {
+        if let Some(status) = read_status(tx, *job, key.locator)? {
+            write_status(tx, *job, key.locator, Some((&status, record.disabled)), (&status, facts))?;
+        }
+    }
+    tx.insert(TreeName::Cxn, &key.to_bytes(), CxnRecord { disabled, ..record }.to_bytes())?;
+    Ok(true)
+}
+
+/// Changes connections in batches, and returns how many were changed.
+///
+/// `removed` is called after each session with the connections that it removed.
+///
+/// # Errors
+/// Those of [`Sessions::write`] and `removed`. Changes made before the error are kept.
+pub fn admin(
+    sessions: &Sessions,
+    targets: &[AdminTarget],
+    action: AdminAction,
+    removed: impl Fn(&[CxnId]) -> Result<()>,
+) -> Result<u64> {
+    sessions.locks.lock_shared(|| {
+        let mut changed = 0;
+        let mut rest = targets;
+        while !rest.is_empty() {
+            let (done, gone) = sessions.write(|session| {
+                let began = Instant::now();
+                let (mut done, mut gone) = (0, Vec::new());
+                for batch in rest.chunks(TX_BATCH) {
+                    if action == AdminAction::Remove {
+                        for (key, _) in batch {
+                            gone.extend(session.cxn(*key)?.map(|cxn| cxn.cxn_id));
+                        }
+                    }
+                    changed += session.admin(batch, action)?.into_iter().filter(|changed| *changed).count() as u64;
+                    done += batch.len();
+                    if began.elapsed() > SLICE {
+                        break;
+                    }
+                }
+                Ok((done, gone))
+            })?;
+            removed(&gone)?;
+            rest = &rest[done..];
+        }
+        Ok(changed)
+    })
+}

@@ -1,0 +1,109 @@
+//! How many connections are in each state.
+
+use std::ops::Range;
+
+use crate::model::{PollStatus, UnixTime};
+use crate::retry::{Policy, State};
+use crate::store::engine::TreeName;
+use crate::store::error::{Error, Item, Result};
+use crate::store::schema::{
+    DueBucket, DueKey, DueRecord, Job, JobNo, ReadSession, Record, WriteSession, bucket_prefix,
+};
+use crate::store::sessions::Sessions;
+
+/// How many connections of a job are in each state. Each is counted in exactly one of the numbers, except `due_now`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StateCounts {
+    /// Never polled.
+    pub new: u64,
+    /// The last poll was a success.
+    pub healthy: u64,
+    /// Failing, by level.
+    pub levels: Vec<u64>,
+    /// Beyond the last level.
+    pub given_up: u64,
+    /// Disabled.
+    pub disabled: u64,
+    /// Waiting because the site asked to be deferred.
+    pub deferred: u64,
+    /// Due at the time that was asked for.
+    pub due_now: u64,
+    /// When the first of those becomes due that are not due yet; `None` if none will.
+    pub next_due: Option<UnixTime>,
+}
+
+impl StateCounts {
+    /// Counts one connection.
+    fn add(&mut self, policy: &Policy, now: UnixTime, status: &PollStatus, disabled: bool) {
+        let counter = match policy.state(status, disabled, now) {
+            State::New => &mut self.new,
+            State::Healthy => &mut self.healthy,
+            State::GivenUp => &mut self.given_up,
+            State::Disabled => &mut self.disabled,
+            State::Deferred => &mut self.deferred,
+            State::Retrying => {
+                let level = status.level as usize;
+                if self.levels.len() <= level {
+                    self.levels.resize(level + 1, 0);
+                }
+                &mut self.levels[level]
+            }
+        };
+        *counter += 1;
+        if disabled {
+            return;
+        }
+        if policy.is_due(status, now) {
+            self.due_now += 1;
+        } else if let Some(next) = policy.next_due_of_status(status) {
+            self.next_due = Some(self.next_due.map_or(next, |first| first.min(next)));
+        }
+    }
+
+    /// How many connections were counted.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.new + self.healthy + self.levels.iter().sum::<u64>() + self.given_up + self.disabled + self.deferred
+    }
+}
+
+impl ReadSession {
+    /// How many statuses are at the levels of a range.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn count_levels(&self, job: JobNo, levels: Range<u32>) -> Result<u64> {
+        let [from, to] = [levels.start, levels.end].map(|level| bucket_prefix(job, DueBucket::Level(level), 0));
+        let mut count = 0;
+        for entry in self.trees.range(TreeName::Due, &from, &to) {
+            entry?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// Counts the connections of a job by state, in batches.
+///
+/// # Errors
+/// Those of [`Sessions::read`].
+pub fn state_counts(sessions: &Sessions, job: &Job, policy: &Policy, now: UnixTime) -> Result<StateCounts> {
+    let mut counts = StateCounts::default();
+    let read = |session: &WriteSession, key: &[u8], value: &[u8]| parse_entry(session, key, value);
+    sessions.scan_in_batches(TreeName::Due, &job.no.to_be_bytes(), read, |(status, disabled)| {
+        counts.add(policy, now, &status, disabled);
+        Ok::<_, Error>(())
+    })?;
+    Ok(counts)
+}
+
+/// What an entry of the due index holds: the status as far as states depend on it, and whether it is disabled.
+fn parse_entry(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<(PollStatus, bool)>> {
+    let key = DueKey::parse(key).ok_or(Item::Key)?;
+    let record = DueRecord::from_bytes(value)?;
+    let status = match key.bucket {
+        DueBucket::Deferred => session.status(key.job, key.locator)?.unwrap_or_default(),
+        _ => PollStatus { level: record.level, count: record.count, last_run: key.from, ..PollStatus::default() },
+    };
+    Ok(Some((status, key.bucket == DueBucket::Disabled)))
+}

@@ -1,0 +1,90 @@
+//! What is due.
+
+use std::ops::RangeInclusive;
+
+use crate::model::{BatchCode, PollStatus, UnixTime};
+use crate::retry::Policy;
+use crate::store::engine::TreeName;
+use crate::store::error::{Item, Result};
+use crate::store::schema::{CxnLocator, DueBucket, DueKey, DueRecord, Job, ReadSession, Record, bucket_prefix};
+
+/// A connection that is due, as the due index knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueEntry {
+    /// The connection.
+    pub locator: CxnLocator,
+    /// The hash of its host.
+    pub host: u32,
+    /// Since when it is due.
+    pub due: UnixTime,
+}
+
+/// What is looked for in the due index.
+struct Question<'a> {
+    job: &'a Job,
+    policy: &'a Policy,
+    batch: &'a RangeInclusive<BatchCode>,
+    now: UnixTime,
+}
+
+impl ReadSession {
+    /// The connections of a batch that are due for a job at `now`, in no particular order.
+    ///
+    /// Connections that have no status for the job yet are among them.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::store::Error::Database).
+    pub fn due(
+        &self,
+        job: &Job,
+        policy: &Policy,
+        batch: &RangeInclusive<BatchCode>,
+        now: UnixTime,
+    ) -> Result<Vec<DueEntry>> {
+        let question = Question { job, policy, batch, now };
+        let mut due = Vec::new();
+        for level in 0.. {
+            let Some(bounds) = policy.scan_bounds(level, now) else { break };
+            let bucket = DueBucket::Level(level);
+            self.scan_bucket(&question, bucket, 0..=bounds.past, &mut due)?;
+            // What lies within both bounds is in the first scan already.
+            let future = bounds.future.max(bounds.past.saturating_add(1));
+            self.scan_bucket(&question, bucket, future..=UnixTime::MAX, &mut due)?;
+        }
+        // The whole bucket: what a wrong clock deferred is due.
+        self.scan_bucket(&question, DueBucket::Deferred, 0..=UnixTime::MAX, &mut due)?;
+        due.extend(self.not_backfilled(job.app, Some(job), batch)?);
+        Ok(due)
+    }
+
+    /// Adds what is due among the entries of one bucket with a `from` in this range.
+    fn scan_bucket(
+        &self,
+        question: &Question,
+        bucket: DueBucket,
+        from: RangeInclusive<UnixTime>,
+        due: &mut Vec<DueEntry>,
+    ) -> Result<()> {
+        let Question { job, policy, batch, now } = *question;
+        let first = bucket_prefix(job.no, bucket, *from.start());
+        // Every key of the last `from` begins with its prefix, and none follows sixteen bytes of 0xff.
+        let last = [bucket_prefix(job.no, bucket, *from.end()).as_slice(), &[0xff; 16]].concat();
+        for entry in self.trees.range(TreeName::Due, &first, &last) {
+            let (key, value) = entry?;
+            let key = DueKey::parse(&key).ok_or(Item::Key)?;
+            if !batch.contains(&key.locator.batch_code) {
+                continue;
+            }
+            let record = DueRecord::from_bytes(&value)?;
+            let status = match bucket {
+                DueBucket::Deferred => self.status(job.no, key.locator)?.unwrap_or_default(),
+                _ => PollStatus { level: record.level, last_run: key.from, ..PollStatus::default() },
+            };
+            if policy.is_due(&status, now) {
+                let since = policy.next_due_of_status(&status).unwrap_or(now);
+                due.push(DueEntry { locator: key.locator, host: record.host, due: since });
+            }
+        }
+        Ok(())
+    }
+}

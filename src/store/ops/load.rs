@@ -1,0 +1,116 @@
+//! Loading connections.
+
+use super::due::DueEntry;
+use super::upsert::InputIndex;
+use crate::model::{Cxn, PollStatus, UnixTime};
+use crate::retry::Policy;
+use crate::store::engine::TreeName;
+use crate::store::error::{Error, Item, Result};
+use crate::store::schema::{AppNo, CxnKey, CxnLocator, Job, ReadSession, Statuses, WriteSession, decode_cxn};
+use crate::store::sessions::Sessions;
+
+/// A connection that is due, with everything that polling it takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PollTask {
+    /// Which connection it is.
+    pub locator: CxnLocator,
+    /// The hash of its host, as the due index knows it.
+    pub host: u32,
+    /// Since when it is due.
+    pub due: UnixTime,
+    /// The connection.
+    pub cxn: Cxn,
+    /// Its status when it was loaded. An outcome is recorded only if it is still the same.
+    pub status: PollStatus,
+}
+
+impl ReadSession {
+    /// Loads connections that were selected, without those that are gone, disabled or no longer due at `now`.
+    ///
+    /// Without `now`, a connection need not be due.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn load(
+        &self,
+        job: &Job,
+        policy: &Policy,
+        now: Option<UnixTime>,
+        selected: &[DueEntry],
+    ) -> Result<Vec<PollTask>> {
+        let mut tasks = Vec::with_capacity(selected.len());
+        for entry in selected {
+            if let Some(task) = self.task(job.app, Some(job), entry)?
+                && !task.cxn.disabled
+                && now.is_none_or(|now| policy.is_due(&task.status, now))
+            {
+                tasks.push(task);
+            }
+        }
+        Ok(tasks)
+    }
+
+    /// A connection with its status for a job, new if it has none; `None` if the connection is gone.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn task(&self, app: AppNo, job: Option<&Job>, entry: &DueEntry) -> Result<Option<PollTask>> {
+        let DueEntry { locator, host, due } = *entry;
+        let Some(cxn) = self.cxn(CxnKey { app, locator })? else { return Ok(None) };
+        let status = job.map(|job| self.status(job.no, locator)).transpose()?.flatten().unwrap_or_default();
+        Ok(Some(PollTask { locator, host, due, cxn, status }))
+    }
+
+    /// A connection with its statuses, without those of jobs that never polled it; `None` if it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn connection(&self, key: CxnKey) -> Result<Option<(Cxn, Statuses)>> {
+        let Some(cxn) = self.cxn(key)? else { return Ok(None) };
+        Ok(Some((cxn, self.statuses(key)?)))
+    }
+}
+
+/// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
+///
+/// Works in batches. A connection that is added meanwhile is passed too; one that is moved to another app meanwhile may
+/// be passed twice.
+///
+/// # Errors
+/// Those of `emit` and of [`Sessions::read`]; [`Error::Database`] for a connection that cannot be read.
+pub fn for_each_cxn<E: From<Error>>(
+    sessions: &Sessions,
+    mut emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
+) -> Result<(), E> {
+    sessions.locks.lock_shared(|| {
+        let mut from = 0;
+        loop {
+            // A connection that moves to another app gets a new number, and is found in the next round.
+            let to = sessions.read(ReadSession::next_cxn_seq)?;
+            if from == to {
+                return Ok(());
+            }
+            let read = |session: &WriteSession, key: &[u8], value: &[u8]| {
+                let key = CxnKey::parse(key).ok_or(Item::Key)?;
+                if !(from..to).contains(&key.locator.seq) {
+                    return Ok(None);
+                }
+                Ok(Some((key, decode_cxn(session, key, value)?, session.statuses(key)?)))
+            };
+            sessions.scan_in_batches(TreeName::Cxn, &[], read, |(key, cxn, statuses)| emit(key, cxn, statuses))?;
+            from = to;
+        }
+    })
+}
+
+/// Passes every connection to `emit` that an input lacks, although it has others of the same app.
+///
+/// # Errors
+/// As [`for_each_cxn`].
+pub fn for_each_absent<E: From<Error>>(
+    sessions: &Sessions,
+    input: &InputIndex,
+    mut emit: impl FnMut(CxnKey, Cxn) -> Result<(), E>,
+) -> Result<(), E> {
+    for_each_cxn(sessions, |key, cxn, _| if input.lacks(&cxn) { emit(key, cxn) } else { Ok(()) })
+}

@@ -1,0 +1,17 @@
+//! What commands do with the store.
+
+mod admin;
+mod backfill;
+mod counts;
+mod delete;
+mod due;
+mod load;
+mod outcomes;
+mod upsert;
+
+pub use admin::{AdminAction, AdminTarget, admin};
+pub use counts::{StateCounts, state_counts};
+pub use due::DueEntry;
+pub use load::{PollTask, for_each_absent, for_each_cxn};
+pub use outcomes::StatusUpdate;
+pub use upsert::{Change, CxnPatch, InputIndex, StatusPatch};

@@ -1,0 +1,51 @@
+//! Recording the outcomes of polls.
+
+use crate::model::PollStatus;
+use crate::store::engine::{TX_BATCH, Tx, TxResult};
+use crate::store::error::Result;
+use crate::store::schema::{CxnLocator, DueFacts, DueKey, DueRecord, Job, WriteSession, read, write_status};
+
+/// A status that replaces the one with which the connection was polled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusUpdate {
+    /// The connection.
+    pub locator: CxnLocator,
+    /// The status with which it was polled.
+    pub expected: PollStatus,
+    /// The status after the poll.
+    pub next: PollStatus,
+}
+
+impl WriteSession {
+    /// Replaces statuses, and returns for each whether it was replaced.
+    ///
+    /// It is replaced only if level, count and lastRun are still the expected ones, and if the connection still exists, is
+    /// enabled and belongs to the same app. So an administrator's change of a connection that is being polled wins.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::store::Error::Database).
+    pub fn record_outcomes(&self, job: &Job, updates: &[StatusUpdate]) -> Result<Vec<bool>> {
+        let mut recorded = Vec::with_capacity(updates.len());
+        for batch in updates.chunks(TX_BATCH) {
+            let done = self
+                .trees
+                .transact(|tx| batch.iter().map(|update| record_one(tx, job, update)).collect::<TxResult<Vec<_>>>())?;
+            recorded.extend(done);
+        }
+        Ok(recorded)
+    }
+}
+
+fn record_one(tx: &Tx, job: &Job, update: &StatusUpdate) -> TxResult<bool> {
+    // Every status has one entry in the due index, whose key holds lastRun, level and the disabled flag. A connection
+    // that is gone has none, and sequence numbers are never used again. So this entry is the whole condition.
+    let key = DueKey::of(job.no, update.locator, &update.expected, false);
+    match read::<DueRecord, _>(tx, &key.to_bytes())? {
+        Some(due) if (due.level, due.count) == (update.expected.level, update.expected.count) => {
+            let facts = DueFacts { disabled: false, host: due.host };
+            write_status(tx, job.no, update.locator, Some((&update.expected, false)), (&update.next, facts))?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}

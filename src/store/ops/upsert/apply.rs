@@ -1,0 +1,82 @@
+//! Writing what a patch changes.
+
+use super::diff::{Change, Diff, StatusDiff, Stored, diff};
+use super::patch::CxnPatch;
+use super::resolve::{Resolved, jobs_of, resolve};
+use crate::model::BatchCode;
+use crate::store::engine::{TX_BATCH, TreeName, Tx, TxResult};
+use crate::store::error::{Error, Result};
+use crate::store::ops::delete::delete_cxn;
+use crate::store::schema::{
+    Counters, CxnKey, CxnLocator, DueFacts, IdRecord, Record, WriteSession, bump_counters, write_status,
+};
+
+impl WriteSession {
+    /// Adds or updates connections, and returns for each what changed. A patch is applied whole or not at all.
+    ///
+    /// With `force`, a patch's poll status is taken even if it is not newer.
+    ///
+    /// # Errors
+    /// [`Error::Database`]. Then the batches of [`TX_BATCH`] patches before are applied.
+    pub fn upsert(&self, patches: &[CxnPatch], force: bool) -> Result<Vec<Change>> {
+        let mut changes = Vec::with_capacity(patches.len());
+        for batch in patches.chunks(TX_BATCH) {
+            let jobs = jobs_of(self, batch)?;
+            let resolved = batch.iter().map(|patch| resolve(self, patch, &jobs)).collect::<Result<Vec<Resolved>>>()?;
+            let done = self.trees.transact(|tx| {
+                let upsert_one = |incoming: &Resolved| {
+                    let diff = diff(Stored::read(tx, incoming)?, incoming, force);
+                    apply(tx, incoming, &diff)?;
+                    Ok(diff.change())
+                };
+                resolved.iter().map(upsert_one).collect::<TxResult<Vec<_>>>()
+            })?;
+            changes.extend(done);
+        }
+        Ok(changes)
+    }
+}
+
+fn apply(tx: &Tx, incoming: &Resolved, diff: &Diff) -> TxResult<()> {
+    match diff {
+        Diff::Keep => Ok(()),
+        Diff::Add { record, statuses, replaces } => {
+            let seq = bump_counters(tx, Counters::take_cxn)?;
+            let batch_code = match (replaces, incoming.patch.batch_code) {
+                (Some((key, _)), _) => key.locator.batch_code,
+                (None, Some(batch_code)) => batch_code,
+                (None, None) => random_batch_code()?,
+            };
+            if let Some((key, record)) = replaces {
+                delete_cxn(tx, &incoming.left_jobs, *key, record)?;
+            }
+            let locator = CxnLocator { batch_code, seq };
+            let key = CxnKey { app: incoming.app, locator };
+            tx.insert(TreeName::Id, record.cxn_id.as_bytes(), IdRecord::from(key).to_bytes())?;
+            tx.insert(TreeName::Cxn, &key.to_bytes(), record.to_bytes())?;
+            let facts = DueFacts::from(record);
+            statuses.iter().try_for_each(|(job, status)| write_status(tx, *job, locator, None, (status, facts)))
+        }
+        Diff::Update { locator, old, new, statuses } => {
+            if old != new {
+                let key = CxnKey { app: incoming.app, locator: *locator };
+                tx.insert(TreeName::Cxn, &key.to_bytes(), new.to_bytes())?;
+            }
+            if statuses.is_empty() {
+                return Ok(());
+            }
+            let facts = DueFacts::from(new);
+            statuses.iter().try_for_each(|StatusDiff { job, old: before, new }| {
+                let before = before.as_ref().map(|before| (before, old.disabled));
+                write_status(tx, *job, *locator, before, (new, facts))
+            })
+        }
+    }
+}
+
+fn random_batch_code() -> Result<BatchCode> {
+    let random = getrandom::u32().map_err(Error::Random)?;
+    // The remainder of 32 random bits by 10001 prefers no code by more than three in a million.
+    let code = u16::try_from(random % (u32::from(BatchCode::MAX.get()) + 1)).unwrap_or_default();
+    Ok(code.try_into().unwrap_or(BatchCode::MIN))
+}

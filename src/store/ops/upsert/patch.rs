@@ -1,0 +1,63 @@
+//! What an import changes: patches of connections and statuses.
+
+use serde_json::Value;
+
+use crate::model::{AppId, BatchCode, CxnId, JobName, PollStatus, Secret, ViaPort};
+use crate::store::error::Result;
+use crate::store::schema::ReadSession;
+
+/// A connection as an import defines it. `None` keeps the stored value; a new connection gets the default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CxnPatch {
+    /// Which connection is added or updated.
+    pub cxn_id: CxnId,
+    /// Shared with the site.
+    pub secret: Secret,
+    /// Its app. Another app than the stored one makes it a new connection.
+    pub app_id: AppId,
+    /// Where the app takes registrations.
+    pub app_url: String,
+    /// Where the site takes API calls.
+    pub site_url: String,
+    /// What the site allows; `null` by default.
+    pub perm: Option<Value>,
+    /// `Some(None)` removes the one that is stored.
+    pub via_port: Option<Option<ViaPort>>,
+    /// Only for a new connection; random by default.
+    pub batch_code: Option<BatchCode>,
+    /// False by default.
+    pub disabled: Option<bool>,
+    /// Taken where it is newer than the stored one.
+    pub poll_status: Vec<(JobName, PollStatus)>,
+}
+
+/// The poll statuses of a stored connection as an import defines them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusPatch {
+    /// Which connection.
+    pub cxn_id: CxnId,
+    /// Taken where it is newer than the stored one.
+    pub poll_status: Vec<(JobName, PollStatus)>,
+}
+
+impl ReadSession {
+    /// The patch that changes nothing of a connection except its poll status; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::store::Error::Database).
+    pub fn patch_of(&self, status: &StatusPatch) -> Result<Option<CxnPatch>> {
+        let Some(key) = self.find(&status.cxn_id)? else { return Ok(None) };
+        Ok(self.cxn(key)?.map(|cxn| CxnPatch {
+            cxn_id: cxn.cxn_id,
+            secret: cxn.secret,
+            app_id: cxn.app_id,
+            app_url: cxn.app_url.to_string(),
+            site_url: cxn.site_url,
+            perm: None,
+            via_port: None,
+            batch_code: None,
+            disabled: None,
+            poll_status: status.poll_status.clone(),
+        }))
+    }
+}

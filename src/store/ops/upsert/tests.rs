@@ -1,0 +1,207 @@
+//! What a diff predicts, an upsert reports; and what an upsert writes agrees.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{Change, CxnPatch, InputIndex, StatusPatch};
+use crate::model::{JobName, PollStatus, Secret};
+use crate::store::{Error, Result, Store, WriteSession};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::create(&directory.path().join("store"), Duration::from_secs(30)).unwrap();
+    (directory, store)
+}
+
+fn patch(number: u8) -> CxnPatch {
+    CxnPatch {
+        cxn_id: format!("cxn:{number}").parse().unwrap(),
+        secret: Secret::from_bytes([7; 32]),
+        app_id: "app:org.example.one".parse().unwrap(),
+        app_url: "https://app.example/".to_owned(),
+        site_url: format!("https://{number}.example/"),
+        perm: None,
+        via_port: None,
+        batch_code: None,
+        disabled: None,
+        poll_status: Vec::new(),
+    }
+}
+
+fn polled(level: u32, last_run: i64) -> Vec<(JobName, PollStatus)> {
+    vec![(JobName::default(), PollStatus { level, last_run, ..PollStatus::default() })]
+}
+
+/// Applies one patch and returns what changed, which must be what the diff predicted.
+fn apply(session: &WriteSession, patch: &CxnPatch, force: bool) -> Result<Change> {
+    let patches = std::slice::from_ref(patch);
+    let predicted = session.diff(patches, force)?;
+    let reported = session.upsert(patches, force)?;
+    assert_eq!(predicted, reported, "{patch:?}");
+    Ok(reported[0])
+}
+
+fn any_patch() -> impl Strategy<Value = CxnPatch> {
+    let statuses = proptest::collection::vec((0..2_u8, 0..4_u32, 0..4_i64), 0..3).prop_map(|statuses| {
+        let status = |(job, level, last_run)| {
+            (format!("job{job}").parse().unwrap(), PollStatus { level, last_run, ..PollStatus::default() })
+        };
+        statuses.into_iter().map(status).collect::<Vec<(JobName, PollStatus)>>()
+    });
+    let perm = prop_oneof![
+        Just(None),
+        Just(Some(json!(null))),
+        Just(Some(json!({"a": 1, "b": 2}))),
+        // Equal as a value, but not as text.
+        Just(Some(json!({"b": 2, "a": 1}))),
+    ];
+    let via_port = prop_oneof![Just(None), Just(Some(None)), Just(Some(Some("proxy.example:80".parse().unwrap())))];
+    let disabled = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    ((0..4_u8, 0..2_u8, 0..2_u8, 0..2_u8, 0..2_u8), (perm, via_port, disabled, statuses)).prop_map(
+        |((number, app, app_url, site, secret), (perm, via_port, disabled, poll_status))| CxnPatch {
+            secret: Secret::from_bytes([secret; 32]),
+            app_id: format!("app:org.example.app{app}").parse().unwrap(),
+            app_url: format!("https://app{app_url}.example/"),
+            site_url: format!("https://site{site}.example/"),
+            perm,
+            via_port,
+            disabled,
+            poll_status,
+            ..patch(number)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_diff_predicts_what_an_upsert_reports(
+        patches in proptest::collection::vec((any_patch(), proptest::bool::weighted(0.2)), 1..24),
+        retry in prop_oneof![Just("1 hour (x1)"), Just("1 hour (x1); 1 day (x9)")],
+    ) {
+        let (_directory, store) = store();
+        store
+            .write(|session| {
+                for (patch, force) in &patches {
+                    apply(session, patch, *force)?;
+                    // So that some statuses are given up.
+                    for job in session.jobs(None)? {
+                        session.remember_retry(job.no, retry)?;
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+        let check = store.check(false).unwrap();
+        prop_assert_eq!(check.faults, 0, "{:?}", check);
+    }
+}
+
+#[test]
+fn each_kind_of_patch_changes_what_it_should() {
+    let (_directory, store) = store();
+    let first = CxnPatch { perm: Some(json!({"a": 1})), poll_status: polled(1, 100), ..patch(1) };
+    let steps: [(&str, CxnPatch, bool, Change); 12] = [
+        ("a new connection", first.clone(), false, Change::Added),
+        ("the same again", first.clone(), false, Change::Unchanged),
+        ("nothing optional", patch(1), false, Change::Unchanged),
+        ("an older status", CxnPatch { poll_status: polled(0, 99), ..patch(1) }, false, Change::Unchanged),
+        ("an older status, forced", CxnPatch { poll_status: polled(0, 99), ..patch(1) }, true, Change::Updated),
+        ("the same status, forced", CxnPatch { poll_status: polled(0, 99), ..patch(1) }, true, Change::Unchanged),
+        ("a newer status", CxnPatch { poll_status: polled(0, 101), ..patch(1) }, false, Change::Updated),
+        ("another perm", CxnPatch { perm: Some(json!(null)), ..patch(1) }, false, Change::Updated),
+        (
+            "a proxy",
+            CxnPatch { via_port: Some(Some("p.example:80".parse().unwrap())), ..patch(1) },
+            false,
+            Change::Updated,
+        ),
+        ("no proxy", CxnPatch { via_port: Some(None), ..patch(1) }, false, Change::Updated),
+        ("disabled", CxnPatch { disabled: Some(true), ..patch(1) }, false, Change::Updated),
+        (
+            "another app",
+            CxnPatch { app_id: "app:org.example.two".parse().unwrap(), ..patch(1) },
+            false,
+            Change::Updated,
+        ),
+    ];
+    store
+        .write(|session| {
+            for (name, patch, force, expected) in &steps {
+                assert_eq!(apply(session, patch, *force)?, *expected, "{name}");
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(store.check(false).unwrap().faults, 0);
+}
+
+#[test]
+fn a_reconnected_site_that_was_given_up_is_new_again() {
+    let (_directory, store) = store();
+    let given_up = CxnPatch { poll_status: polled(1, 100), ..patch(1) };
+    let level = |session: &WriteSession| {
+        let key = session.find(&given_up.cxn_id)?.unwrap();
+        let job = session.job(key.app, &JobName::default())?.unwrap();
+        Ok::<_, Error>(session.status(job.no, key.locator)?.unwrap().level)
+    };
+    store
+        .write(|session| {
+            apply(session, &given_up, false)?;
+            let app = session.app(&given_up.app_id)?.unwrap();
+            let job = session.job(app, &JobName::default())?.unwrap();
+            session.remember_retry(job.no, "1 hour (x1)")?;
+            assert_eq!(apply(session, &CxnPatch { disabled: Some(false), ..patch(1) }, false)?, Change::Unchanged);
+            assert_eq!(level(session)?, 1);
+            let moved = CxnPatch { site_url: "https://new.example/".to_owned(), ..patch(1) };
+            assert_eq!(apply(session, &moved, false)?, Change::Updated);
+            assert_eq!(level(session)?, 0);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_status_patch_changes_nothing_else() {
+    let (_directory, store) = store();
+    let first = CxnPatch { perm: Some(json!({"a": 1})), disabled: Some(true), ..patch(1) };
+    store
+        .write(|session| {
+            apply(session, &first, false)?;
+            let key = session.find(&first.cxn_id)?.unwrap();
+            let before = session.cxn(key)?;
+            let status = StatusPatch { cxn_id: first.cxn_id.clone(), poll_status: polled(0, 5) };
+            let of_status = session.patch_of(&status)?.unwrap();
+            assert_eq!(apply(session, &of_status, false)?, Change::Updated);
+            assert_eq!((session.cxn(key)?, session.connection(key)?.unwrap().1), (before, polled(0, 5)));
+            let missing = StatusPatch { cxn_id: "cxn:missing".parse().unwrap(), ..status };
+            assert_eq!(session.patch_of(&missing)?, None);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn an_input_lacks_only_connections_of_its_own_apps() {
+    let (_directory, store) = store();
+    let other = |number| CxnPatch { app_id: "app:org.example.two".parse().unwrap(), ..patch(number) };
+    store.write(|session| session.upsert(&[patch(1), patch(2), patch(3), other(4), other(5)], false)).unwrap();
+    let mut input = InputIndex::default();
+    assert!(input.is_empty());
+    let one = patch(1);
+    assert!(input.insert(&one.cxn_id, &one.app_id) && !input.insert(&one.cxn_id, &one.app_id));
+    assert!(input.contains(&one.cxn_id) && !input.is_empty());
+    let mut absent = Vec::new();
+    store
+        .for_each_absent(&input, |key, cxn| {
+            assert_eq!(store.read(|session| session.find(&cxn.cxn_id))?, Some(key));
+            absent.push(cxn.cxn_id);
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+    absent.sort();
+    assert_eq!(absent, [patch(2).cxn_id, patch(3).cxn_id]);
+}

@@ -1,0 +1,166 @@
+//! The database of kept results. It has its own lock, and is opened for one piece of work at a time.
+
+use std::path::Path;
+
+use super::stored::{EncodedResult, Limits, StoredResult, is_failure, job_of, key_prefix};
+use crate::model::{CxnId, JobName};
+use crate::store::engine::{Entry, catch_sled_panic, open_database, remove_incomplete_snapshots, sync_log};
+use crate::store::error::{Error, Item, Problem, Result};
+use crate::store::sessions::Sessions;
+use crate::util::fs_atomic::{FileError, FileOp, private_dir, sync_tree};
+
+/// How many results are read at a time.
+const READ_BATCH: usize = 256;
+
+/// Keeps results, and removes those that are beyond the limits.
+///
+/// # Errors
+/// [`Error::Results`]; [`Error::Busy`], [`Error::Cancelled`].
+pub fn keep(sessions: &Sessions, results: &[EncodedResult], limits: &Limits) -> Result<()> {
+    if results.is_empty() || limits.all == 0 {
+        return Ok(());
+    }
+    with_database(sessions, |database| {
+        for result in results {
+            database.insert(&result.key, &result.record[..])?;
+        }
+        for result in results {
+            let (mut all, mut failures) = (0, 0);
+            let prefix = result.key.split_last_chunk::<8>().map_or(&[][..], |(prefix, _)| prefix);
+            for entry in database.scan_prefix(prefix).rev() {
+                let (key, value) = entry?;
+                let failed = is_failure(&value);
+                all += 1;
+                failures += usize::from(failed);
+                if all > limits.all || (failed && failures > limits.failures) {
+                    database.remove(key)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Passes results to `emit` by connection and job, the oldest first: of one connection, of one job, or all.
+///
+/// With `latest` it passes only the newest of each connection and job. `emit` runs while the database is closed.
+///
+/// # Errors
+/// As [`keep`], and those of `emit`.
+pub fn for_each<E: From<Error>>(
+    sessions: &Sessions,
+    cxn_id: Option<&CxnId>,
+    job: Option<&JobName>,
+    latest: bool,
+    mut emit: impl FnMut(StoredResult) -> Result<(), E>,
+) -> Result<(), E> {
+    let prefix = key_prefix(cxn_id, job);
+    let mut after: Option<Vec<u8>> = None;
+    // The newest so far of a connection and job; the next batch may begin with a newer one.
+    let mut newest: Option<StoredResult> = None;
+    loop {
+        let batch = read_batch(sessions, &prefix, after.as_deref())?;
+        let Some((last, _)) = batch.last() else { break };
+        after = Some(last.to_vec());
+        for (key, value) in &batch {
+            let result = StoredResult::decode(key, value)
+                .ok_or_else(|| failed(sessions, Problem::Unreadable(Item::StoredResult)))?;
+            if job.is_some_and(|job| *job != result.job) {
+                continue;
+            }
+            if !latest {
+                emit(result)?;
+            } else if let Some(before) = newest.replace(result)
+                && newest.as_ref().is_some_and(|now| (&now.cxn_id, &now.job) != (&before.cxn_id, &before.job))
+            {
+                emit(before)?;
+            }
+        }
+    }
+    newest.map_or(Ok(()), emit)
+}
+
+fn read_batch(sessions: &Sessions, prefix: &[u8], after: Option<&[u8]>) -> Result<Vec<Entry>> {
+    if !exists(sessions) {
+        return Ok(Vec::new());
+    }
+    with_database(sessions, |database| {
+        let from = after.map_or(prefix.to_vec(), |after| [after, &[0]].concat());
+        let entries = database.range(from..).take(READ_BATCH);
+        let entries = entries.filter(|entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)));
+        Ok(entries.collect::<sled::Result<_>>()?)
+    })
+}
+
+/// Removes results, and returns how many: of one connection, of one job, or all.
+///
+/// # Errors
+/// As [`keep`].
+pub fn remove(sessions: &Sessions, cxn_id: Option<&CxnId>, job: Option<&JobName>) -> Result<u64> {
+    if !exists(sessions) {
+        return Ok(0);
+    }
+    with_database(sessions, |database| {
+        let mut removed = 0;
+        for key in database.scan_prefix(key_prefix(cxn_id, job)).keys() {
+            let key = key?;
+            if job.is_none_or(|job| job_of(&key) == Some(job.as_str().as_bytes())) {
+                database.remove(key)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    })
+}
+
+/// Removes the results of connections that were removed.
+///
+/// # Errors
+/// As [`keep`].
+pub fn delete(sessions: &Sessions, gone: &[CxnId]) -> Result<()> {
+    if gone.is_empty() || !exists(sessions) {
+        return Ok(());
+    }
+    with_database(sessions, |database| {
+        for cxn_id in gone {
+            for key in database.scan_prefix(key_prefix(Some(cxn_id), None)).keys() {
+                database.remove(key?)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn exists(sessions: &Sessions) -> bool {
+    sessions.layout.results().exists()
+}
+
+/// Opens the database, runs `work`, and makes what was written durable. Creates the database where there is none.
+fn with_database<T: Send>(sessions: &Sessions, work: impl FnOnce(&sled::Db) -> Result<T> + Send) -> Result<T> {
+    let dir = sessions.layout.results();
+    let run = || catch_sled_panic(sessions.layout.path(), || run(&dir, work)).flatten();
+    sessions.locks.lock_results(run).map_err(|error| match error {
+        Error::Database { problem, .. } => failed(sessions, problem),
+        error => error,
+    })
+}
+
+fn run<T>(dir: &Path, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
+    private_dir(dir).map_err(FileError::at(FileOp::Create, dir))?;
+    remove_incomplete_snapshots(dir)?;
+    let is_new = !dir.join("conf").exists();
+    let database = open_database(dir)?;
+    let done = work(&database)?;
+    database.flush()?;
+    drop(database);
+    if is_new {
+        sync_tree(dir)?;
+    } else {
+        sync_log(dir)?;
+    }
+    Ok(done)
+}
+
+fn failed(sessions: &Sessions, problem: Problem) -> Error {
+    Error::Results { problem, path: sessions.layout.results() }
+}

@@ -1,0 +1,248 @@
+//! Jobs, their numbers, and what is remembered of them.
+
+use std::sync::Arc;
+
+use bincode::{Decode, Encode};
+
+use super::counters::{bump_counters, take_next};
+use super::keys::{AppNo, CxnLocator, JobNo, job_name_key, meta_key, parse_number};
+use super::records::{Record, read};
+use super::run_record::RunRecord;
+use super::session::{ReadSession, WriteSession};
+use crate::model::{AppId, JobName, UnixTime};
+use crate::store::engine::{TreeName, Tx, TxResult};
+use crate::store::error::{Error, Item, Result};
+
+/// The record of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct JobRecord {
+    app: AppNo,
+    name: String,
+    retry: Option<String>,
+    backfilled: BackfillProgress,
+    last_run: Option<RunRecord>,
+    outage_since: Option<UnixTime>,
+}
+
+impl Record for JobRecord {
+    const TREE: TreeName = TreeName::Meta;
+}
+
+impl JobRecord {
+    /// A job that never ran.
+    pub fn new(app: AppNo, name: &JobName) -> Self {
+        Self {
+            app,
+            name: name.as_str().to_owned(),
+            retry: None,
+            backfilled: BackfillProgress::Nothing,
+            last_run: None,
+            outage_since: None,
+        }
+    }
+}
+
+/// Which connections of an app have a status for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum BackfillProgress {
+    /// None that is older than the job.
+    Nothing,
+    /// All up to this batch code and sequence number.
+    UpTo(u16, u64),
+    /// All. Later connections get theirs with the import.
+    All,
+}
+
+/// A job in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its number.
+    pub no: JobNo,
+    /// The app that it belongs to.
+    pub app: AppNo,
+    /// Its name within the app.
+    pub name: JobName,
+    /// The retry expression that it last ran with; `None` if it never ran.
+    pub retry: Option<String>,
+    /// What its last run did; `None` if it never ran.
+    pub last_run: Option<RunRecord>,
+    /// The start of the first of the runs that all ended in an outage, up to the last; `None` outside of an outage.
+    pub outage_since: Option<UnixTime>,
+    pub(in crate::store) backfilled: BackfillProgress,
+}
+
+impl Job {
+    /// A job that the store does not know yet.
+    pub(in crate::store) fn unknown(no: JobNo, app: AppNo, name: JobName) -> Self {
+        let backfilled = BackfillProgress::Nothing;
+        Self { no, app, name, retry: None, last_run: None, outage_since: None, backfilled }
+    }
+
+    /// Whether the backfill has passed this connection, so that it must have a status for the job.
+    pub(in crate::store) fn has_backfilled(&self, locator: CxnLocator) -> bool {
+        match self.backfilled {
+            BackfillProgress::Nothing => false,
+            BackfillProgress::UpTo(code, seq) => (locator.batch_code.get(), locator.seq) <= (code, seq),
+            BackfillProgress::All => true,
+        }
+    }
+}
+
+impl ReadSession {
+    /// A job by its name; `None` if the store does not know it.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn job(&self, app: AppNo, name: &JobName) -> Result<Option<Job>> {
+        let Some(bytes) = self.get(TreeName::Meta, job_name_key(app, name))? else { return Ok(None) };
+        self.job_by_no(parse_number(&bytes)?).map(Some)
+    }
+
+    /// The jobs of one app, or of all apps.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn jobs(&self, app: Option<AppNo>) -> Result<Vec<Job>> {
+        let mut jobs = Vec::new();
+        for entry in self.trees.entries(TreeName::Meta, b"J", None) {
+            let job = self.job_by_no(parse_number(&entry?.0[1..])?)?;
+            if app.is_none_or(|app| app == job.app) {
+                jobs.push(job);
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// The numbers and names of an app's jobs.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(in crate::store) fn job_names(&self, app: AppNo) -> Result<Arc<[(JobNo, JobName)]>> {
+        if let Some(jobs) = self.names.borrow().jobs.get(&app) {
+            return Ok(Arc::clone(jobs));
+        }
+        let jobs: Arc<[_]> = self.jobs(Some(app))?.into_iter().map(|job| (job.no, job.name)).collect();
+        self.names.borrow_mut().jobs.insert(app, Arc::clone(&jobs));
+        Ok(jobs)
+    }
+
+    /// A job by its number.
+    ///
+    /// # Errors
+    /// [`Item::Job`] where there is none.
+    pub(in crate::store) fn job_by_no(&self, no: JobNo) -> Result<Job> {
+        let record: JobRecord = read(&self.trees, &record_key(no))?.ok_or(Item::Job)?;
+        Ok(Job {
+            no,
+            app: record.app,
+            name: record.name.parse().map_err(|_| Item::JobName)?,
+            retry: record.retry,
+            last_run: record.last_run,
+            outage_since: record.outage_since,
+            backfilled: record.backfilled,
+        })
+    }
+}
+
+impl WriteSession {
+    /// A job by its name, created now if the store does not know it.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn ensure_job(&self, app: AppNo, name: &JobName) -> Result<Job> {
+        if let Some(job) = self.job(app, name)? {
+            return Ok(job);
+        }
+        let no = self.trees.transact(|tx| {
+            let no = bump_counters(tx, |counters| take_next(&mut counters.job))?;
+            tx.insert(TreeName::Meta, &job_name_key(app, name), &no.to_be_bytes())?;
+            tx.insert(TreeName::Meta, &record_key(no), JobRecord::new(app, name).to_bytes())?;
+            Ok(no)
+        })?;
+        self.names.borrow_mut().jobs.remove(&app);
+        self.job_by_no(no)
+    }
+
+    /// Creates a job, with what a backup remembers of it. Every connection that is added later gets a status for it.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn restore_job(
+        &self,
+        app_id: &AppId,
+        name: &JobName,
+        retry: Option<&str>,
+        last_run: Option<&RunRecord>,
+        outage_since: Option<UnixTime>,
+    ) -> Result<()> {
+        let app = self.intern_app(app_id)?;
+        let job = self.ensure_job(app, name)?;
+        self.change_job(job.no, |record| {
+            record.retry = retry.map(str::to_owned);
+            record.last_run = last_run.cloned();
+            record.outage_since = outage_since;
+            record.backfilled = BackfillProgress::All;
+        })
+    }
+
+    /// Remembers the retry expression that a job runs with.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn remember_retry(&self, job: JobNo, retry: &str) -> Result<()> {
+        self.change_job(job, |record| record.retry = Some(retry.to_owned()))
+    }
+
+    /// Remembers what a job's last run did.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn remember_run(&self, job: JobNo, run: &RunRecord) -> Result<()> {
+        self.change_job(job, |record| {
+            record.outage_since = run.outage_since(record.outage_since);
+            record.last_run = Some(run.clone());
+        })
+    }
+
+    fn change_job(&self, job: JobNo, change: impl Fn(&mut JobRecord)) -> Result<()> {
+        self.trees.transact(|tx| change_job(tx, job, &change))
+    }
+}
+
+/// Notes within a transaction up to which connection a job is backfilled; `None` means all.
+///
+/// # Errors
+/// Those of the database.
+pub fn note_backfilled(tx: &Tx, job: JobNo, last: Option<CxnLocator>) -> TxResult<()> {
+    let progress =
+        last.map_or(BackfillProgress::All, |locator| BackfillProgress::UpTo(locator.batch_code.get(), locator.seq));
+    change_job(tx, job, |record| record.backfilled = progress)
+}
+
+fn change_job(tx: &Tx, job: JobNo, change: impl Fn(&mut JobRecord)) -> TxResult<()> {
+    let key = record_key(job);
+    let mut record: JobRecord = read(tx, &key)?.ok_or(Error::from(Item::Job))?;
+    change(&mut record);
+    tx.insert(TreeName::Meta, &key, record.to_bytes())
+}
+
+fn record_key(no: JobNo) -> Vec<u8> {
+    meta_key(b'J', &no.to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backfill_passes_connections_in_the_order_of_their_keys() {
+        let locator = |code: u16, seq| CxnLocator { batch_code: code.try_into().unwrap(), seq };
+        let job = |backfilled| Job { backfilled, ..Job::unknown(1, 1, JobName::default()) };
+        let up_to = job(BackfillProgress::UpTo(5, 10));
+        for (code, seq, passed) in [(5, 10, true), (5, 11, false), (4, 99, true), (6, 0, false)] {
+            assert_eq!(up_to.has_backfilled(locator(code, seq)), passed, "{code} {seq}");
+        }
+        assert!(!job(BackfillProgress::Nothing).has_backfilled(locator(0, 0)));
+        assert!(job(BackfillProgress::All).has_backfilled(locator(10_000, u64::MAX)));
+    }
+}

@@ -1,0 +1,29 @@
+//! The meaning of keys and values: connections, poll statuses, the due index, apps, jobs, and what connections share.
+//!
+//! [`ReadSession`] and [`WriteSession`] are an open database with this meaning. The files here and in `ops` add their
+//! methods.
+
+mod apps;
+mod counters;
+mod cxns;
+mod jobs;
+mod keys;
+mod names;
+mod records;
+mod run_record;
+mod session;
+mod shared;
+mod statuses;
+mod version;
+
+pub use counters::{Counters, bump_counters, counters, write_counters};
+pub use cxns::{decode_cxn, find_record};
+pub use jobs::{BackfillProgress, Job, JobRecord, note_backfilled};
+pub use keys::{
+    AppNo, CxnKey, CxnLocator, DueBucket, DueKey, JobNo, bucket_prefix, job_name_key, meta_key, parse_number,
+    parse_status_key, status_key,
+};
+pub use records::{CxnRecord, DueRecord, IdRecord, Record, StatusRecord, read};
+pub use run_record::RunRecord;
+pub use session::{ReadSession, WriteSession};
+pub use statuses::{DueFacts, Statuses, delete_status, due_write, read_status, status_writes, write_status};

@@ -1,0 +1,262 @@
+//! The values of the store's trees. Each begins with the version of its format, so that a later program can read it.
+//!
+//! Every record is what bincode's standard configuration makes of the structures below. A change of one adds a version
+//! here and to the store (see `version.rs`), keeps the old ones readable, and is noted in `CHANGELOG.md`: an older program
+//! refuses the store.
+
+use std::borrow::Cow;
+
+use bincode::{Decode, Encode};
+
+use super::keys::{AppNo, CxnKey, CxnLocator};
+use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime, host, host_hash};
+use crate::store::engine::{Get, TreeName};
+use crate::store::error::{Error, Item};
+
+/// A structure that is the value of an entry.
+pub trait Record: Encode + Decode<()> {
+    /// The tree that it is stored in.
+    const TREE: TreeName;
+    /// The version that it is written in.
+    const VERSION: u8 = 1;
+    /// The bytes that an older version lacks at its end.
+    const DEFAULT_TAIL: &'static [u8] = &[];
+
+    /// The bytes that are stored.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![Self::VERSION];
+        // Encoding fails only if the writer does, and a vector never does.
+        bincode::encode_into_std_write(self, &mut bytes, bincode::config::standard())
+            .expect("a vector can be written to");
+        bytes
+    }
+
+    /// Reads what was stored.
+    ///
+    /// # Errors
+    /// [`Item::Record`] unless the bytes are exactly one record, of a known version.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Item> {
+        let unreadable = Item::Record(Self::TREE.name());
+        let body = match bytes.split_first() {
+            Some((version, body)) if *version == Self::VERSION => Cow::Borrowed(body),
+            Some((version, body)) if (1..Self::VERSION).contains(version) => {
+                Cow::Owned([body, Self::DEFAULT_TAIL].concat())
+            }
+            _ => return Err(unreadable),
+        };
+        match bincode::decode_from_slice(&body, bincode::config::standard().with_limit::<{ 16 << 20 }>()) {
+            Ok((record, read)) if read == body.len() => Ok(record),
+            _ => Err(unreadable),
+        }
+    }
+}
+
+/// Reads the record of a key; `None` if there is none.
+///
+/// # Errors
+/// Those of reading, and [`Item::Record`] where it cannot be decoded.
+pub fn read<R: Record, G: Get>(from: &G, key: &[u8]) -> Result<Option<R>, G::Error> {
+    let bytes = from.get(R::TREE, key)?;
+    Ok(bytes.map(|bytes| R::from_bytes(&bytes)).transpose().map_err(Error::from)?)
+}
+
+/// The key of a connection, stored by its cxnId.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct IdRecord {
+    app: AppNo,
+    batch_code: u16,
+    seq: u64,
+}
+
+impl Record for IdRecord {
+    const TREE: TreeName = TreeName::Id;
+}
+
+impl From<CxnKey> for IdRecord {
+    fn from(key: CxnKey) -> Self {
+        Self { app: key.app, batch_code: key.locator.batch_code.get(), seq: key.locator.seq }
+    }
+}
+
+impl TryFrom<IdRecord> for CxnKey {
+    type Error = Item;
+
+    fn try_from(record: IdRecord) -> Result<Self, Item> {
+        let batch_code = record.batch_code.try_into().map_err(|_| Item::Record(IdRecord::TREE.name()))?;
+        Ok(Self { app: record.app, locator: CxnLocator { batch_code, seq: record.seq } })
+    }
+}
+
+/// A connection, without what its key holds and what it shares with others.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CxnRecord {
+    /// The cxnId.
+    pub cxn_id: String,
+    /// The raw secret.
+    pub secret: [u8; 32],
+    /// The siteUrl.
+    pub site_url: String,
+    /// The viaPort; `None` for a direct connection.
+    pub via_port: Option<String>,
+    /// The number of its [`SharedRecord`].
+    pub shared: u32,
+    /// A disabled connection is never due.
+    pub disabled: bool,
+}
+
+impl Record for CxnRecord {
+    const TREE: TreeName = TreeName::Cxn;
+}
+
+impl CxnRecord {
+    /// The hash of the host that is connected to.
+    pub fn host(&self) -> u32 {
+        let via_port = self.via_port.as_deref().and_then(|text| text.parse().ok());
+        host_hash(&host(&self.site_url, via_port.as_ref()))
+    }
+}
+
+/// What the connections of an app usually have in common, stored once.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SharedRecord {
+    /// The appUrl.
+    pub app_url: String,
+    /// The perm, as JSON.
+    pub perm: String,
+}
+
+impl Record for SharedRecord {
+    const TREE: TreeName = TreeName::Meta;
+}
+
+/// A poll status.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StatusRecord {
+    level: u32,
+    count: u32,
+    last_run: UnixTime,
+    not_before: Option<UnixTime>,
+    deferrals: u8,
+    last_success: Option<UnixTime>,
+    last_failure: Option<(UnixTime, u8, String)>,
+    /// Class 0 is success.
+    attempts: Vec<(UnixTime, u8)>,
+    /// Since version 2.
+    last_duration_ms: u32,
+}
+
+impl Record for StatusRecord {
+    const TREE: TreeName = TreeName::Status;
+    const VERSION: u8 = 2;
+    const DEFAULT_TAIL: &'static [u8] = &[0];
+}
+
+impl From<&PollStatus> for StatusRecord {
+    fn from(status: &PollStatus) -> Self {
+        Self {
+            level: status.level,
+            count: status.count,
+            last_run: status.last_run,
+            not_before: status.not_before,
+            deferrals: status.deferrals,
+            last_success: status.last_success,
+            last_failure: status.last_failure.as_ref().map(|(at, f)| (*at, f.class as u8, f.message.clone())),
+            attempts: status.attempts.iter().map(|a| (a.at, a.class.map_or(0, |class| class as u8))).collect(),
+            last_duration_ms: status.last_duration_ms,
+        }
+    }
+}
+
+impl TryFrom<StatusRecord> for PollStatus {
+    type Error = Item;
+
+    fn try_from(record: StatusRecord) -> Result<Self, Item> {
+        let class = |number| FailureClass::from_number(number).ok_or(Item::Record(StatusRecord::TREE.name()));
+        let attempt = |(at, number)| Ok(Attempt { at, class: if number == 0 { None } else { Some(class(number)?) } });
+        Ok(Self {
+            level: record.level,
+            count: record.count,
+            last_run: record.last_run,
+            not_before: record.not_before,
+            deferrals: record.deferrals,
+            last_success: record.last_success,
+            last_failure: match record.last_failure {
+                Some((at, number, message)) => Some((at, Failure::new(class(number)?, message))),
+                None => None,
+            },
+            attempts: record.attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
+            last_duration_ms: record.last_duration_ms,
+        })
+    }
+}
+
+/// The value of an entry of the due index, so that selecting and counting need no other tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct DueRecord {
+    /// The hash of the host that is connected to, for interleaving.
+    pub host: u32,
+    /// The status's level, also in a bucket that is not of a level.
+    pub level: u32,
+    /// The status's count.
+    pub count: u32,
+}
+
+impl Record for DueRecord {
+    const TREE: TreeName = TreeName::Due;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_status_reads_back() {
+        let mut status =
+            PollStatus { level: 2, count: 7, not_before: Some(9), last_duration_ms: 800, ..PollStatus::default() };
+        for now in 1..=12 {
+            let failed = Err(Failure::new(FailureClass::Timeout, "connecting"));
+            status.remember(now, &if now % 2 == 0 { Ok(()) } else { failed });
+        }
+        assert_eq!(status.attempts.len(), PollStatus::ATTEMPTS);
+        let bytes = StatusRecord::from(&status).to_bytes();
+        assert_eq!(PollStatus::try_from(StatusRecord::from_bytes(&bytes).unwrap()), Ok(status));
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused() {
+        let mut bytes = DueRecord { host: 1, level: 2, count: 3 }.to_bytes();
+        for version in [0, 2] {
+            bytes[0] = version;
+            assert!(DueRecord::from_bytes(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_status_of_version_1_has_no_duration() {
+        let status = PollStatus { level: 1, last_run: 9, last_duration_ms: 7, ..PollStatus::default() };
+        let bytes = StatusRecord::from(&status).to_bytes();
+        let old = [&[1], &bytes[1..bytes.len() - 1]].concat();
+        let read = StatusRecord::from_bytes(&old).and_then(PollStatus::try_from);
+        assert_eq!(read, Ok(PollStatus { last_duration_ms: 0, ..status }));
+    }
+
+    proptest! {
+        #[test]
+        fn other_bytes_are_an_error_and_no_panic(bytes: Vec<u8>) {
+            let _ = CxnRecord::from_bytes(&bytes);
+            let _ = StatusRecord::from_bytes(&bytes).map(PollStatus::try_from);
+            for version in 1..3 {
+                let versioned = [&[version], bytes.as_slice()].concat();
+                let _ = CxnRecord::from_bytes(&versioned);
+                let _ = StatusRecord::from_bytes(&versioned).map(PollStatus::try_from);
+            }
+        }
+
+        #[test]
+        fn a_record_with_bytes_behind_it_is_refused(tail in proptest::collection::vec(any::<u8>(), 1..9)) {
+            let bytes = [DueRecord { host: 1, level: 2, count: 3 }.to_bytes(), tail].concat();
+            prop_assert!(DueRecord::from_bytes(&bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! An open database, for reading or for reading and writing.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+
+use super::names::NameCache;
+use super::version;
+use crate::store::engine::{TreeName, Trees};
+use crate::store::error::Result;
+
+/// The database, open for reading.
+pub struct ReadSession {
+    pub(in crate::store) trees: Trees,
+    pub(in crate::store) names: RefCell<NameCache>,
+}
+
+/// The database, open for reading and writing.
+pub struct WriteSession(ReadSession);
+
+impl Deref for WriteSession {
+    type Target = ReadSession;
+
+    fn deref(&self) -> &ReadSession {
+        &self.0
+    }
+}
+
+impl AsRef<Trees> for WriteSession {
+    fn as_ref(&self) -> &Trees {
+        &self.0.trees
+    }
+}
+
+impl WriteSession {
+    /// Opens the database of a store. A store of an older version becomes one of this version.
+    ///
+    /// # Errors
+    /// [`Error::NewerFormat`](crate::store::Error::NewerFormat); those of the database.
+    pub(in crate::store) fn open(trees: Trees) -> Result<Self> {
+        version::upgrade(&trees)?;
+        Ok(Self::of(trees))
+    }
+
+    /// Makes an empty database that of a store.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(in crate::store) fn create(trees: Trees) -> Result<Self> {
+        version::write(&trees)?;
+        Ok(Self::of(trees))
+    }
+
+    fn of(trees: Trees) -> Self {
+        Self(ReadSession { trees, names: RefCell::default() })
+    }
+}
+
+impl ReadSession {
+    /// Reads the value of a key as bytes; `None` if there is none.
+    pub(in crate::store) fn get(&self, tree: TreeName, key: impl AsRef<[u8]>) -> Result<Option<sled::IVec>> {
+        Ok(self.trees.tree(tree).get(key)?)
+    }
+}

@@ -1,0 +1,101 @@
+//! Poll statuses, and their entries in the due index. Both always change together.
+
+use super::keys::{CxnKey, CxnLocator, DueKey, JobNo, status_key};
+use super::records::{CxnRecord, DueRecord, Record, StatusRecord, read};
+use super::session::ReadSession;
+use crate::model::{JobName, PollStatus};
+use crate::store::engine::{Get, TreeName, Tx, TxResult, Write};
+use crate::store::error::{Error, Result};
+
+/// The statuses of a connection by job.
+pub type Statuses = Vec<(JobName, PollStatus)>;
+
+/// What the due index contains about a connection in addition to its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueFacts {
+    /// Whether the connection is disabled.
+    pub disabled: bool,
+    /// The hash of its host.
+    pub host: u32,
+}
+
+impl From<&CxnRecord> for DueFacts {
+    fn from(record: &CxnRecord) -> Self {
+        Self { disabled: record.disabled, host: record.host() }
+    }
+}
+
+/// Reads a connection's status for a job; `None` if it has none.
+///
+/// # Errors
+/// Those of the database.
+pub fn read_status<G: Get>(from: &G, job: JobNo, locator: CxnLocator) -> Result<Option<PollStatus>, G::Error> {
+    let record = read::<StatusRecord, _>(from, &status_key(job, locator))?;
+    Ok(record.map(PollStatus::try_from).transpose().map_err(Error::from)?)
+}
+
+/// Writes a status, and replaces the entry of the old one in the due index.
+///
+/// `old` is the status that is stored, with the disabled flag that its entry was made with.
+///
+/// # Errors
+/// Those of the database.
+pub fn write_status(
+    tx: &Tx,
+    job: JobNo,
+    locator: CxnLocator,
+    old: Option<(&PollStatus, bool)>,
+    (status, facts): (&PollStatus, DueFacts),
+) -> TxResult<()> {
+    if let Some((old, disabled)) = old {
+        tx.remove(TreeName::Due, &DueKey::of(job, locator, old, disabled).to_bytes())?;
+    }
+    for Write { tree, key, value } in status_writes(job, locator, status, facts) {
+        tx.insert(tree, &key, value.unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Removes a status with its entry in the due index.
+///
+/// # Errors
+/// Those of the database.
+pub fn delete_status(tx: &Tx, job: JobNo, locator: CxnLocator, status: &PollStatus, disabled: bool) -> TxResult<()> {
+    tx.remove(TreeName::Due, &DueKey::of(job, locator, status, disabled).to_bytes())?;
+    tx.remove(TreeName::Status, &status_key(job, locator))
+}
+
+/// The writes of a status and of its entry in the due index.
+pub fn status_writes(job: JobNo, locator: CxnLocator, status: &PollStatus, facts: DueFacts) -> [Write; 2] {
+    let record = StatusRecord::from(status).to_bytes();
+    [due_write(job, locator, status, facts), Write::put(TreeName::Status, status_key(job, locator), record)]
+}
+
+/// The write of a status's entry in the due index.
+pub fn due_write(job: JobNo, locator: CxnLocator, status: &PollStatus, facts: DueFacts) -> Write {
+    let due = DueRecord { host: facts.host, level: status.level, count: status.count };
+    Write::put(TreeName::Due, DueKey::of(job, locator, status, facts.disabled).to_bytes(), due.to_bytes())
+}
+
+impl ReadSession {
+    /// A connection's status for a job; `None` if it has none yet.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn status(&self, job: JobNo, locator: CxnLocator) -> Result<Option<PollStatus>> {
+        read_status(&self.trees, job, locator)
+    }
+
+    /// The statuses of a connection by job, without those of jobs that never polled it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub(in crate::store) fn statuses(&self, key: CxnKey) -> Result<Statuses> {
+        let mut statuses = Vec::new();
+        for (job, name) in self.job_names(key.app)?.iter() {
+            let status = self.status(*job, key.locator)?.filter(|status| *status != PollStatus::default());
+            statuses.extend(status.map(|status| (name.clone(), status)));
+        }
+        Ok(statuses)
+    }
+}

@@ -1,0 +1,41 @@
+//! The lines of a backup that are not connections.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{AppId, JobName, UnixTime};
+use crate::store::RunRecord;
+
+/// The version of the format that is written and read.
+pub const VERSION: u32 = 1;
+
+/// A line that is not a connection.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Line {
+    /// The first line.
+    Backup { version: u32, at: UnixTime, program: String },
+    /// A job.
+    Job(JobEntry),
+    /// The last line. The checksum is in hexadecimal digits.
+    End { cxns: u64, sha256: String },
+}
+
+/// A job of an app.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobEntry {
+    pub app_id: AppId,
+    pub job_name: JobName,
+    /// The retry expression of its last run.
+    pub retry: Option<String>,
+    pub last_run: Option<RunRecord>,
+    pub outage_since: Option<UnixTime>,
+}
+
+impl Line {
+    /// The text of the line, without its end.
+    pub fn to_json(&self) -> String {
+        // Serializing fails only for maps whose keys are not text, and there are none.
+        serde_json::to_string(self).expect("a line is JSON")
+    }
+}

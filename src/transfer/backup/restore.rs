@@ -1,0 +1,270 @@
+//! Checking and restoring a backup.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+
+use super::file::Backup;
+use super::lines::{JobEntry, Line, VERSION};
+use crate::store::{CxnPatch, ExclusiveStore, TX_BATCH, WriteSession};
+use crate::transfer::entry::parse;
+use crate::transfer::error::{BackupProblem, Error, Result};
+use crate::util::fs_atomic::{FileError, FileOp};
+
+/// Checks that a backup is complete and that every line of it can be restored.
+///
+/// # Errors
+/// [`Error::OpenBackup`] where the file cannot be opened, [`Error::InvalidBackup`] where it is not a backup or damaged.
+pub fn verify(path: &Path) -> Result<Backup> {
+    let mut cxns = 0;
+    for_each_item(path, |item| {
+        cxns += u64::from(matches!(item, Item::Cxn(_)));
+        Ok(())
+    })?;
+    let bytes =
+        fs::metadata(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Inspect, path)(error)))?.len();
+    Ok(Backup { path: path.to_owned(), cxns, bytes })
+}
+
+/// Replaces the content of a store by that of a backup, which is checked before.
+///
+/// With `keep` the replaced database is kept. Returns the backup, and where replaced databases are.
+///
+/// # Errors
+/// Those of [`verify`] and [`ExclusiveStore::replace`]. The store is unchanged then.
+pub fn restore(store: &ExclusiveStore, path: &Path, keep: bool) -> Result<(Backup, Vec<PathBuf>)> {
+    let backup = verify(path)?;
+    let ((), kept) = store.replace(keep, |session| fill(session, path))?;
+    Ok((backup, kept))
+}
+
+fn fill(session: &WriteSession, path: &Path) -> Result<()> {
+    let mut batch: Vec<CxnPatch> = Vec::with_capacity(TX_BATCH);
+    for_each_item(path, |item| {
+        match item {
+            Item::Job(JobEntry { app_id, job_name, retry, last_run, outage_since }) => {
+                session.restore_job(&app_id, &job_name, retry.as_deref(), last_run.as_ref(), outage_since)?;
+            }
+            Item::Cxn(patch) => batch.push(*patch),
+        }
+        if batch.len() == TX_BATCH {
+            session.upsert(&batch, true)?;
+            batch.clear();
+        }
+        Ok(())
+    })?;
+    session.upsert(&batch, true)?;
+    Ok(())
+}
+
+/// What a line of a backup restores.
+enum Item {
+    Job(JobEntry),
+    Cxn(Box<CxnPatch>),
+}
+
+/// Reads a backup to its end, checks it, and emits what each line restores.
+fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Result<()> {
+    let invalid = |problem: BackupProblem| Error::InvalidBackup { path: path.to_owned(), problem };
+    let file = File::open(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Open, path)(error)))?;
+    let mut reader = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
+    let (mut hash, mut text, mut line, mut cxns) = (Sha256::new(), String::new(), 0, 0_u64);
+    loop {
+        text.clear();
+        line += 1;
+        if reader.read_line(&mut text).map_err(|error| invalid(BackupProblem::Unreadable(error)))? == 0 {
+            return Err(invalid(BackupProblem::NoEnd));
+        }
+        if text.starts_with(r#"{"cxnId""#) && line > 1 {
+            cxns += 1;
+            let patch = parse(&text).map_err(|problem| invalid(BackupProblem::InvalidLine { line, problem }))?;
+            emit(Item::Cxn(Box::new(patch)))?;
+        } else {
+            match serde_json::from_str(&text) {
+                Ok(Line::Backup { version: VERSION, .. }) if line == 1 => {}
+                Ok(Line::Backup { version: found, .. }) if line == 1 => {
+                    return Err(invalid(BackupProblem::UnknownVersion { found, known: VERSION }));
+                }
+                Ok(Line::Job(job)) if line > 1 => emit(Item::Job(job))?,
+                Ok(Line::End { cxns: expected, sha256 }) if line > 1 => {
+                    if expected != cxns || sha256 != hex::encode(hash.finalize()) {
+                        return Err(invalid(BackupProblem::WrongChecksum));
+                    }
+                    // gzip compares its own checksum when the end of the file is read.
+                    return match reader.read(&mut [0]) {
+                        Ok(0) => Ok(()),
+                        Ok(_) => Err(invalid(BackupProblem::TrailingData)),
+                        Err(error) => Err(invalid(BackupProblem::Unreadable(error))),
+                    };
+                }
+                _ => return Err(invalid(BackupProblem::UnknownLine { line })),
+            }
+        }
+        hash.update(&text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CxnId, PollStatus, Secret};
+    use crate::store::Store;
+    use crate::transfer::backup::{back_up, is_due};
+    use crate::transfer::entry::line;
+    use chrono::Utc;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+    use std::time::Duration;
+
+    fn store(dir: &Path, cxns: u32) -> Store {
+        let store = Store::create(&dir.join("store"), Duration::from_secs(10)).unwrap();
+        let text = |number: u32| {
+            let secret = Secret::from_bytes([7; 32]).to_base64();
+            format!(
+                r#"{{"cxnId":"cxn:{number}","secret":"{secret}","appId":"app:org.example.myapp","appUrl":"https://a.example/","siteUrl":"https://{number}.example/","perm":{{"a":[{}]}},"pollStatus":{{"one":{{"pollLevel":1,"pollCount":{number},"lastRun":{}}}}}}}"#,
+                number % 2,
+                number + 1,
+            )
+        };
+        let patches: Vec<_> = (0..cxns).map(|number| parse(&text(number)).unwrap()).collect();
+        store.write(|session| session.upsert(&patches, false)).unwrap();
+        store
+    }
+
+    fn all(store: &Store) -> Vec<String> {
+        let mut lines = Vec::new();
+        store
+            .for_each_cxn(|_, cxn, statuses| {
+                lines.push(line(&cxn, statuses));
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        lines.sort();
+        lines
+    }
+
+    fn restore_to(store: &Store, path: &Path) -> Result<(Backup, Vec<PathBuf>)> {
+        let wait = Duration::from_secs(10);
+        Store::lock_exclusively(store.path(), wait, "store restore", |store| restore(store, path, true))
+    }
+
+    #[test]
+    fn a_restore_brings_back_the_content_of_the_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 600);
+        let before = all(&store);
+        let backup = back_up(&store, 7, || false).unwrap().unwrap();
+        assert_eq!(backup.cxns, 600);
+        assert_eq!(verify(&backup.path).unwrap(), backup);
+        let id: CxnId = "cxn:1".parse().unwrap();
+        store
+            .write(|session| {
+                let mut changed = parse(&before[1]).unwrap();
+                changed.poll_status = vec![("two".parse().unwrap(), PollStatus { last_run: 5, ..Default::default() })];
+                session.upsert(&[changed], true)
+            })
+            .unwrap();
+        assert_ne!(all(&store), before);
+        let (restored, kept) = restore_to(&store, &backup.path).unwrap();
+        assert_eq!((restored.cxns, kept.len()), (600, 1));
+        assert!(kept[0].join("db").exists());
+        assert_eq!(all(&store), before);
+        assert!(store.read(|session| session.find(&id)).unwrap().is_some());
+        assert_eq!(store.check(false).unwrap().faults, 0);
+    }
+
+    #[test]
+    fn an_incomplete_backup_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 20);
+        let before = all(&store);
+        let path = back_up(&store, 7, || false).unwrap().unwrap().path;
+        let good = fs::read(&path).unwrap();
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 1;
+        let twice = [good.as_slice(), &good].concat();
+        for bad in [&good[..good.len() - 9], &good[..good.len() / 2], &flipped, &twice, b"", b"no gzip"] {
+            fs::write(&path, bad).unwrap();
+            let error = restore_to(&store, &path).unwrap_err();
+            assert!(matches!(error, Error::InvalidBackup { .. }), "{error:?}");
+        }
+        assert_eq!(all(&store), before);
+        assert!(store.kept().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_invalid_backup_has_a_problem() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("backup");
+        assert!(matches!(verify(&path), Err(Error::OpenBackup(_))));
+        let first = Line::Backup { version: VERSION, at: 0, program: String::new() }.to_json() + "\n";
+        let end = |cxns, text: &str| {
+            let sha256 = hex::encode(Sha256::digest(text));
+            Line::End { cxns, sha256 }.to_json() + "\n"
+        };
+        let problem = |text: &str| {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            gzip.write_all(text.as_bytes()).unwrap();
+            fs::write(&path, gzip.finish().unwrap()).unwrap();
+            match verify(&path) {
+                Ok(backup) => format!("valid: {}", backup.cxns),
+                Err(Error::InvalidBackup { problem, .. }) => format!("{problem:?}"),
+                Err(error) => format!("{error:?}"),
+            }
+        };
+        assert_eq!(problem(&(first.clone() + &end(0, &first))), "valid: 0");
+        let newer = Line::Backup { version: VERSION + 1, at: 0, program: String::new() }.to_json();
+        assert_eq!(problem(&newer), "UnknownVersion { found: 2, known: 1 }");
+        assert_eq!(problem(&first), "NoEnd");
+        assert_eq!(problem("{}\n"), "UnknownLine { line: 1 }");
+        assert_eq!(problem(&end(0, "")), "UnknownLine { line: 1 }");
+        assert_eq!(problem(&(first.clone() + &first)), "UnknownLine { line: 2 }");
+        assert_eq!(problem(&(first.clone() + &end(1, &first))), "WrongChecksum");
+        assert_eq!(problem(&(first.clone() + &end(0, "else"))), "WrongChecksum");
+        assert_eq!(problem(&(first.clone() + &end(0, &first) + "x")), "TrailingData");
+        let bad = problem(&(first + "{\"cxnId\":\"cxn:1\"}\n"));
+        assert!(bad.starts_with("InvalidLine { line: 2, problem: Json { reason: \"missing field `secret`\""), "{bad}");
+    }
+
+    #[test]
+    fn the_newest_backups_are_kept_and_delay_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 1);
+        let now = Utc::now();
+        assert!(is_due(&store, now, 86_400).unwrap());
+        let newest = back_up(&store, 2, || false).unwrap().unwrap().path;
+        for old in ["20250101T000000Z", "20250102T000000Z", "20250103T000000Z"] {
+            fs::copy(&newest, store.backup_dir().join(old.to_owned() + ".jsonl.gz")).unwrap();
+        }
+        assert!(!is_due(&store, now, 86_400).unwrap());
+        assert!(is_due(&store, now + chrono::TimeDelta::days(1), 86_400).unwrap());
+        let newest = back_up(&store, 2, || false).unwrap().unwrap().path;
+        let left = store.backups().unwrap();
+        assert_eq!((left.len(), &left[0]), (2, &newest));
+    }
+
+    #[test]
+    fn a_stopped_backup_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 3);
+        assert_eq!(back_up(&store, 7, || true).unwrap(), None);
+        assert!(store.backups().unwrap().is_empty());
+        assert!(!store.backup_dir().join("backup.writing").exists());
+    }
+
+    #[test]
+    fn only_one_process_writes_a_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 3);
+        let path = back_up(&store, 7, || false).unwrap().unwrap().path;
+        let mut lock = crate::util::lock::FileLock::open(&path.with_file_name("backup.lock")).unwrap();
+        assert!(lock.try_acquire(crate::util::lock::Mode::Exclusive).unwrap());
+        assert_eq!(back_up(&store, 7, || false).unwrap(), None);
+        drop(lock);
+        assert!(back_up(&store, 7, || false).unwrap().is_some());
+    }
+}

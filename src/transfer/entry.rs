@@ -1,0 +1,262 @@
+//! One record on its way between a file and the store, and the JSON line that it is read from.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::error::Problem;
+use super::json_problem::problem_of;
+use super::poll_status::StatusEntry;
+use crate::model::{AppId, BatchCode, Cxn, CxnId, JobName, PollStatus, Secret, ViaPort};
+use crate::store::{CxnPatch, StatusPatch};
+
+/// What one record of an input changes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// A connection.
+    Cxn(Box<CxnPatch>),
+    /// The poll statuses of a connection.
+    Status(StatusPatch),
+}
+
+/// A record as the text of a JSON object on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Raw {
+    /// A connection.
+    Cxn(String),
+    /// The poll statuses of a connection.
+    Status(String),
+}
+
+impl Raw {
+    /// Parses the record.
+    ///
+    /// # Errors
+    /// What is wrong with it, without a secret.
+    pub fn parse(&self) -> Result<Record, Problem> {
+        match self {
+            Self::Cxn(text) => parse(text).map(Box::new).map(Record::Cxn),
+            Self::Status(text) => parse_status(text).map(Record::Status),
+        }
+    }
+}
+
+/// Receives each record of an input, or what is wrong with it, with its number.
+pub type Emit<'a, E> = dyn FnMut(usize, Result<Raw, Problem>) -> Result<(), E> + 'a;
+
+/// The keys of a connection. The first five are required.
+pub const KEYS: [&str; 10] =
+    ["cxnId", "secret", "appId", "appUrl", "siteUrl", "perm", "viaPort", "batchCode", "disabled", "pollStatus"];
+
+/// The longest URL that is imported, in bytes.
+pub const MAX_URL_BYTES: usize = 2048;
+
+/// A connection as a JSON object. Keys after the first five are left out where they have their default.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
+struct CxnEntry {
+    cxn_id: CxnId,
+    secret: String,
+    app_id: AppId,
+    app_url: String,
+    site_url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    perm: Option<Value>,
+    /// `null` clears the stored value, a missing key keeps it.
+    #[expect(clippy::option_option, reason = "missing, null, or a value")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    via_port: Option<Option<ViaPort>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batch_code: Option<BatchCode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disabled: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    poll_status: Option<BTreeMap<JobName, StatusEntry>>,
+}
+
+/// The poll statuses of a connection as a JSON object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
+struct StatusesEntry {
+    cxn_id: CxnId,
+    poll_status: BTreeMap<JobName, StatusEntry>,
+}
+
+#[expect(clippy::option_option, reason = "as in `CxnEntry`")]
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<ViaPort>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Parses a connection from one line.
+///
+/// # Errors
+/// What is wrong with it, without the secret.
+pub fn parse(text: &str) -> Result<CxnPatch, Problem> {
+    // serde accepts an array of all values in place of an object.
+    if text.trim_start().starts_with('[') {
+        return Err(Problem::NotAnObject);
+    }
+    let entry: CxnEntry = serde_json::from_str(text).map_err(|error| problem_of(&error))?;
+    for (key, url) in [("appUrl", &entry.app_url), ("siteUrl", &entry.site_url)] {
+        if url.is_empty() || url.len() > MAX_URL_BYTES || url.chars().any(char::is_control) {
+            return Err(Problem::InvalidUrl { key });
+        }
+    }
+    Ok(CxnPatch {
+        secret: Secret::from_base64(&entry.secret).map_err(|_| Problem::InvalidSecret)?,
+        poll_status: statuses(entry.poll_status.unwrap_or_default())?,
+        cxn_id: entry.cxn_id,
+        app_id: entry.app_id,
+        app_url: entry.app_url,
+        site_url: entry.site_url,
+        perm: entry.perm,
+        via_port: entry.via_port,
+        batch_code: entry.batch_code,
+        disabled: entry.disabled,
+    })
+}
+
+fn parse_status(text: &str) -> Result<StatusPatch, Problem> {
+    let entry: StatusesEntry = serde_json::from_str(text).map_err(|error| problem_of(&error))?;
+    Ok(StatusPatch { cxn_id: entry.cxn_id, poll_status: statuses(entry.poll_status)? })
+}
+
+fn statuses(entries: BTreeMap<JobName, StatusEntry>) -> Result<Vec<(JobName, PollStatus)>, Problem> {
+    entries.into_iter().map(|(job, entry)| Ok((job, entry.into_status()?))).collect()
+}
+
+/// Formats a connection as one line, without the line's end.
+#[must_use]
+pub fn line(cxn: &Cxn, statuses: impl IntoIterator<Item = (JobName, PollStatus)>) -> String {
+    let statuses: BTreeMap<_, _> = statuses.into_iter().map(|(job, status)| (job, (&status).into())).collect();
+    let entry = CxnEntry {
+        cxn_id: cxn.cxn_id.clone(),
+        secret: cxn.secret.to_base64(),
+        app_id: cxn.app_id.clone(),
+        app_url: cxn.app_url.to_string(),
+        site_url: cxn.site_url.clone(),
+        perm: (!cxn.perm.is_null()).then(|| (*cxn.perm).clone()),
+        via_port: cxn.via_port.clone().map(Some),
+        batch_code: Some(cxn.batch_code),
+        disabled: cxn.disabled.then_some(true),
+        poll_status: (!statuses.is_empty()).then_some(statuses),
+    };
+    // Serializing fails only for maps whose keys are not text, and there are none.
+    serde_json::to_string(&entry).expect("an entry is JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Failure, FailureClass};
+    use serde_json::json;
+
+    fn secret() -> String {
+        Secret::from_bytes([3; 32]).to_base64()
+    }
+
+    fn minimal() -> Value {
+        json!({
+            "cxnId": "cxn:1", "secret": secret(), "appId": "app:org.example.myapp",
+            "appUrl": "https://app.example.org/", "siteUrl": "https://site.example.org/civicrm/cxn/api",
+        })
+    }
+
+    fn with(key: &str, value: Value) -> Result<CxnPatch, Problem> {
+        let mut line = minimal();
+        line[key] = value;
+        parse(&line.to_string())
+    }
+
+    #[test]
+    fn five_keys_are_enough() {
+        let line = parse(&minimal().to_string()).unwrap();
+        assert_eq!((line.perm, line.via_port, line.batch_code, line.disabled), (None, None, None, None));
+    }
+
+    #[test]
+    fn a_full_line_reads_back() {
+        let mut status = PollStatus { level: 1, count: 2, last_run: 1_700_000_000, ..PollStatus::default() };
+        status.remember(1_699_999_000, &Ok(()));
+        status.remember(1_700_000_000, &Err(Failure::new(FailureClass::Timeout, "connecting")));
+        let patch = with("pollStatus", json!({})).unwrap();
+        let cxn = Cxn {
+            cxn_id: patch.cxn_id,
+            secret: patch.secret,
+            app_id: patch.app_id,
+            app_url: patch.app_url.into(),
+            site_url: patch.site_url,
+            perm: std::sync::Arc::new(json!({"z": 1, "a": [true]})),
+            via_port: Some("proxy.example.org:1234".parse().unwrap()),
+            batch_code: 77.try_into().unwrap(),
+            disabled: true,
+        };
+        let text = line(&cxn, [(JobName::default(), status.clone())]);
+        let read = parse(&text).unwrap();
+        assert_eq!(read.poll_status, [(JobName::default(), status)]);
+        assert_eq!((read.via_port, read.disabled), (Some(cxn.via_port.clone()), Some(true)));
+        assert_eq!(read.perm.as_ref(), Some(&*cxn.perm));
+    }
+
+    #[test]
+    fn a_via_port_that_is_null_is_cleared() {
+        assert_eq!(with("viaPort", Value::Null).unwrap().via_port, Some(None));
+    }
+
+    #[test]
+    fn a_bad_line_has_a_problem_without_the_secret() {
+        let json = |reason: &str| Problem::Json { reason: reason.to_owned(), column: 0 };
+        let status = |level: u32, last_run: i64, class: &str| {
+            let attempts = json!([{"at": 1, "class": class}]);
+            json!({"default": {"pollLevel": level, "pollCount": 0, "lastRun": last_run, "attempts": attempts}})
+        };
+        for (key, value, expected) in [
+            ("viaPort", json!("localhost"), json("viaPort is not host:port")),
+            ("batchCode", json!(10_001), json("batchCode is above 10000")),
+            ("appId", json!("org.example"), json("appId does not begin with 'app:'")),
+            ("secret", json!(format!("{}x", secret())), Problem::InvalidSecret),
+            ("disabled", json!(secret()), Problem::WrongType { expected: "a boolean".to_owned(), column: 0 }),
+            ("siteUrl", json!(""), Problem::InvalidUrl { key: "siteUrl" }),
+            ("siteUrl", json!("x".repeat(MAX_URL_BYTES + 1)), Problem::InvalidUrl { key: "siteUrl" }),
+            ("appUrl", json!("a\u{1b}b"), Problem::InvalidUrl { key: "appUrl" }),
+            ("pollStatus", status(0, -1, "ok"), Problem::TimeOutOfRange),
+            ("pollStatus", status(1_000_001, 0, "ok"), Problem::LevelTooHigh),
+            ("pollStatus", status(0, 0, "unheard-of"), Problem::UnknownFailureClass),
+        ] {
+            let problem = with(key, value).unwrap_err();
+            assert_eq!(without_column(problem.clone()), expected, "{key}");
+            assert!(!format!("{problem:?}").contains(&secret()[..8]), "{key}: {problem:?}");
+        }
+        assert_eq!(parse("[]"), Err(Problem::NotAnObject));
+        assert_eq!(parse("{").map_err(without_column), Err(json("EOF while parsing an object")));
+    }
+
+    fn without_column(mut problem: Problem) -> Problem {
+        if let Problem::Json { column, .. } | Problem::WrongType { column, .. } | Problem::UnknownKey { column, .. } =
+            &mut problem
+        {
+            assert_ne!(std::mem::take(column), 0);
+        }
+        problem
+    }
+
+    #[test]
+    fn an_unknown_key_is_shown_only_if_it_cannot_be_a_secret() {
+        for (key, shown) in [("viaport", Some("viaport")), (&secret(), None), ("\u{1b}[31m", None)] {
+            let Err(Problem::UnknownKey { key: found, expected, .. }) = with(key, json!(1)) else { panic!("{key}") };
+            assert_eq!(found.as_deref(), shown);
+            assert!(expected.starts_with("one of `cxnId`, ") && expected.ends_with("`pollStatus`"), "{expected}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_statuses_has_no_other_keys() {
+        let status = json!({"default": {"pollLevel": 1, "pollCount": 2, "lastRun": 3}});
+        let raw = Raw::Status(json!({"cxnId": "cxn:1", "pollStatus": status}).to_string());
+        let Ok(Record::Status(patch)) = raw.parse() else { panic!("{raw:?}") };
+        assert_eq!(patch.poll_status.len(), 1);
+        let raw = Raw::Status(minimal().to_string());
+        assert!(matches!(raw.parse(), Err(Problem::UnknownKey { .. })));
+    }
+}

@@ -1,0 +1,140 @@
+//! The poll status of a connection for one job, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Problem;
+use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime};
+use crate::util::time::MAX_UNIX_TIME;
+
+/// The highest level of a poll status that is imported, far above the levels of any retry expression.
+pub const MAX_POLL_LEVEL: u32 = 1_000_000;
+
+/// The class of a successful attempt.
+const OK: &str = "ok";
+
+/// A poll status as a JSON object. Keys after the first three are left out where they have their default.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
+pub struct StatusEntry {
+    poll_level: u32,
+    poll_count: u32,
+    last_run: UnixTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_before: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    deferrals: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_success: Option<UnixTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_failure: Option<FailureEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attempts: Vec<AttemptEntry>,
+    #[serde(rename = "tookMs", default, skip_serializing_if = "is_zero")]
+    last_duration_ms: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FailureEntry {
+    at: UnixTime,
+    class: String,
+    message: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttemptEntry {
+    at: UnixTime,
+    class: String,
+}
+
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
+}
+
+impl From<&PollStatus> for StatusEntry {
+    fn from(status: &PollStatus) -> Self {
+        let attempt = |attempt: &Attempt| AttemptEntry {
+            at: attempt.at,
+            class: attempt.class.map_or(OK, FailureClass::name).to_owned(),
+        };
+        Self {
+            poll_level: status.level,
+            poll_count: status.count,
+            last_run: status.last_run,
+            not_before: status.not_before,
+            deferrals: status.deferrals,
+            last_success: status.last_success,
+            last_failure: status.last_failure.as_ref().map(|(at, failure)| FailureEntry {
+                at: *at,
+                class: failure.class.to_string(),
+                message: failure.message.clone(),
+            }),
+            attempts: status.attempts.iter().map(attempt).collect(),
+            last_duration_ms: status.last_duration_ms,
+        }
+    }
+}
+
+impl StatusEntry {
+    /// Checks the entry and returns the poll status. Of the attempts, the newest [`PollStatus::ATTEMPTS`] are kept.
+    ///
+    /// # Errors
+    /// Fails if a level, a time or a failure class cannot be stored.
+    pub fn into_status(self) -> Result<PollStatus, Problem> {
+        let class = |name: &str| FailureClass::from_name(name).ok_or(Problem::UnknownFailureClass);
+        if self.poll_level > MAX_POLL_LEVEL {
+            return Err(Problem::LevelTooHigh);
+        }
+        let times = [Some(self.last_run), self.not_before, self.last_success];
+        if times.into_iter().flatten().any(|at| !(0..=MAX_UNIX_TIME).contains(&at)) {
+            return Err(Problem::TimeOutOfRange);
+        }
+        let skipped = self.attempts.len().saturating_sub(PollStatus::ATTEMPTS);
+        let attempt = |attempt: AttemptEntry| {
+            let class = if attempt.class == OK { None } else { Some(class(&attempt.class)?) };
+            Ok(Attempt { at: attempt.at, class })
+        };
+        Ok(PollStatus {
+            level: self.poll_level,
+            count: self.poll_count,
+            last_run: self.last_run,
+            not_before: self.not_before,
+            deferrals: self.deferrals,
+            last_success: self.last_success,
+            attempts: self.attempts.into_iter().skip(skipped).map(attempt).collect::<Result<_, Problem>>()?,
+            last_duration_ms: self.last_duration_ms,
+            last_failure: match self.last_failure {
+                Some(failure) => Some((failure.at, Failure::new(class(&failure.class)?, failure.message))),
+                None => None,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(value: serde_json::Value) -> Result<PollStatus, Problem> {
+        serde_json::from_value::<StatusEntry>(value).unwrap().into_status()
+    }
+
+    #[test]
+    fn only_the_newest_attempts_are_kept() {
+        let attempts: Vec<_> = (0..12).map(|at| json!({"at": at, "class": "timeout"})).collect();
+        let status = parse(json!({"pollLevel": 0, "pollCount": 0, "lastRun": 0, "attempts": attempts})).unwrap();
+        let times: Vec<_> = status.attempts.iter().map(|attempt| attempt.at).collect();
+        assert_eq!(times, (2..12).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn limits_are_inclusive() {
+        let status = |level: u32, last_run: i64| json!({"pollLevel": level, "pollCount": 0, "lastRun": last_run});
+        assert!(parse(status(MAX_POLL_LEVEL, MAX_UNIX_TIME)).is_ok());
+        assert_eq!(parse(status(MAX_POLL_LEVEL + 1, 0)), Err(Problem::LevelTooHigh));
+        assert_eq!(parse(status(0, MAX_UNIX_TIME + 1)), Err(Problem::TimeOutOfRange));
+        assert_eq!(parse(status(0, -1)), Err(Problem::TimeOutOfRange));
+    }
+}

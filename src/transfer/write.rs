@@ -1,0 +1,213 @@
+//! The writer of each format.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value};
+
+use super::entry::{KEYS, line};
+use super::format::{Format, NULL};
+use crate::model::Cxn;
+use crate::store::Statuses;
+
+/// Writes connections in a format.
+pub struct Writer<W> {
+    format: Format,
+    redact: bool,
+    out: W,
+    written: u64,
+}
+
+/// Replaces a secret.
+const REDACTED: &str = "(redacted)";
+/// Replaces the user name of a URL with credentials.
+const REDACTED_USER: &str = "redacted";
+
+impl<W: Write> Writer<W> {
+    /// Makes a writer. With `redact` it writes no secrets, and its output cannot be imported.
+    pub fn new(format: Format, redact: bool, out: W) -> Self {
+        Self { format, redact, out, written: 0 }
+    }
+
+    /// Writes one connection.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write(&mut self, cxn: &Cxn, statuses: Statuses) -> io::Result<()> {
+        let first = self.written == 0;
+        self.written += 1;
+        let text = line(cxn, statuses);
+        if self.format == Format::Jsonl && !self.redact {
+            return writeln!(self.out, "{text}");
+        }
+        let mut object: Map<String, Value> = serde_json::from_str(&text)?;
+        if self.redact {
+            redact(&mut object);
+        }
+        if first {
+            self.write_header()?;
+        }
+        match self.format {
+            Format::Jsonl => writeln!(self.out, "{}", Value::Object(object)),
+            Format::Json => {
+                let separator = if first { "" } else { ",\n" };
+                write!(self.out, "{separator}{}: {}", Value::from(cxn.cxn_id.as_str()), Value::Object(object))
+            }
+            Format::Csv => write_csv(&mut self.out, &object),
+            Format::Tsv => write_tsv(&mut self.out, &object),
+        }
+    }
+
+    /// Writes the end of the format and flushes the output.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn finish(mut self) -> io::Result<W> {
+        match (self.format, self.written) {
+            (Format::Json, 0) => writeln!(self.out, "{{}}")?,
+            (Format::Json, _) => writeln!(self.out, "\n}}")?,
+            (_, 0) => self.write_header()?,
+            _ => {}
+        }
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// Writes what is before the first connection.
+    fn write_header(&mut self) -> io::Result<()> {
+        match self.format {
+            Format::Jsonl => Ok(()),
+            Format::Json => writeln!(self.out, "{{"),
+            Format::Csv => writeln!(self.out, "{}", KEYS.join(",")),
+            Format::Tsv => writeln!(self.out, "{}", KEYS.join("\t")),
+        }
+    }
+}
+
+/// Replaces the secret, and the credentials in the URL of the site.
+fn redact(object: &mut Map<String, Value>) {
+    object.insert("secret".to_owned(), REDACTED.into());
+    if let Some(text) = object.get("siteUrl").and_then(Value::as_str)
+        && let Ok(mut url) = url::Url::parse(text)
+        && (!url.username().is_empty() || url.password().is_some())
+        && url.set_password(None).and_then(|()| url.set_username(REDACTED_USER)).is_ok()
+    {
+        object.insert("siteUrl".to_owned(), String::from(url).into());
+    }
+}
+
+/// The fields of a row; `None` is no value.
+fn fields(object: &Map<String, Value>) -> impl Iterator<Item = Option<String>> {
+    KEYS.iter().map(|key| {
+        Some(match object.get(*key)? {
+            Value::String(text) if *key != "perm" => text.clone(),
+            Value::Bool(flag) if *key == "disabled" => u8::from(*flag).to_string(),
+            value => value.to_string(),
+        })
+    })
+}
+
+fn write_csv(out: &mut impl Write, object: &Map<String, Value>) -> io::Result<()> {
+    let mut writer = csv::WriterBuilder::new().from_writer(out);
+    writer.write_record(fields(object).map(Option::unwrap_or_default))?;
+    writer.flush()
+}
+
+fn write_tsv(out: &mut impl Write, object: &Map<String, Value>) -> io::Result<()> {
+    let fields: Vec<_> = fields(object).map(|field| field.map_or(NULL.to_owned(), |text| escape(&text))).collect();
+    writeln!(out, "{}", fields.join("\t"))
+}
+
+/// Escapes a field as `mysql -B` does.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t").replace('\0', "\\0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{JobName, PollStatus, Secret};
+    use crate::transfer::entry::{Record, parse};
+    use crate::transfer::error::Error;
+    use crate::transfer::{detect, read_records};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn cxn(number: u8, site_url: &str, perm: Value) -> Cxn {
+        Cxn {
+            cxn_id: format!("cxn:{number}").parse().unwrap(),
+            secret: Secret::from_bytes([number; 32]),
+            app_id: "app:org.example.myapp".parse().unwrap(),
+            app_url: "https://app.example.org/".into(),
+            site_url: site_url.to_owned(),
+            perm: perm.into(),
+            via_port: Some("proxy.example.org:81".parse().unwrap()),
+            batch_code: u16::from(number).try_into().unwrap(),
+            disabled: number.is_multiple_of(2),
+        }
+    }
+
+    fn written(format: Format, redact: bool, cxns: &[Cxn]) -> String {
+        let mut writer = Writer::new(format, redact, Vec::new());
+        let status = PollStatus { level: 1, count: 2, last_run: 3, ..PollStatus::default() };
+        for cxn in cxns {
+            writer.write(cxn, vec![(JobName::default(), status.clone())]).unwrap();
+        }
+        String::from_utf8(writer.finish().unwrap()).unwrap()
+    }
+
+    fn records(text: &str) -> Vec<Record> {
+        let (format, input) = detect(None, text.as_bytes()).unwrap();
+        let mut records = Vec::new();
+        read_records(format, input, &mut |_, record| {
+            records.push(record.and_then(|raw| raw.parse()).unwrap());
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+        records
+    }
+
+    #[test]
+    fn no_format_writes_a_secret_or_a_password_when_redacting() {
+        let cxn = cxn(1, "https://admin:geheim@site.example/civicrm", Value::Null);
+        for format in Format::ALL {
+            let text = written(format, true, std::slice::from_ref(&cxn));
+            assert!(text.contains("(redacted)") && text.contains("https://redacted@site.example/civicrm"), "{text}");
+            assert!(!text.contains("geheim") && !text.contains("admin"), "{text}");
+            assert!(!text.contains(&cxn.secret.to_base64()[..8]), "{text}");
+            let plain = written(format, false, std::slice::from_ref(&cxn));
+            assert!(plain.contains("admin:geheim") && plain.contains(&cxn.secret.to_base64()), "{plain}");
+        }
+    }
+
+    #[test]
+    fn a_url_without_credentials_is_not_changed_by_redacting() {
+        let cxn = cxn(1, "https://site.example", Value::Null);
+        assert!(written(Format::Jsonl, true, &[cxn]).contains(r#""siteUrl":"https://site.example""#));
+    }
+
+    #[test]
+    fn an_empty_output_is_valid() {
+        for (format, text) in [(Format::Jsonl, ""), (Format::Json, "{}\n")] {
+            assert_eq!(written(format, false, &[]), text);
+        }
+        for (format, start) in [(Format::Csv, "cxnId,secret,"), (Format::Tsv, "cxnId\tsecret\t")] {
+            let text = written(format, false, &[]);
+            assert!(text.starts_with(start) && text.lines().count() == 1, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_format_reads_back_what_was_written(path in "[ -~é\t\n\0\u{9b}]{0,20}", key in "[ -~é\t\n\0]{0,20}") {
+            let path = path.replace(char::is_control, "");
+            let cxns = [cxn(1, &format!("https://a.example/{path}"), json!({key.clone(): [1, null, key]})),
+                cxn(2, "https://b.example/", json!("text")), cxn(3, "https://c.example/", json!(7))];
+            let lines = written(Format::Jsonl, false, &cxns);
+            let expected: Vec<_> = lines.lines().map(|line| Record::Cxn(Box::new(parse(line).unwrap()))).collect();
+            prop_assert_eq!(expected.len(), 3);
+            for format in Format::ALL {
+                prop_assert_eq!(&records(&written(format, false, &cxns)), &expected, "{:?}", format);
+            }
+        }
+    }
+}

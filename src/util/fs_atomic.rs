@@ -1,0 +1,257 @@
+//! Files that are either old or new after a crash, and files that only their owner can read.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::{Builder, NamedTempFile, TempPath};
+
+/// An operation on a file or a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileOp {
+    /// Reading an entry of the file system, such as its owner.
+    Inspect,
+    /// Opening a file.
+    Open,
+    /// Reading a file.
+    Read,
+    /// Listing a directory.
+    List,
+    /// Creating a file or a directory.
+    Create,
+    /// Writing a file.
+    Write,
+    /// Syncing a file or a directory.
+    Sync,
+    /// Copying a file.
+    Copy,
+    /// Renaming a file or a directory, or moving it.
+    Move,
+    /// Removing a file or a directory.
+    Remove,
+    /// Changing permissions.
+    SetMode,
+    /// Locking a file.
+    Lock,
+}
+
+/// A failed operation on a file.
+#[derive(Debug)]
+pub struct FileError {
+    /// The operation.
+    pub op: FileOp,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// Adds the operation and the path to an I/O error. Made for `map_err`.
+    pub fn at(op: FileOp, path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self { op, path: path.to_owned(), source }
+    }
+}
+
+/// Opens a file, mode 0600, for reading and writing; creates it where it is missing.
+///
+/// # Errors
+/// Those of opening the file.
+pub fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Creates a directory with mode 0700. An existing one is left as it is.
+///
+/// # Errors
+/// Those of creating it.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        created => created,
+    }
+}
+
+/// Creates a directory and all missing ones above it, mode 0700, and makes their names durable.
+///
+/// # Errors
+/// Those of creating and syncing them.
+pub fn durable_dirs(path: &Path) -> io::Result<()> {
+    let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    path.ancestors()
+        .skip(1)
+        .take(missing)
+        .try_for_each(|parent| sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }))
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// Those of opening and syncing it.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Makes a directory and everything in it durable.
+///
+/// # Errors
+/// The first operation that failed, with its path.
+pub fn sync_tree(path: &Path) -> Result<(), FileError> {
+    for entry in fs::read_dir(path).map_err(FileError::at(FileOp::List, path))? {
+        let entry = entry.map_err(FileError::at(FileOp::List, path))?.path();
+        if entry.is_dir() {
+            sync_tree(&entry)?;
+        } else {
+            File::open(&entry).and_then(|file| file.sync_all()).map_err(FileError::at(FileOp::Sync, &entry))?;
+        }
+    }
+    sync_dir(path).map_err(FileError::at(FileOp::Sync, path))
+}
+
+/// Whether a replaced file survives a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The file and its name are synced.
+    Durable,
+    /// The file is synced, its name is not: after a power cut the old file may be back.
+    Contents,
+    /// Nothing is synced.
+    None,
+}
+
+/// A file that is only ever replaced as a whole, with the fixed name that it has while it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplacedFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The same with `.new` at its end.
+    pub staging: PathBuf,
+}
+
+impl ReplacedFile {
+    /// The file of this name in a directory.
+    #[must_use]
+    pub fn new(dir: &Path, name: &str) -> Self {
+        Self { path: dir.join(name), staging: dir.join(format!("{name}.new")) }
+    }
+
+    /// Starts to replace the file: see [`AtomicFile::staged_as`].
+    ///
+    /// # Errors
+    /// Those of creating the staging file.
+    pub fn stage(&self) -> io::Result<AtomicFile> {
+        AtomicFile::staged_as(&self.staging, &self.path)
+    }
+}
+
+/// A file that is written under another name and then renamed. So its path always names a whole file.
+///
+/// One that is dropped before [`AtomicFile::commit`] is removed.
+#[derive(Debug)]
+pub struct AtomicFile {
+    staged: NamedTempFile,
+    path: PathBuf,
+}
+
+impl AtomicFile {
+    /// Stages a file, mode 0600, under a fixed name. What a killed process left there is overwritten.
+    ///
+    /// Only for a process that excludes others by a lock.
+    ///
+    /// # Errors
+    /// Those of creating the staging file.
+    pub fn staged_as(staging: &Path, path: &Path) -> io::Result<Self> {
+        let file = private_file(staging)?;
+        file.set_len(0)?;
+        let staged = NamedTempFile::from_parts(file, TempPath::try_from_path(staging)?);
+        Ok(Self { staged, path: path.to_owned() })
+    }
+
+    /// Stages a file under a random name in the directory of `path`.
+    ///
+    /// # Errors
+    /// Those of creating the staging file.
+    pub fn beside(path: &Path, permissions: Permissions) -> io::Result<Self> {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // The error of a missing directory would name the staging file.
+        fs::metadata(dir)?;
+        let staged = Builder::new().prefix(".cxnpoll-").permissions(permissions).tempfile_in(dir)?;
+        Ok(Self { staged, path: path.to_owned() })
+    }
+
+    /// The file to write to.
+    pub fn file(&mut self) -> &mut File {
+        self.staged.as_file_mut()
+    }
+
+    /// Puts the file in the place of its path and returns it. `before_rename` runs once its contents are durable.
+    ///
+    /// # Errors
+    /// Those of syncing and renaming. Before the rename the old file is untouched.
+    pub fn commit(self, durability: Durability, before_rename: impl FnOnce()) -> io::Result<File> {
+        if durability != Durability::None {
+            self.staged.as_file().sync_all()?;
+        }
+        before_rename();
+        let file = self.staged.persist(&self.path).map_err(|error| error.error)?;
+        if durability == Durability::Durable {
+            let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            sync_dir(dir.unwrap_or(Path::new(".")))?;
+        }
+        Ok(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_file_is_replaced_completely_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, staging) = (directory.path().join("file"), directory.path().join("file.new"));
+        fs::write(&path, "old").unwrap();
+        fs::write(&staging, "left over by a killed process").unwrap();
+        let mut aborted = AtomicFile::staged_as(&staging, &path).unwrap();
+        aborted.file().write_all(b"half").unwrap();
+        drop(aborted);
+        assert!(!staging.exists());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+
+        let mut file = AtomicFile::staged_as(&staging, &path).unwrap();
+        file.file().write_all(b"new").unwrap();
+        file.commit(Durability::Durable, || assert_eq!(fs::read_to_string(&path).unwrap(), "old")).unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode(&path)), ("new", 0o600));
+        assert!(!staging.exists());
+    }
+
+    #[test]
+    fn a_file_beside_has_the_mode_that_is_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let file = AtomicFile::beside(&path, Permissions::from_mode(0o644)).unwrap();
+        file.commit(Durability::None, || ()).unwrap();
+        assert_eq!(mode(&path), 0o644);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_private_directory_may_exist_but_not_as_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b");
+        durable_dirs(&path).unwrap();
+        private_dir(&path).unwrap();
+        assert_eq!((mode(&path), mode(&directory.path().join("a"))), (0o700, 0o700));
+        fs::write(path.join("file"), "").unwrap();
+        assert_eq!(private_dir(&path.join("file")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        sync_tree(directory.path()).unwrap();
+    }
+}

@@ -1,0 +1,6 @@
+//! Helpers without domain knowledge: files, locks, text and time.
+
+pub mod fs_atomic;
+pub mod lock;
+pub mod text;
+pub mod time;
