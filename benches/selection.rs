@@ -116,7 +116,7 @@ impl Setup {
 
 /// Returns the only job of the store.
 fn job(session: &WriteSession) -> cxnpoll::store::error::Result<Job> {
-    let app = session.app(&APP.parse().expect("a valid appId"))?.expect("the app has connections");
+    let app = session.app_no(&APP.parse().expect("a valid appId"))?.expect("the app has connections");
     Ok(session.job(app, &JobName::default())?.expect("the import has created the job"))
 }
 

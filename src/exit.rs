@@ -8,7 +8,7 @@ pub const OK: u8 = 0;
 pub const INTERNAL: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
-/// A site failed: that of `call` or `poll --cxn`, or any with `--strict`.
+/// A site failed: that of `call` or `poll --cxn`, or any with `--strict`. Also a poll with `--cxn` that was deferred.
 pub const SITE_FAILED: u8 = 3;
 /// Bad records in an import.
 pub const BAD_DATA: u8 = 65;

@@ -273,6 +273,6 @@ fn import_sqlite(path: &Path, numbers: Range<u32>) -> Result<()> {
 
 /// Returns the only job of the store.
 fn job(session: &WriteSession) -> cxnpoll::store::error::Result<Job> {
-    let app = session.app(&APP.parse().expect("a valid appId"))?.expect("the app has connections");
+    let app = session.app_no(&APP.parse().expect("a valid appId"))?.expect("the app has connections");
     session.ensure_job(app, &JobName::default())
 }

@@ -16,7 +16,7 @@ use crate::listener::Listeners;
 use crate::model::{AppId, AppMeta, Tls, UnixTime};
 use crate::retry::Policy;
 use crate::site::{self, Client};
-use crate::store::{Job, ReadSession, Store};
+use crate::store::{self, Job, ReadSession, Store};
 
 /// The limit of the call to a `--heartbeat` URL.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,6 +99,18 @@ impl Context {
     /// There is no store, or it cannot be opened.
     pub(super) fn store(&self) -> Result<Store> {
         Ok(Store::open(&self.store_path()?, self.global.store_wait)?.with_owner(self.name))
+    }
+
+    /// Opens the store; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// There is a store, but it cannot be opened.
+    pub(super) fn existing_store(&self) -> Result<Option<Store>> {
+        match self.store() {
+            Ok(store) => Ok(Some(store)),
+            Err(Error::Store(store::Error::NoStore { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// A client for the sites of an app; `timeout` overrides the configuration's limit for a whole call.

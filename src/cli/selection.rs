@@ -76,8 +76,9 @@ impl Filter {
     /// Whether there is no condition, so that every connection passes.
     pub(in crate::cli) fn is_empty(&self) -> bool {
         let Self { app, name, state, failure, host, url, older_than, schedule: _ } = self;
-        (app.is_none(), name.is_none(), state.is_empty(), failure.is_empty()) == (true, true, true, true)
-            && (host.is_none(), url.is_none(), older_than.is_none()) == (true, true, true)
+        let has_list = !state.is_empty() || !failure.is_empty();
+        let has_text = app.is_some() || name.is_some() || host.is_some() || url.is_some();
+        !has_list && !has_text && older_than.is_none()
     }
 
     /// Calls `emit` for each connection that passes; if some are `named`, only for those.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::model::{AppId, JobName, UnixTime};
-use crate::util::time::MAX_UNIX_TIME;
+use crate::util::time::{self, MAX_UNIX_TIME};
 
 /// Names at least this similar are suggested, from 0 (nothing in common) to 1 (equal).
 const MIN_SIMILARITY: f64 = 0.85;
@@ -18,9 +18,8 @@ pub(super) fn closest<'a>(text: &str, names: &'a [String]) -> Option<&'a String>
 
 /// A number of seconds, with or without a fraction.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a number of seconds, such as 30 or 0.5".to_owned();
-    let seconds: f64 = text.parse().map_err(|_| expected())?;
-    Duration::try_from_secs_f64(seconds).ok().filter(|duration| duration.as_secs() < 1 << 32).ok_or_else(expected)
+    let number = text.parse().ok().and_then(time::seconds);
+    number.ok_or_else(|| "expected a number of seconds, such as 30 or 0.5".to_owned())
 }
 
 /// A number of seconds greater than 0.

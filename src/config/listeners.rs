@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::listener::{Action, Call, EventName, Listener, Phase, Program};
+use crate::util::time;
 
 /// A table `[[listeners]]` whose keys go together.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -67,8 +68,8 @@ impl TryFrom<RawTable> for ListenerTable {
             (Some(_), None) if table.event.phase != Phase::Poll => Err(TableProblem::NoSite(table.event)),
             (None, Some(command)) if command.first().is_none_or(String::is_empty) => Err(TableProblem::NoProgram),
             (None, Some(_)) if table.keep.is_some() => Err(TableProblem::KeepOfProgram),
-            _ => match table.timeout.map(Duration::try_from_secs_f64) {
-                Some(Err(_) | Ok(Duration::ZERO)) => Err(TableProblem::Timeout),
+            _ => match table.timeout.map(time::seconds) {
+                Some(None | Some(Duration::ZERO)) => Err(TableProblem::Timeout),
                 _ => Ok(Self(table)),
             },
         }
@@ -82,7 +83,7 @@ impl ListenerTable {
         let action = if let Some(calls) = table.calls {
             Action::Calls { calls, keep: table.keep.unwrap_or(false) }
         } else {
-            let timeout = table.timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            let timeout = table.timeout.and_then(time::seconds);
             let program = Program {
                 command: table.program.unwrap_or_default(),
                 directory: table.folder.unwrap_or_default(),
@@ -116,6 +117,7 @@ mod tests {
             (format!("{poll}program = \"x\""), "expected a sequence"),
             (format!("{poll}program = [\"x\"]\nkeep = true"), "`keep`"),
             (format!("{poll}program = [\"x\"]\ntimeout = -1"), "`timeout`"),
+            (format!("{poll}program = [\"x\"]\ntimeout = 1e19"), "`timeout`"),
             (format!("{poll}calls = [{{ api = \"System.get\" }}]\nreuse = true"), "`program`"),
             ("event = \"civi_cxn.pre-poll\"\ncalls = [{ api = \"System.get\" }]".to_owned(), "no site"),
         ] {

@@ -67,6 +67,13 @@ impl AppMeta {
         let skips = self.tls == Tls::SkipVerify;
         skips.then(|| format!("{} has tls = \"skip-verify\": certificates of its sites are not verified", self.app_id))
     }
+
+    /// Warnings for a command that calls the app's sites.
+    pub fn call_warnings(&self) -> impl Iterator<Item = String> {
+        let bare = self.app_cert.is_empty();
+        let bare = bare.then(|| format!("{} has no certificate: calls are sent without one", self.app_id));
+        bare.into_iter().chain(self.tls_warning())
+    }
 }
 
 impl Cxn {

@@ -119,7 +119,7 @@ pub struct Failure {
     pub retry_after: Option<u32>,
     /// Whether the call failed while resolving, connecting or in the TLS handshake.
     ///
-    /// Only such failures can have their cause in this machine's own network.
+    /// Only such failures can have their cause in this machine's network.
     pub before_first_byte: bool,
 }
 

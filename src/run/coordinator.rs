@@ -88,7 +88,9 @@ impl Coordinator<'_> {
             }
             Effect::ReportOutage(failures) => {
                 let failures = count(failures as u64, "failure");
-                warn!("our own network seems to be down: {failures} not counted, the rest is left to the next run");
+                warn!(
+                    "this machine's network seems to be down: {failures} not counted, the rest is left to the next run"
+                );
             }
             Effect::Warn(warning) => (self.observe)(Update::Warning(warning)),
             Effect::ReportByHand(outcome, next) => self.report_by_hand(&outcome, &next),

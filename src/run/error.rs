@@ -1,4 +1,4 @@
-//! Errors of runs. Their texts and exit codes are in `cli/error.rs`.
+//! Errors of runs. Their texts and exit codes are in `cli/error/run.rs`.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -68,7 +68,7 @@ impl From<listener::Error> for Error {
 }
 
 impl fmt::Display for Error {
-    /// Names the variant and its data. The text for people is made in `cli/error.rs`.
+    /// Names the variant and its data. The text for people is in `cli/error/run.rs`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }

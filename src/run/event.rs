@@ -44,7 +44,7 @@ pub(super) enum Effect {
     Finish(FinalWork),
     /// Report that no new poll starts, and how many are in flight.
     ReportStopping(usize),
-    /// Report that our own network seems to be down, and how many failures are not counted.
+    /// Report that this machine's network seems to be down, and how many failures are not counted.
     ReportOutage(usize),
     /// Report something that did not work.
     Warn(Warning),
@@ -63,6 +63,6 @@ pub(super) struct Rules {
     pub(super) by_hand: bool,
     /// No new poll starts after this time; `None` is no limit.
     pub(super) max_runtime: Option<Duration>,
-    /// Since when all runs of the job ended in an outage of our own network.
+    /// Since when all runs of the job ended in an outage of this machine's network.
     pub(super) outage_since: Option<UnixTime>,
 }

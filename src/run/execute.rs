@@ -142,7 +142,7 @@ impl PollRun {
             if due == 0 {
                 return Ok(summary);
             }
-            self.warn_of_configuration();
+            self.app.call_warnings().for_each(|warning| warn!("{warning}"));
             if let Err(error) = around::emit(self, due, None, signals) {
                 // Its programs were killed because the run is to end.
                 return match signals.stop_code() {
@@ -183,15 +183,6 @@ impl PollRun {
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(StoreError::Cancelled.into()),
             }
-        }
-    }
-
-    fn warn_of_configuration(&self) {
-        if self.app.app_cert.is_empty() {
-            warn!("{} has no certificate: calls are sent without one", self.app.app_id);
-        }
-        if let Some(warning) = self.app.tls_warning() {
-            warn!("{warning}");
         }
     }
 

@@ -63,7 +63,7 @@ impl Summary {
         gauge("cxnpoll_run_duration_seconds", "How long the last run took.", run.elapsed_ms as f64 / 1e3)?;
         gauge(
             "cxnpoll_run_outage",
-            "Whether our own network was down in the last run.",
+            "Whether this machine's network was down in the last run.",
             f64::from(u8::from(run.outage)),
         )?;
         gauge("cxnpoll_due", "Connections that were due in the last run.", run.due as f64)?;

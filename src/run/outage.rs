@@ -1,7 +1,7 @@
-//! Detects an outage of our own network, so that its failures are not counted against the sites.
+//! Detects an outage of this machine's network, so that its failures are not counted against the sites.
 //!
 //! A witness is a site whose previous poll ended in a reply. When witnesses on ten hosts have failed before any byte
-//! arrived, and no poll that began since the first of these was answered, our own network may be down. A reply over a
+//! arrived, and no poll that began since the first of these was answered, this machine's network may be down. A reply over a
 //! connection from before the outage proves nothing, so replies count by the time at which their poll began. Ten sites
 //! of one dead provider look the same at first. The run therefore makes a few more polls, and waits for those in flight,
 //! before it ends.
@@ -18,7 +18,7 @@ pub(super) const PROBES: usize = 10;
 /// For how long runs that all end in an outage do not count failures, in seconds.
 const MAX_OUTAGE_S: UnixTime = 86_400;
 
-/// What the outcomes so far show about our own network.
+/// What the outcomes so far show about this machine's network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It works: failures are the sites' own.

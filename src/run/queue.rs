@@ -86,7 +86,7 @@ impl State {
         if self.permits == Some(0) {
             return None;
         }
-        // Limited permits are for polls that show whether our own network works, so the sites should be quick.
+        // Limited permits are for polls that show whether this machine's network works, so the sites should be quick.
         let slow_allowed = self.slow < self.max_slow && self.permits.is_none() || self.ready.is_empty();
         if slow_allowed && let Some((_, _, host)) = self.ready_slow.pop() {
             return Some(host);

@@ -46,10 +46,11 @@ pub(super) fn timed<T: Send>(
 /// Those of the store, and [`StoreError::Cancelled`] once `stop` is true. It fails if the one requested connection cannot
 /// be polled.
 pub(super) fn select(run: &PollRun, store: &Store, stop: &AtomicBool) -> Result<Option<Selection>, Error> {
+    // Again, as the connection may have changed while the run waited for its lock.
     let only = find_only(run, store)?;
     loop {
         let (selected, opening) = timed(store, |session| {
-            let Some(app) = session.app(&run.app.app_id)? else { return Ok(Selected::NoConnections) };
+            let Some(app) = session.app_no(&run.app.app_id)? else { return Ok(Selected::NoConnections) };
             let job = session.ensure_job(app, &run.job)?;
             if !session.backfill(&job)? {
                 return Ok(Selected::NotYet);
@@ -92,7 +93,7 @@ pub(super) fn list<E: From<Error>>(
 ) -> Result<(), E> {
     let only = find_only(run, store)?;
     let selected = store.read(|session| {
-        let Some(app) = session.app(&run.app.app_id)? else { return Ok(None) };
+        let Some(app) = session.app_no(&run.app.app_id)? else { return Ok(None) };
         let job = session.job(app, &run.job)?;
         let due = due(run, session, app, job.as_ref(), only)?;
         Ok(Some((app, job, due)))

@@ -2,7 +2,7 @@
 //!
 //! A run polls, then stops, then finishes. While it polls, it loads due connections in chunks and records outcomes in
 //! groups, both in the same sessions of the store. It stops when all is polled, on a signal, after its maximum runtime, in
-//! an outage of our own network, and when the store or a listener fails. Polls in flight get a grace period then. To finish
+//! an outage of this machine's network, and when the store or a listener fails. Polls in flight get a grace period then. To finish
 //! is to record what is left. All times are durations since the run began.
 
 use std::time::Duration;
@@ -70,10 +70,10 @@ pub(super) struct RunState {
     /// Results of listeners to be stored, and their size in bytes.
     results: Vec<EncodedResult>,
     result_bytes: usize,
-    /// Failures that may be those of our own network.
+    /// Failures that may be those of this machine's network.
     doubtful: Vec<Completed>,
     detector: OutageDetector,
-    /// Since when our own network is suspected.
+    /// Since when this machine's network is suspected.
     suspected_since: Option<Duration>,
     session: Option<Session>,
     /// When the last session ended.
@@ -131,7 +131,7 @@ impl RunState {
             return None;
         }
         self.count_doubtful(&mut Vec::new());
-        Some(self.final_work())
+        Some(self.begin_finishing())
     }
 
     /// The figures so far.
@@ -170,7 +170,7 @@ impl RunState {
         effects
     }
 
-    /// Applies a poll that ended. While our own network is in doubt, failures wait to be counted.
+    /// Applies a poll that ended. While this machine's network is in doubt, failures wait to be counted.
     fn add_result(&mut self, result: PollResult, effects: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Finishing | Phase::Ended) {
             return;
@@ -202,7 +202,7 @@ impl RunState {
         }
     }
 
-    /// Counts the failures that waited, since they were not those of our own network.
+    /// Counts the failures that waited, since they were not those of this machine's network.
     fn count_doubtful(&mut self, effects: &mut Vec<Effect>) {
         for completed in std::mem::take(&mut self.doubtful) {
             self.count(completed, effects);
@@ -263,7 +263,7 @@ impl RunState {
         }
     }
 
-    /// Limits new polls while our own network is suspected, and waits for those in flight before the run ends for it.
+    /// Limits new polls while this machine's network is suspected, and waits for those in flight before the run ends for it.
     fn watch_for_outage(&mut self, at: Duration, queue: QueueView, effects: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Finishing | Phase::Ended) {
             return;
@@ -317,10 +317,10 @@ impl RunState {
         }
         self.count_doubtful(effects);
         self.summary.run.elapsed_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        effects.push(Effect::Finish(self.final_work()));
+        effects.push(Effect::Finish(self.begin_finishing()));
     }
 
-    fn final_work(&mut self) -> FinalWork {
+    fn begin_finishing(&mut self) -> FinalWork {
         self.phase = Phase::Finishing;
         FinalWork {
             work: SessionWork { load: Vec::new(), updates: self.take_updates(), results: self.take_results() },

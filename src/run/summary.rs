@@ -8,6 +8,7 @@ use crate::exit;
 use crate::model::{AppId, FailureClass, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
 use crate::store::{RunRecord, StatusUpdate};
+use crate::util::text;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Counts the outcome of a poll, which leads to the status `next`. A failure that defers the connection is no failure.
+    /// Counts the outcome of a poll, which leads to the status `next`. A deferral counts as deferred, not as failed.
     pub(super) fn count(&mut self, outcome: &Outcome, next: &PollStatus) {
         let run = &mut self.run;
         match outcome {
@@ -115,7 +116,6 @@ pub fn run_text(run: &RunRecord) -> String {
     let classes: Vec<_> = by_count(run).map(|(class, count)| format!("{count} {class}")).collect();
     let classes = if classes.is_empty() { String::new() } else { format!(" ({})", classes.join(", ")) };
     let rare = [(run.deferred, "deferred"), (run.dropped, "dropped"), (run.given_up, "given up")];
-    let rare = rare.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
     #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
     let seconds = run.elapsed_ms as f64 / 1e3;
     format!(
@@ -124,7 +124,7 @@ pub fn run_text(run: &RunRecord) -> String {
         run.polled,
         run.ok,
         run.failed,
-        rare.collect::<String>()
+        text::counts_above_zero(&rare)
     )
 }
 

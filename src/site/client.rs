@@ -10,7 +10,7 @@ use ureq::http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderValue, Request, Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::egress::Policy;
+use super::egress::EgressPolicy;
 use super::endpoint::Endpoint;
 use super::failure::{Phase, body_too_large, from_status, from_ureq, with_reason};
 use super::options::{BUFFER_BYTES, Options};
@@ -69,7 +69,7 @@ impl Client {
             // ureq reports a header that fills the whole buffer as a closed connection.
             .max_response_header_size(BUFFER_BYTES - 1)
             .build();
-        let policy = Policy { allow: options.allow_net, refuse: options.refuse_ports };
+        let policy = EgressPolicy { allow: options.allow_net, refuse: options.refuse_ports };
         let trust = Trust { tls: options.tls, authorities: options.authorities };
         Self { agent: transport::agent(config, Resolver::new(lookup), policy, limits, trust), limit: limits.call }
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// <https://www.iana.org/assignments/iana-ipv4-special-registry> and
 /// <https://www.iana.org/assignments/iana-ipv6-special-registry>.
 #[derive(Debug, Clone, Default)]
-pub struct Policy {
+pub struct EgressPolicy {
     /// Networks that are allowed although they are not public.
     ///
     /// An IPv4 network also covers the IPv6 addresses that hold one of its addresses.
@@ -57,7 +57,7 @@ pub enum Refused {
     Port(u16),
 }
 
-impl Policy {
+impl EgressPolicy {
     /// Checks a port.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ fn special_v6(v6: Ipv6Addr) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn check(policy: &Policy, address: &str) -> Result<(), String> {
+    fn check(policy: &EgressPolicy, address: &str) -> Result<(), String> {
         policy.check(address.parse().unwrap()).map_err(|refused| refused.to_string())
     }
 
@@ -181,7 +181,7 @@ mod tests {
             "64:ff9b::1.1.1.1",
             "2002:101:101::1",
         ] {
-            assert_eq!(check(&Policy::default(), address), Ok(()), "{address}");
+            assert_eq!(check(&EgressPolicy::default(), address), Ok(()), "{address}");
         }
     }
 
@@ -212,15 +212,17 @@ mod tests {
             for address in addresses {
                 let address: IpAddr = address.parse().unwrap();
                 let message = format!("{address} is not a public address ({why})");
-                assert_eq!(check(&Policy::default(), &address.to_string()), Err(message));
+                assert_eq!(check(&EgressPolicy::default(), &address.to_string()), Err(message));
             }
         }
     }
 
     #[test]
     fn only_allowed_networks_pass_and_not_their_neighbours() {
-        let policy =
-            Policy { allow: ["10.1.0.0/16", "fd00::/64"].map(|net| net.parse().unwrap()).into(), ..Policy::default() };
+        let policy = EgressPolicy {
+            allow: ["10.1.0.0/16", "fd00::/64"].map(|net| net.parse().unwrap()).into(),
+            ..EgressPolicy::default()
+        };
         for address in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::5", "1.1.1.1"] {
             assert_eq!(check(&policy, address), Ok(()), "{address}");
         }
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn ports_of_other_services_are_refused() {
-        let policy = Policy::default();
+        let policy = EgressPolicy::default();
         for port in [0, 22, 25, 587, 6667, 10_080] {
             let message = format!("port {port} is refused: it belongs to another service than a web server");
             assert_eq!(policy.check_port(port).map_err(|refused| refused.to_string()), Err(message));
@@ -239,7 +241,7 @@ mod tests {
         for port in [80, 443, 8080, 8443, 65_535] {
             assert_eq!(policy.check_port(port), Ok(()));
         }
-        let own = Policy { refuse: RefusedPorts(vec![8080]), ..Policy::default() };
+        let own = EgressPolicy { refuse: RefusedPorts(vec![8080]), ..EgressPolicy::default() };
         assert!(own.check_port(8080).is_err() && own.check_port(0).is_err() && own.check_port(25).is_ok());
     }
 
@@ -330,14 +332,17 @@ mod tests {
             (6697, "ircs-u"),
             (10_080, "amanda"),
         ];
-        let refused: Vec<u16> = (1..=u16::MAX).filter(|port| Policy::default().check_port(*port).is_err()).collect();
+        let refused: Vec<u16> =
+            (1..=u16::MAX).filter(|port| EgressPolicy::default().check_port(*port).is_err()).collect();
         assert_eq!(refused, standard.map(|(port, _)| port));
     }
 
     #[test]
     fn everything_allowed_is_everything() {
-        let policy =
-            Policy { allow: ["0.0.0.0/0", "::/0"].map(|net| net.parse().unwrap()).into(), ..Policy::default() };
+        let policy = EgressPolicy {
+            allow: ["0.0.0.0/0", "::/0"].map(|net| net.parse().unwrap()).into(),
+            ..EgressPolicy::default()
+        };
         for address in ["127.0.0.1", "::1", "::", "fe80::1"] {
             assert_eq!(check(&policy, address), Ok(()));
         }

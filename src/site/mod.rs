@@ -16,7 +16,7 @@ mod transport;
 
 pub use api::Api;
 pub use client::Client;
-pub use egress::{Policy, Refused, RefusedPorts};
+pub use egress::{EgressPolicy, Refused, RefusedPorts};
 pub use endpoint::Endpoint;
 pub use options::{Options, Timeouts};
 pub use redirect::Redirect;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::egress::RefusedPorts;
 use crate::model::Tls;
+use crate::util::time;
 
 /// The size of each of the two buffers of a connection, in bytes.
 ///
@@ -76,9 +77,8 @@ impl Default for Timeouts {
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    Duration::try_from_secs_f64(f64::deserialize(deserializer)?)
-        .ok()
-        .filter(|limit| !limit.is_zero() && limit.as_secs() < 1 << 32)
+    time::seconds(f64::deserialize(deserializer)?)
+        .filter(|limit| !limit.is_zero())
         .ok_or_else(|| de::Error::custom("expected a number of seconds above 0, such as 10 or 0.5"))
 }
 

@@ -74,7 +74,7 @@ pub fn hints(session: &ReadSession) -> Result<Vec<JobHint>> {
         let (Some(retry), BackfillProgress::All) = (job.retry, job.backfilled) else { continue };
         let Some(levels) = levels(session, job.no)? else { continue };
         let deferred = first_bucket(session, job.no, DueBucket::Deferred, None)?.map(|(_, first, last)| (first, last));
-        hints.push(JobHint { app_id: session.app_name(job.app)?, name: job.name, retry, levels, deferred });
+        hints.push(JobHint { app_id: session.app_id(job.app)?, name: job.name, retry, levels, deferred });
     }
     Ok(hints)
 }

@@ -62,7 +62,7 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// The store has a format of a later program.
+    /// The store was written by a newer version.
     NewerFormat {
         /// The version of the store.
         found: u32,
@@ -204,7 +204,7 @@ impl Error {
 }
 
 impl fmt::Display for Error {
-    /// Names the variant and its data. The text for people is made in `cli/error.rs`.
+    /// Names the variant and its data. The text for people is in `cli/error/store.rs`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }

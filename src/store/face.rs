@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::check::{self, Check};
 use super::due_hint::{self, JobHint};
-use super::engine::{Locks, StoreLayout, TreeName};
+use super::engine::{Locks, StoreLayout};
 use super::error::{Error, Result};
 use super::ops::{self, AdminAction, AdminTarget, InputIndex, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult};
@@ -144,23 +144,6 @@ impl Store {
     /// As [`Store::write`].
     pub fn read<T: Send>(&self, work: impl FnOnce(&ReadSession) -> Result<T> + Send) -> Result<T> {
         self.sessions.read(work)
-    }
-
-    /// Passes the entries of a tree that begin with `prefix` to `read`, in order, and its results to `emit`.
-    ///
-    /// Uses as many sessions as it takes; none holds the store for much more than half a second. `read` runs in a
-    /// session, `emit` outside of it.
-    ///
-    /// # Errors
-    /// Those of `read`, of `emit` and of [`Store::read`].
-    pub fn scan_in_batches<T: Send, E: From<Error>>(
-        &self,
-        tree: TreeName,
-        prefix: &[u8],
-        mut read: impl FnMut(&ReadSession, &[u8], &[u8]) -> Result<Option<T>> + Send,
-        emit: impl FnMut(T) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.sessions.scan_in_batches(tree, prefix, |session, key, value| read(session, key, value), emit)
     }
 
     /// Runs `work` while no process can replace the database, as a restore or a compaction does.

@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the only type through which the rest of the program reaches a database. One process at a time works on
 //! it, in short sessions: acquire the locks, open, work, make durable, close. Nothing is held between sessions. Long work
-//! is done in batches ([`Store::scan_in_batches`]).
+//! is done in batches.
 //!
 //! ```text
 //! <store>/            0700; the owner of the directory owns the store
@@ -19,7 +19,7 @@
 //!   kept/             databases that were replaced, and in set-aside.jsonl the entries that a repair removed
 //! ```
 //!
-//! # Rooms
+//! # Layers
 //! Imports point one way: [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `schema` →
 //! `engine` → `error`, `failpoint`.
 
@@ -35,7 +35,6 @@ mod schema;
 mod sessions;
 
 pub use check::{Check, Counts};
-pub use engine::TreeName;
 pub(crate) use engine::{BACKUP_SUFFIX, TX_BATCH};
 pub use error::{Damage, Error, Item, Problem, Result};
 pub use face::{ExclusiveStore, Store};

@@ -50,6 +50,12 @@ pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// The counts that are not 0, each after a comma: `, 2 deferred, 1 given up`.
+#[must_use]
+pub fn counts_above_zero(counts: &[(u64, &str)]) -> String {
+    counts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!(", {number} {what}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,6 @@
-//! Times as text.
+//! Times as text, and limits in seconds.
+
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -20,9 +22,26 @@ pub fn unix_now() -> i64 {
     Utc::now().timestamp()
 }
 
+/// A number of seconds as a duration: from 0 to below 2³², so that adding it to a time cannot overflow.
+///
+/// `None` for any other number.
+#[must_use]
+pub fn seconds(number: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(number).ok().filter(|duration| duration.as_secs() < 1 << 32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_below_2_to_the_32() {
+        assert_eq!(seconds(0.5), Some(Duration::from_millis(500)));
+        assert_eq!(seconds(4_294_967_295.0), Some(Duration::from_secs(u32::MAX.into())));
+        for bad in [-1.0, 4_294_967_296.0, 1e19, f64::INFINITY, f64::NAN] {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn times_without_a_date_stay_numbers() {

@@ -49,7 +49,7 @@ const DAMAGE: [Damage; 18] = [
     (|db| drop(lose(db, "cxn", b"")), "leads to no connection", 3, 3),
     (|db| garble(db, "cxn", b""), "a connection cannot be read", 3, 3),
     (|db| drop(tree(db, "cxn").insert("short", "value")), "a connection has no valid key", 4, 4),
-    (|db| double(db, 0), "is there twice", 4, 4),
+    (|db| double(db, 0), "is stored twice", 4, 4),
     (|db| double(db, 200), "was never assigned", 4, 3),
     (|db| drop(lose(db, "status", b"")), "lacks a poll status", 4, 3),
     (|db| garble(db, "status", b""), "a poll status of cxn:", 4, 3),

@@ -1,4 +1,4 @@
-//! Outages of our own network, and hosts that are down.
+//! Outages of this machine's network, and hosts that are down.
 
 use std::fs;
 use std::net::Ipv4Addr;

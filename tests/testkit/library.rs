@@ -119,7 +119,7 @@ impl Writer {
     /// Records a successful poll of every connection that is due.
     pub fn record_due(&self, now: i64) {
         let recorded = self.store.write(|session| {
-            let app = session.app(&app_id())?.unwrap();
+            let app = session.app_no(&app_id())?.unwrap();
             let job = session.ensure_job(app, &JobName::default())?;
             session.backfill(&job)?;
             session.remember_retry(job.no, &self.policy.to_string())?;
@@ -163,7 +163,7 @@ impl Writer {
         self.store
             .read(|session| {
                 for now in idle {
-                    let app = session.app(&app_id())?;
+                    let app = session.app_no(&app_id())?;
                     let job = app.map(|app| session.job(app, &job_name)).transpose()?.flatten();
                     let Some(job) = job else { continue };
                     assert_eq!(session.due(&job, &self.policy, &Batch::default().range(), now)?, [], "at {now}");

@@ -42,12 +42,7 @@ impl Call {
         let store = context.store()?;
         let cxn = self.cxn.load(&store)?;
         let app = context.app(&store, &cxn.app_id)?;
-        if app.app_cert.is_empty() {
-            warn!("{} has no certificate: the call is sent without one", app.app_id);
-        }
-        if let Some(warning) = app.tls_warning() {
-            warn!("{warning}");
-        }
+        app.call_warnings().for_each(|warning| warn!("{warning}"));
         let client = context.client(&app, self.timeout)?;
         let api = Api::new(&client, &cxn, &app.app_cert);
         let Method { entity, action } = &self.method;

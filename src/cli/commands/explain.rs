@@ -210,7 +210,7 @@ impl Case {
         sentences
     }
 
-    /// The URL that the last poll was redirected to for good; `None` if it was not.
+    /// The URL that the last poll was redirected to; `None` if it was not.
     fn moved_to(&self) -> Option<&str> {
         let status = &self.status;
         let (at, failure) = status.last_failure.as_ref()?;

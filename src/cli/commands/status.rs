@@ -14,6 +14,7 @@ use crate::model::{AppId, JobName, UnixTime};
 use crate::retry::Policy;
 use crate::run::{run_json, run_text};
 use crate::store::{Job, ReadSession, StateCounts};
+use crate::util::text;
 
 /// Show the state of connections per app and job
 #[derive(Args)]
@@ -145,8 +146,7 @@ impl Row {
         let counts = &self.counts;
         let failing: Vec<String> = self.levels().iter().map(ToString::to_string).collect();
         let rare = [(counts.deferred, "deferred"), (counts.disabled, "disabled"), (counts.given_up, "given up")];
-        let rare = rare.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
-        let rare: String = rare.collect();
+        let rare = text::counts_above_zero(&rare);
         format!("{} new, {} healthy, {} failing{rare}", counts.new, counts.healthy, failing.join("/"))
     }
 }

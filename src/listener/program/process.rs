@@ -41,19 +41,24 @@ pub(in crate::listener) struct Process {
 /// When an event must be answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
-    at: Instant,
+    start: Instant,
     limit: Duration,
 }
 
 impl Deadline {
     /// A deadline that passes `limit` from now on.
     pub(super) fn after(limit: Duration) -> Self {
-        Self { at: Instant::now() + limit, limit }
+        Self { start: Instant::now(), limit }
+    }
+
+    /// The time that is left; zero once the deadline has passed.
+    fn left(self) -> Duration {
+        self.limit.saturating_sub(self.start.elapsed())
     }
 
     /// Fails once the deadline has passed.
     pub(super) fn check(self) -> Result<(), ProgramError> {
-        if Instant::now() < self.at { Ok(()) } else { Err(self.error()) }
+        if self.left().is_zero() { Err(self.error()) } else { Ok(()) }
     }
 
     fn error(self) -> ProgramError {
@@ -137,9 +142,8 @@ impl Process {
 
     /// Waits until a pipe can be used. After a signal none may be.
     fn wait(&self, deadline: Deadline) -> Result<Ready, ProgramError> {
-        let left = deadline.at.saturating_duration_since(Instant::now());
         // Some microseconds more, so that the wait does not end before the deadline.
-        let timeout = Timespec::try_from(left + Duration::from_micros(10)).ok();
+        let timeout = Timespec::try_from(deadline.left().saturating_add(Duration::from_micros(10))).ok();
         let mut files = vec![PollFd::new(&self.stdout, PollFlags::IN)];
         let stderr = self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN));
         let stdin = self.stdin.as_ref().filter(|_| !self.pending.is_empty());

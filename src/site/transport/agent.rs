@@ -8,7 +8,7 @@ use super::policy_resolver::PolicyResolver;
 use super::tagging::PhaseTagging;
 use super::tcp::Tcp;
 use super::tls::{Tls, Trust};
-use crate::site::egress::Policy;
+use crate::site::egress::EgressPolicy;
 use crate::site::options::Timeouts;
 use crate::site::resolver::Resolver;
 
@@ -18,7 +18,7 @@ use crate::site::resolver::Resolver;
 pub(in crate::site) fn agent(
     config: Config,
     names: Resolver,
-    policy: Policy,
+    policy: EgressPolicy,
     timeouts: Timeouts,
     trust: Trust,
 ) -> Agent {

@@ -11,7 +11,7 @@ use ureq::unversioned::resolver::{ArrayVec, Resolver as UreqResolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use crate::model::{Failure, FailureClass};
-use crate::site::egress::{Policy, Refused};
+use crate::site::egress::{EgressPolicy, Refused};
 use crate::site::endpoint::bare_host;
 use crate::site::resolver::Resolver;
 
@@ -24,7 +24,7 @@ const MAX_ADDRESSES: usize = 16;
 #[derive(Debug)]
 pub(super) struct PolicyResolver {
     pub(super) names: Resolver,
-    pub(super) policy: Policy,
+    pub(super) policy: EgressPolicy,
 }
 
 impl UreqResolver for PolicyResolver {

@@ -101,9 +101,6 @@ pub fn state_counts(sessions: &Sessions, job: &Job, policy: &Policy, now: UnixTi
 fn parse_entry(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<(PollStatus, bool)>> {
     let key = DueKey::parse(key).ok_or(Item::Key)?;
     let record = DueRecord::from_bytes(value)?;
-    let status = match key.bucket {
-        DueBucket::Deferred => session.status(key.job, key.locator)?.unwrap_or_default(),
-        _ => PollStatus { level: record.level, count: record.count, last_run: key.from, ..PollStatus::default() },
-    };
+    let status = session.indexed_status(&key, &record)?;
     Ok(Some((status, key.bucket == DueBucket::Disabled)))
 }

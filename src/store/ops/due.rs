@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::model::{BatchCode, PollStatus, UnixTime};
+use crate::model::{BatchCode, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::TreeName;
 use crate::store::error::{Item, Result};
@@ -76,10 +76,7 @@ impl ReadSession {
                 continue;
             }
             let record = DueRecord::from_bytes(&value)?;
-            let status = match bucket {
-                DueBucket::Deferred => self.status(job.no, key.locator)?.unwrap_or_default(),
-                _ => PollStatus { level: record.level, last_run: key.from, ..PollStatus::default() },
-            };
+            let status = self.indexed_status(&key, &record)?;
             if policy.is_due(&status, now) {
                 let since = policy.next_due_of_status(&status).unwrap_or(now);
                 due.push(DueEntry { locator: key.locator, host: record.host, due: since });

@@ -12,7 +12,7 @@ impl ReadSession {
     ///
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).
-    pub fn app(&self, app_id: &AppId) -> Result<Option<AppNo>> {
+    pub fn app_no(&self, app_id: &AppId) -> Result<Option<AppNo>> {
         let bytes = self.get(TreeName::Meta, meta_key(b'a', app_id.as_str().as_bytes()))?;
         Ok(bytes.map(|bytes| parse_number(&bytes)).transpose()?)
     }
@@ -25,7 +25,7 @@ impl ReadSession {
         let mut apps = Vec::new();
         for entry in self.trees.entries(TreeName::Meta, b"A", None) {
             let no = parse_number(&entry?.0[1..])?;
-            apps.push((no, self.app_name(no)?));
+            apps.push((no, self.app_id(no)?));
         }
         Ok(apps)
     }
@@ -34,7 +34,7 @@ impl ReadSession {
     ///
     /// # Errors
     /// [`Item::AppId`] where there is none.
-    pub(in crate::store) fn app_name(&self, no: AppNo) -> Result<AppId> {
+    pub(in crate::store) fn app_id(&self, no: AppNo) -> Result<AppId> {
         if let Some(app_id) = self.names.borrow().apps.get(&no) {
             return Ok(app_id.clone());
         }
@@ -52,7 +52,7 @@ impl WriteSession {
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).
     pub(in crate::store) fn intern_app(&self, app_id: &AppId) -> Result<AppNo> {
-        if let Some(no) = self.app(app_id)? {
+        if let Some(no) = self.app_no(app_id)? {
             return Ok(no);
         }
         self.trees.transact(|tx| {

@@ -29,7 +29,7 @@ pub fn decode_cxn(session: &ReadSession, key: CxnKey, bytes: &[u8]) -> Result<Cx
     Ok(Cxn {
         cxn_id: record.cxn_id.parse().map_err(|_| Item::CxnId)?,
         secret: Secret::from_bytes(record.secret),
-        app_id: session.app_name(key.app)?,
+        app_id: session.app_id(key.app)?,
         app_url: shared.app_url,
         site_url: record.site_url,
         perm: shared.perm,

@@ -23,7 +23,8 @@ pub struct RunRecord {
     pub failed: u64,
     /// How many asked to be deferred.
     pub deferred: u64,
-    /// How many outcomes were not recorded, because the connection was changed during its poll.
+    /// How many outcomes were not recorded: the connection was changed during its poll, the network of this machine was
+    /// down, or a listener program did not work.
     pub dropped: u64,
     /// How many were given up by this run.
     pub given_up: u64,
@@ -31,7 +32,7 @@ pub struct RunRecord {
     pub failures: Vec<(u8, u64)>,
     /// Wall time of the run, milliseconds.
     pub elapsed_ms: u64,
-    /// Whether it ended because this machine's own network was down.
+    /// Whether it ended because this machine's network was down.
     pub outage: bool,
 }
 

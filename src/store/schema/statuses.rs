@@ -1,6 +1,6 @@
 //! Poll statuses, and their entries in the due index. Both always change together.
 
-use super::keys::{CxnKey, CxnLocator, DueKey, JobNo, status_key};
+use super::keys::{CxnKey, CxnLocator, DueBucket, DueKey, JobNo, status_key};
 use super::records::{CxnRecord, DueRecord, Record, StatusRecord, read};
 use super::session::ReadSession;
 use crate::model::{JobName, PollStatus};
@@ -84,6 +84,20 @@ impl ReadSession {
     /// [`Error::Database`].
     pub fn status(&self, job: JobNo, locator: CxnLocator) -> Result<Option<PollStatus>> {
         read_status(&self.trees, job, locator)
+    }
+
+    /// The status of an entry of the due index, as far as states and due times depend on it.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub(in crate::store) fn indexed_status(&self, key: &DueKey, record: &DueRecord) -> Result<PollStatus> {
+        match key.bucket {
+            // Its key holds the end of the deferral in place of lastRun.
+            DueBucket::Deferred => Ok(self.status(key.job, key.locator)?.unwrap_or_default()),
+            _ => {
+                Ok(PollStatus { level: record.level, count: record.count, last_run: key.from, ..PollStatus::default() })
+            }
+        }
     }
 
     /// The statuses of a connection by job, without those of jobs that never polled it.

@@ -72,7 +72,7 @@ impl Import {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let path = context.store_path()?;
         let (format, input) = self.input()?;
-        let known = if path.join("CURRENT").exists() { Some(context.store()?) } else { None };
+        let known = context.existing_store()?;
         let checking = Progress::begin_of(0, "checked", context.shows_progress());
         let (findings, spool) = Findings::of(input, format, known.as_ref(), &checking)?;
         drop(checking);

@@ -1,4 +1,4 @@
-//! How an outage of our own network differs from dead sites.
+//! How an outage of this machine's network differs from dead sites.
 
 use super::*;
 

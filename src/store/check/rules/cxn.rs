@@ -15,7 +15,7 @@ pub fn cxn(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<Fin
     let Some(at) = CxnKey::parse(key) else { return unreadable("a connection has no valid key") };
     let Ok(cxn) = CxnRecord::from_bytes(value) else { return unreadable("a connection cannot be read") };
     let id = &cxn.cxn_id;
-    if session.app_name(at.app).is_err() || session.shared(cxn.shared).is_err() {
+    if session.app_id(at.app).is_err() || session.shared(cxn.shared).is_err() {
         let what = format!("the app of {id}, or what it shares with others, cannot be read");
         return Ok(Some(Finding::unrepairable(what)));
     }
@@ -56,16 +56,16 @@ fn misplaced(session: &ReadSession, at: CxnKey, cxn: &CxnRecord, value: &[u8]) -
         Some(other) => readable_cxn(session, other)?.filter(|twin| twin.cxn_id == *id).map(|twin| (other, twin)),
         None => None,
     };
-    let there_twice = || format!("{id} is there twice");
+    let stored_twice = || format!("{id} is stored twice");
     // Numbers are never used again. Of two connections, the one with the lower number was replaced.
     Ok(Some(match twin {
         None => Finding::repairable(format!("{id} is not found by its cxnId"), "entered", vec![entry]),
         Some((other, _)) if other.locator.seq > at.locator.seq => {
-            Finding::unreadable(there_twice(), TreeName::Cxn, &at.to_bytes(), value)
+            Finding::unreadable(stored_twice(), TreeName::Cxn, &at.to_bytes(), value)
         }
         Some((other, twin)) => {
             let writes = vec![Write::remove(TreeName::Cxn, other.to_bytes()), entry];
-            Finding::repairable(there_twice(), "the older is moved to quarantine", writes).with_quarantine(
+            Finding::repairable(stored_twice(), "the older is moved to quarantine", writes).with_quarantine(
                 TreeName::Cxn,
                 &other.to_bytes(),
                 &twin.to_bytes(),

@@ -45,7 +45,7 @@ pub fn meta(session: &ReadSession) -> Result<Vec<Finding>> {
 
 /// An app can be read, and its appId leads to its number.
 fn app(session: &ReadSession, no: u32, app_id: &[u8]) -> Result<Option<Finding>> {
-    let Ok(name) = session.app_name(no) else {
+    let Ok(name) = session.app_id(no) else {
         return Ok(Some(Finding::unrepairable("an app's id cannot be read")));
     };
     leads_back(session, meta_key(b'a', app_id), no, || format!("{name} has no number"))
@@ -54,7 +54,7 @@ fn app(session: &ReadSession, no: u32, app_id: &[u8]) -> Result<Option<Finding>>
 /// A job can be read, and its name leads to its number.
 fn job(session: &ReadSession, no: u32) -> Result<Option<Finding>> {
     match session.job_by_no(no) {
-        Ok(job) if session.app_name(job.app).is_ok() => {
+        Ok(job) if session.app_id(job.app).is_ok() => {
             leads_back(session, job_name_key(job.app, &job.name), no, || format!("job {} has no number", job.name))
         }
         _ => Ok(Some(Finding::unrepairable("a job cannot be read"))),

@@ -51,7 +51,7 @@ impl Numbers for ReadSession {
     }
 
     fn app_no(&self, app_id: &AppId) -> Result<AppNo> {
-        Ok(self.app(app_id)?.unwrap_or(UNASSIGNED))
+        Ok(self.app_no(app_id)?.unwrap_or(UNASSIGNED))
     }
 
     fn jobs_with(&self, app: AppNo, names: &[&JobName]) -> Result<Vec<Job>> {

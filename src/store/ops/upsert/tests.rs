@@ -151,7 +151,7 @@ fn a_reconnected_site_that_was_given_up_is_new_again() {
     store
         .write(|session| {
             apply(session, &given_up, false)?;
-            let app = session.app(&given_up.app_id)?.unwrap();
+            let app = session.app_no(&given_up.app_id)?.unwrap();
             let job = session.job(app, &JobName::default())?.unwrap();
             session.remember_retry(job.no, "1 hour (x1)")?;
             assert_eq!(apply(session, &CxnPatch { disabled: Some(false), ..patch(1) }, false)?, Change::Unchanged);
