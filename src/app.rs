@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli;
-use crate::listener::{Action, EventName, Listener, Phase, PollEvent, RunEvent};
+use crate::listener::{Action, EventName, InvalidListener, Listener, Phase, PollEvent, RunEvent};
 use crate::model::Failure;
 
 /// The whole command line of `cxnpoll`, with listeners of your own.
@@ -27,8 +27,8 @@ use crate::model::Failure;
 #[must_use = "the command line does nothing until it is run"]
 pub struct App {
     listeners: Vec<Listener>,
-    /// Why an event was refused; `None` if none was.
-    error: Option<String>,
+    /// Why the first listener that was refused cannot be added; `None` if none was.
+    error: Option<InvalidListener>,
 }
 
 /// An event, with a priority if needed: `"civi_cxn.poll"`, or `("civi_cxn.poll", 10)`.
@@ -80,27 +80,32 @@ impl App {
         self.add(on.into(), Action::Run(Box::new(listener)))
     }
 
-    fn add(mut self, On { event, priority }: On, action: Action) -> Self {
-        let fits = |name: &EventName| (name.phase == Phase::Poll) == matches!(action, Action::Poll(_));
-        match event.parse::<EventName>() {
-            Ok(event) if fits(&event) => self.listeners.push(Listener { event, priority, stop: false, action }),
-            Ok(event) => {
-                self.error = Some(format!("{event}: use `on` for polls, and `around` for the start and end of runs"));
+    fn add(mut self, on: On, action: Action) -> Self {
+        match listener(on, action) {
+            Ok(listener) => self.listeners.push(listener),
+            Err(error) => {
+                self.error.get_or_insert(error);
             }
-            Err(error) => self.error = Some(error.to_string()),
         }
         self
     }
 
     /// Runs the command line with the arguments of the process.
+    ///
+    /// If an event was not valid, no command runs, and the exit code is 78.
     #[must_use = "cron needs the exit code"]
     pub fn run(self) -> ExitCode {
-        if let Some(error) = self.error {
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error}\n"));
-            return crate::exit::CONFIG.into();
-        }
-        cli::run_with(std::env::args_os(), self.listeners).into()
+        cli::run_with(std::env::args_os(), self.error.map_or(Ok(self.listeners), Err)).into()
     }
+}
+
+/// Makes a listener of an action whose kind fits the event.
+fn listener(On { event, priority }: On, action: Action) -> Result<Listener, InvalidListener> {
+    let event: EventName = event.parse()?;
+    if (event.phase == Phase::Poll) != matches!(action, Action::Poll(_)) {
+        return Err(InvalidListener::WrongMethod(event));
+    }
+    Ok(Listener { event, priority, stop: false, action })
 }
 
 #[cfg(test)]
@@ -111,9 +116,16 @@ mod tests {
     fn unknown_and_misplaced_event_names_are_errors() {
         let app = |name: &str| App::new().on(name, |_| Ok(()));
         assert_eq!(app("civi_cxn.poll").error, None);
-        assert!(app("civi_cxn.pol").error.is_some());
-        assert!(app("civi_cxn.pre-poll").error.is_some());
-        assert!(App::new().around(("civi_cxn.pre-poll", 3), |_| Ok(())).error.is_none());
-        assert!(App::new().around("civi_cxn.poll", |_| Ok(())).error.is_some());
+        assert!(matches!(app("civi_cxn.pol").error, Some(InvalidListener::Name(_))));
+        assert!(matches!(app("civi_cxn.pre-poll").error, Some(InvalidListener::WrongMethod(_))));
+        assert_eq!(App::new().around(("civi_cxn.pre-poll", 3), |_| Ok(())).error, None);
+        assert!(matches!(App::new().around("civi_cxn.poll", |_| Ok(())).error, Some(InvalidListener::WrongMethod(_))));
+    }
+
+    #[test]
+    fn the_first_error_is_kept() {
+        let app = App::new().on("civi_cxn.post-poll", |_| Ok(())).on("civi_cxn.pol", |_| Ok(()));
+        let event = "civi_cxn.post-poll".parse().unwrap();
+        assert_eq!(app.error, Some(InvalidListener::WrongMethod(event)));
     }
 }

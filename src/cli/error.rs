@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use crate::config::Error as ConfigError;
 use crate::exit;
-use crate::listener::Error as ListenerError;
+use crate::listener::{Error as ListenerError, InvalidListener};
 use crate::model::{AppId, CxnId, Failure, InvalidId, JobName};
 use crate::retry::InvalidRetry;
 use crate::run::Error as RunError;
@@ -150,6 +150,8 @@ pub(in crate::cli) enum Error {
     Transfer(TransferError),
     /// An error of a listener.
     Listener(ListenerError),
+    /// A listener of the program that embeds this library cannot be added.
+    InvalidListener(InvalidListener),
     /// An error of a run.
     Run(RunError),
 }
@@ -178,6 +180,12 @@ impl From<TransferError> for Error {
 impl From<ListenerError> for Error {
     fn from(error: ListenerError) -> Self {
         Self::Listener(error)
+    }
+}
+
+impl From<InvalidListener> for Error {
+    fn from(error: InvalidListener) -> Self {
+        Self::InvalidListener(error)
     }
 }
 
@@ -265,6 +273,7 @@ impl From<Error> for Report {
             Error::Config(error) => error.into(),
             Error::Transfer(error) => error.into(),
             Error::Listener(error) => error.into(),
+            Error::InvalidListener(error) => error.into(),
             Error::Run(error) => error.into(),
         }
     }

@@ -17,7 +17,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::exit;
-use crate::listener::Listener;
+use crate::listener::{InvalidListener, Listener};
 use crate::model::UnixTime;
 use crate::store::AdminAction;
 use crate::util::text::panic_message;
@@ -102,11 +102,16 @@ enum ConfigCommand {
 
 /// Runs the program with the arguments of the process, its name first, and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    run_with(arguments, Vec::new())
+    run_with(arguments, Ok(Vec::new()))
 }
 
+/// Listeners that a program adds to those of the configuration, or why one of them cannot be added.
+type Added = Result<Vec<Listener>, InvalidListener>;
+
 /// Runs the program with more listeners than those of the configuration.
-pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Vec<Listener>) -> u8 {
+///
+/// If one cannot be added, that is reported instead of running the command.
+pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Added) -> u8 {
     // The schedule uses the time at which the process started, before any lock or wait.
     let started = Utc::now().timestamp().max(0);
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -143,8 +148,9 @@ fn color(arguments: &[OsString]) -> ColorChoice {
     given.and_then(|text| clap::ValueEnum::from_str(text, true).ok()).unwrap_or(ColorChoice::Auto)
 }
 
-fn execute(cli: Cli, started: UnixTime, added: Vec<Listener>) -> Result<u8> {
+fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
     logging::start(cli.global.logging())?;
+    let added = added?;
     let config = Config::load(cli.global.config.as_deref())?;
     let mut listeners = config.listeners();
     for listener in added {
@@ -223,5 +229,14 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_listener_that_cannot_be_added_ends_any_command_with_a_configuration_error() {
+        let cli = Cli::try_parse_from(["cxnpoll", "--quiet", "retry", "20min (x6)"]).unwrap();
+        let invalid = InvalidListener::WrongMethod("civi_cxn.poll".parse().unwrap());
+        let report = Report::from(execute(cli, 0, Err(invalid)).unwrap_err());
+        assert_eq!(report.exit_code, exit::CONFIG);
+        assert!(report.message.ends_with("civi_cxn.poll"), "{report}");
     }
 }

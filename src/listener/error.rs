@@ -1,6 +1,6 @@
-//! Errors of listeners that stop a run, because no site causes them.
+//! Errors of listeners that no site causes.
 
-use super::name::EventName;
+use super::name::{EventName, InvalidEventName};
 use super::program::ProgramFailure;
 use crate::model::Failure;
 
@@ -16,4 +16,19 @@ pub enum Error {
     },
     /// A program does not work at all: it has not answered any event of this process.
     Program(ProgramFailure),
+}
+
+/// Why a function cannot be a listener.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum InvalidListener {
+    /// The name of its event is not valid.
+    Name(InvalidEventName),
+    /// It was added with the method for other events.
+    WrongMethod(EventName),
+}
+
+impl From<InvalidEventName> for InvalidListener {
+    fn from(error: InvalidEventName) -> Self {
+        Self::Name(error)
+    }
 }

@@ -18,6 +18,7 @@ pub(crate) use chain::{Action, Listener};
 pub use chain::{ListenerChain, Listeners};
 pub use dispatch::Dispatcher;
 pub use error::Error;
+pub(crate) use error::InvalidListener;
 pub(crate) use event::TERMINAL_ONLY;
 pub use event::{PollEvent, RunEvent};
 pub use name::{EventName, InvalidEventName, Phase};

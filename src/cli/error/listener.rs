@@ -2,7 +2,7 @@
 
 use super::report::Report;
 use crate::exit;
-use crate::listener;
+use crate::listener::{self, InvalidListener};
 
 impl From<listener::Error> for Report {
     fn from(error: listener::Error) -> Self {
@@ -12,6 +12,18 @@ impl From<listener::Error> for Report {
             }
             listener::Error::Program(failure) => Self::new(exit::CONFIG, failure.to_string())
                 .hint("`cxnpoll event APP --cxn ID` prints an event to pass to the program by hand"),
+        }
+    }
+}
+
+impl From<InvalidListener> for Report {
+    fn from(error: InvalidListener) -> Self {
+        match error {
+            InvalidListener::Name(error) => Self::new(exit::CONFIG, error.to_string()),
+            InvalidListener::WrongMethod(event) => {
+                Self::new(exit::CONFIG, format!("the method that adds a listener does not fit the event {event}"))
+                    .hint("use `on` for polls, and `around` for the start and end of runs")
+            }
         }
     }
 }
@@ -46,5 +58,17 @@ mod tests {
             "the program sh listener.sh took longer than 1.5 s; its last line on stderr: waiting"
         );
         assert!(error.hint.unwrap().starts_with("`cxnpoll event APP --cxn ID` prints "));
+    }
+
+    #[test]
+    fn a_listener_that_cannot_be_added_names_its_event() {
+        let invalid = "civi_cxn.pol".parse::<listener::EventName>().unwrap_err();
+        let error = Report::from(InvalidListener::Name(invalid));
+        assert_eq!((error.exit_code, error.hint), (exit::CONFIG, None));
+        assert!(error.message.starts_with("unknown name 'pol' in the event 'civi_cxn.pol'"), "{}", error.message);
+        let error = Report::from(InvalidListener::WrongMethod("civi_cxn.poll".parse().unwrap()));
+        assert_eq!(error.exit_code, exit::CONFIG);
+        assert!(error.message.ends_with(" civi_cxn.poll"), "{}", error.message);
+        assert!(error.hint.unwrap().starts_with("use `on` for polls"));
     }
 }
