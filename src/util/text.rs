@@ -53,7 +53,8 @@ pub fn count(number: u64, noun: &str) -> String {
 /// The counts that are not 0, each after a comma: `, 2 deferred, 1 given up`.
 #[must_use]
 pub fn counts_above_zero(counts: &[(u64, &str)]) -> String {
-    counts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!(", {number} {what}")).collect()
+    let texts = counts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!(", {number} {what}"));
+    texts.collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]
