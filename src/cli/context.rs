@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::Utc;
 use clap::{Args, ColorChoice};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tracing::warn;
@@ -13,10 +12,11 @@ use super::ui::{logging, notice, prompt, terminal};
 use super::values;
 use crate::config::{Config, certificate_problems};
 use crate::listener::Listeners;
-use crate::model::{AppId, AppMeta, Tls, UnixTime};
+use crate::model::{AppId, AppMeta, UnixTime};
 use crate::retry::Policy;
 use crate::site::{self, Client};
 use crate::store::{self, Job, ReadSession, Store};
+use crate::util::time::unix_now;
 
 /// The limit of the call to a `--heartbeat` URL.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -151,7 +151,7 @@ impl Context {
     /// [`Error::UnknownApp`] if neither knows the app; its metadata or the store cannot be read.
     pub(super) fn app(&self, store: &Store, app_id: &AppId) -> Result<AppMeta> {
         if let Some(app) = self.config.app(app_id)? {
-            for problem in certificate_problems(&app, Utc::now().timestamp()) {
+            for problem in certificate_problems(&app, unix_now()) {
                 warn!("{problem}");
             }
             return Ok(app);
@@ -163,13 +163,7 @@ impl Context {
             let suggestion = values::closest(app_id.short(), &names).cloned();
             return Err(Error::UnknownApp { app_id: app_id.clone(), suggestion });
         }
-        Ok(AppMeta {
-            app_id: app_id.clone(),
-            app_cert: String::new(),
-            disabled: false,
-            tls: Tls::Verify,
-            metadata: serde_json::Value::Null,
-        })
+        Ok(AppMeta::bare(app_id.clone()))
     }
 
     /// Whether notices are printed.

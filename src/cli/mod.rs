@@ -11,7 +11,6 @@ mod values;
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 
-use chrono::Utc;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -21,6 +20,7 @@ use crate::listener::{InvalidListener, Listener};
 use crate::model::UnixTime;
 use crate::store::AdminAction;
 use crate::util::text::panic_message;
+use crate::util::time::unix_now;
 use context::{Context, Global};
 use error::{Error, Report, Result};
 use ui::{logging, output};
@@ -113,7 +113,7 @@ type Added = Result<Vec<Listener>, InvalidListener>;
 /// If one cannot be added, that is reported instead of running the command.
 pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Added) -> u8 {
     // The schedule uses the time at which the process started, before any lock or wait.
-    let started = Utc::now().timestamp().max(0);
+    let started = unix_now().max(0);
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let parsed = Cli::command().color(color(&arguments)).try_get_matches_from(arguments);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::cxnapp;
 use super::error::{Error, Result};
 use super::file::Config;
-use crate::model::{AppId, AppMeta, Tls};
+use crate::model::{AppId, AppMeta};
 
 impl Config {
     /// Finds an app in cxnapp's directory, in the configuration file, or in both; `None` if neither has it.
@@ -25,13 +25,9 @@ impl Config {
         let mut app = match (of_dir, table) {
             (None, None) => return Ok(None),
             (Some(app), _) => app,
-            (None, Some(_)) => AppMeta {
-                app_id: app_id.clone(),
-                app_cert: String::new(),
-                disabled: false,
-                tls: Tls::Verify,
-                metadata: json!({"title": null, "appUrl": null}),
-            },
+            (None, Some(_)) => {
+                AppMeta { metadata: json!({"title": null, "appUrl": null}), ..AppMeta::bare(app_id.clone()) }
+            }
         };
         if let Some(table) = table {
             if let Some(path) = &table.app_cert {
@@ -66,6 +62,7 @@ mod tests {
 
     use super::*;
     use crate::config::AppTable;
+    use crate::model::Tls;
 
     const CERT: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 

@@ -52,7 +52,6 @@ fn defects(app: &AppMeta, certificate: &Certificate, now: UnixTime) -> Vec<Certi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Tls;
     use proptest::prelude::*;
 
     const GOOD: &str = include_str!("../../fixtures/app.crt");
@@ -66,7 +65,7 @@ mod tests {
 
     fn defects(app_id: &str, app_cert: &str, now: UnixTime) -> Vec<CertificateDefect> {
         let (app_id, app_cert) = (app_id.parse().unwrap(), app_cert.to_owned());
-        let app = AppMeta { app_id, app_cert, disabled: false, tls: Tls::Verify, metadata: serde_json::Value::Null };
+        let app = AppMeta { app_cert, ..AppMeta::bare(app_id) };
         certificate_problems(&app, now).into_iter().map(|problem| problem.defect).collect()
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::calls::{self, Method};
 use super::chain::{Action, ListenerChain};
 use super::error::Error;
-use super::event::{PollEvent, RunEvent};
+use super::event::{NO_SITE, PollEvent, RunEvent};
 use super::program::{EXIT_GRACE, EventResult, Host, Process};
 use crate::model::{Failure, FailureClass, Outcome};
 use crate::protocol::redact_text;
@@ -148,7 +148,7 @@ struct NoSite;
 
 impl Host for NoSite {
     fn call(&mut self, _: &str, _: Map<String, Value>) -> Value {
-        json!({"failure": {"class": FailureClass::Listener, "message": "there is no site to call"}})
+        json!({"failure": {"class": FailureClass::Listener, "message": NO_SITE}})
     }
 
     fn keep(&mut self, _: Value) {}
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::batch::Batch;
     use crate::listener::{Listener, Listeners, Phase, Program, ProgramError};
-    use crate::model::{AppMeta, Cxn, JobName, Secret, Tls};
+    use crate::model::{AppMeta, Cxn, JobName, Secret};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
@@ -167,13 +167,7 @@ mod tests {
     type Function = (&'static str, i32, &'static str, fn(&mut PollEvent) -> Outcome);
 
     fn app() -> AppMeta {
-        AppMeta {
-            app_id: "app:org.example.myapp".parse().unwrap(),
-            app_cert: String::new(),
-            disabled: false,
-            tls: Tls::Verify,
-            metadata: Value::Null,
-        }
+        AppMeta::bare("app:org.example.myapp".parse().unwrap())
     }
 
     fn connection() -> (AppMeta, Cxn) {

@@ -17,6 +17,9 @@ use crate::util::text::sanitize;
 /// They are shown at the terminal only, and written to no log file.
 pub(crate) const TERMINAL_ONLY: &str = "cxnpoll::terminal";
 
+/// The message of a call when the event has no site.
+pub(super) const NO_SITE: &str = "there is no site to call";
+
 /// One poll of one site.
 pub struct PollEvent<'a> {
     /// The app that polls.
@@ -78,7 +81,7 @@ impl<'a> PollEvent<'a> {
             Value::Null => Map::new(),
             _ => return Err(format!("the params of {entity}.{action} are not an object").into()),
         };
-        let Some(api) = self.api else { return Err("there is no site to call".into()) };
+        let Some(api) = self.api else { return Err(NO_SITE.into()) };
         if self.shows_calls {
             let params = self.shown(&Value::Object(params.clone()));
             info!(target: TERMINAL_ONLY, "call {entity}.{action} {params}");

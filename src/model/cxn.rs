@@ -61,6 +61,11 @@ pub enum Tls {
 }
 
 impl AppMeta {
+    /// Makes an app of which only the id is known: without a certificate, and with `null` as metadata.
+    pub(crate) fn bare(app_id: AppId) -> Self {
+        Self { app_id, app_cert: String::new(), disabled: false, tls: Tls::Verify, metadata: Value::Null }
+    }
+
     /// The warning that certificates are not verified; `None` if they are.
     #[must_use]
     pub fn tls_warning(&self) -> Option<String> {

@@ -110,6 +110,11 @@ pub fn sync_tree(path: &Path) -> Result<(), FileError> {
     sync_dir(path).map_err(FileError::at(FileOp::Sync, path))
 }
 
+/// The directory of a file; `.` for a bare name.
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Whether a replaced file survives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -174,7 +179,7 @@ impl AtomicFile {
     /// # Errors
     /// Those of creating the staging file.
     pub fn beside(path: &Path, permissions: Permissions) -> io::Result<Self> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = dir_of(path);
         // The error of a missing directory would name the staging file.
         fs::metadata(dir)?;
         let staged = Builder::new().prefix(".cxnpoll-").permissions(permissions).tempfile_in(dir)?;
@@ -197,8 +202,7 @@ impl AtomicFile {
         before_rename();
         let file = self.staged.persist(&self.path).map_err(|error| error.error)?;
         if durability == Durability::Durable {
-            let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            sync_dir(dir.unwrap_or(Path::new(".")))?;
+            sync_dir(dir_of(&self.path))?;
         }
         Ok(file)
     }

@@ -25,6 +25,7 @@ use crate::site::Endpoint;
 use crate::store::{PollTask, Store};
 use crate::transfer::backup;
 use crate::util::text::{count, sanitize};
+use crate::util::time::unix_now;
 
 /// Poll the sites of an app that are due
 #[derive(Args)]
@@ -136,7 +137,7 @@ impl Poll {
     fn publish(&self, context: &Context, plan: &PollRun, store: &Store, summary: &Summary, ended_well: bool) {
         if let Some(directory) = self.metrics.as_ref().filter(|_| plan.only.is_none()) {
             let size = store.file_size().unwrap_or_default();
-            if let Err(error) = summary.write_metrics(directory, Utc::now().timestamp(), ended_well, size) {
+            if let Err(error) = summary.write_metrics(directory, unix_now(), ended_well, size) {
                 warn!("cannot write metrics to {}: {error}", directory.display());
             }
         }

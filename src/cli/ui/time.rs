@@ -1,15 +1,11 @@
 //! Times and durations as text.
 
-use chrono::{DateTime, SecondsFormat};
-
 use crate::model::UnixTime;
+use crate::util::time::rfc3339;
 
 /// A time in UTC: `2026-01-31 12:00:00Z`.
 pub(in crate::cli) fn utc(at: UnixTime) -> String {
-    match DateTime::from_timestamp(at, 0) {
-        Some(time) => time.to_rfc3339_opts(SecondsFormat::Secs, true).replace('T', " "),
-        None => at.to_string(),
-    }
+    rfc3339(at).replace('T', " ")
 }
 
 /// A duration in its two largest units: `3 h 20 min`. Negative seconds count as 0.
