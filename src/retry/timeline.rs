@@ -18,7 +18,7 @@ pub struct Step {
     /// The index of the level.
     pub level: u32,
     /// The number of polls.
-    pub attempts: Times,
+    pub times: Times,
     /// The offset of the first poll.
     pub first: i64,
     /// The offset of the last poll; `None` if there is no last one.
@@ -44,7 +44,7 @@ impl Timeline {
                     Times::Forever => None,
                 };
                 previous = last;
-                Step { level, attempts: rule.times, first: offset(first), last: last.map(offset) }
+                Step { level, times: rule.times, first: offset(first), last: last.map(offset) }
             })
             .collect();
         Self { gives_up_after: steps.last().and_then(|step| step.last), steps }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn billions_of_attempts_are_computed_at_once() {
+    fn billions_of_polls_are_computed_at_once() {
         assert_eq!(timeline("1 sec (x4000000000)").gives_up_after, Some(3_999_999_999));
         assert!(timeline("1 month (x4000000000); 10000 year (x4000000000)").gives_up_after.is_some());
     }

@@ -45,7 +45,7 @@ impl Retry {
             json!({
                 "level": step.level,
                 "period": rule.period.to_string(),
-                "times": match step.attempts { Times::Count(times) => Some(times), Times::Forever => None },
+                "times": match step.times { Times::Count(times) => Some(times), Times::Forever => None },
                 "first": step.first,
                 "last": step.last,
             })
@@ -80,7 +80,7 @@ impl Retry {
             let digit = char::from_digit(step.level.min(9), 10).unwrap_or('9');
             // No more polls than fit in the drawing; of very many, a sample.
             let room = (((end - step.first as f64) / rule.period.mean_seconds() as f64) as u32).saturating_add(1);
-            let attempts = match step.attempts {
+            let attempts = match step.times {
                 Times::Count(times) => times.get().min(room),
                 Times::Forever => room,
             };
@@ -112,7 +112,7 @@ impl Retry {
         output::line(&format!("{}\n", self.retry))?;
         let mut table = table::new(&["LEVEL", "EVERY", "FAILURES", "FIRST AFTER", "LAST AFTER"]);
         for (step, rule) in timeline.steps.iter().zip(self.retry.levels()) {
-            let failures = match step.attempts {
+            let failures = match step.times {
                 Times::Count(times) => times.to_string(),
                 Times::Forever => "no end".to_owned(),
             };
