@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::model::BatchCode;
+use crate::util::text::parse_digits;
 
 /// One batch, `id/count`: the share `id`, counted from 0, of `count` equal shares of the batch codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,15 +66,10 @@ impl FromStr for Batch {
 
     fn from_str(text: &str) -> Result<Self, InvalidBatch> {
         text.split_once('/')
-            .and_then(|(id, count)| Some(Self { id: number(id)?, count: number(count)? }))
+            .and_then(|(id, count)| Some(Self { id: parse_digits(id)?, count: parse_digits(count)? }))
             .filter(|batch| batch.id < batch.count && batch.count <= BatchCode::MAX.get())
             .ok_or_else(|| InvalidBatch { text: text.to_owned() })
     }
-}
-
-/// Parses ASCII digits. `u16::from_str` would also accept a sign.
-fn number(text: &str) -> Option<u16> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::Host;
 
+use crate::util::text::parse_digits;
+
 /// `host:port` of a proxy, to connect to instead of the site's own host and port.
 ///
 /// The host is an IPv4 address, an IPv6 address as the PHP library writes it (no brackets; the port follows the last
@@ -55,7 +57,7 @@ impl FromStr for ViaPort {
         Ok(Self {
             text: text.to_owned(),
             host: parse_host(host).ok_or(InvalidViaPort::Host)?,
-            port: parse_port(port).ok_or(InvalidViaPort::Port)?,
+            port: parse_digits(port).filter(|port| *port != 0).ok_or(InvalidViaPort::Port)?,
         })
     }
 }
@@ -86,12 +88,6 @@ fn is_dotted_name(text: &str) -> bool {
         && is_label(last)
         && last.starts_with(|c: char| c.is_ascii_alphabetic())
         && !last.contains('-')
-}
-
-/// Parses plain digits. `u16::from_str` would also accept a plus sign.
-fn parse_port(text: &str) -> Option<u16> {
-    let port = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())??;
-    (port != 0).then_some(port)
 }
 
 impl fmt::Display for ViaPort {

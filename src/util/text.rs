@@ -1,6 +1,7 @@
 //! Text that is safe to show.
 
 use std::any::Any;
+use std::str::FromStr;
 
 /// The longest text that [`sanitize`] returns, in characters.
 pub const MAX_SANITIZED_CHARS: usize = 200;
@@ -44,6 +45,14 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     sanitize(text.unwrap_or("no message"))
 }
 
+/// Parses a number of ASCII digits; `None` for other text, and for a number that is out of range.
+///
+/// `FromStr` would also accept a plus sign.
+#[must_use]
+pub fn parse_digits<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
 /// A count with its noun: `1 site`, `3 sites`. The plural is the noun with an `s`.
 #[must_use]
 pub fn count(number: u64, noun: &str) -> String {
@@ -70,6 +79,14 @@ mod tests {
     #[test]
     fn only_one_is_singular() {
         assert_eq!([0, 1, 2].map(|number| count(number, "app")), ["0 apps", "1 app", "2 apps"]);
+    }
+
+    #[test]
+    fn only_ascii_digits_are_a_number() {
+        assert_eq!(["0", "007", "65535"].map(parse_digits::<u16>), [Some(0), Some(7), Some(65_535)]);
+        for bad in ["", "+1", "-1", " 1", "1 ", "0x1", "65536", "٣"] {
+            assert_eq!(parse_digits::<u16>(bad), None, "{bad:?}");
+        }
     }
 
     #[test]
