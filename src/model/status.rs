@@ -34,6 +34,17 @@ pub struct Attempt {
     pub class: Option<FailureClass>,
 }
 
+impl Attempt {
+    /// The class name of a success.
+    pub const OK: &str = "ok";
+
+    /// The name of the failure's class; [`Attempt::OK`] for a success.
+    #[must_use]
+    pub fn class_name(&self) -> &'static str {
+        self.class.map_or(Self::OK, FailureClass::name)
+    }
+}
+
 impl PollStatus {
     /// How many attempts are kept.
     pub const ATTEMPTS: usize = 10;

@@ -9,9 +9,6 @@ use crate::util::time::MAX_UNIX_TIME;
 /// The highest level of a poll status that is imported, far above the levels of any retry expression.
 pub const MAX_POLL_LEVEL: u32 = 1_000_000;
 
-/// The class of a successful attempt.
-const OK: &str = "ok";
-
 /// A poll status as a JSON object. Keys after the first three are left out where they have their default.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
@@ -54,10 +51,7 @@ fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
 
 impl From<&PollStatus> for StatusEntry {
     fn from(status: &PollStatus) -> Self {
-        let attempt = |attempt: &Attempt| AttemptEntry {
-            at: attempt.at,
-            class: attempt.class.map_or(OK, FailureClass::name).to_owned(),
-        };
+        let attempt = |attempt: &Attempt| AttemptEntry { at: attempt.at, class: attempt.class_name().to_owned() };
         Self {
             poll_level: status.level,
             poll_count: status.count,
@@ -92,7 +86,7 @@ impl StatusEntry {
         }
         let skipped = self.attempts.len().saturating_sub(PollStatus::ATTEMPTS);
         let attempt = |attempt: AttemptEntry| {
-            let class = if attempt.class == OK { None } else { Some(class(&attempt.class)?) };
+            let class = if attempt.class == Attempt::OK { None } else { Some(class(&attempt.class)?) };
             Ok(Attempt { at: attempt.at, class })
         };
         Ok(PollStatus {

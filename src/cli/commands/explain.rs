@@ -9,7 +9,7 @@ use crate::cli::error::Result;
 use crate::cli::ui::{output, time};
 use crate::cli::values;
 use crate::exit;
-use crate::model::{Cxn, FailureClass, JobName, PollStatus, UnixTime};
+use crate::model::{Cxn, JobName, PollStatus, UnixTime};
 use crate::retry::{Policy, State, Times};
 use crate::site::Redirect;
 use crate::util::text::{count, sanitize};
@@ -77,12 +77,11 @@ impl Case {
 
     fn json(&self) -> Value {
         let status = &self.status;
-        let class = |class: Option<FailureClass>| class.map_or("ok", FailureClass::name);
         let last = status.attempts.last().map(|attempt| {
             let failure = status.last_failure.as_ref().filter(|(at, _)| attempt.class.is_some() && *at == attempt.at);
             json!({
                 "at": attempt.at,
-                "class": class(attempt.class),
+                "class": attempt.class_name(),
                 "message": failure.map(|(_, failure)| &failure.message),
             })
         });
@@ -98,7 +97,7 @@ impl Case {
             "nextDue": self.next_due(),
             "lastOutcome": last,
             "lastSuccess": status.last_success,
-            "attempts": attempts.map(|a| json!({"at": a.at, "class": class(a.class)})).collect::<Value>(),
+            "attempts": attempts.map(|a| json!({"at": a.at, "class": a.class_name()})).collect::<Value>(),
         })
     }
 
@@ -136,8 +135,7 @@ impl Case {
             sentences.push("Last polls:".to_owned());
         }
         for attempt in status.attempts.iter().rev() {
-            let class = attempt.class.map_or("ok", FailureClass::name);
-            sentences.push(format!("  {}  {class}", time::utc(attempt.at)));
+            sentences.push(format!("  {}  {}", time::utc(attempt.at), attempt.class_name()));
         }
         sentences
     }
@@ -222,7 +220,7 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AppId, Attempt, BatchCode, Failure, Secret};
+    use crate::model::{AppId, Attempt, BatchCode, Failure, FailureClass, Secret};
 
     const NOW: UnixTime = 1_769_860_800;
     const MINUTE: UnixTime = 60;
