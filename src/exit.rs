@@ -20,7 +20,9 @@ pub const OWN_OUTAGE: u8 = 69;
 pub const STORE: u8 = 74;
 /// Declined: another run polls the batch, or the store stayed busy longer than `--store-wait`.
 pub const DECLINED: u8 = 75;
-/// The configuration is wrong, a listener program does not work, or a listener failed before or after the polls.
+/// The configuration is wrong, or a listener does not work.
+///
+/// A program does not work at all, or a listener failed before or after the polls of a run.
 pub const CONFIG: u8 = 78;
 /// Ended by SIGINT.
 pub const SIGINT: u8 = 130;

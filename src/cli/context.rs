@@ -23,10 +23,12 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(super) struct Global {
-    /// Configuration file [default: `cxnpoll.toml` in the user's configuration directory, then in /etc/cxnpoll/]
+    /// Configuration file. The default is `cxnpoll.toml` in the user's configuration directory, then in
+    /// /etc/cxnpoll/
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(super) config: Option<PathBuf>,
-    /// Directory of the store [default: `CXNPOLL_STORE`, then the configuration, then the platform's state directory]
+    /// Directory of the store. The default is `CXNPOLL_STORE`, then the configuration, then the platform's state
+    /// directory
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(super) store: Option<PathBuf>,
     /// Wait at most this many seconds for the store while another command uses it

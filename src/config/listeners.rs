@@ -36,7 +36,9 @@ pub(super) struct RawTable {
 /// How long a program may take for one event, unless `timeout` is set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Why the keys of a table do not go together. serde needs the text, which becomes part of a TOML error with its line.
+/// Why the keys of a table do not go together.
+///
+/// serde needs the text, which becomes part of a TOML error with its line.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TableProblem {
     #[error("expected either `calls` or `program`")]

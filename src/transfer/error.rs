@@ -63,7 +63,9 @@ pub enum Problem {
     NotAnObject,
     /// A key is not known.
     UnknownKey {
-        /// The key; `None` if it is long or has special characters, because it may be a secret in the wrong place.
+        /// The key; `None` if it may be a secret in the wrong place.
+        ///
+        /// That is a key which is long or has special characters.
         key: Option<String>,
         /// The keys that are known: ``one of `cxnId`, `secret` ``.
         expected: String,

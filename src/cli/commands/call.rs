@@ -29,7 +29,7 @@ pub(in crate::cli) struct Call {
     /// Parameters: key=text, or key:=JSON
     #[arg(value_name = "KEY=VALUE", value_parser = parameter)]
     params: Vec<(String, Value)>,
-    /// Limit of the call in seconds [default: `timeouts.call` of the configuration, 60 if that is not set]
+    /// Limit of the call in seconds [default: `timeouts.call` of the configuration, or 60]
     #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
     timeout: Option<Duration>,
     /// Print JSON on one line, also for a failure

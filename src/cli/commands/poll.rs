@@ -51,7 +51,7 @@ pub(in crate::cli) struct Poll {
     /// Number of sites to poll at the same time per host
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4096))]
     per_host: u16,
-    /// Limit of each call to a site in seconds [default: `timeouts.call` of the configuration, 60 if that is not set]
+    /// Limit of each call to a site in seconds [default: `timeouts.call` of the configuration, or 60]
     #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
     timeout: Option<Duration>,
     /// Start no new poll after this many seconds
