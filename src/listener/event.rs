@@ -39,8 +39,8 @@ pub struct PollEvent<'a> {
 }
 
 impl<'a> PollEvent<'a> {
-    #[doc(hidden)]
     /// Makes an event. Without an `api` every call fails. With `shows_calls` the calls are logged for the terminal.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(
         app: &'a AppMeta,
