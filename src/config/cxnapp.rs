@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::error::{Error, Result};
 use crate::model::{AppId, AppMeta, Tls};
-use crate::util::fs_atomic::{FileError, FileOp};
+use crate::util::file_error::{FileError, FileOp};
 
 /// Reads an app from the directory of apps; `None` if it has no `metadata.json` there.
 ///

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::model::{AppId, UnixTime};
-use crate::util::fs_atomic::FileError;
+use crate::util::file_error::FileError;
 
 /// An error of the configuration.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use super::listeners::ListenerTable;
 use crate::listener::Listeners;
 use crate::site::{RefusedPorts, Timeouts};
 use crate::store::Limits;
-use crate::util::fs_atomic::{FileError, FileOp};
+use crate::util::file_error::{FileError, FileOp};
 
 /// The content of the configuration file. Paths in the file are relative to its directory.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

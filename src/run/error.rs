@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use crate::listener;
 use crate::model::{AppId, BatchCode, CxnId, JobName};
 use crate::store;
-use crate::util::fs_atomic::FileError;
+use crate::util::file_error::FileError;
 
 /// An error of a run.
 #[derive(Debug)]

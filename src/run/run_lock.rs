@@ -11,7 +11,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::model::{AppId, BatchCode, JobName};
-use crate::util::fs_atomic::{FileError, FileOp};
+use crate::util::file_error::{FileError, FileOp};
 use crate::util::lock::{Backoff, FileLock, Mode};
 
 /// Excludes the runs that choose their lock at the same time.

@@ -18,7 +18,8 @@ use super::failpoint::{self, Failpoint};
 use super::schema::{BackfillProgress, DueBucket, DueKey, JobNo, ReadSession, bucket_prefix};
 use crate::model::{AppId, Failure, JobName, PollStatus, UnixTime};
 use crate::retry::{MAX_LEEWAY_S, Policy};
-use crate::util::fs_atomic::{Durability, FileError, FileOp, ReplacedFile, sync_dir};
+use crate::util::file_error::{FileError, FileOp};
+use crate::util::fs_atomic::{Durability, ReplacedFile, sync_dir};
 
 /// A job with more levels is left out; no expression has that many.
 const MAX_LEVELS: usize = 1000;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::CxnId;
-use crate::util::fs_atomic::FileError;
+use crate::util::file_error::FileError;
 
 /// An error of the store.
 #[derive(Debug)]

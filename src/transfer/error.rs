@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::model::CxnId;
 use crate::store;
-use crate::util::fs_atomic::FileError;
+use crate::util::file_error::FileError;
 
 /// An error of an import, an export or a backup.
 #[derive(Debug)]

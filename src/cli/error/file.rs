@@ -1,6 +1,6 @@
 //! The text of a failed operation on a file.
 
-use crate::util::fs_atomic::{FileError, FileOp};
+use crate::util::file_error::{FileError, FileOp};
 
 /// Describes a failed operation: `cannot open /etc/x: Permission denied (os error 13)`.
 pub(super) fn text(error: &FileError) -> String {

@@ -102,7 +102,7 @@ impl fmt::Display for BackupProblem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::util::fs_atomic::{FileError, FileOp};
+    use crate::util::file_error::{FileError, FileOp};
     use std::path::Path;
 
     #[test]

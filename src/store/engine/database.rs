@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fsync_thread::run_on_store_thread;
 use crate::store::error::{Error, Problem, Result};
-use crate::util::fs_atomic::{FileError, FileOp};
+use crate::util::file_error::{FileError, FileOp};
 use crate::util::lock::{Backoff, FileLock, Mode};
 
 /// The longest time for which a session waits until sled's threads have closed the database of the session before.

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::layout::{StoreLayout, database_number, names};
 use crate::store::error::Result;
-use crate::util::fs_atomic::{FileError, FileOp, private_dir, private_file, sync_dir};
+use crate::util::file_error::{FileError, FileOp};
+use crate::util::fs_atomic::{private_dir, private_file, sync_dir};
 
 /// The file of entries that a repair removed. Its name is part of the store's format.
 const QUARANTINE: &str = "set-aside.jsonl";

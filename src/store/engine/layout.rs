@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::lock::LockName;
 use crate::store::error::{Error, Result};
-use crate::util::fs_atomic::{FileError, FileOp, ReplacedFile, durable_dirs, private_dir};
+use crate::util::file_error::{FileError, FileOp};
+use crate::util::fs_atomic::{ReplacedFile, durable_dirs, private_dir};
 
 /// The directory of a store.
 #[derive(Debug, Clone)]

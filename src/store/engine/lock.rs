@@ -10,7 +10,7 @@ use chrono::{SecondsFormat, Utc};
 
 use crate::store::error::{Error, Result};
 use crate::store::failpoint::{self, Failpoint};
-use crate::util::fs_atomic::{FileError, FileOp};
+use crate::util::file_error::{FileError, FileOp};
 use crate::util::lock::{Backoff, FileLock, Mode};
 use crate::util::text::sanitize;
 

@@ -17,7 +17,8 @@ use super::fsync_thread::panic_error;
 use super::layout::StoreLayout;
 use super::trees::Trees;
 use crate::store::error::{Damage, Error, Problem, Result};
-use crate::util::fs_atomic::{FileError, FileOp, private_dir};
+use crate::util::file_error::{FileError, FileOp};
+use crate::util::fs_atomic::private_dir;
 
 /// Why a database was not opened.
 enum OpenError {

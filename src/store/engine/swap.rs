@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::layout::{StoreLayout, database_number, is_staging, names, staging_name};
 use crate::store::error::Result;
 use crate::store::failpoint::{self, Failpoint};
-use crate::util::fs_atomic::{Durability, FileError, FileOp, private_dir, sync_dir, sync_tree};
+use crate::util::file_error::{FileError, FileOp};
+use crate::util::fs_atomic::{Durability, private_dir, sync_dir, sync_tree};
 
 impl StoreLayout {
     /// Creates an empty directory for a database that is to be built. Removes what an interrupted attempt left.

@@ -7,7 +7,8 @@ use crate::model::{CxnId, JobName};
 use crate::store::engine::{Entry, catch_sled_panic, open_database, remove_incomplete_snapshots, sync_log};
 use crate::store::error::{Error, Item, Problem, Result};
 use crate::store::sessions::Sessions;
-use crate::util::fs_atomic::{FileError, FileOp, private_dir, sync_tree};
+use crate::util::file_error::{FileError, FileOp};
+use crate::util::fs_atomic::{private_dir, sync_tree};
 
 /// How many results are read at a time.
 const READ_BATCH: usize = 256;

@@ -12,7 +12,7 @@ use super::lines::{JobEntry, Line, VERSION};
 use crate::store::{CxnPatch, ExclusiveStore, TX_BATCH, WriteSession};
 use crate::transfer::entry::parse;
 use crate::transfer::error::{BackupProblem, Error, Result};
-use crate::util::fs_atomic::{FileError, FileOp};
+use crate::util::file_error::{FileError, FileOp};
 
 /// Checks that a backup is complete and that every line of it can be restored.
 ///

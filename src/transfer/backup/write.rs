@@ -15,7 +15,8 @@ use crate::store::failpoint::{self, Failpoint};
 use crate::store::{self, Job, ReadSession, Store};
 use crate::transfer::entry::line;
 use crate::transfer::error::{Error, Result};
-use crate::util::fs_atomic::{AtomicFile, Durability, FileError, FileOp, private_dir};
+use crate::util::file_error::{FileError, FileOp};
+use crate::util::fs_atomic::{AtomicFile, Durability, private_dir};
 use crate::util::lock::{FileLock, Mode};
 
 /// The name of a backup while it is written.
