@@ -14,7 +14,7 @@ mod tests;
 mod transfer;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::Error as ConfigError;
 use crate::exit;
@@ -198,77 +198,55 @@ impl From<RunError> for Error {
 impl From<Error> for Report {
     fn from(error: Error) -> Self {
         match error {
-            Error::UnknownApp { app_id, suggestion } => {
-                let hint = suggestion.map_or_else(
-                    || "list the apps of the store with `cxnpoll status`; the configuration may name others".to_owned(),
-                    |name| format!("did you mean {name}?"),
-                );
-                Self::new(exit::NOT_FOUND, format!("there is no app {app_id}")).hint(hint)
-            }
-            Error::UnknownCxn(text) => Self::new(exit::NOT_FOUND, format!("there is no connection {text}"))
+            Error::UnknownApp { app_id, suggestion } => unknown_app(&app_id, suggestion),
+            Error::UnknownCxn(text) => Self::not_found(format!("there is no connection {text}"))
                 .hint("list the connections with `cxnpoll get`"),
-            Error::UnknownJob(name) => Self::new(exit::NOT_FOUND, format!("there is no job {name}"))
-                .hint("list the jobs with `cxnpoll status`"),
-            Error::OtherApp { cxn_id, app_id, expected } => {
-                Self::new(exit::NOT_FOUND, format!("{cxn_id} is a connection of {app_id}, not of {expected}"))
+            Error::UnknownJob(name) => {
+                Self::not_found(format!("there is no job {name}")).hint("list the jobs with `cxnpoll status`")
             }
-            Error::NoCxnSelected { verb } => Self::new(exit::USAGE, format!("no connections selected to {verb}"))
+            Error::OtherApp { cxn_id, app_id, expected } => {
+                Self::not_found(format!("{cxn_id} is a connection of {app_id}, not of {expected}"))
+            }
+            Error::NothingKept(text) => Self::not_found(format!("no results are kept for {text}"))
+                .hint("set `keep = true` for a listener, or keep replies in a listener program"),
+            Error::NoBackup(path) => {
+                Self::not_found(format!("there is no backup in {}", path.display())).hint("name a backup file")
+            }
+            Error::NoDirectory(path) => Self::not_found(format!("there is no directory {}", path.display())),
+            Error::InputFile { path, error } => Self::not_found(format!("cannot read {}: {error}", path.display())),
+            Error::OutputFile { path, kind } => output_file(&path, kind),
+            Error::NoCxnSelected { verb } => Self::usage(format!("no connections selected to {verb}"))
                 .hint("name connections, filter them (--state, --app, --url, …), or use --all"),
             Error::NoResultsSelected => {
-                Self::new(exit::USAGE, "no results selected to remove").hint("name a connection, or use --all")
+                Self::usage("no results selected to remove").hint("name a connection, or use --all")
             }
             Error::Unconfirmed { action, hint } => {
-                Self::new(exit::USAGE, format!("refusing to {action} without asking; nothing was changed")).hint(hint)
+                Self::usage(format!("refusing to {action} without asking; nothing was changed")).hint(hint)
             }
-            Error::NothingKept(text) => Self::new(exit::NOT_FOUND, format!("no results are kept for {text}"))
-                .hint("set `keep = true` for a listener, or keep replies in a listener program"),
-            Error::NoBackup(directory) => {
-                Self::new(exit::NOT_FOUND, format!("there is no backup in {}", directory.display()))
-                    .hint("name a backup file")
+            Error::SecretsAtTerminal => Self::usage("an export has secrets, which a terminal should not show")
+                .hint("name a file, or use --redact or --with-secrets"),
+            Error::UnknownCommand(name) => {
+                Self::usage(format!("there is no command {name}")).hint("list the commands with `cxnpoll help`")
             }
+            Error::InvalidAppName { name, error } => Self::config(format!("app '{name}': {error}")),
+            Error::NoAppMetadata(name) => Self::config(format!("app '{name}': there is no metadata.json")),
+            Error::ConfigProblems { count, file } => Self::config(config_problems(count, &file)),
+            Error::LogFile { path, error } => Self::config(format!("cannot write the log {}: {error}", path.display())),
+            Error::Stdin(error) => Self::cannot("read standard input", &error),
+            Error::Stdout(error) => Self::cannot("write to standard output", &error),
+            Error::Spool(error) => Self::cannot("write the input to a temporary file", &error)
+                .hint("free some space in the temporary directory, or name another with TMPDIR"),
+            Error::Prompt(error) => Self::cannot("ask at the terminal", &error),
+            Error::ManualPage(error) => Self::cannot("write the manual page", &error),
+            Error::Signals(error) => Self::cannot("handle signals", &error),
+            Error::Panic(message) => panicked(&message),
             Error::RejectedLines(lines) => lines.into(),
             Error::EmptyPrune => Self::new(exit::BAD_DATA, "the input has no connections, so --prune would remove all"),
-            Error::InputFile { path, error } => {
-                Self::new(exit::NOT_FOUND, format!("cannot read {}: {error}", path.display()))
-            }
-            Error::Stdin(error) => Self::new(exit::INTERNAL, format!("cannot read standard input: {error}")),
-            Error::Spool(error) => {
-                Self::new(exit::INTERNAL, format!("cannot write the input to a temporary file: {error}"))
-                    .hint("free some space in the temporary directory, or name another with TMPDIR")
-            }
-            Error::OutputFile { path, kind } => {
-                let code = if kind == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::INTERNAL };
-                Self::new(code, format!("cannot write {}: {kind}", path.display()))
-            }
-            Error::SecretsAtTerminal => {
-                Self::new(exit::USAGE, "an export has secrets, which a terminal should not show")
-                    .hint("name a file, or use --redact or --with-secrets")
-            }
             Error::BackupInProgress => Self::new(exit::DECLINED, "another command is writing a backup of this store"),
             Error::SiteFailed { cxn_id, failure } => {
                 Self::new(exit::SITE_FAILED, format!("{cxn_id} failed: {failure}"))
             }
-            Error::InvalidAppName { name, error } => Self::new(exit::CONFIG, format!("app '{name}': {error}")),
-            Error::NoAppMetadata(name) => Self::new(exit::CONFIG, format!("app '{name}': there is no metadata.json")),
-            Error::ConfigProblems { count: problems, file } => {
-                Self::new(exit::CONFIG, format!("{} in {file}", count(problems as u64, "problem")))
-            }
-            Error::StoredRetry(error) => {
-                Self::new(exit::STORE, format!("cannot read the job's stored retry expression: {error}"))
-            }
-            Error::NoDirectory(path) => Self::new(exit::NOT_FOUND, format!("there is no directory {}", path.display())),
-            Error::UnknownCommand(name) => Self::new(exit::USAGE, format!("there is no command {name}"))
-                .hint("list the commands with `cxnpoll help`"),
-            Error::LogFile { path, error } => {
-                Self::new(exit::CONFIG, format!("cannot write the log {}: {error}", path.display()))
-            }
-            Error::Stdout(error) => Self::new(exit::INTERNAL, format!("cannot write to standard output: {error}")),
-            Error::Prompt(error) => Self::new(exit::INTERNAL, format!("cannot ask at the terminal: {error}")),
-            Error::ManualPage(error) => Self::new(exit::INTERNAL, format!("cannot write the manual page: {error}")),
-            Error::Signals(error) => Self::new(exit::INTERNAL, format!("cannot handle signals: {error}")),
-            Error::Panic(message) => Self::new(exit::INTERNAL, format!("this is a bug: {message}")).hint(
-                "repeat the command with --log-file to record where it failed; everything recorded so far is kept",
-            ),
+            Error::StoredRetry(error) => stored_retry(&error),
             Error::Store(error) => error.into(),
             Error::Config(error) => error.into(),
             Error::Transfer(error) => error.into(),
@@ -277,4 +255,30 @@ impl From<Error> for Report {
             Error::Run(error) => error.into(),
         }
     }
+}
+
+fn unknown_app(app_id: &AppId, suggestion: Option<String>) -> Report {
+    let hint = suggestion.map_or_else(
+        || "list the apps of the store with `cxnpoll status`; the configuration may name others".to_owned(),
+        |name| format!("did you mean {name}?"),
+    );
+    Report::not_found(format!("there is no app {app_id}")).hint(hint)
+}
+
+fn output_file(path: &Path, kind: io::ErrorKind) -> Report {
+    let exit_code = if kind == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::INTERNAL };
+    Report::new(exit_code, format!("cannot write {}: {kind}", path.display()))
+}
+
+fn config_problems(problems: usize, file: &str) -> String {
+    format!("{} in {file}", count(problems as u64, "problem"))
+}
+
+fn panicked(message: &str) -> Report {
+    Report::new(exit::INTERNAL, format!("this is a bug: {message}"))
+        .hint("repeat the command with --log-file to record where it failed; everything recorded so far is kept")
+}
+
+fn stored_retry(error: &InvalidRetry) -> Report {
+    Report::new(exit::STORE, format!("cannot read the job's stored retry expression: {error}"))
 }

@@ -7,29 +7,29 @@ use chrono::DateTime;
 use super::file;
 use super::report::Report;
 use crate::config::{self, CertificateDefect, CertificateProblem};
-use crate::exit;
 use crate::model::UnixTime;
 use crate::util::text::sanitize;
 
 impl From<config::Error> for Report {
     fn from(error: config::Error) -> Self {
         use config::Error as E;
-        let wrong = |text: String| Self::new(exit::CONFIG, text);
         match error {
-            E::NoFile { path } => {
-                Self::new(exit::NOT_FOUND, format!("there is no configuration file {}", path.display()))
+            E::NoFile { path } => Self::not_found(format!("there is no configuration file {}", path.display())),
+            E::File(error) => Self::config(file::text(&error)),
+            E::Toml { path, source } => {
+                Self::config(format!("in {}: {}", path.display(), source.to_string().trim_end()))
             }
-            E::File(error) => wrong(file::text(&error)),
-            E::Toml { path, source } => wrong(format!("in {}: {}", path.display(), source.to_string().trim_end())),
-            E::NoHome => wrong("no store is named and the user has no home directory".to_owned())
+            E::NoHome => Self::config("no store is named and the user has no home directory")
                 .hint("name one with --store, CXNPOLL_STORE or `store` in the configuration"),
-            E::MetadataJson { path, source } => wrong(format!("{}: {source}", path.display())),
-            E::NoMetadata { path, app_id } => wrong(format!("{}: there is no object '{app_id}' in it", path.display())),
-            E::NoCertificate { path } => wrong(format!("there is no certificate {}", path.display())),
-            E::UnreadableAuthorities { path, source } => {
-                wrong(format!("ca-file: {}: cannot be read: {source}", path.display()))
+            E::MetadataJson { path, source } => Self::config(format!("{}: {source}", path.display())),
+            E::NoMetadata { path, app_id } => {
+                Self::config(format!("{}: there is no object '{app_id}' in it", path.display()))
             }
-            E::NoAuthorities { path } => wrong(format!("ca-file: {}: holds no certificate", path.display()))
+            E::NoCertificate { path } => Self::config(format!("there is no certificate {}", path.display())),
+            E::UnreadableAuthorities { path, source } => {
+                Self::config(format!("ca-file: {}: cannot be read: {source}", path.display()))
+            }
+            E::NoAuthorities { path } => Self::config(format!("ca-file: {}: holds no certificate", path.display()))
                 .hint("use a file with certificates of authorities, X.509 in PEM"),
         }
     }
@@ -65,6 +65,7 @@ fn date(at: UnixTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit;
     use std::path::PathBuf;
 
     #[test]

@@ -1,16 +1,13 @@
 //! Errors of listeners: their text and hint.
 
 use super::report::Report;
-use crate::exit;
 use crate::listener::{self, InvalidListener};
 
 impl From<listener::Error> for Report {
     fn from(error: listener::Error) -> Self {
         match error {
-            listener::Error::Event { event, failure } => {
-                Self::new(exit::CONFIG, format!("{event} failed: {}", failure.message))
-            }
-            listener::Error::Program(failure) => Self::new(exit::CONFIG, failure.to_string())
+            listener::Error::Event { event, failure } => Self::config(format!("{event} failed: {}", failure.message)),
+            listener::Error::Program(failure) => Self::config(failure.to_string())
                 .hint("`cxnpoll event APP --cxn ID` prints an event to pass to the program by hand"),
         }
     }
@@ -19,9 +16,9 @@ impl From<listener::Error> for Report {
 impl From<InvalidListener> for Report {
     fn from(error: InvalidListener) -> Self {
         match error {
-            InvalidListener::Name(error) => Self::new(exit::CONFIG, error.to_string()),
+            InvalidListener::Name(error) => Self::config(error.to_string()),
             InvalidListener::WrongMethod(event) => {
-                Self::new(exit::CONFIG, format!("the method that adds a listener does not fit the event {event}"))
+                Self::config(format!("the method that adds a listener does not fit the event {event}"))
                     .hint("use `on` for polls, and `around` for the start and end of runs")
             }
         }
@@ -31,6 +28,7 @@ impl From<InvalidListener> for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit;
     use crate::listener::{ProgramError, ProgramFailure};
     use crate::model::{Failure, FailureClass};
     use std::time::Duration;

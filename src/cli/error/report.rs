@@ -1,6 +1,8 @@
 //! What the user gets of an error.
 
-use std::fmt;
+use std::{fmt, io};
+
+use crate::exit;
 
 /// The message, the hint and the exit code of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,26 @@ impl Report {
     /// A report without a hint.
     pub(in crate::cli) fn new(exit_code: u8, message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, exit_code }
+    }
+
+    /// A report of something that does not exist.
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(exit::NOT_FOUND, message)
+    }
+
+    /// A report of wrong arguments.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self::new(exit::USAGE, message)
+    }
+
+    /// A report of something wrong in the configuration.
+    pub(super) fn config(message: impl Into<String>) -> Self {
+        Self::new(exit::CONFIG, message)
+    }
+
+    /// A report of an operation that the system should not refuse: `cannot read standard input: …`.
+    pub(super) fn cannot(operation: &str, error: &io::Error) -> Self {
+        Self::new(exit::INTERNAL, format!("cannot {operation}: {error}"))
     }
 
     /// The same report with a hint.

@@ -17,8 +17,9 @@ impl From<run::Error> for Report {
             E::Lock(error) => Self::new(exit::STORE, file::text(&error)),
             E::NoSuchCxn(cxn_id) => Error::UnknownCxn(cxn_id.to_string()).into(),
             E::CxnOfOtherApp { cxn_id, app_id, polled } => Error::OtherApp { cxn_id, app_id, expected: polled }.into(),
-            E::CxnDisabled(cxn_id) => Self::new(exit::USAGE, format!("{cxn_id} is disabled"))
-                .hint(format!("enable it first: cxnpoll enable {cxn_id}")),
+            E::CxnDisabled(cxn_id) => {
+                Self::usage(format!("{cxn_id} is disabled")).hint(format!("enable it first: cxnpoll enable {cxn_id}"))
+            }
             E::NoThreads { threads, reason } => {
                 let threads = count(threads as u64, "thread");
                 Self::new(exit::INTERNAL, format!("cannot start {threads}: {reason}")).hint("set fewer with --threads")

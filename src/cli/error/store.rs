@@ -14,13 +14,11 @@ impl From<store::Error> for Report {
     fn from(error: store::Error) -> Self {
         use store::Error as E;
         match error {
-            E::NoStore { path } => Self::new(exit::NOT_FOUND, format!("there is no store in {}", path.display()))
+            E::NoStore { path } => Self::not_found(format!("there is no store in {}", path.display()))
                 .hint("name one with --store, CXNPOLL_STORE or the configuration, or create it with `cxnpoll import`"),
-            E::NotAStore { path } => {
-                Self::new(exit::NOT_FOUND, format!("{} is not a store and not empty", path.display()))
-                    .hint("name a directory that is empty or does not exist yet")
-            }
-            E::NotADirectory { path } => Self::new(exit::NOT_FOUND, format!("{} is not a directory", path.display())),
+            E::NotAStore { path } => Self::not_found(format!("{} is not a store and not empty", path.display()))
+                .hint("name a directory that is empty or does not exist yet"),
+            E::NotADirectory { path } => Self::not_found(format!("{} is not a directory", path.display())),
             E::WrongOwner { path, owner, caller } => {
                 let message =
                     format!("cannot open store {}: it belongs to user {owner}, not to user {caller}", path.display());
@@ -52,25 +50,34 @@ impl From<store::Error> for Report {
                 Self::new(exit::STORE, message)
                     .hint("use the cxnpoll that wrote the store, or a newer one; nothing was changed")
             }
-            E::Database { problem: Problem::StorageFull, .. } | E::Results { problem: Problem::StorageFull, .. } => {
-                Self::new(exit::STORE, problem_text(&Problem::StorageFull)).hint(DISK_FULL_HINT)
-            }
             E::Database { problem, newest_backup } => {
-                Self::new(exit::STORE, problem_text(&problem)).hint(backup_hint(newest_backup.as_deref()))
+                Self::new(exit::STORE, problem_text(&problem)).hint(database_hint(&problem, newest_backup.as_deref()))
             }
-            E::Results { problem: problem @ Problem::Unreadable(Item::StoredResult), .. } => {
-                Self::new(exit::STORE, problem_text(&problem))
-                    .hint("remove the results of a connection with `cxnpoll results --remove`")
+            E::Results { problem, path } => {
+                Self::new(exit::STORE, problem_text(&problem)).hint(results_hint(&problem, &path))
             }
-            E::Results { problem, path } => Self::new(exit::STORE, problem_text(&problem)).hint(format!(
-                "remove {} to give up all kept results; everything else works without it",
-                path.display()
-            )),
             E::Compress(error) => Self::new(exit::INTERNAL, format!("cannot compress a result: {error}")),
             E::Random(error) => Self::new(exit::INTERNAL, format!("the system has no random numbers: {error}")),
             E::NoThread(error) => Self::new(exit::STORE, format!("cannot start the store's thread: {error}")),
             E::NumbersExhausted => Self::new(exit::STORE, "the store has run out of numbers"),
         }
+    }
+}
+
+fn database_hint(problem: &Problem, newest_backup: Option<&Path>) -> String {
+    match problem {
+        Problem::StorageFull => DISK_FULL_HINT.to_owned(),
+        _ => backup_hint(newest_backup),
+    }
+}
+
+fn results_hint(problem: &Problem, path: &Path) -> String {
+    match problem {
+        Problem::StorageFull => DISK_FULL_HINT.to_owned(),
+        Problem::Unreadable(Item::StoredResult) => {
+            "remove the results of a connection with `cxnpoll results --remove`".to_owned()
+        }
+        _ => format!("remove {} to give up all kept results; everything else works without it", path.display()),
     }
 }
 

@@ -29,7 +29,7 @@ impl From<transfer::Error> for Report {
                 "name cxnId, secret, appId, appUrl, siteUrl, … in the first line (`mysql -B` prints it, -N leaves it out)",
             ),
             E::UnclosedQuote => bad_input("a quote is not closed"),
-            E::OpenBackup(error) => Self::new(exit::NOT_FOUND, file::text(&error)),
+            E::OpenBackup(error) => Self::not_found(file::text(&error)),
             E::InvalidBackup { path, problem } => {
                 Self::new(exit::BAD_DATA, format!("{} is not a complete backup: {problem}", path.display()))
                     .hint("look for an older one in the directory `backups` of the store")
