@@ -10,7 +10,9 @@ use crate::util::text::parse_digits;
 /// One batch, `id/count`: the share `id`, counted from 0, of `count` equal shares of the batch codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Batch {
+    /// The index of the share, 0 to `count - 1`.
     id: u16,
+    /// The number of shares, 1 to 10000.
     count: u16,
 }
 
@@ -23,18 +25,6 @@ pub struct InvalidBatch {
 }
 
 impl Batch {
-    /// The index of the share, 0 to `count - 1`.
-    #[must_use]
-    pub fn id(self) -> u16 {
-        self.id
-    }
-
-    /// The number of shares, 1..=10000.
-    #[must_use]
-    pub fn count(self) -> u16 {
-        self.count
-    }
-
     /// The batch codes of this batch.
     ///
     /// With `size = 10000 / count`, batch `id` covers `[id*size, (id+1)*size - 1]`. The last batch ends at 10000.
@@ -105,7 +95,7 @@ mod tests {
     #[test]
     fn id_and_count_are_those_of_the_text() {
         let batch: Batch = "3/7".parse().unwrap();
-        assert_eq!((batch.id(), batch.count()), (3, 7));
+        assert_eq!((batch.id, batch.count), (3, 7));
     }
 
     #[test]

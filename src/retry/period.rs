@@ -96,18 +96,6 @@ impl Period {
         (period.mean_seconds() <= Self::MAX_SECONDS).then_some(period)
     }
 
-    /// The number of units.
-    #[must_use]
-    pub fn number(self) -> NonZeroU32 {
-        self.number
-    }
-
-    /// The unit.
-    #[must_use]
-    pub fn unit(self) -> Unit {
-        self.unit
-    }
-
     /// The length in seconds; for months and years the mean.
     ///
     /// The mean differs from any actual length by at most five days.
@@ -203,7 +191,6 @@ pub(super) mod tests {
     fn only_months_and_years_depend_on_the_calendar() {
         for unit in Unit::ALL {
             let period = period(3, unit);
-            assert_eq!((period.number().get(), period.unit()), (3, unit));
             assert_eq!(period.is_calendar(), matches!(unit, Unit::Month | Unit::Year), "{}", unit.name());
         }
     }
