@@ -21,7 +21,9 @@ fn elsewhere(world: &World, number: u32, url: &str) -> Site {
     Site { site_url: url.to_owned(), ..world.server.site(number) }
 }
 
-/// Waits for a child; returns its exit code, its standard output and error, and the most memory it had, in MiB.
+/// Waits for a child, and watches its memory.
+///
+/// Returns its exit code, its standard output and error, and its peak memory in MiB. The code is -1 after a signal.
 fn watch(mut child: Child) -> (i32, String, String, u64) {
     let mut pipes = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let out = thread::spawn(move || {
@@ -47,79 +49,108 @@ fn watch(mut child: Child) -> (i32, String, String, u64) {
     (code, out.join().unwrap().unwrap(), err.join().unwrap().unwrap(), most / 1024)
 }
 
+/// Returns the classes of outcome, separated by spaces, that a poll of a site of this behaviour may have.
+fn class_of(kind: Behaviour) -> &'static str {
+    match kind {
+        Behaviour::Ok | Behaviour::Slow(_) | Behaviour::Every(_) | Behaviour::OkFirst(_) | Behaviour::Large => "ok",
+        Behaviour::ApiError | Behaviour::Leak => "api",
+        Behaviour::Garbled | Behaviour::Insecure | Behaviour::Empty | Behaviour::NotHttp => "garbled",
+        Behaviour::WrongCxn | Behaviour::Expired | Behaviour::BadHmac => "protocol",
+        Behaviour::Hang => "timeout",
+        Behaviour::Drip => "ok timeout",
+        Behaviour::Endless | Behaviour::EndlessMessage | Behaviour::EndlessHeader => "too-large",
+        Behaviour::Redirect(_) | Behaviour::RedirectLoop => "redirect",
+        Behaviour::RedirectPrivate => "blocked",
+        Behaviour::Close | Behaviour::Reset | Behaviour::ResetMidway | Behaviour::Short => "disconnected",
+        Behaviour::Status(_) | Behaviour::RetryAfter(_) | Behaviour::Busy(_) | Behaviour::FailFirst(_) => "http",
+    }
+}
+
+/// Statuses of HTTP, each with the class of the outcome.
+const STATUSES: [(&str, u16); 14] = [
+    ("garbled", 200),
+    ("garbled", 204),
+    ("garbled", 299),
+    ("redirect", 304),
+    ("http", 400),
+    ("http", 401),
+    ("http", 403),
+    ("http", 404),
+    ("gone", 410),
+    ("http", 418),
+    ("http", 429),
+    ("http", 502),
+    ("http", 503),
+    ("http", 599),
+];
+
+/// URLs that are never called, each with the class of the outcome.
+const BLOCKED_URLS: [(&str, &str); 7] = [
+    ("blocked", "http://127.0.0.1:25/"),
+    ("blocked", "http://10.0.0.1/"),
+    ("blocked", "http://0xa9fea9fe/latest/meta-data/"),
+    ("blocked", "http://[::ffff:10.0.0.1]/"),
+    ("blocked", "http://public.example@192.168.0.1/"),
+    ("blocked", "ftp://127.0.0.1/"),
+    ("blocked", "file:///etc/passwd"),
+];
+
+/// Returns sites that misbehave in every way, each with the classes of outcome that it may have.
+///
+/// `refusing` is a server that accepts no connections.
+fn bad_sites(world: &World, refusing: &Server) -> Vec<(Site, &'static str)> {
+    let kinds = Behaviour::KINDS.into_iter().flat_map(|kind| [(class_of(kind), kind); 3]);
+    let statuses = STATUSES.map(|(class, code)| (class, Behaviour::Status(code)));
+    let behaving = (0..).zip(kinds.chain(statuses));
+    let mut bad: Vec<_> =
+        behaving.map(|(number, (class, kind))| (world.site_on_own_host(number, kind), class)).collect();
+    let unreachable = [
+        ("dns", format!("http://{}.example/", "a".repeat(64))),
+        ("connect", format!("http://{}/", refusing.addr())),
+        ("tls", format!("https://127.0.0.1:{}/", world.server.port())),
+    ];
+    for (class, url) in unreachable.into_iter().chain(BLOCKED_URLS.map(|(class, url)| (class, url.to_owned()))) {
+        bad.push((elsewhere(world, u32::try_from(bad.len()).unwrap(), &url), class));
+    }
+    bad
+}
+
+/// Asserts that each healthy site was polled once, and with success.
+fn assert_polled_once(world: &World, healthy: &[Site]) {
+    let lines = world.export();
+    for site in healthy {
+        let line = lines.iter().find(|line| line.contains(&site.cxn_id)).unwrap();
+        let status: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(status["pollStatus"]["default"]["lastSuccess"], MIDNIGHT, "{line}");
+        assert_eq!(world.server.polls(site.number), 1);
+    }
+}
+
+/// Asserts that each site's last outcome is of a class that it may have; returns all that `explain` prints about them.
+fn explain_outcomes(world: &World, bad: &[(Site, &str)]) -> String {
+    let mut explained = String::new();
+    for (site, class) in bad {
+        explained += &world.text(&["explain", &site.cxn_id, "--now", &MIDNIGHT.to_string()]);
+        let last = &world.explain(site, MIDNIGHT)["lastOutcome"];
+        assert!(class.split(' ').any(|class| last["class"] == class), "{class}: {} {last}", site.site_url);
+        explained += &last.to_string();
+    }
+    explained
+}
+
 #[test]
 fn every_misbehaviour_at_once_among_healthy_sites() {
     let world = World::on_all_addresses();
     let refusing = Server::start().unwrap();
     refusing.stop_listening().unwrap();
-    let mut bad: Vec<(Site, &str)> = Vec::new();
-    for kind in Behaviour::KINDS {
-        let class = match kind {
-            Behaviour::Ok | Behaviour::Slow(_) | Behaviour::Every(_) | Behaviour::OkFirst(_) | Behaviour::Large => "ok",
-            Behaviour::ApiError | Behaviour::Leak => "api",
-            Behaviour::Garbled | Behaviour::Insecure | Behaviour::Empty | Behaviour::NotHttp => "garbled",
-            Behaviour::WrongCxn | Behaviour::Expired | Behaviour::BadHmac => "protocol",
-            Behaviour::Hang => "timeout",
-            Behaviour::Drip => "ok timeout",
-            Behaviour::Endless | Behaviour::EndlessMessage | Behaviour::EndlessHeader => "too-large",
-            Behaviour::Redirect(_) | Behaviour::RedirectLoop => "redirect",
-            Behaviour::RedirectPrivate => "blocked",
-            Behaviour::Close | Behaviour::Reset | Behaviour::ResetMidway | Behaviour::Short => "disconnected",
-            Behaviour::Status(_) | Behaviour::RetryAfter(_) | Behaviour::Busy(_) | Behaviour::FailFirst(_) => "http",
-        };
-        for _ in 0..3 {
-            bad.push((world.site_on_own_host(u32::try_from(bad.len()).unwrap(), kind), class));
-        }
-    }
-    for (class, code) in [
-        ("garbled", 200),
-        ("garbled", 204),
-        ("garbled", 299),
-        ("redirect", 304),
-        ("http", 400),
-        ("http", 401),
-        ("http", 403),
-        ("http", 404),
-        ("gone", 410),
-        ("http", 418),
-        ("http", 429),
-        ("http", 502),
-        ("http", 503),
-        ("http", 599),
-    ] {
-        bad.push((world.site_on_own_host(u32::try_from(bad.len()).unwrap(), Behaviour::Status(code)), class));
-    }
-    for (class, url) in [
-        ("dns", format!("http://{}.example/", "a".repeat(64))),
-        ("connect", format!("http://{}/", refusing.addr())),
-        ("tls", format!("https://127.0.0.1:{}/", world.server.port())),
-        ("blocked", "http://127.0.0.1:25/".to_owned()),
-        ("blocked", "http://10.0.0.1/".to_owned()),
-        ("blocked", "http://0xa9fea9fe/latest/meta-data/".to_owned()),
-        ("blocked", "http://[::ffff:10.0.0.1]/".to_owned()),
-        ("blocked", "http://public.example@192.168.0.1/".to_owned()),
-        ("blocked", "ftp://127.0.0.1/".to_owned()),
-        ("blocked", "file:///etc/passwd".to_owned()),
-    ] {
-        bad.push((elsewhere(&world, u32::try_from(bad.len()).unwrap(), &url), class));
-    }
+    let bad = bad_sites(&world, &refusing);
     let healthy: Vec<_> = (1000..1300).map(|number| world.site_on_own_host(number, Behaviour::Ok)).collect();
     let sites: Vec<_> = bad.iter().map(|(site, _)| site.clone()).chain(healthy.iter().cloned()).collect();
     world.import(&sites);
 
     let began = Instant::now();
-    let run = world.start(&[
-        "poll",
-        APP,
-        "--json",
-        "--log-file",
-        "log",
-        "-vv",
-        "--now",
-        &MIDNIGHT.to_string(),
-        "--timeout",
-        &TIMEOUT.as_secs().to_string(),
-    ]);
+    let (now, timeout) = (MIDNIGHT.to_string(), TIMEOUT.as_secs().to_string());
+    let run = world.start(&["poll", APP, "--json", "--log-file", "log", "-vv", "--now", &now, "--timeout", &timeout]);
     let (code_of_run, out, err, mib) = watch(run);
     let took = began.elapsed();
     assert_eq!(code_of_run, 0, "{err}");
@@ -128,20 +159,8 @@ fn every_misbehaviour_at_once_among_healthy_sites() {
     assert!(took < TIMEOUT + OVERHEAD, "{took:?}");
     assert!((1..128).contains(&mib), "{mib} MiB");
 
-    let lines = world.export();
-    for site in &healthy {
-        let line = lines.iter().find(|line| line.contains(&site.cxn_id)).unwrap();
-        let status: Value = serde_json::from_str(line).unwrap();
-        assert_eq!(status["pollStatus"]["default"]["lastSuccess"], MIDNIGHT, "{line}");
-        assert_eq!(world.server.polls(site.number), 1);
-    }
-    let mut explained = String::new();
-    for (site, class) in &bad {
-        explained += &world.text(&["explain", &site.cxn_id, "--now", &MIDNIGHT.to_string()]);
-        let last = &world.explain(site, MIDNIGHT)["lastOutcome"];
-        assert!(class.split(' ').any(|class| last["class"] == class), "{class}: {} {last}", site.site_url);
-        explained += &last.to_string();
-    }
+    assert_polled_once(&world, &healthy);
+    let explained = explain_outcomes(&world, &bad);
     let log = fs::read_to_string(world.path("log")).unwrap();
     for text in [out, err, log, explained] {
         assert!(!text.contains("panic"), "{text}");
