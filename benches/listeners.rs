@@ -1,6 +1,7 @@
-//! The cost of an event that a reused listener program handles, compared with a bare loop over the same pipes.
+//! The cost of an event that a reused listener program handles, compared with bare pipes.
 //!
-//! `cargo bench --bench listeners`; needs Python. The difference between the two is the overhead of `cxnpoll`.
+//! `cargo bench --bench listeners`; needs Python. The bare loop uses the same pipes to the same
+//! program. The difference between the two is the overhead of `cxnpoll`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};

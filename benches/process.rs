@@ -1,4 +1,4 @@
-//! The cost of whole processes: runs with nothing due, runs in stores of increasing size, and the memory of runs.
+//! The cost of whole processes: idle runs, runs in stores of increasing size, and the memory of runs.
 //!
 //! `cargo bench --bench process [-- idle | growth | memory [SIZE…]]`
 //!
@@ -167,7 +167,9 @@ struct Setup {
 }
 
 impl Setup {
-    /// Creates a store in which `due` of `size` connections are due an hour after midnight, and every hour from then on.
+    /// Creates a store in which `due` of `size` connections are due every hour.
+    ///
+    /// They are due for the first time an hour after midnight.
     fn new(sites: &Sites, size: u32, due: u32, latency: Duration) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let store = Store::create(&dir.path().join("store"), Duration::from_secs(30))?;
@@ -212,7 +214,9 @@ impl Setup {
     }
 }
 
-/// Returns the number of store sessions in a log, and the time that waiting, opening and closing took in them.
+/// Returns the number of store sessions in a log, and the time that they took apart from their work.
+///
+/// This is the time of waiting for the store, opening it and closing it.
 fn store_sessions(log: &str) -> Result<(usize, Duration)> {
     let sessions: Vec<_> = log.lines().filter(|line| line.starts_with("store session")).collect();
     let fields = sessions.iter().flat_map(|line| line.split(' ')).filter_map(|word| word.split_once('='));

@@ -33,7 +33,7 @@ fn deferral_is_not_counted_as_a_failure() {
     }
 }
 
-/// Asserts that a site of this behaviour is deferred twice, and that the third time counts as a failure.
+/// Asserts that a site of this behaviour is deferred twice, and counts as failed the third time.
 fn check_deferral(behaviour: &str) {
     let world = World::with([behaviour]);
     let site = world.site(0, behaviour);

@@ -51,14 +51,14 @@ fn repeated_sessions_let_other_processes_in() {
 fn store_is_not_replaced_during_a_run() {
     let world = World::with(["ok"; 2]);
     assert_quiet(&world.run(&["store", "backup"]));
-    library::keep_in_use(&world, || {
+    library::hold_shared(&world, || {
         for command in ["restore", "compact"] {
             let output = world.run(&["store", command]);
             assert_eq!(code(&output), 75, "{output:?}");
             assert!(stderr(&output).contains("is using the store"), "{output:?}");
         }
     });
-    library::have_exclusively(&world, || {
+    library::hold_exclusively(&world, || {
         let output = world.run(&["poll", APP, "--store-wait", "0.1"]);
         assert_eq!(code(&output), 75, "{output:?}");
         assert!(stderr(&output).contains("held by `cxnpoll store compact`"), "{output:?}");

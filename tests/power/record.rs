@@ -85,7 +85,7 @@ pub fn few(world: &World) -> Vec<Step> {
     ]
 }
 
-/// Returns so many commands that the database reuses parts of its file, and commands that are killed.
+/// Returns enough commands to make the database reuse parts of its file, and commands that are killed.
 pub fn many(world: &World) -> Vec<Step> {
     let line = |number: u32, filler: char| {
         let mut site = world.site(100 + number, if number.is_multiple_of(7) { "every-2" } else { "ok" });
@@ -115,7 +115,7 @@ pub fn many(world: &World) -> Vec<Step> {
     steps
 }
 
-/// Returns sessions so large that the database reuses parts of its file that it freed in the same session.
+/// Returns large sessions: the database reuses parts of its file that it freed in the same session.
 pub fn large_sessions(world: &World) -> Vec<Step> {
     let line = |number: u32, filler: char| {
         let mut site = world.site(number, "ok");
@@ -126,9 +126,9 @@ pub fn large_sessions(world: &World) -> Vec<Step> {
     ['a', 'b', 'c', 'd'].into_iter().map(import).collect()
 }
 
-/// Returns imports of connections with a long `perm` each, and one that is too long for a leaf of the database.
+/// Returns imports of connections with a long `perm` each.
 ///
-/// sled never syncs a value that it stores outside of its log.
+/// One `perm` is too long for a leaf of the database. sled never syncs a value that it stores outside of its log.
 pub fn large_perms(world: &World) -> Vec<Step> {
     let import = |letter: &str| {
         let site = |number| {
@@ -197,7 +197,10 @@ impl Recording {
         fs::remove_dir_all(copy).unwrap();
     }
 
-    /// Returns the state that must be there after a cut, and the later states whose lines may be there instead.
+    /// Returns what a cut at `time` may leave in the store.
+    ///
+    /// This is the state that must be there, `None` before the first, and the later states whose lines may replace its
+    /// lines.
     pub fn around(&self, time: usize) -> (Option<&State>, &[State]) {
         let last = self.states.iter().rposition(|state| state.acknowledged && state.time <= time);
         let in_flight = self.states.partition_point(|state| state.time <= time);

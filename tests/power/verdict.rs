@@ -91,7 +91,9 @@ pub fn check(world: &World, rebuilt: &Path, acknowledged: Option<&State>, since:
     }
 }
 
-/// Describes acknowledged data that is missing, and data that was never written; `None` if all is as it must be.
+/// Describes acknowledged data that is missing, and data that was never written.
+///
+/// `None` means that neither exists.
 fn lost(found: &Lines, acknowledged: Option<&State>, since: &[State]) -> Option<String> {
     let none = Lines::new();
     let before = acknowledged.map_or(&none, |state| &state.lines);

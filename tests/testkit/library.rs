@@ -38,13 +38,13 @@ pub fn hold_session(world: &World, command: &'static str, work: impl FnOnce() + 
         .unwrap();
 }
 
-/// Opens a session that does nothing; panics where the store stays busy for so long.
+/// Opens a session that does nothing; panics if the store stays busy longer than `limit`.
 pub fn open_session(world: &World, limit: Duration) {
     Store::open(&world.store(), limit).unwrap().write(|_| Ok(())).unwrap();
 }
 
-/// Keeps the store in use, as a run does, for the length of `work`.
-pub fn keep_in_use(world: &World, work: impl FnOnce()) {
+/// Holds the store shared, as a run does, for the length of `work`.
+pub fn hold_shared(world: &World, work: impl FnOnce()) {
     let store = Store::open(&world.store(), Duration::ZERO).unwrap();
     store
         .lock_shared(|| -> StoreResult<()> {
@@ -54,8 +54,8 @@ pub fn keep_in_use(world: &World, work: impl FnOnce()) {
         .unwrap();
 }
 
-/// Has the store exclusively, as `store compact` does, for the length of `work`.
-pub fn have_exclusively(world: &World, work: impl FnOnce()) {
+/// Holds the store exclusively, as `store compact` does, for the length of `work`.
+pub fn hold_exclusively(world: &World, work: impl FnOnce()) {
     Store::lock_exclusively(&world.store(), Duration::ZERO, "store compact", |_| -> StoreResult<()> {
         work();
         Ok(())

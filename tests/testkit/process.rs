@@ -52,7 +52,7 @@ pub fn signal(child: &Child, name: &str) {
 pub fn until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < UNTIL_LIMIT, "waited in vain until {what}");
+        assert!(began.elapsed() < UNTIL_LIMIT, "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

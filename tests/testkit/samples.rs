@@ -35,7 +35,9 @@ pub fn selected(world: &World, filter: &[&str]) -> BTreeSet<u32> {
     lines.iter().map(|line| line["cxnId"].as_str().unwrap()[26..].parse().unwrap()).collect()
 }
 
-/// Builds a store with texts that need escapes, a viaPort, a disabled connection, and statuses of two jobs.
+/// Builds a store in which every field of a connection is used.
+///
+/// It has texts that need escapes, a viaPort, a disabled connection, and statuses of two jobs.
 pub fn every_field() -> World {
     let world = World::with(["ok", "status-500", "ok"]);
     let change = |number: u32, key: &str, value: Value| {

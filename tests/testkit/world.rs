@@ -238,7 +238,9 @@ pub fn short_id(site: &Site) -> &str {
     site.cxn_id.strip_prefix("cxn:").unwrap()
 }
 
-/// Asserts that a text holds no part of a site's secret, not even the start that PHP puts into a stack trace.
+/// Asserts that a text does not hold the start of a site's secret.
+///
+/// PHP puts the start of an argument into a stack trace.
 pub fn assert_no_secret(site: &Site, text: &str) {
     assert!(!text.contains(&site.secret_base64[..8]), "{text}");
 }

@@ -17,8 +17,9 @@ const STORES: u64 = 3;
 const CXNS: u64 = 120;
 /// How many connections a round imports.
 const CXNS_PER_ROUND: u64 = 8;
-/// A child is killed after fewer than so many rounds, and within this time after the last of them.
+/// A child is killed after fewer rounds than this.
 const MAX_ROUNDS: usize = 4;
+/// The longest time between the last of these rounds and the kill.
 const MAX_DELAY: Duration = Duration::from_millis(60);
 /// The retry expression of the job.
 const RETRY: &str = "1 hour (x3); 1 day (x*)";
@@ -81,7 +82,9 @@ fn kill_writers(mut random: Random) {
     assert!(acknowledged > Some(kills(60 / STORES) / 2), "{acknowledged:?}");
 }
 
-/// Starts a child at a round, and kills it at a random time; returns the last round that it acknowledged.
+/// Starts a child at a round, and kills it at a random time.
+///
+/// Returns the last round that the child acknowledged; `None` if it acknowledged none.
 fn last_round(store: &Path, first: u64, random: &mut Random) -> Option<u64> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", CHILD, "--ignored", "--nocapture"])
