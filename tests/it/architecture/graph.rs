@@ -32,6 +32,7 @@ impl Graph {
     /// Finds all edges between the files of a module tree.
     ///
     /// A `mod.rs` that re-exports an item of its own child does not use the child, unless its own code names the item.
+    /// Glob imports lead nowhere; [`Modules::globs`] finds those that hide uses.
     pub fn of(modules: &Modules) -> Self {
         let mut graph = Self::default();
         for (path, module) in &modules.0 {
@@ -50,20 +51,6 @@ impl Graph {
     fn add_import(&mut self, modules: &Modules, path: &ModulePath, module: &Module, import: &Import) {
         let Some(place) = modules.resolve(path, &import.path, MAX_ALIASES) else { return };
         match place {
-            Resolved::Module(target) if import.alias == "*" => {
-                for (name, line) in &module.used {
-                    let found = modules.find(&target, std::slice::from_ref(name), MAX_ALIASES);
-                    if let Some(Resolved::Item(item)) = found {
-                        self.add(
-                            modules,
-                            module,
-                            &item,
-                            *line,
-                            &[&import.path[..], std::slice::from_ref(name)].concat(),
-                        );
-                    }
-                }
-            }
             // What code takes through the name of a parent counts where it is taken.
             Resolved::Module(target) if modules.is_parent(&target) => {}
             Resolved::Module(target) | Resolved::Item(target) => {
@@ -133,7 +120,9 @@ fn shortest_cycle<'a>(next: &BTreeMap<&'a str, Vec<&'a str>>, start: &'a str) ->
 }
 
 impl Modules {
-    /// Where a path leads that is written in a module; `None` if it leads out of the crate or is no path of modules.
+    /// Where a path leads that is written in a module.
+    ///
+    /// `None` means that it leads out of the crate, or is no path of modules.
     fn resolve(&self, module: &[String], path: &[String], aliases: usize) -> Option<Resolved> {
         let (first, rest) = path.split_first()?;
         let mut start = match &first[..] {
@@ -151,6 +140,14 @@ impl Modules {
         }
         // A name that is not found, such as that of a macro, belongs to the last module that is.
         self.find(&start, rest, aliases).or_else(|| self.0.contains_key(&start).then_some(Resolved::Item(start)))
+    }
+
+    /// Glob imports from modules of this crate, each with the file that it stands in.
+    pub fn globs(&self) -> Vec<(&str, &Import)> {
+        let imports =
+            self.0.iter().flat_map(|(path, module)| module.imports.iter().map(move |import| (path, module, import)));
+        let globs = imports.filter(|(path, _, import)| import.alias == "*" && self.is_ours(path, &import.path));
+        globs.map(|(_, module, import)| (&*module.file, import)).collect()
     }
 
     /// Whether a path starts at this crate, a parent or a child, and not at another crate.
@@ -172,14 +169,12 @@ impl Modules {
         }
         let aliases = aliases.checked_sub(1)?;
         let onward = |import: &Import| match self.resolve(module, &import.path, aliases)? {
-            Resolved::Module(target) if import.alias == "*" => self.find(&target, names, aliases),
             Resolved::Module(target) => self.find(&target, rest, aliases).or(Some(Resolved::Item(target))),
             item @ Resolved::Item(_) => Some(item),
         };
         // `use json::json` names another crate, or a child that was found above.
-        let named = content.imports.iter().filter(|import| import.alias == *name && import.path[0] != *name);
-        let globs = content.imports.iter().filter(|import| import.alias == "*" && self.is_ours(module, &import.path));
-        named.chain(globs).find_map(onward)
+        let mut named = content.imports.iter().filter(|import| import.alias == *name && import.path[0] != *name);
+        named.find_map(onward)
     }
 }
 
@@ -196,13 +191,13 @@ mod tests {
     fn a_name_is_followed_through_re_exports() {
         let files = [
             ("lib.rs", "pub mod a; pub mod b;"),
-            ("a/mod.rs", "mod c;\npub use c::{C, d as e};\npub use super::b::*;"),
+            ("a/mod.rs", "mod c;\npub use c::{C, d as e};\npub use super::b::B;"),
             ("a/c.rs", "pub struct C;\npub fn d() {}"),
             ("b.rs", "pub struct B;"),
             ("x.rs", "use crate::a::{C, e};"),
             ("y.rs", "use crate::a;\nfn f() { a::B; }"),
         ];
-        assert_eq!(edges(&files), ["x.rs:1 -> a/c.rs", "y.rs:2 -> b.rs"]);
+        assert_eq!(edges(&files), ["a/mod.rs:3 -> b.rs", "x.rs:1 -> a/c.rs", "y.rs:2 -> b.rs"]);
     }
 
     #[test]
@@ -211,6 +206,9 @@ mod tests {
         assert!(edges(&[("a/mod.rs", "mod c; pub use c::C;"), child]).is_empty());
         assert_eq!(edges(&[("a/mod.rs", "mod c; pub use c::C;\nfn f() -> C {}"), child]), ["a/mod.rs:2 -> a/c.rs"]);
         assert_eq!(edges(&[("a/mod.rs", "mod c;\nfn f() { c::C; }"), child]), ["a/mod.rs:2 -> a/c.rs"]);
+        let function = ("a/c.rs", "pub fn c() {}");
+        let value = ("a/mod.rs", "mod c; pub use c::c as d;\nfn f() { x.map(d) }");
+        assert_eq!(edges(&[value, function]), ["a/mod.rs:2 -> a/c.rs"]);
     }
 
     #[test]
@@ -219,8 +217,6 @@ mod tests {
         let parent = ("a/mod.rs", "mod c; mod d;\npub use c::C;\npub struct A;");
         assert_eq!(edges(&[parent, sibling, ("a/d.rs", "use super::C;")]), ["a/d.rs:1 -> a/c.rs"]);
         assert_eq!(edges(&[parent, sibling, ("a/d.rs", "use super::A;")]), ["a/d.rs:1 -> a/mod.rs"]);
-        assert_eq!(edges(&[parent, sibling, ("a/d.rs", "use super::*;\nfn f(_: A) {}")]), ["a/d.rs:2 -> a/mod.rs"]);
-        assert!(edges(&[parent, sibling, ("a/d.rs", "use super::*;")]).is_empty());
     }
 
     #[test]

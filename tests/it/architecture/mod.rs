@@ -1,4 +1,4 @@
-//! The structure of the code is checked from its source: layers, cycles, lengths of files, and former names.
+//! The structure of the code is checked from its source: layers, cycles, lengths and former names.
 //!
 //! Imports point one way: see `LAYERS` and `STORE` in `rules.rs`.
 
@@ -17,19 +17,39 @@ use rules::{Breach, LAYERS, STORE};
 use words::BANNED;
 
 /// Directories with Rust code of this repository.
-const CODE: [&str; 5] = ["src", "tests", "benches", "fixtures", "fuzz"];
+const CODE: [&str; 4] = ["src", "tests", "benches", "fixtures"];
+/// Other directories with text of this repository.
+const TEXTS: [&str; 3] = [".cargo", ".ci", "docs"];
+/// Extensions of files that hold text for people. A script of `.ci` has none.
+const TEXT_EXTENSIONS: [&str; 8] = ["rs", "md", "toml", "sh", "service", "timer", "txt", ""];
 /// These files list the words that they look for.
 const LISTS_OF_WORDS: &str = "tests/it/architecture/";
 
 /// All Rust files of some directories, as path and text; the path is relative to the repository.
 fn sources(directories: &[&str]) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pending: Vec<PathBuf> = directories.iter().map(|directory| root.join(directory)).collect();
+    read(directories.iter().map(|directory| root.join(directory)).collect(), &["rs"])
+}
+
+/// All files that hold text for people, as path and text; the path is relative to the repository.
+fn texts() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let top = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    let top = top.filter(|path| path.extension().is_some_and(|extension| extension == "md" || extension == "toml"));
+    let directories = CODE.iter().chain(&TEXTS).map(|directory| root.join(directory));
+    read(top.chain(directories).collect(), &TEXT_EXTENSIONS)
+}
+
+/// The files with one of these extensions among paths and below them.
+fn read(mut pending: Vec<PathBuf>, extensions: &[&str]) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     while let Some(path) = pending.pop() {
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
-            pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "target") {
+                pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        } else if extensions.iter().any(|wanted| path.extension().unwrap_or_default() == *wanted) {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
             files.push((name, fs::read_to_string(&path).unwrap()));
         }
@@ -38,15 +58,26 @@ fn sources(directories: &[&str]) -> Vec<(String, String)> {
     files
 }
 
-/// The files of the program and their imports.
-fn program() -> (Vec<(String, String)>, Graph) {
+/// The files of the program, with paths relative to `src/`.
+fn program() -> Vec<(String, String)> {
     let mut files = sources(&["src"]);
     for (path, _) in &mut files {
         *path = path.trim_start_matches("src/").to_owned();
     }
-    let graph = Graph::of(&Modules::read(files.iter().map(|(path, text)| (&**path, &**text))));
-    assert!(graph.0.len() > files.len(), "{} files cannot have only {} imports", files.len(), graph.0.len());
-    (files, graph)
+    files
+}
+
+/// The modules of the program.
+fn modules() -> Modules {
+    Modules::read(program().iter().map(|(path, text)| (&**path, &**text)))
+}
+
+/// The imports between the files of the program.
+fn graph() -> Graph {
+    let (modules, files) = (modules(), program().len());
+    let graph = Graph::of(&modules);
+    assert!(graph.0.len() > files, "{files} files cannot have only {} imports", graph.0.len());
+    graph
 }
 
 fn assert_none(mut breaches: Vec<Breach>) {
@@ -57,24 +88,29 @@ fn assert_none(mut breaches: Vec<Breach>) {
 
 #[test]
 fn every_file_has_a_layer() {
-    let (files, _) = program();
+    let files = program();
     let names = || files.iter().map(|(path, _)| &**path);
-    assert_none([rules::unplaced(names(), LAYERS, ""), rules::unplaced(names(), STORE, "store/")].concat());
+    assert_none([rules::unplaced(names(), &LAYERS, ""), rules::unplaced(names(), &STORE, "store/")].concat());
 }
 
 #[test]
 fn imports_between_layers_point_one_way() {
-    assert_none(rules::one_way(&program().1, LAYERS, ""));
+    assert_none(rules::one_way(&graph(), &LAYERS, ""));
 }
 
 #[test]
 fn imports_inside_the_store_point_one_way() {
-    assert_none(rules::one_way(&program().1, STORE, "store/"));
+    assert_none(rules::one_way(&graph(), &STORE, "store/"));
 }
 
 #[test]
 fn no_files_import_each_other() {
-    assert_none(rules::cycles(&program().1));
+    assert_none(rules::cycles(&graph()));
+}
+
+#[test]
+fn no_glob_import_hides_a_use() {
+    assert_none(rules::globs(&modules()));
 }
 
 #[test]
@@ -84,6 +120,9 @@ fn no_file_is_too_long() {
 
 #[test]
 fn no_former_name_is_left() {
-    let files = sources(&["src", "tests"]).into_iter().filter(|(path, _)| !path.starts_with(LISTS_OF_WORDS));
-    assert_none(files.flat_map(|(path, text)| BANNED.find(&path, &text)).collect());
+    let files: Vec<_> = texts().into_iter().filter(|(path, _)| !path.starts_with(LISTS_OF_WORDS)).collect();
+    for expected in [".ci/run", "README.md", "docs/design.md", "benches/table.sh", "fixtures/simulation.rs"] {
+        assert!(files.iter().any(|(path, _)| path == expected), "{expected} is not checked");
+    }
+    assert_none(files.iter().flat_map(|(path, text)| BANNED.find(path, text)).collect());
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::scan::{Kind, Token, tokens};
 
-/// A module's path from the crate's root; the root of the library is empty, and `main.rs` is `["main"]`.
+/// A module's path from the crate's root.
+///
+/// The root of the library is empty, and `main.rs` is `["main"]`.
 pub type ModulePath = Vec<String>;
 
 /// One name that a `use` declaration brings into scope.
@@ -143,8 +145,7 @@ impl Reader<'_> {
             path.push(self.text(2));
             self.at += 3;
         }
-        let is_called = self.punct_at(0, '(') || self.punct_at(0, '!');
-        if !after_dot && (path.len() > 1 || is_called || path[0].starts_with(char::is_uppercase)) {
+        if !after_dot {
             module.used.entry(path[0].clone()).or_insert(first.line);
         }
         if path.len() > 1 {
@@ -218,7 +219,7 @@ impl Reader<'_> {
         let mut depth = 0;
         let mut is_use = false;
         while let Some(token) = self.tokens.get(self.at) {
-            is_use |= token.is_word("use");
+            is_use |= depth == 0 && token.is_word("use");
             if token.is_word("mod") && self.punct_at(2, ';') {
                 self.tests.push([path, &[self.text(1)]].concat());
             }
@@ -290,6 +291,9 @@ mod tests {
             #[cfg(test)]\nuse crate::{d, e};\n#[cfg(test)] fn f(x: [u8; 3]) -> u8 { g::h() }\nuse crate::i;";
         assert_eq!(imports(text), ["crate::a as a", "crate::i as i"]);
         assert!(only(text).paths.is_empty());
+        let after = "#[cfg(test)] mod tests { use super::*; fn f() {} }\nuse crate::a;\nfn g() { b::c(); }";
+        assert_eq!(imports(after), ["crate::a as a"]);
+        assert_eq!(only(after).paths.len(), 1);
         let files = [("s/mod.rs", "#[cfg(test)] mod tests;\nmod t;"), ("s/tests.rs", ""), ("s/t.rs", "")];
         let paths: Vec<_> = Modules::read(files).0.into_keys().map(|path| path.join("::")).collect();
         assert_eq!(paths, ["", "s", "s::t"]);

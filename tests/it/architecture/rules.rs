@@ -1,9 +1,11 @@
 //! The rules: which file may use which, how long a file may be, and which words are not used.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use super::graph::Graph;
+use super::modules::{Import, Modules};
 use super::scan::{Kind, Token, tokens};
 
 /// A breach of a rule, at a place to look at.
@@ -21,45 +23,57 @@ impl fmt::Display for Breach {
     }
 }
 
-/// An order of rooms, the highest first. A room uses rooms of later lines; rooms of one line may use each other in one
-/// direction only.
+/// An order of rooms.
 ///
 /// A room is a file without its `.rs`, or a directory with everything below it.
-pub type Order = &'static [&'static [&'static str]];
-
-/// The layers below `src/`.
-pub const LAYERS: Order = &[
-    &["main", "lib", "app"],
-    &["cli"],
-    &["run"],
-    &["listener", "transfer", "config"],
-    &["site", "store"],
-    &["protocol", "retry", "batch"],
-    &["model", "util", "exit"],
-];
-
-/// The rooms of the store, below `src/store/`.
-pub const STORE: Order = &[
-    &["mod", "face"],
-    &["check"],
-    &["results", "ops"],
-    &["sessions"],
-    &["due_hint"],
-    &["schema"],
-    &["engine"],
-    &["error", "failpoint"],
-];
-
-/// The line and the room of a file; the path has no `.rs`.
-fn room(order: Order, path: &str) -> Option<(usize, &'static str)> {
-    let room = path.split(['/', '.']).next()?;
-    order.iter().enumerate().find_map(|(at, rooms)| Some((at, *rooms.iter().find(|name| **name == room)?)))
+pub struct Order {
+    /// The rooms, line by line, the highest first. A room uses rooms of later lines.
+    pub lines: &'static [&'static [&'static str]],
+    /// Pairs of rooms of one line of which the first may use the second.
+    pub siblings: &'static [(&'static str, &'static str)],
 }
 
-/// Uses that point upwards, or both ways between rooms of one line. `below` is the directory of the rooms, below `src/`.
-pub fn one_way(graph: &Graph, order: Order, below: &str) -> Vec<Breach> {
+/// The layers below `src/`.
+pub const LAYERS: Order = Order {
+    lines: &[
+        &["main", "lib", "app"],
+        &["cli"],
+        &["run"],
+        &["listener", "transfer", "config"],
+        &["site", "store"],
+        &["protocol", "retry", "batch"],
+        &["model", "util", "exit"],
+    ],
+    siblings: &[("config", "listener"), ("model", "util")],
+};
+
+/// The rooms of the store, below `src/store/`.
+pub const STORE: Order = Order {
+    lines: &[
+        &["mod", "face"],
+        &["check"],
+        &["results", "ops"],
+        &["sessions"],
+        &["due_hint"],
+        &["schema"],
+        &["engine"],
+        &["error", "failpoint"],
+    ],
+    siblings: &[],
+};
+
+/// The line and the room of a file; the path has no `.rs`.
+fn room(order: &Order, path: &str) -> Option<(usize, &'static str)> {
+    let room = path.split(['/', '.']).next()?;
+    order.lines.iter().enumerate().find_map(|(at, rooms)| Some((at, *rooms.iter().find(|name| **name == room)?)))
+}
+
+/// Uses that point upwards, or to a room of the same line that is not listed.
+///
+/// A listed pair of rooms without a use is a breach too. `below` is the directory of the rooms, below `src/`.
+pub fn one_way(graph: &Graph, order: &Order, below: &str) -> Vec<Breach> {
     let mut breaches = Vec::new();
-    let mut between = BTreeMap::new();
+    let mut unused: BTreeSet<_> = order.siblings.iter().copied().collect();
     for ((from, to), edge) in &graph.0 {
         let (Some(from_path), Some(to_path)) = (from.strip_prefix(below), to.strip_prefix(below)) else { continue };
         let mut breach = |message: String| {
@@ -77,22 +91,25 @@ pub fn one_way(graph: &Graph, order: Order, below: &str) -> Vec<Breach> {
                  item down, or pass in what is needed"
             ));
         } else if to_at == from_at && from_room != to_room {
-            if between.contains_key(&(to_room, from_room)) {
+            unused.remove(&(from_room, to_room));
+            if !order.siblings.contains(&(from_room, to_room)) {
                 breach(format!(
-                    "`{path}` (src/{to}): `{to_room}` uses `{from_room}` too ({}); let one of them use the other, or move \
-                     what both need down",
-                    between[&(to_room, from_room)]
+                    "`{path}` (src/{to}): `{from_room}` and `{to_room}` are of one layer; move what both need down, or \
+                     pass in what is needed"
                 ));
-            } else {
-                between.entry((from_room, to_room)).or_insert_with(|| format!("src/{from}:{}", edge.line));
             }
         }
     }
+    breaches.extend(unused.into_iter().map(|(from, to)| Breach {
+        file: "tests/it/architecture/rules.rs".to_owned(),
+        line: 1,
+        message: format!("`{from}` does not use `{to}`; take the pair from the list of siblings"),
+    }));
     breaches
 }
 
 /// Files below `src/` that no order has a room for. `below` is the directory of the rooms.
-pub fn unplaced<'a>(files: impl IntoIterator<Item = &'a str>, order: Order, below: &str) -> Vec<Breach> {
+pub fn unplaced<'a>(files: impl IntoIterator<Item = &'a str>, order: &Order, below: &str) -> Vec<Breach> {
     let unknown =
         files.into_iter().filter(|file| file.strip_prefix(below).is_some_and(|path| room(order, path).is_none()));
     let breach = |file: &str| Breach {
@@ -104,6 +121,16 @@ pub fn unplaced<'a>(files: impl IntoIterator<Item = &'a str>, order: Order, belo
                 .to_owned(),
     };
     unknown.map(breach).collect()
+}
+
+/// Glob imports from this crate: they hide which files are used.
+pub fn globs(modules: &Modules) -> Vec<Breach> {
+    let breach = |(file, import): (&str, &Import)| Breach {
+        file: format!("src/{file}"),
+        line: import.line,
+        message: format!("`{}::*` hides what is used; import the names", import.path.join("::")),
+    };
+    modules.globs().into_iter().map(breach).collect()
 }
 
 /// Files that use each other, directly or in a cycle.
@@ -138,7 +165,7 @@ pub fn too_long(file: &str, text: &str) -> Option<Breach> {
 
 /// A list of words that are not used any more.
 pub struct Banned<'a> {
-    /// Words for people, in any case, also as a part of an identifier.
+    /// Words for people, in any case, also as a part of an identifier. Pages are about people and may have them.
     pub people: &'a [&'a str],
     /// Former and current names. The former must not occur in code, comments and strings.
     pub everywhere: &'a [(&'a str, &'a str)],
@@ -150,17 +177,21 @@ pub struct Banned<'a> {
 
 impl Banned<'_> {
     /// All uses of banned words in a file.
+    ///
+    /// Other files than those of Rust are read as one comment.
     pub fn find(&self, file: &str, text: &str) -> Vec<Breach> {
         let mut breaches = Vec::new();
-        for token in tokens(text) {
+        let has_extension = |wanted: &str| Path::new(file).extension().is_some_and(|extension| extension == wanted);
+        let people = if has_extension("md") { &[] } else { self.people };
+        let comment = || vec![Token { kind: Kind::Comment, text: text.to_owned(), line: 1 }];
+        for token in if has_extension("rs") { tokens(text) } else { comment() } {
             for (line, word) in words(&token) {
                 if self.allowed.iter().any(|(allowed, name)| *allowed == file && is_spelled(name, word)) {
                     continue;
                 }
                 let identifiers = if token.kind == Kind::Ident { self.identifiers } else { &[] };
                 let former = self.everywhere.iter().chain(identifiers).find(|(former, _)| is_spelled(former, word));
-                let person =
-                    parts(word).into_iter().find(|part| self.people.iter().any(|person| is_spelled(person, part)));
+                let person = parts(word).into_iter().find(|part| people.iter().any(|person| is_spelled(person, part)));
                 let message = match (person, former) {
                     (Some(person), _) => {
                         format!("`{word}`: name the caller, the process or the run instead of `{person}`")
@@ -192,7 +223,9 @@ fn words<'a>(token: &'a Token) -> Vec<(usize, &'a str)> {
     (token.line..).zip(token.text.split('\n')).flat_map(in_line).collect()
 }
 
-/// The parts of an identifier or word in lower case: of `who_asks`, `WhoAsks` and `WHO_ASKS`, `who` and `asks`.
+/// The parts of an identifier or word in lower case.
+///
+/// They are `who` and `asks` for each of `who_asks`, `WhoAsks` and `WHO_ASKS`.
 fn parts(word: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut after_lower = false;
@@ -210,8 +243,11 @@ fn parts(word: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::modules::Modules;
     use super::*;
+
+    /// Orders without siblings, so that no list of these can be incomplete.
+    const ORDER: Order = Order { siblings: &[], ..LAYERS };
+    const ROOMS: Order = Order { siblings: &[], ..STORE };
 
     fn graph(files: &[(&str, &str)]) -> Graph {
         Graph::of(&Modules::read(files.iter().copied()))
@@ -228,21 +264,31 @@ mod tests {
             ("model/id.rs", "\nuse crate::retry::P;"),
             ("retry.rs", "pub struct P;"),
         ]);
-        assert_eq!(places(one_way(&up, LAYERS, "")), ["src/model/id.rs:2"]);
+        assert_eq!(places(one_way(&up, &ORDER, "")), ["src/model/id.rs:2"]);
         let down = graph(&[
             ("model.rs", "pub struct M;"),
             ("retry.rs", "use crate::model::M;"),
             ("main.rs", "use cxnpoll::retry;"),
         ]);
-        assert_eq!(one_way(&down, LAYERS, ""), []);
+        assert_eq!(one_way(&down, &ORDER, ""), []);
     }
 
     #[test]
-    fn rooms_of_one_line_use_each_other_one_way() {
-        let (site, api) = (("site/mod.rs", "pub struct S;"), ("site/api.rs", "use crate::store::T;"));
-        let (store, key) = (("store/mod.rs", "pub struct T;"), ("store/ops.rs", "use crate::site::S;"));
-        assert_eq!(one_way(&graph(&[site, api, store]), LAYERS, ""), []);
-        assert_eq!(places(one_way(&graph(&[site, api, store, key]), LAYERS, "")), ["src/store/ops.rs:1"]);
+    fn rooms_of_one_line_use_each_other_only_as_listed() {
+        let (config, listener) = (("config.rs", "use crate::listener::L;"), ("listener.rs", "pub struct L;"));
+        let order = Order { siblings: &[("config", "listener")], ..LAYERS };
+        assert_eq!(one_way(&graph(&[config, listener]), &order, ""), []);
+        assert_eq!(places(one_way(&graph(&[config, listener]), &ORDER, "")), ["src/config.rs:1"]);
+        let (up, down) = (("config.rs", "pub struct C;"), ("listener.rs", "use crate::config::C;"));
+        let unlisted = places(one_way(&graph(&[up, down]), &order, ""));
+        assert_eq!(unlisted, ["src/listener.rs:1", "tests/it/architecture/rules.rs:1"], "the listed pair has no use");
+    }
+
+    #[test]
+    fn a_glob_import_of_this_crate_is_a_breach() {
+        let text = "use a::prelude::*;\nuse crate::b::{C, d::*};\n#[cfg(test)] mod tests { use super::*; }";
+        let modules = Modules::read([("a.rs", text), ("b.rs", "")]);
+        assert_eq!(places(globs(&modules)), ["src/a.rs:2"]);
     }
 
     #[test]
@@ -252,17 +298,17 @@ mod tests {
         let face = [("store/mod.rs", "mod engine; mod schema; pub struct F;"), ("store/engine/mod.rs", "mod tx;")];
         let inner = ("store/schema/mod.rs", "pub mod keys;");
         let files = [face[0], face[1], inner, engine, schema];
-        assert_eq!(places(one_way(&graph(&files), STORE, "store/")), ["src/store/engine/tx.rs:1"]);
+        assert_eq!(places(one_way(&graph(&files), &ROOMS, "store/")), ["src/store/engine/tx.rs:1"]);
         let ops = ("store/ops.rs", "use super::F;\nuse super::schema::keys::K;");
-        assert_eq!(places(one_way(&graph(&[face[0], inner, ops, schema]), STORE, "store/")), ["src/store/ops.rs:1"]);
-        assert_eq!(one_way(&graph(&files), LAYERS, ""), []);
+        assert_eq!(places(one_way(&graph(&[face[0], inner, ops, schema]), &ROOMS, "store/")), ["src/store/ops.rs:1"]);
+        assert_eq!(one_way(&graph(&files), &ORDER, ""), []);
     }
 
     #[test]
     fn a_file_without_a_layer_is_a_breach() {
         let files = ["main.rs", "cli/mod.rs", "error.rs", "store/check/rules/id.rs", "store/former.rs"];
-        assert_eq!(places(unplaced(files, LAYERS, "")), ["src/error.rs:1"]);
-        assert_eq!(places(unplaced(files, STORE, "store/")), ["src/store/former.rs:1"]);
+        assert_eq!(places(unplaced(files, &LAYERS, "")), ["src/error.rs:1"]);
+        assert_eq!(places(unplaced(files, &STORE, "store/")), ["src/store/former.rs:1"]);
     }
 
     #[test]
@@ -302,5 +348,7 @@ mod tests {
         assert_eq!(lines("struct DueBucket;\n// a DueBucket\n\"DueBucket\"\nlet x: Shelfful; // Shelf_1"), [1, 2, 3]);
         assert_eq!(lines("// to stay\n\"stay\"\na.stay()"), [3]);
         assert_eq!(banned.find("ok.rs", "// DueBucket"), []);
+        assert_eq!(places(banned.find("a.sh", "# stay\n# who\n# DueBucket")), ["a.sh:2", "a.sh:3"]);
+        assert_eq!(places(banned.find("a.md", "those who stay\n`DueBucket`")), ["a.md:2"]);
     }
 }

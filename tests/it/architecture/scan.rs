@@ -120,7 +120,9 @@ fn block_comment(text: &str) -> usize {
     at
 }
 
-/// The length of the opening of a raw string and its number of hashes; `None` if there is no raw string.
+/// The length of the opening of a raw string and its number of hashes.
+///
+/// `None` means that no raw string starts here.
 fn raw_string(text: &str) -> Option<(usize, usize)> {
     let prefix = ["br", "cr", "r"].iter().find(|prefix| text.starts_with(**prefix))?;
     let rest = &text[prefix.len()..];
