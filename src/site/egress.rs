@@ -149,9 +149,9 @@ fn special_v6(v6: Ipv6Addr) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// Ports that a browser does not connect to, with their services: <https://fetch.spec.whatwg.org/#port-blocking>.
+    /// Ports that a browser does not connect to, with their services.
     ///
-    /// Port 0 is missing. It is refused in any case.
+    /// They are those of <https://fetch.spec.whatwg.org/#port-blocking> without port 0, which is refused in any case.
     const BAD_PORTS: [(u16, &str); 82] = [
         (1, "tcpmux"),
         (7, "echo"),

@@ -49,7 +49,7 @@ fn watch(mut child: Child) -> (i32, String, String, u64) {
     (code, out.join().unwrap().unwrap(), err.join().unwrap().unwrap(), most / 1024)
 }
 
-/// Returns the classes of outcome, separated by spaces, that a poll of a site of this behaviour may have.
+/// Returns the classes of outcome that a site of this behaviour may cause, separated by spaces.
 fn class_of(kind: Behaviour) -> &'static str {
     match kind {
         Behaviour::Ok | Behaviour::Slow(_) | Behaviour::Every(_) | Behaviour::OkFirst(_) | Behaviour::Large => "ok",
@@ -126,7 +126,9 @@ fn assert_polled_once(world: &World, healthy: &[Site]) {
     }
 }
 
-/// Asserts that each site's last outcome is of a class that it may have; returns all that `explain` prints about them.
+/// Asserts that each site's last outcome is of a class that it may have.
+///
+/// Returns all that `explain` prints about the sites.
 fn explain_outcomes(world: &World, bad: &[(Site, &str)]) -> String {
     let mut explained = String::new();
     for (site, class) in bad {

@@ -72,7 +72,9 @@ fn signal_is_acknowledged_while_another_process_holds_the_store() {
     }
 }
 
-/// Stops a run that waits for a store which this process holds; returns the time until the run reports the signal.
+/// Stops a run that waits for a store which this process holds.
+///
+/// Returns the time from the signal until the run reports it.
 fn delay_while_the_store_is_held() -> Duration {
     let world = World::with(["slow-100"; 200]);
     let poll = ["poll", APP, "--threads", "2", "-v", "--store-wait", "60", "--now", &MIDNIGHT.to_string()];
