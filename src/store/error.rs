@@ -1,4 +1,7 @@
-//! What can go wrong in the store, with the data that a message needs. Texts and exit codes are made in `cli/error/store.rs`.
+//! What can go wrong in the store, with the data that a message needs.
+//!
+//! Messages, hints and exit codes are made in `cli/error/store.rs`. Only [`Damage`] and [`Item`] have their texts here,
+//! because the warning about a rebuild needs them too.
 
 use std::fmt;
 use std::io;
@@ -82,6 +85,13 @@ pub enum Error {
         problem: Problem,
         /// Its directory.
         path: PathBuf,
+    },
+    /// A file of the database of kept results cannot be read or written; the store itself works.
+    ResultsFile {
+        /// The operation that failed.
+        error: FileError,
+        /// The directory of the database.
+        dir: PathBuf,
     },
     /// A kept result cannot be compressed.
     Compress(io::Error),
@@ -176,12 +186,19 @@ impl From<Item> for Error {
     }
 }
 
+/// Whether sled's I/O error of this kind is about what the files contain. Others are about the access to them.
+fn is_damage(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+}
+
 impl From<sled::Error> for Problem {
     fn from(error: sled::Error) -> Self {
         match error {
             sled::Error::Corruption { .. } => Self::Damaged { damage: Damage::Checksum, rebuild_failed: false },
             sled::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::StorageFull,
-            other => Self::Failed(other.to_string()),
+            sled::Error::Io(error) if !is_damage(error.kind()) => Self::Failed(sled::Error::Io(error).to_string()),
+            sled::Error::Unsupported(_) => Self::Failed(error.to_string()),
+            other => Self::Damaged { damage: Damage::Reported(other.to_string()), rebuild_failed: false },
         }
     }
 }
@@ -211,3 +228,32 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checksum => f.write_str("its checksums are wrong"),
+            Self::Reported(text) => f.write_str(text),
+            Self::Unreadable(item) => write!(f, "{item} cannot be read"),
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Record(tree) => return write!(f, "a record of the tree {tree}"),
+            Self::Key => "a key of the store",
+            Self::Version => "the store's version",
+            Self::Number => "a number of the store",
+            Self::AppId => "an appId of the store",
+            Self::Job => "a job",
+            Self::JobName => "the name of a job",
+            Self::Shared => "what connections share",
+            Self::Perm => "a stored perm",
+            Self::CxnId => "the cxnId of a stored connection",
+            Self::ViaPort => "the viaPort of a stored connection",
+            Self::StoredResult => "a kept result",
+        })
+    }
+}

@@ -1,6 +1,6 @@
 //! Damaged databases, full and read-only disks.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::Command;
 
 use crate::testkit::{MIDNIGHT, World, assert_quiet, code, stderr, tools};
@@ -20,7 +20,12 @@ fn damaged_snapshots_are_archived_and_nothing_is_lost() {
     snapshots().for_each(|path| fs::write(path, "nonsense that is longer than a checksum").unwrap());
     let output = world.run(&["status"]);
     assert_eq!(code(&output), 0, "{output:?}");
-    assert!(stderr(&output).contains("rebuilt from its log"), "{output:?}");
+    let (message, kept) = (stderr(&output), world.store().join("kept/db-1"));
+    assert!(
+        message.contains("the store's database was damaged (its checksums are wrong) and has been rebuilt"),
+        "{message}"
+    );
+    assert!(message.contains(&format!("kept as {}; run `cxnpoll store check`", kept.display())), "{message}");
     assert!(world.store().join("kept/db-1/db").exists());
     assert_eq!(world.export(), before);
     world.assert_sound();
@@ -28,29 +33,62 @@ fn damaged_snapshots_are_archived_and_nothing_is_lost() {
 
 #[test]
 fn unrepairable_database_stays_and_the_newest_backup_is_named() {
+    const CUT_AT: usize = 1000;
     let world = World::with(["ok"; 300]);
     world.poll(MIDNIGHT, &[]);
     let before = world.export();
     assert_quiet(&world.run(&["store", "backup"]));
     let database = world.store().join("db-1");
     let whole = fs::read(database.join("db")).unwrap();
-    let size = whole.len() as u64;
     // A truncated file, some wrong bytes, and only wrong bytes.
-    let cut = [&whole[..1000], &vec![0; whole.len() - 1000]].concat();
+    let cut = [&whole[..CUT_AT], &vec![0; whole.len() - CUT_AT]].concat();
     let every = |step: usize| whole.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at % step == 0)).collect();
-    for junk in [cut, every(777), every(1)] {
-        fs::write(database.join("db"), junk).unwrap();
+    for (junk, is_cut) in [(cut, true), (every(777), false), (every(1), false)] {
+        fs::write(database.join("db"), &junk).unwrap();
         let output = world.run(&["status"]);
         assert_eq!(code(&output), 74, "{output:?}");
+        let after = fs::read(database.join("db")).unwrap();
+        assert_eq!(after.len(), junk.len());
+        // sled itself clears a record that is cut off at the end of the log.
+        let is_cut_off = |at: usize| is_cut && at < CUT_AT && after[at] == 0;
+        assert!((0..junk.len()).all(|at| after[at] == junk[at] || is_cut_off(at)), "the file has changed");
     }
     let output = world.run(&["status"]);
     assert!(stderr(&output).contains("hint: ") && stderr(&output).contains("cxnpoll store restore /"), "{output:?}");
-    assert_eq!(fs::metadata(database.join("db")).unwrap().len(), size);
     assert!(!world.store().join("kept").exists());
     assert_quiet(&world.run(&["store", "restore"]));
     assert_eq!(world.export(), before);
     assert!(world.store().join("kept/db-1/db").exists());
     world.assert_sound();
+}
+
+#[test]
+fn held_database_file_is_reported() {
+    let world = World::with(["ok"]);
+    let file = world.store().join("db-1/db");
+    let held = File::open(&file).unwrap();
+    held.lock().unwrap();
+    let output = world.run(&["status"]);
+    assert_eq!(code(&output), 74, "{output:?}");
+    let message = stderr(&output);
+    assert!(message.contains(&format!("cannot lock {}: timed out", file.display())), "{message}");
+    assert!(!message.contains("backup"), "{message}");
+    drop(held);
+    world.assert_sound();
+}
+
+#[test]
+fn unusable_results_can_be_removed() {
+    let world = World::with(["ok"]);
+    let results = world.store().join("results");
+    fs::create_dir_all(results.join("db")).unwrap();
+    let output = world.run(&["results"]);
+    assert_eq!(code(&output), 74, "{output:?}");
+    let message = stderr(&output);
+    assert!(message.contains(&format!("cannot open {}", results.join("db").display())), "{message}");
+    assert!(message.contains(&format!("hint: remove {} to give up all kept results", results.display())), "{message}");
+    fs::remove_dir_all(&results).unwrap();
+    assert_eq!(code(&world.run(&["results"])), 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::file;
 use super::report::Report;
 use crate::exit;
-use crate::store::{self, Damage, Item, Problem};
+use crate::store::{self, Item, Problem};
 
 const DISK_FULL_HINT: &str = "free some disk space and try again; no acknowledged change is lost";
 
@@ -28,7 +28,7 @@ impl From<store::Error> for Report {
                 Self::new(exit::STORE, format!("{} does not name a database of this store", path.display()))
                     .hint(backup_hint(newest_backup.as_deref()))
             }
-            E::File(error) if error.source.kind() == io::ErrorKind::StorageFull => {
+            E::File(error) | E::ResultsFile { error, .. } if error.source.kind() == io::ErrorKind::StorageFull => {
                 Self::new(exit::STORE, file::text(&error)).hint(DISK_FULL_HINT)
             }
             E::File(error) => Self::new(exit::STORE, file::text(&error)),
@@ -56,6 +56,9 @@ impl From<store::Error> for Report {
             E::Results { problem, path } => {
                 Self::new(exit::STORE, problem_text(&problem)).hint(results_hint(&problem, &path))
             }
+            E::ResultsFile { error, dir } => {
+                Self::new(exit::STORE, file::text(&error)).hint(without_results_hint(&dir))
+            }
             E::Compress(error) => Self::new(exit::INTERNAL, format!("cannot compress a result: {error}")),
             E::Random(error) => Self::new(exit::INTERNAL, format!("the system has no random numbers: {error}")),
             E::NoThread(error) => Self::new(exit::STORE, format!("cannot start the store's thread: {error}")),
@@ -77,8 +80,12 @@ fn results_hint(problem: &Problem, path: &Path) -> String {
         Problem::Unreadable(Item::StoredResult) => {
             "remove the results of a connection with `cxnpoll results --remove`".to_owned()
         }
-        _ => format!("remove {} to give up all kept results; everything else works without it", path.display()),
+        _ => without_results_hint(path),
     }
+}
+
+fn without_results_hint(dir: &Path) -> String {
+    format!("remove {} to give up all kept results; everything else works without it", dir.display())
 }
 
 fn backup_hint(newest: Option<&Path>) -> String {
@@ -95,37 +102,11 @@ fn problem_text(problem: &Problem) -> String {
     match problem {
         Problem::Damaged { damage, rebuild_failed } => {
             let rebuild = if *rebuild_failed { ", and so is its log" } else { "" };
-            format!("the store's database is damaged ({}){rebuild}", damage_text(damage))
+            format!("the store's database is damaged ({damage}){rebuild}")
         }
         Problem::StorageFull => "the store's database failed: the disk is full".to_owned(),
         Problem::Failed(text) | Problem::Panicked(text) => format!("the store's database failed: {text}"),
-        Problem::Unreadable(item) => format!("{} cannot be read", item_text(*item)),
+        Problem::Unreadable(item) => format!("{item} cannot be read"),
         Problem::MissingCxn(cxn_id) => format!("{cxn_id} has a number but no record"),
     }
-}
-
-fn damage_text(damage: &Damage) -> String {
-    match damage {
-        Damage::Checksum => "its checksums are wrong".to_owned(),
-        Damage::Reported(text) => text.clone(),
-        Damage::Unreadable(item) => format!("{} cannot be read", item_text(*item)),
-    }
-}
-
-fn item_text(item: Item) -> String {
-    let text = match item {
-        Item::Record(tree) => return format!("a record of the tree {tree}"),
-        Item::Key => "a key of the store",
-        Item::Version => "the store's version",
-        Item::Number => "a number of the store",
-        Item::AppId => "an appId of the store",
-        Item::Job => "a job",
-        Item::JobName => "the name of a job",
-        Item::Shared => "what connections share",
-        Item::Perm => "a stored perm",
-        Item::CxnId => "the cxnId of a stored connection",
-        Item::ViaPort => "the viaPort of a stored connection",
-        Item::StoredResult => "a kept result",
-    };
-    text.to_owned()
 }

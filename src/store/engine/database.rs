@@ -10,9 +10,13 @@ use crate::store::error::{Error, Problem, Result};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::lock::{Backoff, FileLock, Mode};
 
-/// The longest time for which a session waits until sled's threads have closed the database of the session before.
+/// The file of a database in its directory, with sled's log. sled names and locks it.
+pub const DB_FILE: &str = "db";
+/// The longest wait of a session for sled's threads, which close the database of the session before.
 const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause between two attempts to get sled's lock. Nearly every session waits for it, but only for a few milliseconds.
+/// The pause between two attempts to get sled's lock.
+///
+/// Nearly every session waits for it, but only for a few milliseconds.
 const SLED_LOCK_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// How much of a database's pages sled keeps in memory, by sled's own account, in bytes.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -29,7 +33,9 @@ pub fn catch_sled_panic<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -
     run_on_store_thread(work).map_err(|error| blame_full_disk(path, error))
 }
 
-/// Replaces a panic by [`Problem::StorageFull`] where the disk of `path` is full; sled's panics have no error kind.
+/// Replaces a panic by [`Problem::StorageFull`] where the disk of `path` is full.
+///
+/// sled's panics have no error kind.
 pub(super) fn blame_full_disk(path: &Path, error: Error) -> Error {
     let is_full = || rustix::fs::statvfs(path).is_ok_and(|disk| is_full(disk.f_blocks, disk.f_bavail * disk.f_frsize));
     let has_panicked = matches!(error, Error::Database { problem: Problem::Panicked(_), .. });
@@ -44,19 +50,21 @@ fn is_full(blocks: u64, free_bytes: u64) -> bool {
 /// Opens a database, and creates it where there is none.
 ///
 /// # Errors
-/// Those of sled.
-pub fn open_database(path: &Path) -> sled::Result<sled::Db> {
+/// [`Error::File`] where its file cannot be opened, or where its lock stays held; [`Error::Database`].
+pub fn open_database(path: &Path) -> Result<sled::Db> {
     match wait_until_closed(path, SLED_LOCK_TIMEOUT) {
         // sled creates the file.
         Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
-        closed => closed.map_err(|error| error.source)?,
+        closed => closed?,
     }
-    sled::Config::new().path(path).flush_every_ms(None).cache_capacity(CACHE_BYTES).open()
+    Ok(sled::Config::new().path(path).flush_every_ms(None).cache_capacity(CACHE_BYTES).open()?)
 }
 
-/// Waits until sled's threads have released a database: some milliseconds after its last handle was dropped.
+/// Waits until sled's threads have released a database.
+///
+/// They do some milliseconds after its last handle was dropped.
 pub(super) fn wait_until_closed(database: &Path, timeout: Duration) -> Result<(), FileError> {
-    let path = database.join("db");
+    let path = database.join(DB_FILE);
     let file = File::options().read(true).write(true).open(&path).map_err(FileError::at(FileOp::Open, &path))?;
     let mut backoff = Backoff::new(timeout).with_interval(SLED_LOCK_POLL_INTERVAL);
     let acquired = FileLock::new(file).acquire(Mode::Exclusive, &mut backoff);
@@ -73,7 +81,7 @@ pub(super) fn wait_until_closed(database: &Path, timeout: Duration) -> Result<()
 /// # Errors
 /// [`Error::File`].
 pub fn sync_log(database: &Path) -> Result<()> {
-    let file = database.join("db");
+    let file = database.join(DB_FILE);
     File::open(&file).and_then(|file| file.sync_all()).map_err(FileError::at(FileOp::Sync, &file))?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::database::DB_FILE;
 use super::lock::LockName;
 use crate::store::error::{Error, Result};
 use crate::util::file_error::{FileError, FileOp};
@@ -32,7 +33,8 @@ impl StoreLayout {
     /// Finds a store that exists and belongs to the caller.
     ///
     /// # Errors
-    /// [`Error::NoStore`], [`Error::NotADirectory`], [`Error::WrongOwner`], or [`Error::File`] where it cannot be inspected.
+    /// [`Error::NoStore`], [`Error::NotADirectory`], [`Error::WrongOwner`], or [`Error::File`] where it cannot be
+    /// inspected.
     pub fn existing(path: &Path) -> Result<Self> {
         let inspect = |file: &Path| {
             fs::metadata(file).map_err(|source| match source.kind() {
@@ -141,7 +143,7 @@ impl StoreLayout {
     /// [`Error::File`] where it cannot be inspected; those of [`StoreLayout::database`].
     pub fn file_size(&self) -> Result<u64> {
         let Some(database) = self.database()? else { return Ok(0) };
-        let file = database.join("db");
+        let file = database.join(DB_FILE);
         Ok(fs::metadata(&file).map_err(FileError::at(FileOp::Inspect, &file))?.len())
     }
 }
@@ -182,7 +184,9 @@ fn is_ours(name: &OsStr) -> bool {
         || database_number(name).is_some()
 }
 
-/// Refuses a store of another user: this process would leave files in it that its owner's cron cannot open.
+/// Refuses a store of another user.
+///
+/// This process would leave files in it that its owner's cron cannot open.
 fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<()> {
     if !metadata.is_dir() {
         return Err(Error::NotADirectory { path: path.to_owned() });

@@ -5,14 +5,13 @@
 //! rebuild would silently lose everything after the damage, so nothing is changed.
 
 use std::fs;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::database::{blame_full_disk, open_database, wait_until_closed};
+use super::database::{DB_FILE, blame_full_disk, open_database, wait_until_closed};
 use super::fsync_thread::panic_error;
 use super::layout::StoreLayout;
 use super::trees::Trees;
@@ -31,24 +30,8 @@ impl From<Error> for OpenError {
         match error {
             Error::Database { problem: Problem::Damaged { damage, .. }, .. } => Self::Damaged(damage),
             Error::Database { problem: Problem::Unreadable(item), .. } => Self::Damaged(Damage::Unreadable(item)),
-            Error::Database { problem: Problem::Failed(text) | Problem::Panicked(text), .. } => {
-                Self::Damaged(Damage::Reported(text))
-            }
+            Error::Database { problem: Problem::Panicked(text), .. } => Self::Damaged(Damage::Reported(text)),
             error => Self::Other(error),
-        }
-    }
-}
-
-impl From<sled::Error> for OpenError {
-    fn from(error: sled::Error) -> Self {
-        match error {
-            sled::Error::Corruption { .. } => Self::Damaged(Damage::Checksum),
-            sled::Error::Io(error)
-                if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
-            {
-                Self::Damaged(Damage::Reported(error.to_string()))
-            }
-            error => Self::Other(error.into()),
         }
     }
 }
@@ -88,11 +71,10 @@ pub(super) fn open_or_rebuild<S>(
     match rebuilt {
         Ok(archived) => {
             for archived in archived {
-                let kept = archived.display();
                 warn!(
-                    ?damage,
-                    %kept,
-                    "the store's database was damaged and has been rebuilt from its log; run `cxnpoll store check`"
+                    "the store's database was damaged ({damage}) and has been rebuilt from its log; what was there is \
+                     kept as {}; run `cxnpoll store check`",
+                    archived.display()
                 );
             }
         }
@@ -108,11 +90,11 @@ pub(super) fn open_or_rebuild<S>(
 
 fn open<S>(database: &Path, prepare: &impl Fn(Trees) -> Result<S>) -> Result<S, OpenError> {
     let open = || {
-        let trees = Trees::open(open_database(database)?).map_err(Error::from)?;
-        Ok(prepare(trees)?)
+        let trees = Trees::open(open_database(database)?)?;
+        prepare(trees)
     };
     let opened = catch_unwind(AssertUnwindSafe(open));
-    opened.unwrap_or_else(|panic| Err(blame_full_disk(database, panic_error(&*panic)).into()))
+    opened.unwrap_or_else(|panic| Err(blame_full_disk(database, panic_error(&*panic)))).map_err(OpenError::from)
 }
 
 /// Lists the snapshots of a database, including those that sled did not complete.
@@ -153,7 +135,7 @@ pub fn remove_incomplete_snapshots(database: &Path) -> Result<()> {
 /// Copies a database: its log, its settings, and the values that sled keeps in separate files.
 fn copy_without_snapshots(from: &Path, to: &Path) -> Result<()> {
     let copy = |from: &Path, to: &Path| fs::copy(from, to).map(drop).map_err(FileError::at(FileOp::Copy, from));
-    for name in ["db", "conf"] {
+    for name in [DB_FILE, "conf"] {
         copy(&from.join(name), &to.join(name))?;
     }
     let (blobs, copied) = (from.join("blobs"), to.join("blobs"));
@@ -167,6 +149,8 @@ fn copy_without_snapshots(from: &Path, to: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
     use crate::store::engine::trees::{Get, TreeName};
     use crate::store::error::Item;
@@ -215,7 +199,7 @@ mod tests {
     fn damage_with_whole_snapshots_is_reported_and_nothing_is_touched() {
         let directory = tempfile::tempdir().unwrap();
         let (layout, database) = layout(&directory);
-        let before = fs::read(database.join("db")).unwrap();
+        let before = fs::read(database.join(DB_FILE)).unwrap();
         let damaged = open_or_rebuild(&layout, database.clone(), |_| Err::<Trees, _>(Item::Version.into()));
         match damaged.map(|_| ()).unwrap_err() {
             Error::Database { problem: Problem::Damaged { damage, rebuild_failed: false }, .. } => {
@@ -224,7 +208,7 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert_eq!(layout.database().unwrap(), Some(database.clone()));
-        assert_eq!(fs::read(database.join("db")).unwrap().len(), before.len());
+        assert!(fs::read(database.join(DB_FILE)).unwrap() == before, "the log has changed");
         assert!(layout.archived().unwrap().is_empty());
     }
 
@@ -251,10 +235,29 @@ mod tests {
         assert!(other(Error::NewerFormat { found: 3, known: 2 }));
         assert!(other(Problem::StorageFull.into()));
         assert!(!other(Item::Version.into()) && !other(Problem::Panicked("no".to_owned()).into()));
-        let of_sled =
-            |kind: io::ErrorKind| matches!(OpenError::from(sled::Error::Io(kind.into())), OpenError::Other(_));
-        assert!(of_sled(io::ErrorKind::StorageFull) && of_sled(io::ErrorKind::PermissionDenied));
-        assert!(!of_sled(io::ErrorKind::UnexpectedEof) && !of_sled(io::ErrorKind::InvalidData));
+        let of_sled = |error: sled::Error| other(Error::from(error));
+        let of_kind = |kind: io::ErrorKind| of_sled(sled::Error::Io(kind.into()));
+        assert!(of_kind(io::ErrorKind::StorageFull) && of_kind(io::ErrorKind::PermissionDenied));
+        assert!(of_sled(sled::Error::Io(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()))));
+        assert!(!of_kind(io::ErrorKind::UnexpectedEof) && !of_kind(io::ErrorKind::InvalidData));
+        assert!(!of_sled(sled::Error::Corruption { at: None, bt: () }));
+        assert!(!of_sled(sled::Error::ReportableBug("no".to_owned())));
+    }
+
+    #[test]
+    fn other_errors_never_lead_to_a_rebuild() {
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, database) = layout(&directory);
+        for snapshot in snapshots(&database).unwrap() {
+            fs::write(snapshot, "half").unwrap();
+        }
+        // sled opens a database with a damaged snapshot only after a rebuild, so the error is that of opening its file.
+        fs::remove_file(database.join(DB_FILE)).unwrap();
+        fs::create_dir(database.join(DB_FILE)).unwrap();
+        let error = open_or_rebuild(&layout, database.clone(), Ok).map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::File(FileError { op: FileOp::Open, .. })), "{error:?}");
+        assert_eq!(layout.database().unwrap(), Some(database));
+        assert!(layout.archived().unwrap().is_empty());
     }
 
     #[test]

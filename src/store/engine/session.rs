@@ -28,8 +28,9 @@ pub struct Closed<T> {
 
 /// Runs a session, for a process that holds the session's lock, on the thread that works on databases.
 ///
-/// `prepare` checks the database, `before_flush` is run before anything that `work` wrote can be on the disk. Once this
-/// returns without an error, nothing that was written is lost, whatever happens to the process or the power.
+/// `prepare` checks the database. `before_flush` is run once `work` has ended, and only if it wrote something; sled may
+/// have written parts of that to the disk already, so `before_flush` must not rely on the opposite. Once this returns
+/// without an error, nothing that was written is lost, whatever happens to the process or the power.
 ///
 /// # Errors
 /// [`Error::NoStore`], those of `prepare`, `work` and `before_flush`, and those of the database.
@@ -82,7 +83,7 @@ pub fn build<S: AsRef<Trees>, T: Send, E: From<Error> + Send>(
 ) -> Result<(PathBuf, T), E> {
     let staging = layout.staging_dir()?;
     let build = || {
-        let trees = open_database(&staging).and_then(Trees::open).map_err(Error::from)?;
+        let trees = Trees::open(open_database(&staging)?).map_err(Error::from)?;
         let session = prepare(trees)?;
         let filled = fill(&session)?;
         session.as_ref().flush()?;

@@ -11,12 +11,14 @@ use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{private_dir, sync_tree};
 
 /// How many results are read at a time.
+///
+/// It bounds the memory, since a result may have some hundred KiB. It has nothing to do with the size of transactions.
 const READ_BATCH: usize = 256;
 
 /// Keeps results, and removes those that are beyond the limits.
 ///
 /// # Errors
-/// [`Error::Results`]; [`Error::Busy`], [`Error::Cancelled`].
+/// [`Error::Results`], [`Error::ResultsFile`]; [`Error::Busy`], [`Error::Cancelled`].
 pub fn keep(sessions: &Sessions, results: &[EncodedResult], limits: &Limits) -> Result<()> {
     if results.is_empty() || limits.all == 0 {
         return Ok(());
@@ -42,9 +44,10 @@ pub fn keep(sessions: &Sessions, results: &[EncodedResult], limits: &Limits) -> 
     })
 }
 
-/// Passes results to `emit` by connection and job, the oldest first: of one connection, of one job, or all.
+/// Passes results to `emit` by connection and job, the oldest first.
 ///
-/// With `latest` it passes only the newest of each connection and job. `emit` runs while the database is closed.
+/// They are those of one connection, of one job, or all. With `latest` it passes only the newest of each connection and
+/// job. `emit` runs while the database is closed.
 ///
 /// # Errors
 /// As [`keep`], and those of `emit`.
@@ -139,11 +142,16 @@ fn exists(sessions: &Sessions) -> bool {
 /// Opens the database, runs `work`, and makes what was written durable. Creates the database where there is none.
 fn with_database<T: Send>(sessions: &Sessions, work: impl FnOnce(&sled::Db) -> Result<T> + Send) -> Result<T> {
     let dir = sessions.layout.results();
-    let run = || catch_sled_panic(sessions.layout.path(), || run(&dir, work)).flatten();
-    sessions.locks.lock_results(run).map_err(|error| match error {
-        Error::Database { problem, .. } => failed(sessions, problem),
-        error => error,
-    })
+    let run = || {
+        let done = catch_sled_panic(sessions.layout.path(), || run(&dir, work)).flatten();
+        done.map_err(|error| match error {
+            Error::Database { problem, .. } => failed(sessions, problem),
+            // That another process holds the database is no fault of the directory.
+            Error::File(error) if error.op != FileOp::Lock => Error::ResultsFile { error, dir: dir.clone() },
+            error => error,
+        })
+    };
+    sessions.locks.lock_results(run)
 }
 
 fn run<T>(dir: &Path, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
