@@ -1,7 +1,8 @@
 //! The due hint: a small file that shows that nothing is due, so that a run need not open the database.
 //!
-//! For each job it holds the oldest and the newest lastRun of each level, which is enough for any retry expression. It is
-//! written when a session ends, and removed before the next session opens the database. It counts only while the
+//! For each job it holds the oldest and the newest lastRun of each level, which is enough for any retry expression. Of
+//! the deferred connections it holds the first end of a deferral and the newest lastRun, which shows a wrong clock. It
+//! is written when a session ends, and removed before the next session opens the database. It counts only while the
 //! database's file is the one that it names, with the same size and time. If it is missing, unreadable or about another
 //! file, the database is opened.
 
@@ -10,21 +11,27 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Serialize};
 
-use super::engine::TreeName;
-use super::error::{Error, Item, Result};
+use super::engine::{DB_FILE, Entry, TreeName};
+use super::error::{Error, Item, Problem, Result};
 use super::failpoint::{self, Failpoint};
-use super::schema::{BackfillProgress, DueBucket, DueKey, JobNo, ReadSession, bucket_prefix};
-use crate::model::{AppId, Failure, JobName, PollStatus, UnixTime};
+use super::schema::{
+    BackfillProgress, CxnLocator, DueBucket, DueKey, Job, JobNo, ReadSession, bucket_prefix, bucket_range,
+};
+use crate::model::{AppId, JobName, PollStatus, UnixTime};
 use crate::retry::{MAX_LEEWAY_S, Policy};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{Durability, ReplacedFile, sync_dir};
 
 /// A job with more levels is left out; no expression has that many.
 const MAX_LEVELS: usize = 1000;
-/// The most seconds by which a site is deferred beyond its own next time.
-const MAX_DEFERRAL_S: UnixTime = Failure::MAX_RETRY_AFTER_S as UnixTime;
+/// Of how many deferred connections the status is read at the end of a session.
+///
+/// With more of them the hint shows nothing, and each run opens the database.
+const MAX_DEFERRED: usize = 1000;
+const DAY_S: UnixTime = 86_400;
 
 /// The content of the file. The names of its fields are part of the store's format.
 #[derive(Serialize, Deserialize)]
@@ -52,13 +59,26 @@ pub struct JobHint {
     retry: String,
     /// Level, oldest and newest lastRun.
     levels: Vec<(u32, UnixTime, UnixTime)>,
-    /// The first and the last time until which a connection is deferred; `None` if none is.
-    deferred: Option<(UnixTime, UnixTime)>,
+    /// About the connections that are deferred; `None` if none is.
+    deferred: Option<DeferredHint>,
+}
+
+/// What is known about the deferred connections of a job.
+///
+/// Former builds wrote the first and the last end of a deferral, as a list. Such a list is read in the order of the
+/// fields: no deferral ends before the lastRun that it followed, so the last end is not less than the newest lastRun. A
+/// former build expects the list, so it opens the database instead of taking a lastRun for an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct DeferredHint {
+    /// The first time at which a deferral ends.
+    first_end: UnixTime,
+    /// The newest lastRun, or a later time.
+    newest_last_run: UnixTime,
 }
 
 impl Stamp {
     fn of(database: &Path) -> Option<Self> {
-        let path = database.join("db");
+        let path = database.join(DB_FILE);
         let about = fs::metadata(&path).ok()?;
         let (seconds, nanoseconds) = (about.mtime(), about.mtime_nsec());
         Some(Self { path, inode: about.ino(), size: about.size(), seconds, nanoseconds })
@@ -72,46 +92,67 @@ impl Stamp {
 pub fn hints(session: &ReadSession) -> Result<Vec<JobHint>> {
     let mut hints = Vec::new();
     for job in session.jobs(None)? {
-        let (Some(retry), BackfillProgress::All) = (job.retry, job.backfilled) else { continue };
-        let Some(levels) = levels(session, job.no)? else { continue };
-        let deferred = first_bucket(session, job.no, DueBucket::Deferred, None)?.map(|(_, first, last)| (first, last));
-        hints.push(JobHint { app_id: session.app_id(job.app)?, name: job.name, retry, levels, deferred });
+        hints.extend(hint(session, job)?);
     }
     Ok(hints)
+}
+
+/// The hint of a job; `None` if there can be none.
+fn hint(session: &ReadSession, job: Job) -> Result<Option<JobHint>> {
+    let (Some(retry), BackfillProgress::All) = (job.retry, job.backfilled) else { return Ok(None) };
+    let Some(levels) = levels(session, job.no)? else { return Ok(None) };
+    let deferred = deferred(session, job.no)?;
+    Ok(Some(JobHint { app_id: session.app_id(job.app)?, name: job.name, retry, levels, deferred }))
 }
 
 /// Each level of a job with its oldest and newest lastRun; `None` if there are too many.
 fn levels(session: &ReadSession, job: JobNo) -> Result<Option<Vec<(u32, UnixTime, UnixTime)>>> {
     let mut levels: Vec<(u32, UnixTime, UnixTime)> = Vec::new();
+    let end = bucket_prefix(job, DueBucket::Disabled, 0);
     loop {
-        let next = DueBucket::Level(levels.last().map_or(0, |(level, ..)| level + 1));
-        let found = first_bucket(session, job, next, Some(DueBucket::Disabled))?;
-        let Some((DueBucket::Level(level), oldest, newest)) = found else { return Ok(Some(levels)) };
+        let from = DueBucket::Level(levels.last().map_or(0, |(level, ..)| level + 1));
+        let first = session.trees.range(TreeName::Due, &bucket_prefix(job, from, 0), &end).next();
+        let Some(oldest) = first.map(parse_key).transpose()? else { return Ok(Some(levels)) };
+        let [first, behind] = bucket_range(job, oldest.bucket, &(0..=UnixTime::MAX));
+        let last = session.trees.range(TreeName::Due, &first, &behind).next_back();
+        let (DueBucket::Level(level), Some(newest)) = (oldest.bucket, last.map(parse_key).transpose()?) else {
+            return Ok(Some(levels));
+        };
         if levels.len() == MAX_LEVELS {
             return Ok(None);
         }
-        levels.push((level, oldest, newest));
+        levels.push((level, oldest.from, newest.from));
     }
 }
 
-/// The first bucket of a job with entries, with its first and its last `from`.
+/// What is known about the deferred connections of a job; `None` if there are none.
+fn deferred(session: &ReadSession, job: JobNo) -> Result<Option<DeferredHint>> {
+    let [first, behind] = bucket_range(job, DueBucket::Deferred, &(0..=UnixTime::MAX));
+    let mut deferred: Option<DeferredHint> = None;
+    for (number, entry) in session.trees.range(TreeName::Due, &first, &behind).take(MAX_DEFERRED + 1).enumerate() {
+        let DueKey { locator, from: end, .. } = parse_key(entry)?;
+        // Where it is not known, the time of a wrong clock makes runs open the database.
+        let last_run = if number < MAX_DEFERRED { last_run(session, job, locator)? } else { None };
+        let last_run = last_run.unwrap_or(UnixTime::MAX);
+        let known = deferred.get_or_insert(DeferredHint { first_end: end, newest_last_run: last_run });
+        known.newest_last_run = known.newest_last_run.max(last_run);
+    }
+    Ok(deferred)
+}
+
+/// The lastRun of a connection; `None` if its status is missing or unreadable.
 ///
-/// Looks from the bucket `from` on and before the bucket `to`; without `to`, only at `from`.
-fn first_bucket(
-    session: &ReadSession,
-    job: JobNo,
-    from: DueBucket,
-    to: Option<DueBucket>,
-) -> Result<Option<(DueBucket, UnixTime, UnixTime)>> {
-    let start = |bucket| bucket_prefix(job, bucket, 0).to_vec();
-    let end = |bucket| [&bucket_prefix(job, bucket, UnixTime::MAX)[..], &[0xff; 16]].concat();
-    let until = to.map_or_else(|| end(from), start);
-    let parse = |entry: sled::Result<(sled::IVec, _)>| Ok::<_, Error>(DueKey::parse(&entry?.0).ok_or(Item::Key)?);
-    let Some(first) = session.trees.range(TreeName::Due, &start(from), &until).next() else { return Ok(None) };
-    let first = parse(first)?;
-    let of_bucket = session.trees.range(TreeName::Due, &start(first.bucket), &end(first.bucket)).next_back();
-    let Some(last) = of_bucket else { return Ok(None) };
-    Ok(Some((first.bucket, first.from, parse(last)?.from)))
+/// Only a check reports an unreadable one.
+fn last_run(session: &ReadSession, job: JobNo, locator: CxnLocator) -> Result<Option<UnixTime>> {
+    match session.status(job, locator) {
+        Err(Error::Database { problem: Problem::Unreadable(_), .. }) => Ok(None),
+        status => Ok(status?.map(|status| status.last_run)),
+    }
+}
+
+fn parse_key(entry: sled::Result<Entry>) -> Result<DueKey> {
+    let (key, _) = entry?;
+    Ok(DueKey::parse(&key).ok_or(Item::Key)?)
 }
 
 /// Removes the hint, since the database is about to change; returns whether there was one.
@@ -129,7 +170,10 @@ pub fn remove(file: &ReplacedFile) -> Result<bool> {
     }
 }
 
-/// Makes the removal durable. What a session writes must not reach the disk before that.
+/// Makes the removal durable, before a session makes durable what it wrote.
+///
+/// sled may have written parts of it already, so after a power cut the hint can be back beside a database that was
+/// changed. Then it does not count, since the database's file has another size or time.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -164,7 +208,9 @@ pub fn query(file: &ReplacedFile, database: &Path) -> Option<Vec<JobHint>> {
     (Stamp::of(database)? == content.file).then_some(content.jobs)
 }
 
-/// Whether it is certain that nothing is due for a job at `now`, by the expression of its last run. `false` is no answer.
+/// Whether it is certain that nothing is due for a job at `now`, by the expression of its last run.
+///
+/// `false` is no answer.
 #[must_use]
 pub fn is_certainly_idle(hints: &[JobHint], app_id: &AppId, name: &JobName, policy: &Policy, now: UnixTime) -> bool {
     let job = hints.iter().find(|job| job.app_id == *app_id && job.name == *name);
@@ -179,107 +225,41 @@ pub fn knows_app(hints: &[JobHint], app_id: &AppId) -> bool {
 
 impl JobHint {
     fn is_idle(&self, policy: &Policy, now: UnixTime) -> bool {
-        let is_due = |level: u32, last_run: UnixTime| {
-            policy.is_due(&PollStatus { level, last_run, ..PollStatus::default() }, now)
-        };
-        if self.levels.iter().any(|(level, oldest, newest)| is_due(*level, *oldest) || is_due(*level, *newest)) {
+        if self.levels.iter().any(|level| may_be_due(policy, *level, now)) {
             return false;
         }
-        let Some((first, last)) = self.deferred else { return true };
-        // A deferral beyond any next time was made by a wrong clock, so the site is due.
-        let levels = 0..u32::try_from(policy.levels().len()).unwrap_or(u32::MAX);
-        let farthest = levels.filter_map(|level| policy.next_due(level, now)).max().unwrap_or(now);
-        first > now.saturating_add(MAX_LEEWAY_S) && last <= farthest.saturating_add(MAX_DEFERRAL_S)
+        let Some(DeferredHint { first_end, newest_last_run }) = self.deferred else { return true };
+        // A wrong clock makes a site due before its deferral ends. Which level the site has is not known.
+        let clock_was_wrong = (0..).zip(policy.levels()).any(|(level, _)| {
+            policy.clock_was_wrong(&PollStatus { level, last_run: newest_last_run, ..PollStatus::default() }, now)
+        });
+        first_end > now.saturating_add(MAX_LEEWAY_S) && !clock_was_wrong
     }
+}
+
+/// Whether a connection of a level may be due, by the level's oldest and newest lastRun.
+fn may_be_due(policy: &Policy, (level, oldest, newest): (u32, UnixTime, UnixTime), now: UnixTime) -> bool {
+    let is_due = |last_run: UnixTime, now: UnixTime| {
+        policy.is_due(&PollStatus { level, last_run, ..PollStatus::default() }, now)
+    };
+    // A month after January 30, 12:00, and January 31, 00:00, the second is due first: months are clamped to their last
+    // day. So on such a day, one in between may be due before the oldest.
+    let is_calendar = || {
+        let level = usize::try_from(level).ok().and_then(|level| policy.levels().get(level));
+        level.is_some_and(|level| level.period.is_calendar())
+    };
+    is_due(oldest, now)
+        || is_due(newest, now)
+        || (oldest < newest
+            && is_calendar()
+            && ends_month(now.saturating_add(MAX_LEEWAY_S))
+            && is_due(oldest, now.saturating_add(DAY_S)))
+}
+
+/// Whether a time is in the last day of a month. A time that the calendar does not reach counts as such.
+fn ends_month(time: UnixTime) -> bool {
+    DateTime::from_timestamp(time.saturating_add(DAY_S), 0).is_none_or(|next_day| next_day.day() == 1)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixTime = 1_767_225_600;
-    const HOUR: UnixTime = 3600;
-    const DAY: UnixTime = 24 * HOUR;
-
-    fn policy() -> Policy {
-        "1 hour (x3); 1 day (x9)".parse().unwrap()
-    }
-
-    fn hint(levels: &[(u32, UnixTime, UnixTime)], deferred: Option<(UnixTime, UnixTime)>) -> JobHint {
-        JobHint {
-            app_id: "app:org.example.myapp".parse().unwrap(),
-            name: JobName::default(),
-            retry: policy().to_string(),
-            levels: levels.to_vec(),
-            deferred,
-        }
-    }
-
-    #[test]
-    fn a_job_is_idle_while_the_oldest_and_the_newest_of_each_level_are_not_due() {
-        for (levels, is_idle) in [
-            (&[][..], true),
-            (&[(0, NOW - 60, NOW - 10)], true),
-            (&[(0, NOW - HOUR, NOW - 10)], false),
-            (&[(0, NOW - 60, NOW - 10), (1, NOW - 2 * DAY, NOW - 60)], false),
-            (&[(0, NOW - 60, NOW - 10), (1, NOW - HOUR, NOW - 60)], true),
-            // From a run whose clock was wrong.
-            (&[(0, NOW - 60, NOW + 2 * HOUR)], false),
-            // Never polled.
-            (&[(0, 0, NOW - 60)], false),
-            // Given up.
-            (&[(2, 0, NOW - 99 * DAY)], true),
-        ] {
-            assert_eq!(hint(levels, None).is_idle(&policy(), NOW), is_idle, "{levels:?}");
-        }
-    }
-
-    #[test]
-    fn a_deferral_counts_until_its_end_and_not_beyond_any_next_time() {
-        let farthest = NOW + DAY + MAX_DEFERRAL_S;
-        for (deferred, is_idle) in [
-            ((NOW + MAX_LEEWAY_S + 1, NOW + HOUR), true),
-            ((NOW + MAX_LEEWAY_S, NOW + HOUR), false),
-            ((NOW - HOUR, NOW + HOUR), false),
-            ((NOW + HOUR, farthest), true),
-            ((NOW + HOUR, farthest + 1), false),
-        ] {
-            assert_eq!(hint(&[], Some(deferred)).is_idle(&policy(), NOW), is_idle, "{deferred:?}");
-        }
-    }
-
-    #[test]
-    fn only_the_job_and_the_expression_of_the_hint_are_certain() {
-        let hints = [hint(&[], None)];
-        let (app, other_app) = (hints[0].app_id.clone(), "app:org.example.other".parse().unwrap());
-        let (job, other_job) = (JobName::default(), "other".parse().unwrap());
-        let other_policy = "2 hour (x3)".parse().unwrap();
-        assert!(is_certainly_idle(&hints, &app, &job, &policy(), NOW) && knows_app(&hints, &app));
-        assert!(!is_certainly_idle(&hints, &other_app, &job, &policy(), NOW) && !knows_app(&hints, &other_app));
-        assert!(!is_certainly_idle(&hints, &app, &other_job, &policy(), NOW));
-        assert!(!is_certainly_idle(&hints, &app, &job, &other_policy, NOW));
-    }
-
-    #[test]
-    fn a_hint_counts_for_the_unchanged_file_of_its_database_only() {
-        let directory = tempfile::tempdir().unwrap();
-        let database = directory.path().join("db-1");
-        fs::create_dir(&database).unwrap();
-        fs::write(database.join("db"), "content").unwrap();
-        let file = ReplacedFile::new(directory.path(), "hint");
-        assert!(query(&file, &database).is_none());
-        publish(&file, &database, vec![hint(&[(0, 1, 2)], None)]).unwrap();
-        assert_eq!(query(&file, &database).unwrap()[0].levels, [(0, 1, 2)]);
-        let good = fs::read(&file.path).unwrap();
-        let flipped = [&good[..20], &[good[20] ^ 1], &good[21..]].concat();
-        for bad in [flipped, good[..good.len() / 2].to_vec(), Vec::new()] {
-            fs::write(&file.path, bad).unwrap();
-            assert!(query(&file, &database).is_none());
-        }
-        fs::write(&file.path, &good).unwrap();
-        assert!(query(&file, &database).is_some());
-        fs::write(database.join("db"), "longer content").unwrap();
-        assert!(query(&file, &database).is_none());
-        assert!(remove(&file).unwrap() && !remove(&file).unwrap());
-    }
-}
+mod tests;

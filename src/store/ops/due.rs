@@ -6,7 +6,7 @@ use crate::model::{BatchCode, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::TreeName;
 use crate::store::error::{Item, Result};
-use crate::store::schema::{CxnLocator, DueBucket, DueKey, DueRecord, Job, ReadSession, Record, bucket_prefix};
+use crate::store::schema::{CxnLocator, DueBucket, DueKey, DueRecord, Job, ReadSession, Record, bucket_range};
 
 /// A connection that is due, as the due index knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +46,13 @@ impl ReadSession {
         for level in 0.. {
             let Some(bounds) = policy.scan_bounds(level, now) else { break };
             let bucket = DueBucket::Level(level);
-            self.scan_bucket(&question, bucket, 0..=bounds.past, &mut due)?;
+            self.scan_bucket(&question, bucket, &(0..=bounds.past), &mut due)?;
             // What lies within both bounds is in the first scan already.
             let future = bounds.future.max(bounds.past.saturating_add(1));
-            self.scan_bucket(&question, bucket, future..=UnixTime::MAX, &mut due)?;
+            self.scan_bucket(&question, bucket, &(future..=UnixTime::MAX), &mut due)?;
         }
         // The whole bucket: what a wrong clock deferred is due.
-        self.scan_bucket(&question, DueBucket::Deferred, 0..=UnixTime::MAX, &mut due)?;
+        self.scan_bucket(&question, DueBucket::Deferred, &(0..=UnixTime::MAX), &mut due)?;
         due.extend(self.not_backfilled(job.app, Some(job), batch)?);
         Ok(due)
     }
@@ -62,14 +62,12 @@ impl ReadSession {
         &self,
         question: &Question,
         bucket: DueBucket,
-        from: RangeInclusive<UnixTime>,
+        from: &RangeInclusive<UnixTime>,
         due: &mut Vec<DueEntry>,
     ) -> Result<()> {
         let Question { job, policy, batch, now } = *question;
-        let first = bucket_prefix(job.no, bucket, *from.start());
-        // Every key of the last `from` begins with its prefix, and none follows sixteen bytes of 0xff.
-        let last = [bucket_prefix(job.no, bucket, *from.end()).as_slice(), &[0xff; 16]].concat();
-        for entry in self.trees.range(TreeName::Due, &first, &last) {
+        let [first, behind] = bucket_range(job.no, bucket, from);
+        for entry in self.trees.range(TreeName::Due, &first, &behind) {
             let (key, value) = entry?;
             let key = DueKey::parse(&key).ok_or(Item::Key)?;
             if !batch.contains(&key.locator.batch_code) {

@@ -17,6 +17,8 @@
 //! | `j` app, name; `J` number | number, the job |
 //! | `s` hash, `S` number | number, appUrl and perm; a longer value continues under `T` number, piece |
 
+use std::ops::RangeInclusive;
+
 use crate::model::{BatchCode, JobName, PollStatus, UnixTime};
 use crate::store::error::Item;
 
@@ -43,7 +45,9 @@ pub struct CxnKey {
     pub locator: CxnLocator,
 }
 
-/// The part of the due index that an entry is in: a level of the retry expression, or one of two others.
+/// The part of the due index that an entry is in.
+///
+/// There is one for each level of the retry expression, and two others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DueBucket {
     /// Due by its level; `from` is lastRun.
@@ -188,6 +192,15 @@ pub fn bucket_prefix(job: JobNo, bucket: DueBucket, from: UnixTime) -> [u8; 16] 
     bytes
 }
 
+/// The first key of a job's bucket with a `from` in a range, and one behind the last.
+#[must_use]
+pub fn bucket_range(job: JobNo, bucket: DueBucket, from: &RangeInclusive<UnixTime>) -> [Vec<u8>; 2] {
+    let first = bucket_prefix(job, bucket, *from.start()).to_vec();
+    // Every key of the last `from` begins with its prefix, and none follows this many bytes of 0xff.
+    let behind = [&bucket_prefix(job, bucket, *from.end())[..], &[0xff; 16]].concat();
+    [first, behind]
+}
+
 /// A key of the tree `meta`: its kind, and what it identifies.
 pub fn meta_key(kind: u8, rest: &[u8]) -> Vec<u8> {
     [&[kind], rest].concat()
@@ -242,6 +255,16 @@ mod tests {
         fn order_of_bytes_is_order_of_meaning(a in due_key(), b in due_key()) {
             let meaning = |key: DueKey| (key.job, key.bucket, key.from, key.locator);
             prop_assert_eq!(a.to_bytes().cmp(&b.to_bytes()), meaning(a).cmp(&meaning(b)));
+        }
+
+        #[test]
+        fn range_of_a_bucket_has_its_keys_only(key in due_key(), other in due_key(), from in 0..20_i64) {
+            let [first, behind] = bucket_range(key.job, key.bucket, &(from..=i64::MAX));
+            for tested in [key, other] {
+                let is_inside = (first.as_slice()..behind.as_slice()).contains(&&tested.to_bytes()[..]);
+                let belongs = (tested.job, tested.bucket) == (key.job, key.bucket) && tested.from >= from;
+                prop_assert_eq!(is_inside, belongs);
+            }
         }
 
         #[test]

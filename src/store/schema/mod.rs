@@ -1,4 +1,6 @@
-//! The meaning of keys and values: connections, poll statuses, the due index, apps, jobs, and what connections share.
+//! The meaning of keys and values.
+//!
+//! They hold connections, poll statuses, the due index, apps, jobs, and what connections share.
 //!
 //! [`ReadSession`] and [`WriteSession`] are an open database with this meaning. The files here and in `ops` add their
 //! methods.
@@ -20,8 +22,8 @@ pub use counters::{Counters, bump_counters, counters, write_counters};
 pub use cxns::{decode_cxn, find_record};
 pub use jobs::{BackfillProgress, Job, JobRecord, note_backfilled};
 pub use keys::{
-    AppNo, CxnKey, CxnLocator, DueBucket, DueKey, JobNo, bucket_prefix, job_name_key, meta_key, parse_number,
-    parse_status_key, status_key,
+    AppNo, CxnKey, CxnLocator, DueBucket, DueKey, JobNo, bucket_prefix, bucket_range, job_name_key, meta_key,
+    parse_number, parse_status_key, status_key,
 };
 pub use records::{CxnRecord, DueRecord, IdRecord, Record, StatusRecord, read};
 pub use run_record::RunRecord;
