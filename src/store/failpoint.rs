@@ -41,6 +41,7 @@ pub enum Failpoint {
     Archived,
 }
 
+#[cfg(feature = "fault-points")]
 impl Failpoint {
     /// All steps, in the order in which they come.
     pub const ALL: [Self; 16] = [

@@ -25,9 +25,9 @@ pub struct PollTask {
 }
 
 impl ReadSession {
-    /// Loads connections that were selected, without those that are gone, disabled or no longer due at `now`.
+    /// Loads connections that were selected, if they still can be polled at `now`.
     ///
-    /// Without `now`, a connection need not be due.
+    /// Those that are gone, disabled or no longer due are left out. Without `now`, a connection need not be due.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -86,7 +86,7 @@ pub fn for_each_cxn<E: From<Error>>(
         let mut from = 0;
         loop {
             // A connection that moves to another app gets a new number, and is found in the next round.
-            let to = sessions.read(ReadSession::next_cxn_seq)?;
+            let to = sessions.read(ReadSession::cxn_count_upper_bound)?;
             if from == to {
                 return Ok(());
             }

@@ -68,20 +68,14 @@ pub fn write_counters(counters: &Counters) -> Write {
 }
 
 impl ReadSession {
-    /// The sequence number that the next connection gets.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub(in crate::store) fn next_cxn_seq(&self) -> Result<u64> {
-        Ok(counters(&self.trees)?.cxn)
-    }
-
     /// How many connections there are at most; connections that were removed are counted.
+    ///
+    /// It is the sequence number that the next connection gets.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub fn cxn_count_upper_bound(&self) -> Result<u64> {
-        self.next_cxn_seq()
+        Ok(counters(&self.trees)?.cxn)
     }
 }
 
