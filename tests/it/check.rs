@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 use sled::{Db, Tree};
 
-use crate::testkit::{APP, MIDNIGHT, World, code};
+use crate::testkit::{APP, MIDNIGHT, World, code, until};
 
 /// Opens a tree of the database.
 fn tree(db: &Db, name: &str) -> Tree {
@@ -134,9 +134,16 @@ fn repair_quarantines_what_it_removes() {
 fn repair_during_a_run_is_harmless() {
     let world = World::with(["slow-300"; 40]);
     let mut run = world.start(&["poll", APP, "--per-host", "4"]);
-    for _ in 0..5 {
+    until("the first site is polled", || world.server.total() > 0);
+    let mut during = 0;
+    let status = loop {
         assert_eq!(check(&world, &["--repair"], 0)["faults"], 0);
-    }
-    assert!(run.wait().unwrap().success());
+        match run.try_wait().unwrap() {
+            Some(status) => break status,
+            None => during += 1,
+        }
+    };
+    assert!(status.success());
+    assert!(during > 0, "no check ended before the run");
     world.assert_sound();
 }

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::process::Command;
 
 use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr, tools};
 
@@ -65,27 +64,6 @@ fn store_of_a_newer_version_is_refused() {
         assert!(stderr(&output).contains("the store has version 3"), "{output:?}");
     }
     assert_eq!(world.server.total(), 0);
-}
-
-#[test]
-fn store_of_the_first_version_is_upgraded() {
-    let world = World::new();
-    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/store-v1.tar.gz");
-    let unpacked = Command::new("tar").args(["xzf", archive, "-C"]).arg(world.dir.path()).status();
-    assert!(unpacked.unwrap().success());
-    fs::set_permissions(world.store(), fs::Permissions::from_mode(0o700)).unwrap();
-    // The archive's owner is kept where root unpacks it.
-    let me = fs::metadata(world.dir.path()).unwrap().uid();
-    chown(world.store(), Some(me), None).unwrap();
-    let expected = include_str!("../../fixtures/store-v1.jsonl");
-    let version = || world.database().open_tree("meta").unwrap().get("version").unwrap().unwrap().to_vec();
-    assert_eq!(version(), [0, 0, 0, 1]);
-    assert_eq!(world.export(), expected.lines().collect::<Vec<_>>());
-    assert_eq!(version(), [0, 0, 0, 2], "an older version refuses it from now on");
-    world.assert_sound();
-    // One site is disabled. Nothing listens at the port of the others.
-    assert_eq!(world.poll(MIDNIGHT + 30 * 86_400, &["--timeout", "2"])["polled"], 11);
-    world.assert_sound();
 }
 
 #[test]
