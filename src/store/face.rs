@@ -73,7 +73,9 @@ impl Store {
         self.with_locks(self.sessions.locks.clone().with_owner(owner))
     }
 
-    /// The same store, with waits for its locks that end early with [`Error::Cancelled`] once `cancel` is true.
+    /// The same store, with waits for its locks that end early once `cancel` is true.
+    ///
+    /// Such a wait ends with [`Error::Cancelled`].
     #[must_use]
     pub fn with_cancel(self, cancel: Arc<AtomicBool>) -> Self {
         self.with_locks(self.sessions.locks.clone().with_cancel(cancel))
@@ -129,7 +131,8 @@ impl Store {
 
     /// Writes to the database in one session.
     ///
-    /// Once this returns without an error, nothing that `work` wrote is lost, whatever happens to the process or the power.
+    /// Once this returns without an error, nothing that `work` wrote is lost, whatever happens to the process or the
+    /// power.
     ///
     /// # Errors
     /// Those of `work`; [`Error::Busy`] after the timeout, [`Error::Cancelled`]; [`Error::Database`] where it cannot be
@@ -248,14 +251,15 @@ impl Store {
     /// Keeps results, and removes those that are beyond the limits.
     ///
     /// # Errors
-    /// [`Error::Results`]; [`Error::Busy`] after the timeout, [`Error::Cancelled`].
+    /// [`Error::Results`], [`Error::ResultsFile`]; [`Error::Busy`] after the timeout, [`Error::Cancelled`].
     pub fn keep_results(&self, results: &[EncodedResult], limits: &Limits) -> Result<()> {
         results::keep(&self.sessions, results, limits)
     }
 
-    /// Passes results to `emit` by connection and job, the oldest first: of one connection, of one job, or all.
+    /// Passes results to `emit` by connection and job, the oldest first.
     ///
-    /// With `latest` it passes only the newest of each connection and job.
+    /// They are those of one connection, of one job, or all. With `latest` it passes only the newest of each connection
+    /// and job.
     ///
     /// # Errors
     /// As [`Store::keep_results`], and those of `emit`.
@@ -287,8 +291,8 @@ impl ExclusiveStore {
 
     /// Fills a new database and makes it the current one. Returns what `fill` returns, and where others were moved to.
     ///
-    /// The swap is one rename: a process that is killed leaves one of the two databases, whole. The previous database is
-    /// moved to `kept/`, or removed if `keep` is false.
+    /// The swap is one rename: a process that is killed leaves one of the two databases, whole. The previous database
+    /// is moved to `kept/`, or removed if `keep` is false.
     ///
     /// # Errors
     /// Those of `fill`; [`Error::File`] and [`Error::Database`] where the store cannot be written.

@@ -1,8 +1,8 @@
-//! The store: connections, their poll statuses and an index of what is due, in an embedded sled database.
+//! The store: connections, their poll statuses and an index of what is due.
 //!
-//! [`Store`] is the only type through which the rest of the program reaches a database. One process at a time works on
-//! it, in short sessions: acquire the locks, open, work, make durable, close. Nothing is held between sessions. Long work
-//! is done in batches.
+//! It is an embedded sled database. [`Store`] is the only type through which the rest of the program reaches a
+//! database. One process at a time works on it, in short sessions: acquire the locks, open, work, make durable, close.
+//! Nothing is held between sessions. Long work is done in batches.
 //!
 //! ```text
 //! <store>/            0700; the owner of the directory owns the store

@@ -46,10 +46,10 @@ impl Sessions {
         self.write(|session| work(session))
     }
 
-    /// Passes the entries of a tree that begin with `prefix` to `read`, in order, and its results to `emit`.
+    /// Passes entries of a tree to `read`, in order, and its results to `emit`.
     ///
-    /// Uses as many sessions as it takes, none of which holds the store for much longer than [`SLICE`]. `read` runs in a
-    /// session, `emit` outside of it.
+    /// The entries are those that begin with `prefix`. Uses as many sessions as it takes, none of which holds the store
+    /// for much longer than [`SLICE`]. `read` runs in a session, `emit` outside of it.
     ///
     /// # Errors
     /// Those of `read`, of `emit` and of [`Sessions::write`].

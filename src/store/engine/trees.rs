@@ -95,7 +95,9 @@ impl Trees {
         Ok(self.tree(tree).contains_key(key)?)
     }
 
-    /// Iterates over the entries of a tree that begin with `prefix`, in order, from behind `after` where it is given.
+    /// Iterates over the entries of a tree that begin with `prefix`, in order.
+    ///
+    /// With `after`, it begins behind that key.
     pub fn entries(
         &self,
         tree: TreeName,

@@ -11,7 +11,9 @@ use crate::store::schema::{
 };
 use crate::store::sessions::Sessions;
 
-/// How many connections of a job are in each state. Each is counted in exactly one of the numbers, except `due_now`.
+/// How many connections of a job are in each state.
+///
+/// Each is counted in exactly one of the numbers, except `due_now`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StateCounts {
     /// Never polled.
@@ -97,7 +99,9 @@ pub fn state_counts(sessions: &Sessions, job: &Job, policy: &Policy, now: UnixTi
     Ok(counts)
 }
 
-/// What an entry of the due index holds: the status as far as states depend on it, and whether it is disabled.
+/// The status of an entry of the due index, and whether the connection is disabled.
+///
+/// The status is complete only as far as states depend on it.
 fn parse_entry(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<(PollStatus, bool)>> {
     let key = DueKey::parse(key).ok_or(Item::Key)?;
     let record = DueRecord::from_bytes(value)?;

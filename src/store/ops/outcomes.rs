@@ -19,8 +19,9 @@ pub struct StatusUpdate {
 impl WriteSession {
     /// Replaces statuses, and returns for each whether it was replaced.
     ///
-    /// It is replaced only if level, count and lastRun (after a deferral, its end) are still the expected ones, and if the
-    /// connection still exists, is enabled and belongs to the same app. So an administrator's change of a connection that is being polled wins.
+    /// It is replaced only if level, count and lastRun (after a deferral, its end) are still the expected ones, and if
+    /// the connection still exists, is enabled and belongs to the same app. So an administrator's change of a
+    /// connection that is being polled wins.
     ///
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).
@@ -37,9 +38,9 @@ impl WriteSession {
 }
 
 fn record_one(tx: &Tx, job: &Job, update: &StatusUpdate) -> TxResult<bool> {
-    // Every status has one entry in the due index, whose key holds lastRun (or the end of the
-    // deferral) and the disabled flag. A connection
-    // that is gone has none, and sequence numbers are never used again. So this entry is the whole condition.
+    // Every status has one entry in the due index, whose key holds lastRun (or the end of the deferral) and the
+    // disabled flag. A connection that is gone has none, and sequence numbers are never used again. So this entry is
+    // the whole condition.
     let key = DueKey::of(job.no, update.locator, &update.expected, false);
     match read::<DueRecord, _>(tx, &key.to_bytes())? {
         Some(due) if (due.level, due.count) == (update.expected.level, update.expected.count) => {

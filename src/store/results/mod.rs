@@ -1,4 +1,6 @@
-//! Kept results: what listeners keep of their polls, in a separate database so that opening the store stays fast.
+//! Kept results: what listeners keep of their polls.
+//!
+//! They are in a separate database, so that opening the store stays fast.
 
 mod database;
 mod stored;

@@ -84,7 +84,9 @@ impl StoredResult {
         [&key_prefix(Some(&self.cxn_id), Some(&self.job))[..], &self.at.max(0).cast_unsigned().to_be_bytes()].concat()
     }
 
-    /// Encodes the result: a version, the class (so that failures can be counted without decoding), and compressed JSON.
+    /// Encodes the result as a version, the class, and compressed JSON.
+    ///
+    /// With the class outside of the JSON, failures can be counted without decoding.
     ///
     /// # Errors
     /// [`Error::Compress`].

@@ -66,7 +66,9 @@ pub struct Job {
     pub retry: Option<String>,
     /// What its last run did; `None` if it never ran.
     pub last_run: Option<RunRecord>,
-    /// The start of the first of the runs that all ended in an outage, up to the last; `None` outside of an outage.
+    /// The start of the first of the latest runs that all ended in an outage.
+    ///
+    /// `None` if the last run did not end in one.
     pub outage_since: Option<UnixTime>,
     pub(in crate::store) backfilled: BackfillProgress,
 }

@@ -23,8 +23,10 @@ pub struct RunRecord {
     pub failed: u64,
     /// How many asked to be deferred.
     pub deferred: u64,
-    /// How many outcomes were not recorded: the connection was changed during its poll, the network of this machine was
-    /// down, or a listener program did not work.
+    /// How many outcomes were not recorded.
+    ///
+    /// Then the connection was changed during its poll, the network of this machine was down, or a listener program did
+    /// not work.
     pub dropped: u64,
     /// How many were given up by this run.
     pub given_up: u64,
@@ -42,7 +44,9 @@ impl RunRecord {
         self.failures.iter().filter_map(|(class, count)| Some((FailureClass::from_number(*class)?, *count)))
     }
 
-    /// Since when all runs have ended in an outage, up to this one; `since` is the same up to the run before.
+    /// Since when all runs have ended in an outage, up to this one.
+    ///
+    /// `since` is the same up to the run before.
     ///
     /// `None` means that this run reached the network. A run that polled nothing does not show whether it works.
     #[must_use]

@@ -9,7 +9,9 @@ use crate::store::schema::{
     write_counters,
 };
 
-/// A connection can be read, is found by its cxnId, and has a status for each job whose backfill has passed it.
+/// A connection can be read, and is found by its cxnId.
+///
+/// It has a status for each job whose backfill has passed it.
 pub fn cxn(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<Finding>> {
     let unreadable = |what: &str| Ok(Some(Finding::unreadable(what, TreeName::Cxn, key, value)));
     let Some(at) = CxnKey::parse(key) else { return unreadable("a connection has no valid key") };

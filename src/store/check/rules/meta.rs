@@ -8,7 +8,9 @@ use crate::store::schema::{
     JobRecord, ReadSession, Record, counters, job_name_key, meta_key, parse_number, write_counters,
 };
 
-/// Names lead to numbers and back, every record can be read, and no number is in use that is still to be assigned.
+/// Names lead to numbers and back, and every record can be read.
+///
+/// No number is in use that is still to be assigned.
 pub fn meta(session: &ReadSession) -> Result<Vec<Finding>> {
     let Ok(stored) = counters(&session.trees) else {
         return Ok(vec![Finding::unrepairable("the counters cannot be read")]);

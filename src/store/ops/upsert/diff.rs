@@ -23,7 +23,9 @@ pub enum Change {
 pub struct Stored {
     key: CxnKey,
     record: CxnRecord,
-    /// The statuses for the jobs of the patch's app, in their order; empty where the connection is of another app.
+    /// The statuses for the jobs of the patch's app, in their order.
+    ///
+    /// Empty where the connection is of another app.
     statuses: Vec<Option<PollStatus>>,
 }
 
@@ -154,9 +156,10 @@ fn is_given_up(job: &Job, status: &PollStatus) -> bool {
 }
 
 impl ReadSession {
-    /// What [`WriteSession::upsert`](crate::store::WriteSession::upsert) would report for each single patch.
+    /// What an upsert would report for each single patch.
     ///
-    /// Nothing is written. With `force`, a patch's poll status counts even if it is not newer.
+    /// See [`WriteSession::upsert`](crate::store::WriteSession::upsert). Nothing is written. With `force`, a patch's
+    /// poll status counts even if it is not newer.
     ///
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).

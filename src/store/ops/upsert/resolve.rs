@@ -33,7 +33,9 @@ impl Resolved<'_> {
     }
 }
 
-/// Finds numbers, each session in its own way: one that only reads has [`UNASSIGNED`] for what is not stored.
+/// Finds numbers, each session in its own way.
+///
+/// One that only reads has [`UNASSIGNED`] for what is not stored.
 pub trait Numbers {
     /// The session, for reading.
     fn session(&self) -> &ReadSession;
