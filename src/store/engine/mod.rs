@@ -18,5 +18,5 @@ pub use layout::{BACKUP_SUFFIX, StoreLayout};
 pub use lock::Locks;
 pub use recovery::remove_incomplete_snapshots;
 pub use session::{Closed, build, run};
-pub use trees::{Entry, Get, TreeName, Trees};
+pub use trees::{Entry, Get, TreeName, TreeReader, Trees};
 pub use tx::{TX_BATCH, Tx, TxResult, Write};

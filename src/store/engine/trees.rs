@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::ops::Deref;
 
 use sled::{Db, IVec, Tree};
 
@@ -50,34 +51,60 @@ pub trait Get {
     fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<IVec>, Self::Error>;
 }
 
-/// An open database.
-pub struct Trees {
+/// The trees of an open database, for reading.
+#[derive(Clone)]
+pub struct TreeReader {
     pub(super) id: Tree,
     pub(super) cxn: Tree,
     pub(super) status: Tree,
     pub(super) due: Tree,
     pub(super) meta: Tree,
+}
+
+/// An open database.
+pub struct Trees {
+    reader: TreeReader,
     db: Db,
     pub(super) written: Cell<bool>,
+}
+
+impl Deref for Trees {
+    type Target = TreeReader;
+
+    fn deref(&self) -> &TreeReader {
+        &self.reader
+    }
 }
 
 impl Trees {
     /// Opens the trees of a database; creates those that are missing.
     pub(super) fn open(db: Db) -> sled::Result<Self> {
         let tree = |name: TreeName| db.open_tree(name.name());
-        Ok(Self {
+        let reader = TreeReader {
             id: tree(TreeName::Id)?,
             cxn: tree(TreeName::Cxn)?,
             status: tree(TreeName::Status)?,
             due: tree(TreeName::Due)?,
             meta: tree(TreeName::Meta)?,
-            db,
-            written: Cell::new(false),
-        })
+        };
+        Ok(Self { reader, db, written: Cell::new(false) })
     }
 
-    /// A tree by its name.
-    pub fn tree(&self, tree: TreeName) -> &Tree {
+    /// Whether anything was written, so that it has to be synced.
+    pub(super) fn has_written(&self) -> bool {
+        self.written.get()
+    }
+
+    /// Writes everything to the file, without syncing it.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.db.flush()?;
+        Ok(())
+    }
+}
+
+impl TreeReader {
+    /// A tree by its name, which could also write.
+    pub(super) fn tree(&self, tree: TreeName) -> &Tree {
         match tree {
             TreeName::Id => &self.id,
             TreeName::Cxn => &self.cxn,
@@ -120,20 +147,17 @@ impl Trees {
     ) -> impl DoubleEndedIterator<Item = sled::Result<Entry>> + use<> {
         self.tree(tree).range(from..to)
     }
-
-    /// Whether anything was written, so that it has to be synced.
-    pub(super) fn has_written(&self) -> bool {
-        self.written.get()
-    }
-
-    /// Writes everything to the file, without syncing it.
-    pub(super) fn flush(&self) -> Result<()> {
-        self.db.flush()?;
-        Ok(())
-    }
 }
 
 impl Get for Trees {
+    type Error = Error;
+
+    fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<IVec>> {
+        self.reader.get(tree, key)
+    }
+}
+
+impl Get for TreeReader {
     type Error = Error;
 
     fn get(&self, tree: TreeName, key: &[u8]) -> Result<Option<IVec>> {

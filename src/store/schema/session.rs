@@ -5,29 +5,32 @@ use std::ops::Deref;
 
 use super::names::NameCache;
 use super::version;
-use crate::store::engine::{TreeName, Trees};
+use crate::store::engine::{Get, TreeName, TreeReader, Trees};
 use crate::store::error::Result;
 
 /// The database, open for reading.
 pub struct ReadSession {
-    pub(in crate::store) trees: Trees,
+    pub(in crate::store) trees: TreeReader,
     pub(in crate::store) names: RefCell<NameCache>,
 }
 
 /// The database, open for reading and writing.
-pub struct WriteSession(ReadSession);
+pub struct WriteSession {
+    reader: ReadSession,
+    pub(in crate::store) trees: Trees,
+}
 
 impl Deref for WriteSession {
     type Target = ReadSession;
 
     fn deref(&self) -> &ReadSession {
-        &self.0
+        &self.reader
     }
 }
 
 impl AsRef<Trees> for WriteSession {
     fn as_ref(&self) -> &Trees {
-        &self.0.trees
+        &self.trees
     }
 }
 
@@ -51,13 +54,13 @@ impl WriteSession {
     }
 
     fn of(trees: Trees) -> Self {
-        Self(ReadSession { trees, names: RefCell::default() })
+        Self { reader: ReadSession { trees: TreeReader::clone(&trees), names: RefCell::default() }, trees }
     }
 }
 
 impl ReadSession {
     /// Reads the value of a key as bytes; `None` if there is none.
     pub(in crate::store) fn get(&self, tree: TreeName, key: impl AsRef<[u8]>) -> Result<Option<sled::IVec>> {
-        Ok(self.trees.tree(tree).get(key)?)
+        self.trees.get(tree, key.as_ref())
     }
 }
