@@ -65,14 +65,16 @@ impl Listeners {
 
     /// The listeners of an event of a job, in the order in which they are called.
     ///
-    /// Those of the job come before the general ones.
+    /// Those of the job come before the general ones. Its programs can be started until [`ListenerChain::kill`].
     #[must_use]
     pub fn of(&self, app_id: &AppId, job: &JobName, phase: Phase) -> ListenerChain {
         let matches = |name: &EventName| name.job.as_ref().is_none_or(|(app, name)| app == app_id && name == job);
         let listeners = self.0.iter().filter(|listener| listener.event.phase == phase && matches(&listener.event));
         let mut chain: Vec<_> = listeners.map(Arc::clone).collect();
         chain.sort_by_key(|listener| (listener.event.job.is_none(), std::cmp::Reverse(listener.priority)));
-        ListenerChain(chain)
+        let chain = ListenerChain(chain);
+        chain.programs().for_each(Program::open);
+        chain
     }
 }
 
@@ -89,15 +91,18 @@ impl ListenerChain {
 
     /// Whether any listener is a program.
     pub(crate) fn has_programs(&self) -> bool {
-        self.0.iter().any(|listener| matches!(listener.action, Action::Program(_)))
+        self.programs().next().is_some()
     }
 
-    /// Kills the programs that still run.
+    /// Kills the programs that still run. None is started afterwards.
     pub(crate) fn kill(&self) {
-        for listener in &self.0 {
-            if let Action::Program(program) = &listener.action {
-                program.kill();
-            }
-        }
+        self.programs().for_each(Program::kill);
+    }
+
+    fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.0.iter().filter_map(|listener| match &listener.action {
+            Action::Program(program) => Some(program),
+            _ => None,
+        })
     }
 }

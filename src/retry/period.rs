@@ -105,7 +105,8 @@ impl Period {
     }
 
     /// Whether the length depends on the calendar.
-    pub(super) fn is_calendar(self) -> bool {
+    #[must_use]
+    pub fn is_calendar(self) -> bool {
         self.unit.months().is_some()
     }
 

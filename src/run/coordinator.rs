@@ -1,9 +1,13 @@
-//! Carries the decisions of [`RunState`] out: effects become work of threads, and what they send back becomes events.
+//! Carries out the decisions of [`RunState`].
+//!
+//! Effects become work of threads, and what they send back becomes events.
 //!
 //! The coordinator never waits for the store, a site or a listener. It checks signals and the clock at least once
 //! per [`TICK`], whatever happens.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -29,11 +33,13 @@ use crate::util::time::rfc3339;
 pub(super) const TICK: Duration = Duration::from_millis(50);
 /// How long results are collected before they are handled. Waking up for each of them takes CPU time from the workers.
 const COALESCE: Duration = Duration::from_millis(2);
-/// How long a run that was ended by a panic waits for its outcomes to be recorded.
+/// How long to wait for outcomes to be recorded after a panic of the coordinator.
 const ABORT_WAIT: Duration = Duration::from_secs(60);
 
-/// Coordinates the queue, the workers and the recorder of a run. However it ends, when this is dropped no poll starts any
-/// longer, the outcomes are recorded and the listener programs have ended.
+/// Coordinates the queue, the workers and the recorder of a run.
+///
+/// When this is dropped, no poll starts any longer and the listener programs have ended. After a panic of this thread,
+/// the outcomes that were counted by then are recorded as well.
 pub(super) struct Coordinator<'a> {
     pub(super) run: &'a PollRun,
     pub(super) state: &'a mut RunState,
@@ -45,19 +51,43 @@ pub(super) struct Coordinator<'a> {
     /// Makes waits for the store end early.
     pub(super) stop: &'a AtomicBool,
     pub(super) started: Instant,
-    pub(super) observe: &'a mut dyn FnMut(Update<'_>),
+    pub(super) observer: Observer<'a>,
     /// Messages that were received together with a batch of results.
     pub(super) stashed: VecDeque<Message>,
 }
 
+/// Receives the reports of a run. One that panics stops the run and receives no more.
+pub(super) struct Observer<'a> {
+    observe: &'a mut dyn FnMut(Update<'_>),
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl<'a> Observer<'a> {
+    pub(super) fn new(observe: &'a mut dyn FnMut(Update<'_>)) -> Self {
+        Self { observe, panic: None }
+    }
+
+    pub(super) fn report(&mut self, update: Update<'_>) {
+        if self.panic.is_none() {
+            self.panic = catch_unwind(AssertUnwindSafe(|| (self.observe)(update))).err();
+        }
+    }
+}
+
 impl Coordinator<'_> {
     /// Drives the run until it has ended and is recorded.
-    pub(super) fn drive(&mut self) {
+    ///
+    /// # Errors
+    /// The panic of the observer.
+    pub(super) fn drive(&mut self) -> thread::Result<()> {
+        let event = self.request_to_stop().unwrap_or(Event::Tick);
+        self.apply(event);
         while !self.state.has_ended() {
             let event = self.next_event();
             self.apply(event);
-            (self.observe)(Update::Polling { summary: self.state.summary(), queue: self.queue });
+            self.observer.report(Update::Polling { summary: self.state.summary(), queue: self.queue });
         }
+        self.observer.panic.take().map_or(Ok(()), Err)
     }
 
     fn apply(&mut self, event: Event) {
@@ -72,19 +102,20 @@ impl Coordinator<'_> {
             Effect::Enqueue(tasks) => self.queue.extend(tasks),
             Effect::SetPermits(permits) => self.queue.set_permits(permits),
             Effect::CancelPending => {
+                self.stop.store(true, Ordering::Relaxed);
                 let cancelled = self.queue.cancel_pending();
                 self.apply(Event::Cancelled(cancelled));
             }
             Effect::StartSession(work) => self.recorder.start_session(work),
-            Effect::Finish(work) => {
-                (self.observe)(Update::PollingEnded);
-                // Workers end their listener programs meanwhile.
+            Effect::EndPolling => {
+                self.observer.report(Update::PollingEnded);
+                // Workers end their listener programs from now on.
                 self.queue.close();
-                self.recorder.finish(work);
             }
+            Effect::Finish(work) => self.recorder.finish(work),
             Effect::ReportStopping(in_flight) => {
                 info!(in_flight, "no new poll starts");
-                (self.observe)(Update::Stopping { in_flight });
+                self.observer.report(Update::Stopping { in_flight });
             }
             Effect::ReportOutage(failures) => {
                 let failures = count(failures as u64, "failure");
@@ -92,7 +123,7 @@ impl Coordinator<'_> {
                     "this machine's network seems to be down: {failures} not counted, the rest is left to the next run"
                 );
             }
-            Effect::Warn(warning) => (self.observe)(Update::Warning(warning)),
+            Effect::Warn(warning) => self.observer.report(Update::Warning(warning)),
             Effect::ReportByHand(outcome, next) => self.report_by_hand(&outcome, &next),
         }
     }
@@ -104,11 +135,8 @@ impl Coordinator<'_> {
     }
 
     fn next_event(&mut self) -> Event {
-        if let Some(exit_code) = self.signals.stop_code()
-            && self.state.summary().interrupted.is_none()
-        {
-            self.stop.store(true, Ordering::Relaxed);
-            return Event::Signal(exit_code);
+        if let Some(event) = self.request_to_stop() {
+            return event;
         }
         let message = match self.stashed.pop_front() {
             Some(message) => Ok(message),
@@ -125,6 +153,14 @@ impl Coordinator<'_> {
         }
     }
 
+    /// The event of a signal, or of the observer's panic, that was not applied yet.
+    fn request_to_stop(&self) -> Option<Event> {
+        match self.signals.stop_code() {
+            Some(exit_code) if self.state.summary().interrupted.is_none() => Some(Event::Signal(exit_code)),
+            _ => (self.observer.panic.is_some() && !self.state.must_stop()).then_some(Event::Stop),
+        }
+    }
+
     /// Collects the results that have arrived, after a pause in which more can arrive.
     fn coalesce(&mut self, first: PollResult) -> Vec<PollResult> {
         if self.state.outstanding() > 1 {
@@ -137,7 +173,9 @@ impl Coordinator<'_> {
                 other => self.stashed.push_back(other),
             }
         }
-        results.iter().for_each(log);
+        if self.state.counts_polls() {
+            results.iter().for_each(log);
+        }
         results
     }
 }
@@ -148,7 +186,7 @@ fn log(result: &PollResult) {
     match &result.outcome {
         Ok(Ok(())) => info!(target: FILE_ONLY, %cxn, outcome = "ok", ms, "polled"),
         Ok(Err(failure)) => info!(%cxn, outcome = %failure.class, ms, "{}", failure.message),
-        // It ends the run, and is its error.
+        // This error ends the run.
         Err(_) => {}
     }
 }

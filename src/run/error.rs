@@ -35,6 +35,8 @@ pub enum Error {
     },
     /// The requested connection is disabled.
     CxnDisabled(CxnId),
+    /// The maximum runtime was over before it was known what is due.
+    OutOfTime,
     /// The threads of a run cannot be started.
     NoThreads {
         /// How many were requested.

@@ -25,6 +25,8 @@ pub(super) enum Event {
     Signal(u8),
     /// The recorder panicked, with this message: nothing more can be recorded.
     RecorderPanicked(String),
+    /// The run is to stop, other than by a signal.
+    Stop,
     /// Time passed.
     Tick,
 }
@@ -40,6 +42,8 @@ pub(super) enum Effect {
     CancelPending,
     /// Start a session of the store: answer with [`Event::Loaded`] and [`Event::SessionEnded`].
     StartSession(SessionWork),
+    /// Polling is over: end the listener programs and report it.
+    EndPolling,
     /// Record what is left: answer with [`Event::Finished`].
     Finish(FinalWork),
     /// Report that no new poll starts, and how many are in flight.
@@ -52,7 +56,7 @@ pub(super) enum Effect {
     ReportByHand(Outcome, PollStatus),
 }
 
-/// What a run decides by.
+/// The fixed inputs of the decisions of a run.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     /// The retry expression.

@@ -1,6 +1,7 @@
-//! The way through a run: lock, select, poll, record; and what happens around it.
+//! The steps of a run: lock, select, poll, record; and what happens around them.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, info_span, warn};
 
-use super::around::{self, PostPoll};
-use super::coordinator::{Coordinator, TICK};
+use super::around::{self, Emitted, PostPoll};
+use super::coordinator::{Coordinator, Observer, TICK};
 use super::event::Rules;
 use super::message::Message;
 use super::queue::Queue;
@@ -76,9 +77,10 @@ impl PollRun {
         }
         match self.lock_and_run(store, client, config, signals, observe) {
             // A signal, or the maximum runtime, ended a wait before anything was polled.
-            Err(Error::Store(StoreError::Cancelled)) => {
-                Ok(Summary { interrupted: signals.stop_code(), ..self.empty_summary() })
-            }
+            Err(Error::Store(StoreError::Cancelled)) => match signals.stop_code() {
+                Some(exit_code) => Ok(Summary { interrupted: Some(exit_code), ..self.empty_summary() }),
+                None => Err(Error::OutOfTime),
+            },
             done => done,
         }
     }
@@ -98,8 +100,8 @@ impl PollRun {
         signals: &Signals,
         observe: &mut dyn FnMut(Update<'_>),
     ) -> Result<Summary, Error> {
-        let interruptible = store.clone().with_cancel(signals.stop_flag());
-        let range = match selection::find_only(self, &interruptible)? {
+        let cancellable = store.clone().with_cancel(signals.stop_flag());
+        let range = match selection::find_only(self, &cancellable)? {
             None => self.batch.range(),
             Some(key) => key.locator.batch_code..=key.locator.batch_code,
         };
@@ -108,15 +110,16 @@ impl PollRun {
         // A poll by hand waits for the run that covers its connection.
         let by_hand = self.only.is_some();
         let timeout = if by_hand { self.max_runtime.unwrap_or(Duration::MAX) } else { Duration::ZERO };
-        interruptible.lock_shared(|| {
+        cancellable.lock_shared(|| {
             let mut backoff = Backoff::new(timeout).with_cancel(Some(signals.stop_flag()));
             let on_wait = || warn!("another run covers this connection: waiting for it");
-            let _held =
-                run_lock.acquire(&mut backoff, on_wait).map_err(Error::Lock)?.ok_or_else(|| Error::Declined {
-                    app_id: self.app.app_id.clone(),
-                    job: self.job.clone(),
-                    range: run_lock.range.clone(),
-                })?;
+            let _held = run_lock.acquire(&mut backoff, on_wait).map_err(Error::Lock)?.ok_or_else(|| {
+                if signals.stop_code().is_some() {
+                    return Error::Store(StoreError::Cancelled);
+                }
+                let (app_id, job) = (self.app.app_id.clone(), self.job.clone());
+                Error::Declined { app_id, job, range: run_lock.range.clone() }
+            })?;
             let (started, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
             self.run_locked(&Context { store, client, config, signals, started, stop }, observe)
         })
@@ -143,24 +146,24 @@ impl PollRun {
                 return Ok(summary);
             }
             self.app.call_warnings().for_each(|warning| warn!("{warning}"));
-            if let Err(error) = around::emit(self, due, None, signals) {
-                // Its programs were killed because the run is to end.
-                return match signals.stop_code() {
-                    Some(code) => Ok(Summary { interrupted: Some(code), ..summary }),
-                    None => Err(error.into()),
-                };
+            if around::emit(self, due, None, signals)? == Emitted::Killed {
+                return Ok(Summary { interrupted: signals.stop_code(), ..summary });
             }
             let post_poll = PostPoll::new(self, due, signals);
-            let mut state = RunState::new(self.rules(job.outage_since), entries, first.len(), opening, summary);
-            let polled = self.poll(context, &mut state, first, &recorder, &messages, sender, observe);
-            let (summary, error) = state.into_result();
+            let rules = self.rules(job.outage_since);
+            let mut state = RunState::new(rules, entries, first, opening, summary);
+            let polled = self.poll(context, &mut state, &recorder, &messages, sender, observe);
+            let (mut summary, error) = state.into_result();
             let emitted = post_poll.emit(summary.to_json());
-            polled?;
-            error.map_or(Ok(()), Err)?;
-            match emitted {
-                // Its programs were killed because the run was to end.
-                Err(_) if summary.interrupted.is_some() => warn!("the listeners after the run were cut short"),
-                emitted => emitted?,
+            if let Err(panic) = polled? {
+                resume_unwind(panic);
+            }
+            if let Some(error) = error {
+                return Err(error);
+            }
+            if emitted? == Emitted::Killed {
+                warn!("the listeners after the run were cut short");
+                summary.interrupted = signals.stop_code();
             }
             Ok(summary)
         })
@@ -196,19 +199,21 @@ impl PollRun {
         }
     }
 
-    /// Polls until the run has ended. When it returns, even by an error or a panic, outcomes are recorded and programs
-    /// have ended.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a run meet here")]
+    /// Polls until the run has ended, the outcomes are recorded and the programs have ended.
+    ///
+    /// Returns the panic of `observe`, if it panicked.
+    ///
+    /// # Errors
+    /// [`Error::NoThreads`]. Then nothing was polled.
     fn poll(
         &self,
         context: &Context,
         state: &mut RunState,
-        first: Vec<PollTask>,
         recorder: &Recorder,
         messages: &Receiver<Message>,
         sender: Sender<Message>,
         observe: &mut dyn FnMut(Update<'_>),
-    ) -> Result<(), Error> {
+    ) -> Result<thread::Result<()>, Error> {
         let Context { client, config, signals, started, stop, .. } = context;
         let due = usize::try_from(state.summary().run.due).unwrap_or(usize::MAX);
         let threads = self.threads.min(due);
@@ -216,9 +221,9 @@ impl PollRun {
             config.per_host.iter().map(|(host, limit)| (host_hash(host), *limit)).collect();
         let per_host = self.per_host;
         let queue = Arc::new(Queue::new(threads, move |host| limits.get(&host).copied().unwrap_or(per_host)));
-        queue.extend(first);
         let workers = workers::start(self, threads, &queue, client, config.results, *started, sender)?;
-        observe(Update::Started { due });
+        let mut observer = Observer::new(observe);
+        observer.report(Update::Started { due });
         let mut coordinator = Coordinator {
             run: self,
             state,
@@ -229,11 +234,10 @@ impl PollRun {
             signals,
             stop,
             started: *started,
-            observe,
+            observer,
             stashed: VecDeque::new(),
         };
-        coordinator.drive();
-        Ok(())
+        Ok(coordinator.drive())
     }
 }
 

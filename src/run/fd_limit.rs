@@ -5,10 +5,12 @@ use tracing::warn;
 
 use crate::site::MAX_LOOKUPS;
 
-/// Descriptors that the process needs in addition to those of its workers: standard streams, logs, locks, the database.
+/// Descriptors other than those of the workers: standard streams, logs, locks, the database.
 const OTHER_FILES: u64 = 64;
 
-/// How many workers may have a connection open at a time, with `files_per_worker` other files open each.
+/// How many workers may have a connection open at a time.
+///
+/// Each has `files_per_worker` other files open.
 ///
 /// Raises the soft limit of open files as far as the hard limit allows. At least 1, at most `threads`.
 pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> usize {

@@ -48,8 +48,9 @@ impl PollResult {
     }
 }
 
-/// What a session does, in this order: results are stored before the outcomes of their polls, so that a killed run polls
-/// again where a result is missing.
+/// What a session does, in this order.
+///
+/// Results are stored before the outcomes of their polls, so that a killed run polls again where a result is missing.
 #[derive(Debug, Default)]
 pub(super) struct SessionWork {
     /// Connections to be loaded.
@@ -76,8 +77,12 @@ pub(super) struct FinalWork {
 pub(super) struct SessionReport {
     /// The outcomes that it should record.
     pub(super) updates: Vec<StatusUpdate>,
-    /// For each of them whether it was recorded, and how long opening and closing the store took.
-    pub(super) recorded: StoreResult<(Vec<bool>, Duration)>,
+    /// The results that it has not stored, because the run is to end.
+    pub(super) results: Vec<EncodedResult>,
+    /// For each outcome whether it was recorded, and how long opening and closing the store took.
+    ///
+    /// `None` if the session only had results.
+    pub(super) recorded: StoreResult<Option<(Vec<bool>, Duration)>>,
     /// Why results were not stored; `None` if they were.
     pub(super) results_error: Option<StoreError>,
 }
@@ -85,9 +90,7 @@ pub(super) struct SessionReport {
 /// How the last session of a run ended.
 #[derive(Debug)]
 pub(super) struct FinalReport {
-    /// How many outcomes it should record.
-    pub(super) outcomes: usize,
-    /// The figures of the run with these outcomes.
+    /// The figures of the run with the last outcomes.
     pub(super) recorded: StoreResult<RunRecord>,
     /// Why results were not stored; `None` if they were.
     pub(super) results_error: Option<StoreError>,

@@ -1,5 +1,6 @@
-//! The figures of a run for Prometheus: one file per app, job and batch, as the textfile collector of its node exporter
-//! reads them. All figures are those of the last run.
+//! The figures of a run for Prometheus.
+//!
+//! There is one file per app, job and batch, as the textfile collector of its node exporter reads them. All figures are those of the last run.
 
 use std::fs;
 use std::io::{self, Write};

@@ -82,7 +82,9 @@ fn is_witness(before: &PollStatus) -> bool {
     before.attempts.last().is_some_and(|attempt| attempt.class.is_none_or(is_replied))
 }
 
-/// Whether a poll ended in a reply: a success, or a failure that the site reported or caused by its reply.
+/// Whether a poll ended in a reply.
+///
+/// That is a success, or a failure that the site reported or caused by its reply.
 pub(super) fn is_reply(outcome: &Outcome) -> bool {
     outcome.as_ref().err().is_none_or(|failure| is_replied(failure.class))
 }

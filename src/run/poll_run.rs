@@ -20,7 +20,9 @@ pub struct PollRun {
     pub batch: Batch,
     /// The retry expression.
     pub policy: Policy,
-    /// The time of the schedule, UTC seconds: it decides what is due and becomes the lastRun of every polled site.
+    /// The time of the schedule, UTC seconds.
+    ///
+    /// It decides what is due, and becomes the lastRun of every site that is polled.
     pub now: UnixTime,
     /// How many workers there are, at least 1.
     pub threads: usize,

@@ -61,8 +61,8 @@ struct Host {
 pub(super) struct QueueView {
     /// How many tasks wait.
     pub(super) waiting: usize,
-    /// Whether no task will be taken before a poll ends or permits are granted.
-    pub(super) is_idle: bool,
+    /// Whether no task will be taken before permits are granted.
+    pub(super) is_out_of_permits: bool,
 }
 
 impl State {
@@ -121,7 +121,7 @@ impl Queue {
     /// A snapshot of the queue.
     pub(super) fn view(&self) -> QueueView {
         let state = self.lock();
-        QueueView { waiting: state.waiting, is_idle: state.waiting == 0 || state.permits == Some(0) }
+        QueueView { waiting: state.waiting, is_out_of_permits: state.permits == Some(0) }
     }
 
     /// Limits how many more tasks may be taken; `None` is no limit.
@@ -246,7 +246,7 @@ mod tests {
         queue.extend((0..5).map(|no| task(no, 0)));
         queue.set_permits(Some(2));
         let taken = [queue.take().unwrap(), queue.take().unwrap()];
-        assert!(queue.view().is_idle);
+        assert!(queue.view().is_out_of_permits);
         std::thread::scope(|scope| {
             let third = scope.spawn(|| queue.take().map(|task| task.locator.seq));
             std::thread::sleep(std::time::Duration::from_millis(20));

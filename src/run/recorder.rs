@@ -14,11 +14,13 @@ use super::message::{FinalReport, FinalWork, Message, SessionReport, SessionWork
 use super::poll_run::PollRun;
 use super::selection::{self, Selection, timed};
 use super::summary::count_recorded;
-use crate::store::error::Result;
+use crate::store::error::{Error, Result};
 use crate::store::{Job, Limits, StatusUpdate, Store, WriteSession};
 use crate::util::text::panic_message;
 
-/// How long the last session of a run waits for the store at least: what it should record would be lost.
+/// How long the last session of a run waits for the store at least.
+///
+/// What it should record would be lost.
 const FINAL_STORE_WAIT: Duration = Duration::from_secs(30);
 
 enum Request {
@@ -115,9 +117,16 @@ impl Worker<'_> {
 
     fn session(&self, work: SessionWork) -> SessionReport {
         let SessionWork { load, results, updates } = work;
-        let results_error = self.cancellable.keep_results(&results, &self.limits).err();
+        let results_error = match self.cancellable.keep_results(&results, &self.limits) {
+            // Results come before outcomes, so both are left to the last session.
+            Err(Error::Cancelled) => {
+                return SessionReport { updates, results, recorded: Err(Error::Cancelled), results_error: None };
+            }
+            stored => stored.err(),
+        };
+        let results = Vec::new();
         if load.is_empty() && updates.is_empty() {
-            return SessionReport { updates, recorded: Ok((Vec::new(), Duration::MAX)), results_error };
+            return SessionReport { updates, results, recorded: Ok(None), results_error };
         }
         let recorded = timed(&self.cancellable, |session| {
             if let Some(job) = self.job.as_ref().filter(|_| !load.is_empty()) {
@@ -127,7 +136,7 @@ impl Worker<'_> {
             }
             self.record(session, &updates)
         });
-        SessionReport { updates, recorded, results_error }
+        SessionReport { updates, results, recorded: recorded.map(Some), results_error }
     }
 
     fn finish(&self, work: FinalWork) -> FinalReport {
@@ -141,7 +150,7 @@ impl Worker<'_> {
             }
             Ok(record)
         });
-        FinalReport { outcomes: updates.len(), recorded, results_error }
+        FinalReport { recorded, results_error }
     }
 
     fn record(&self, session: &WriteSession, updates: &[StatusUpdate]) -> Result<Vec<bool>> {

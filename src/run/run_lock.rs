@@ -3,10 +3,10 @@
 //! A lock file stands for one app, one job and one range. A run holds the file of its own range, and only while no file
 //! of the same app and job with an overlapping range is held. The kernel releases the locks of a process that ends.
 
-use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
@@ -33,8 +33,10 @@ pub(super) struct RunLock {
 }
 
 impl RunLock {
-    /// Acquires the lock, which is released when the returned value is dropped; `None` means that another run still covers
-    /// some of the range at the end of the wait. `on_wait` is called once if there is a wait.
+    /// Acquires the lock, which is released when the returned value is dropped.
+    ///
+    /// `None` means that another run still covers some of the range at the end of the wait. `on_wait` is called once if
+    /// there is a wait.
     ///
     /// # Errors
     /// Fails if the lock files cannot be used.
@@ -42,7 +44,7 @@ impl RunLock {
         let path = self.path();
         let mut lock = open(&path)?;
         let mut on_wait = Some(on_wait);
-        while !self.try_acquire(&path, &mut lock)? {
+        while !self.try_acquire(&path, &mut lock, backoff)? {
             if let Some(on_wait) = on_wait.take().filter(|_| !backoff.is_over()) {
                 on_wait();
             }
@@ -53,13 +55,16 @@ impl RunLock {
         Ok(Some(lock))
     }
 
-    fn try_acquire(&self, path: &Path, lock: &mut FileLock) -> Result<bool, FileError> {
+    fn try_acquire(&self, path: &Path, lock: &mut FileLock, backoff: &Backoff) -> Result<bool, FileError> {
         let directory_path = self.directory.join(DIRECTORY_LOCK);
+        let failed = FileError::at(FileOp::Lock, &directory_path);
         let mut directory = open(&directory_path)?;
         // Other runs hold it while they look at the lock files.
-        let acquired = directory.acquire(Mode::Exclusive, &mut Backoff::new(DIRECTORY_TIMEOUT));
-        Ok(acquired.map_err(FileError::at(FileOp::Lock, &directory_path))?
-            && !self.is_overlapping_range_held(path)?
+        let mut wait = backoff.restart(DIRECTORY_TIMEOUT);
+        if !directory.acquire(Mode::Exclusive, &mut wait).map_err(&failed)? {
+            return if wait.is_cancelled() { Ok(false) } else { Err(failed(io::ErrorKind::TimedOut.into())) };
+        }
+        Ok(!self.is_overlapping_range_held(path)?
             && lock.try_acquire(Mode::Exclusive).map_err(FileError::at(FileOp::Lock, path))?)
     }
 

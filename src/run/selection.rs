@@ -39,8 +39,9 @@ pub(super) fn timed<T: Send>(
     Ok((result, began.elapsed().saturating_sub(worked)))
 }
 
-/// Gives connections without a status theirs, in sessions that each hold the store for a short time, and selects what is
-/// due; `None` means that the app has no connections.
+/// Creates missing statuses and selects what is due; `None` means that the app has no connections.
+///
+/// Goes in sessions that each hold the store for a short time.
 ///
 /// # Errors
 /// Those of the store, and [`StoreError::Cancelled`] once `stop` is true. It fails if the one requested connection cannot
@@ -58,16 +59,21 @@ pub(super) fn select(run: &PollRun, store: &Store, stop: &AtomicBool) -> Result<
             remember_retry(run, session, &job)?;
             // Read again: the job now records that all connections have a status.
             let job = session.ensure_job(app, &run.job)?;
-            let due = due(run, session, app, Some(&job), only)?;
+            let mut due = due(run, session, app, Some(&job), only)?;
+            let ahead = polled_ahead_of_now(run, &due);
+            due.truncate(run.limit.unwrap_or(usize::MAX));
             let first = session.load(&job, &run.policy, run.due_at(), &due[..due.len().min(INITIAL_LOAD)])?;
-            Ok(Selected::Due(Box::new(job), due, first))
+            Ok(Selected::Due { job: Box::new(job), due, first, ahead })
         })?;
         match selected {
             Selected::NoConnections => return Ok(None),
             Selected::NotYet if stop.load(Ordering::Relaxed) => return Err(StoreError::Cancelled.into()),
             Selected::NotYet => {}
-            Selected::Due(job, due, first) => {
-                warn_of_wrong_clock(run, &due);
+            Selected::Due { job, due, first, ahead } => {
+                if ahead > 0 {
+                    let sites = count(ahead as u64, "site");
+                    warn!("the last poll of {sites} lies in the future, because the clock was wrong: due now");
+                }
                 return Ok(Some(Selection { job: *job, due, first, opening }));
             }
         }
@@ -79,7 +85,13 @@ enum Selected {
     NoConnections,
     /// Some connections still lack a status.
     NotYet,
-    Due(Box<Job>, Vec<DueEntry>, Vec<PollTask>),
+    Due {
+        job: Box<Job>,
+        due: Vec<DueEntry>,
+        first: Vec<PollTask>,
+        /// How many are due because the clock was wrong.
+        ahead: usize,
+    },
 }
 
 /// Passes what would be polled to `emit`, and polls and writes nothing.
@@ -95,7 +107,8 @@ pub(super) fn list<E: From<Error>>(
     let selected = store.read(|session| {
         let Some(app) = session.app_no(&run.app.app_id)? else { return Ok(None) };
         let job = session.job(app, &run.job)?;
-        let due = due(run, session, app, job.as_ref(), only)?;
+        let mut due = due(run, session, app, job.as_ref(), only)?;
+        due.truncate(run.limit.unwrap_or(usize::MAX));
         Ok(Some((app, job, due)))
     });
     let Some((app, job, due)) = selected.map_err(Error::Store)? else { return Ok(()) };
@@ -148,12 +161,12 @@ fn due(
     // provider, whose sites would be the most overdue from now on and come first each time.
     let seed = job.and_then(|job| job.outage_since).map(|_| run.now);
     order::sort(&mut due, run.per_host, seed);
-    due.truncate(run.limit.unwrap_or(usize::MAX));
     Ok(due)
 }
 
-/// Stores the retry expression, and warns where it gives up sites, or revives given-up ones, since the last run. A poll by
-/// hand changes nothing.
+/// Stores the retry expression, and warns if it gives up or revives sites since the last run.
+///
+/// A poll by hand changes nothing.
 fn remember_retry(run: &PollRun, session: &WriteSession, job: &Job) -> StoreResult<()> {
     let retry = run.policy.to_string();
     if run.only.is_some() || job.retry.as_ref() == Some(&retry) {
@@ -171,11 +184,7 @@ fn remember_retry(run: &PollRun, session: &WriteSession, job: &Job) -> StoreResu
     session.remember_retry(job.no, &retry)
 }
 
-/// Warns of sites that are due because their last poll lies in the future. Other sites are due at most some seconds early.
-fn warn_of_wrong_clock(run: &PollRun, due: &[DueEntry]) {
-    let ahead = due.iter().filter(|entry| entry.due > run.now.saturating_add(60)).count();
-    if ahead > 0 {
-        let sites = count(ahead as u64, "site");
-        warn!("the last poll of {sites} lies in the future, because the clock was wrong: due now");
-    }
+/// How many sites are due because their last poll lies in the future. Others are due at most some seconds early.
+fn polled_ahead_of_now(run: &PollRun, due: &[DueEntry]) -> usize {
+    due.iter().filter(|entry| entry.due > run.now.saturating_add(60)).count()
 }

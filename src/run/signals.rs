@@ -26,8 +26,9 @@ impl Signals {
         for (signal, exit_code) in [(SIGINT, exit::SIGINT), (SIGTERM, exit::SIGTERM)] {
             // Handlers run in the order of their registration: the first signal finds `received` unset.
             flag::register_conditional_shutdown(signal, exit_code.into(), Arc::clone(&signals.received))?;
-            flag::register(signal, Arc::clone(&signals.received))?;
+            // A wait that `received` ends asks for the exit code next.
             flag::register_usize(signal, Arc::clone(&signals.exit_code), exit_code.into())?;
+            flag::register(signal, Arc::clone(&signals.received))?;
         }
         Ok(signals)
     }

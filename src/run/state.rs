@@ -2,16 +2,19 @@
 //!
 //! A run polls, then stops, then finishes. While it polls, it loads due connections in chunks and records outcomes in
 //! groups, both in the same sessions of the store. It stops when all is polled, on a signal, after its maximum runtime, in
-//! an outage of this machine's network, and when the store or a listener fails. Polls in flight get a grace period then. To finish
-//! is to record what is left. All times are durations since the run began.
+//! an outage of this machine's network, and when the store or a listener fails. Polls in flight get a grace period then.
+//! Finishing records what is left. All times are durations since the run began.
+
+mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use super::event::{Effect, Event, Rules};
-use super::message::{FinalReport, FinalWork, PollResult, SessionReport, SessionWork};
+use super::message::{FinalReport, FinalWork, PollResult};
 use super::outage::{OutageDetector, PROBES, Verdict, is_reply};
-use super::queue::{INITIAL_LOAD, QUEUE_CAPACITY, QueueView};
-use super::summary::count_recorded;
+use super::queue::{INITIAL_LOAD, QueueView};
 use super::update::Warning;
 use super::{Error, Summary};
 use crate::model::{Outcome, PollStatus};
@@ -21,16 +24,6 @@ use crate::store::{DueEntry, EncodedResult, PollTask, StatusUpdate};
 /// How long polls in flight may continue once a run stops, in seconds.
 pub const SHUTDOWN_GRACE_S: u64 = 10;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(SHUTDOWN_GRACE_S);
-/// An outcome is recorded within about this time.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-/// From this many outcomes on they are recorded early, so that less is left for the end of the run.
-const FLUSH_COUNT: usize = 2048;
-/// The interval between recordings, in durations of opening the store. So opening takes at most a twentieth of a run.
-const MAX_OPEN_OVERHEAD: u32 = 20;
-/// From this many bytes of results on they are stored early.
-const FLUSH_RESULT_BYTES: usize = 8 << 20;
-/// The next connections are loaded once fewer wait.
-const LOW_WATERMARK: usize = QUEUE_CAPACITY / 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -61,9 +54,11 @@ struct Completed {
 pub(super) struct RunState {
     rules: Rules,
     phase: Phase,
+    /// Tasks that are enqueued with the first event, unless the run is to stop by then.
+    first: Vec<PollTask>,
     /// What is due and not loaded yet, in reverse order.
     rest: Vec<DueEntry>,
-    /// Tasks that were loaded and whose poll has not ended.
+    /// Tasks that were enqueued and whose poll has not ended.
     outstanding: usize,
     /// Outcomes to be recorded.
     updates: Vec<StatusUpdate>,
@@ -75,7 +70,15 @@ pub(super) struct RunState {
     detector: OutageDetector,
     /// Since when this machine's network is suspected.
     suspected_since: Option<Duration>,
+    /// Whether the run ends for an outage.
+    ends_for_outage: bool,
+    /// Whether the run was asked to stop, other than by a signal.
+    must_stop: bool,
     session: Option<Session>,
+    /// How many outcomes the recorder was given and has not reported on.
+    recording: usize,
+    /// The panic of the recorder, after which nothing can be recorded.
+    recorder_panic: Option<StoreError>,
     /// When the last session ended.
     last_session: Duration,
     /// No session starts before: the store was busy.
@@ -88,9 +91,16 @@ pub(super) struct RunState {
 }
 
 impl RunState {
-    /// The state of a run in which `due` is due, in order, and `loaded` of it are loaded and enqueued. `opening` is how
-    /// long the store took to open.
-    pub(super) fn new(rules: Rules, due: Vec<DueEntry>, loaded: usize, opening: Duration, summary: Summary) -> Self {
+    /// The state of a run in which `due` is due, in order.
+    ///
+    /// The first of them are loaded as `first`. `opening` is how long the store took to open.
+    pub(super) fn new(
+        rules: Rules,
+        due: Vec<DueEntry>,
+        first: Vec<PollTask>,
+        opening: Duration,
+        summary: Summary,
+    ) -> Self {
         let detector = OutageDetector::new(rules.now, rules.outage_since);
         let mut rest = due;
         rest.drain(..rest.len().min(INITIAL_LOAD));
@@ -98,15 +108,20 @@ impl RunState {
         Self {
             rules,
             phase: Phase::Polling,
+            first,
             rest,
-            outstanding: loaded,
+            outstanding: 0,
             updates: Vec::new(),
             results: Vec::new(),
             result_bytes: 0,
             doubtful: Vec::new(),
             detector,
             suspected_since: None,
+            ends_for_outage: false,
+            must_stop: false,
             session: None,
+            recording: 0,
+            recorder_panic: None,
             last_session: Duration::ZERO,
             not_before: Duration::ZERO,
             opening,
@@ -120,18 +135,28 @@ impl RunState {
         self.phase == Phase::Ended
     }
 
-    /// How many loaded tasks have not been polled yet. At the end these are polls that still hang.
+    /// How many enqueued tasks wait or are being polled. At the end these are polls that still hang.
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding
     }
 
     /// What is left to be recorded if the run is ended from outside; `None` if that is done or under way.
     pub(super) fn abort(&mut self) -> Option<FinalWork> {
-        if matches!(self.phase, Phase::Finishing | Phase::Ended) {
+        if !self.counts_polls() {
             return None;
         }
         self.count_doubtful(&mut Vec::new());
         Some(self.begin_finishing())
+    }
+
+    /// Whether polls that end now still count.
+    pub(super) fn counts_polls(&self) -> bool {
+        matches!(self.phase, Phase::Polling | Phase::Stopping { .. })
+    }
+
+    /// Whether [`Event::Stop`] was applied.
+    pub(super) fn must_stop(&self) -> bool {
+        self.must_stop
     }
 
     /// The figures so far.
@@ -156,15 +181,20 @@ impl RunState {
                 self.outstanding -= tasks;
                 effects.push(Effect::ReportStopping(self.outstanding));
             }
-            Event::RecorderPanicked(message) => {
-                self.phase = Phase::Ended;
-                self.error.get_or_insert(Error::Store(Problem::Panicked(message).into()));
-            }
+            Event::RecorderPanicked(message) => self.lose_recorder(message, &mut effects),
             Event::Signal(exit_code) => self.summary.interrupted = Some(exit_code),
+            Event::Stop => self.must_stop = true,
             Event::Tick => {}
         }
         self.watch_for_outage(at, queue, &mut effects);
         self.stop_if_needed(at, &mut effects);
+        if !self.first.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            self.outstanding += first.len();
+            effects.push(Effect::Enqueue(first));
+            // The view of the queue is the one before.
+            return effects;
+        }
         self.finish_if_done(at, &mut effects);
         self.start_session_if_needed(at, queue, &mut effects);
         effects
@@ -172,7 +202,7 @@ impl RunState {
 
     /// Applies a poll that ended. While this machine's network is in doubt, failures wait to be counted.
     fn add_result(&mut self, result: PollResult, effects: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Finishing | Phase::Ended) {
+        if !self.counts_polls() {
             return;
         }
         self.outstanding -= 1;
@@ -187,8 +217,7 @@ impl RunState {
             }
         };
         self.summary.run.polled += 1;
-        self.result_bytes += result.as_ref().map_or(0, EncodedResult::size);
-        self.results.extend(result);
+        self.add_results(result);
         self.summary.durations.push(duration_ms);
         let verdict = self.detector.observe(&task.status, task.host, began, &outcome);
         let completed = Completed { task: std::sync::Arc::unwrap_or_clone(task), outcome, duration_ms };
@@ -221,51 +250,11 @@ impl RunState {
         self.updates.push(StatusUpdate { locator: task.locator, expected: task.status, next });
     }
 
-    fn add_loaded(&mut self, tasks: Vec<PollTask>, effects: &mut Vec<Effect>) {
-        if let Some(session) = &mut self.session {
-            let loaded = std::mem::take(&mut session.loading);
-            if self.phase == Phase::Polling {
-                self.rest.truncate(self.rest.len() - loaded);
-                self.outstanding += tasks.len();
-                effects.push(Effect::Enqueue(tasks));
-            }
-        }
-    }
-
-    /// Applies the end of a session. A later session records what a failed one did not.
-    fn end_session(&mut self, at: Duration, report: SessionReport, effects: &mut Vec<Effect>) {
-        let SessionReport { updates, recorded, results_error } = report;
-        self.session = None;
-        self.last_session = at;
-        if let Some(error) = results_error {
-            effects.push(Effect::Warn(Warning::ResultsNotStored(error)));
-        }
-        match recorded {
-            Ok((recorded, opening)) => {
-                self.opening = self.opening.min(opening);
-                count_recorded(&mut self.summary.run, &self.rules.policy, &updates, &recorded);
-            }
-            Err(error) => {
-                self.updates.extend(updates);
-                self.not_before = at + FLUSH_INTERVAL;
-                match error {
-                    // The run is stopping, and its last session waits for the store.
-                    StoreError::Cancelled => {}
-                    StoreError::Busy { .. } => {
-                        let outcomes = self.updates.len();
-                        effects.push(Effect::Warn(Warning::StoreBusy { error, outcomes }));
-                    }
-                    error => {
-                        self.error.get_or_insert(Error::Store(error));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Limits new polls while this machine's network is suspected, and waits for those in flight before the run ends for it.
+    /// Limits new polls while this machine's network is suspected.
+    ///
+    /// Those in flight are waited for before the run ends for it.
     fn watch_for_outage(&mut self, at: Duration, queue: QueueView, effects: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Finishing | Phase::Ended) {
+        if !self.counts_polls() {
             return;
         }
         match (self.detector.verdict() == Verdict::Offline, self.suspected_since) {
@@ -275,24 +264,26 @@ impl RunState {
             }
             (false, Some(_)) => {
                 self.suspected_since = None;
-                self.summary.run.outage = false;
+                self.ends_for_outage = false;
                 effects.push(Effect::SetPermits(None));
             }
             // The permits are set now: the queue as it was before does not count.
             (true, Some(since)) => {
-                let none_in_flight = queue.is_idle && self.outstanding == queue.waiting;
-                self.summary.run.outage = none_in_flight || at.saturating_sub(since) > SHUTDOWN_GRACE;
+                let all_taken = queue.waiting == 0 && self.rest.is_empty();
+                let none_in_flight = (queue.is_out_of_permits || all_taken) && self.outstanding == queue.waiting;
+                self.ends_for_outage = none_in_flight || at.saturating_sub(since) > SHUTDOWN_GRACE;
             }
             (false, None) => {}
         }
     }
 
     fn stop_if_needed(&mut self, at: Duration, effects: &mut Vec<Effect>) {
-        let out_of_time = self.rules.max_runtime.is_some_and(|limit| at >= limit);
-        let must_stop =
-            out_of_time || self.summary.interrupted.is_some() || self.summary.run.outage || self.error.is_some();
-        if self.phase == Phase::Polling && must_stop {
+        let is_out_of_time = self.rules.max_runtime.is_some_and(|limit| at >= limit);
+        let is_interrupted = self.summary.interrupted.is_some() || self.must_stop;
+        let has_failed = self.error.is_some() || self.recorder_panic.is_some();
+        if self.phase == Phase::Polling && (is_out_of_time || is_interrupted || self.ends_for_outage || has_failed) {
             self.phase = Phase::Stopping { since: at };
+            self.first = Vec::new();
             self.rest = Vec::new();
             effects.push(Effect::CancelPending);
         }
@@ -317,68 +308,63 @@ impl RunState {
         }
         self.count_doubtful(effects);
         self.summary.run.elapsed_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        effects.push(Effect::Finish(self.begin_finishing()));
+        effects.push(Effect::EndPolling);
+        let work = self.begin_finishing();
+        match self.recorder_panic.take() {
+            None => effects.push(Effect::Finish(work)),
+            Some(error) => self.end_unrecorded(error, effects),
+        }
     }
 
     fn begin_finishing(&mut self) -> FinalWork {
         self.phase = Phase::Finishing;
         FinalWork {
-            work: SessionWork { load: Vec::new(), updates: self.take_updates(), results: self.take_results() },
+            work: self.take_work(Vec::new()),
             record: self.summary.run.clone(),
             is_last_run: !self.rules.by_hand,
         }
     }
 
-    /// Starts a session where connections must be loaded, or where it is time to record outcomes.
-    fn start_session_if_needed(&mut self, at: Duration, queue: QueueView, effects: &mut Vec<Effect>) {
-        let idle = self.session.is_none() && matches!(self.phase, Phase::Polling | Phase::Stopping { .. });
-        if !idle || at < self.not_before {
-            return;
-        }
-        let needs_load = !self.rest.is_empty() && queue.waiting < LOW_WATERMARK;
-        let has_results = self.result_bytes > FLUSH_RESULT_BYTES;
-        if !needs_load && !has_results && !self.is_time_to_record(at) {
-            return;
-        }
-        let room = QUEUE_CAPACITY.saturating_sub(queue.waiting).min(self.rest.len());
-        let load: Vec<DueEntry> = self.rest[self.rest.len() - room..].iter().rev().copied().collect();
-        self.session = Some(Session { loading: load.len() });
-        let work = SessionWork { load, updates: self.take_updates(), results: self.take_results() };
-        effects.push(Effect::StartSession(work));
-    }
-
-    fn is_time_to_record(&self, at: Duration) -> bool {
-        let since = at.saturating_sub(self.last_session);
-        let enough = self.updates.len() >= FLUSH_COUNT || (since >= FLUSH_INTERVAL && !self.updates.is_empty());
-        enough && since >= self.opening * MAX_OPEN_OVERHEAD
-    }
-
-    /// The outcomes to be recorded, in the order of the store, in which neighbours share pages.
-    fn take_updates(&mut self) -> Vec<StatusUpdate> {
-        let mut updates = std::mem::take(&mut self.updates);
-        updates.sort_unstable_by_key(|update| update.locator);
-        updates
-    }
-
-    fn take_results(&mut self) -> Vec<EncodedResult> {
-        self.result_bytes = 0;
-        std::mem::take(&mut self.results)
-    }
-
     fn end(&mut self, report: FinalReport, effects: &mut Vec<Effect>) {
         self.phase = Phase::Ended;
-        let FinalReport { outcomes, recorded, results_error } = report;
+        let FinalReport { recorded, results_error } = report;
         if let Some(error) = results_error {
             effects.push(Effect::Warn(Warning::ResultsNotStored(error)));
         }
         match recorded {
             Ok(record) => self.summary.run = record,
-            Err(error) => {
-                self.error.get_or_insert(Error::NotRecorded { outcomes, error });
-            }
+            Err(error) => self.end_unrecorded(error, effects),
         }
     }
-}
 
-#[cfg(test)]
-mod tests;
+    /// Continues without the recorder: the run stops, and what is not recorded is lost.
+    fn lose_recorder(&mut self, message: String, effects: &mut Vec<Effect>) {
+        let error = StoreError::from(Problem::Panicked(message));
+        match self.phase {
+            Phase::Polling | Phase::Stopping { .. } => {
+                self.session = None;
+                self.recorder_panic = Some(error);
+            }
+            Phase::Finishing => self.end_unrecorded(error, effects),
+            Phase::Ended => {}
+        }
+    }
+
+    /// Ends the run without what the recorder should have recorded. An earlier error of the store is the cause.
+    fn end_unrecorded(&mut self, error: StoreError, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Ended;
+        let outcomes = self.recording;
+        let (error, other) = match self.error.take() {
+            Some(Error::Store(cause)) => (cause, None),
+            other => (error, other),
+        };
+        self.error = Some(match other {
+            None if outcomes == 0 => Error::Store(error),
+            None => Error::NotRecorded { outcomes, error },
+            Some(other) => {
+                effects.push(Effect::Warn(Warning::NotRecorded { error, outcomes }));
+                other
+            }
+        });
+    }
+}

@@ -91,7 +91,9 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
     }
 }
 
-/// Counts the outcomes of `updates` that a session recorded, and those that it did not because the connection had changed.
+/// Counts the outcomes that a session recorded, and those that it dropped.
+///
+/// An outcome is dropped if its connection was changed meanwhile.
 pub(super) fn count_recorded(run: &mut RunRecord, policy: &Policy, updates: &[StatusUpdate], recorded: &[bool]) {
     let is_given_up = |status: &PollStatus| policy.next_due(status.level, status.last_run).is_none();
     for (update, recorded) in updates.iter().zip(recorded) {

@@ -42,6 +42,13 @@ pub enum Warning {
         /// How many outcomes wait.
         outcomes: usize,
     },
+    /// Outcomes could not be recorded at the end of a run that failed for another reason.
+    NotRecorded {
+        /// Why.
+        error: store::error::Error,
+        /// How many outcomes.
+        outcomes: usize,
+    },
     /// Results of listeners could not be stored. The outcomes of their polls are recorded all the same.
     ResultsNotStored(store::error::Error),
 }

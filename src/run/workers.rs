@@ -59,13 +59,13 @@ struct Shared {
     span: Span,
 }
 
-/// Starts up to `threads` workers, which end when the queue is closed and empty.
+/// Starts up to `threads` workers on a queue that is still empty. They end when it is closed and empty.
 ///
 /// Each does all its work in the handler that the pool calls when a thread starts. The pool itself never gets a task: its
 /// threads would search each other for tasks, which costs more the more threads there are.
 ///
 /// # Errors
-/// Fails if the system starts no threads. Then none are left.
+/// [`Error::NoThreads`] if the system does not start all of them. Then the queue is closed, so those that were started end.
 pub(super) fn start(
     run: &PollRun,
     threads: usize,
@@ -136,7 +136,9 @@ impl Shared {
         Ok((outcome, result))
     }
 
-    /// Encodes what a listener keeps: the value itself takes much more memory, and many may wait for the recorder.
+    /// Encodes what a listener keeps.
+    ///
+    /// The value itself takes much more memory, and many may wait for the recorder.
     fn encode(&self, cxn: &Cxn, outcome: &Outcome, value: Value) -> Result<EncodedResult, Error> {
         let (cxn_id, app_id, job) = (cxn.cxn_id.clone(), cxn.app_id.clone(), self.run.job.clone());
         let failure = outcome.as_ref().err().cloned();

@@ -142,6 +142,12 @@ impl Backoff {
         Self { cancel, ..self }
     }
 
+    /// The same pace for another wait, up to `timeout` from now on, which the same flag cancels.
+    #[must_use]
+    pub fn restart(&self, timeout: Duration) -> Self {
+        Self { started: Instant::now(), timeout, interval: self.interval, cancel: self.cancel.clone() }
+    }
+
     /// Sleeps for one pause; `false` means that the wait is over: timed out or cancelled.
     pub fn pause(&mut self) -> bool {
         let waited = self.started.elapsed();

@@ -34,7 +34,9 @@ fn double(db: &Db, number: u8) {
     cxns.insert(key, value).unwrap();
 }
 
-/// The damage, the fault that a check finds, and how many of four connections and their statuses a repair keeps.
+/// The damage, the fault that a check finds, and what a repair keeps.
+///
+/// That is how many of four connections, and how many of their statuses.
 type Damage = (fn(&Db), &'static str, usize, usize);
 
 const DAMAGE: [Damage; 18] = [

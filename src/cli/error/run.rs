@@ -20,6 +20,11 @@ impl From<run::Error> for Report {
             E::CxnDisabled(cxn_id) => {
                 Self::usage(format!("{cxn_id} is disabled")).hint(format!("enable it first: cxnpoll enable {cxn_id}"))
             }
+            E::OutOfTime => Self::new(
+                exit::DECLINED,
+                "the maximum runtime was over before the store could be read: nothing was polled",
+            )
+            .hint("raise --max-runtime, or see which command keeps the store busy"),
             E::NoThreads { threads, reason } => {
                 let threads = count(threads as u64, "thread");
                 Self::new(exit::INTERNAL, format!("cannot start {threads}: {reason}")).hint("set fewer with --threads")

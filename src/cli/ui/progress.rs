@@ -8,7 +8,7 @@ use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, P
 use tracing::warn;
 
 use crate::cli::error::Report;
-use crate::run::{Queue, Summary, Update, Warning, by_count};
+use crate::run::{self, Queue, Summary, Update, Warning, by_count};
 use crate::util::text::{count, sanitize};
 
 /// All bars of the process. Without a terminal none is drawn.
@@ -129,6 +129,9 @@ impl RunProgress {
             }
             (Update::Warning(Warning::ResultsNotStored(error)), _) => {
                 warn!("cannot store results: {}", Report::from(error).message);
+            }
+            (Update::Warning(Warning::NotRecorded { error, outcomes }), _) => {
+                warn!("{}", Report::from(run::Error::NotRecorded { error, outcomes }).message);
             }
             (Update::Polling { .. } | Update::Stopping { .. }, None) => {}
         }

@@ -38,8 +38,17 @@ pub(crate) struct Program {
     pub(crate) timeout: Duration,
     /// Whether it has answered an event of this process.
     pub(crate) answered: AtomicBool,
-    /// The processes that run now, so that none is left behind.
-    pub(crate) started: Mutex<HashSet<Pid>>,
+    /// Its processes, so that none is left behind.
+    pub(crate) started: Mutex<Started>,
+}
+
+/// The processes of a program.
+#[derive(Debug, Default)]
+pub(crate) struct Started {
+    /// Those that run now.
+    pids: HashSet<Pid>,
+    /// Whether none may be started, because the run has ended.
+    closed: bool,
 }
 
 impl Program {
@@ -71,9 +80,12 @@ impl Program {
         command.args(arguments).current_dir(&self.directory).env_clear().envs(variables).envs(&self.env);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut started = self.started();
+        if started.closed {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the run has ended"));
+        }
         // In its own process group: Ctrl-C does not reach it, and what it starts can be killed with it.
         let child = command.process_group(0).spawn()?;
-        started.insert(Pid::from_child(&child));
+        started.pids.insert(Pid::from_child(&child));
         drop(started);
         debug!("started {}", self.name());
         Process::new(self.name(), child)
@@ -86,21 +98,28 @@ impl Program {
         let pid = process.pid();
         let has_exited = process.close(grace);
         let mut started = self.started();
-        if started.remove(&pid) {
+        if started.pids.remove(&pid) {
             let _ = kill_process_group(pid, Signal::KILL);
         }
         drop(started);
         process.reap().filter(|_| has_exited)
     }
 
-    /// Kills all processes that still run, and everything that they started.
+    /// Allows processes to be started again after [`Program::kill`].
+    pub(in crate::listener) fn open(&self) {
+        self.started().closed = false;
+    }
+
+    /// Kills all processes that still run, and everything that they started. None is started afterwards.
     pub(in crate::listener) fn kill(&self) {
-        for pid in std::mem::take(&mut *self.started()) {
+        let mut started = self.started();
+        started.closed = true;
+        for pid in started.pids.drain() {
             let _ = kill_process_group(pid, Signal::KILL);
         }
     }
 
-    fn started(&self) -> MutexGuard<'_, HashSet<Pid>> {
+    fn started(&self) -> MutexGuard<'_, Started> {
         // Nothing panics while it is held.
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }

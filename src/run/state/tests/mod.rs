@@ -7,8 +7,11 @@ mod store;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::sessions::{FLUSH_COUNT, FLUSH_RESULT_BYTES, LOW_WATERMARK};
 use super::*;
 use crate::model::{Attempt, Failure, FailureClass};
+use crate::run::message::{SessionReport, SessionWork};
+use crate::run::queue::QUEUE_CAPACITY;
 use crate::run::testdata::task;
 use crate::store::RunRecord;
 
@@ -33,8 +36,8 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A run of `due` connections on hosts of their own, all polled well before, of which the first are in the queue.
-    fn new(due: u64, change: impl FnOnce(&mut Rules)) -> Self {
+    /// A run of `due` connections on hosts of their own, all polled well before. No event was applied yet.
+    fn unstarted(due: u64, change: impl FnOnce(&mut Rules)) -> Self {
         let mut rules = Rules {
             policy: "1 hour (x3)".parse().unwrap(),
             now: 7200,
@@ -44,19 +47,26 @@ impl Fixture {
         };
         change(&mut rules);
         let entries: Vec<DueEntry> = (0..due).map(|seq| entry(&witness(seq))).collect();
-        let first: VecDeque<PollTask> = (0..due.min(INITIAL_LOAD as u64)).map(witness).collect();
+        let first = (0..due.min(INITIAL_LOAD as u64)).map(witness).collect();
         let run = RunRecord { due, ..RunRecord::default() };
         let app_id = "app:org.example.myapp".parse().unwrap();
         let job = crate::model::JobName::default();
         let summary = Summary { app_id, job, run, durations: Vec::new(), interrupted: None };
-        let state = RunState::new(rules, entries, first.len(), ms(4), summary);
-        let (in_flight, log) = (Vec::new(), Vec::new());
-        Self { state, at: Duration::ZERO, queue: first, permits: None, in_flight, session: None, finish: None, log }
+        let state = RunState::new(rules, entries, first, ms(4), summary);
+        let (queue, in_flight, log) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { state, at: Duration::ZERO, queue, permits: None, in_flight, session: None, finish: None, log }
+    }
+
+    /// A run as by [`Fixture::unstarted`] whose first tasks are in the queue.
+    fn new(due: u64, change: impl FnOnce(&mut Rules)) -> Self {
+        let mut run = Self::unstarted(due, change);
+        run.apply(Event::Tick);
+        run
     }
 
     fn apply(&mut self, event: Event) {
         let waiting = self.queue.len();
-        let view = QueueView { waiting, is_idle: waiting == 0 || self.permits == Some(0) };
+        let view = QueueView { waiting, is_out_of_permits: self.permits == Some(0) };
         for effect in self.state.apply(self.at, view, event) {
             self.perform(effect);
         }
@@ -71,6 +81,7 @@ impl Fixture {
                 self.apply(Event::Cancelled(cancelled));
             }
             Effect::StartSession(work) => assert!(self.session.replace(work).is_none(), "one session at a time"),
+            Effect::EndPolling => assert!(self.finish.is_none(), "before the last session"),
             Effect::Finish(work) => assert!(self.finish.replace(work).is_none(), "a run finishes once"),
             Effect::ReportStopping(in_flight) => self.log.push(format!("stopping, {in_flight} in flight")),
             Effect::ReportOutage(failures) => self.log.push(format!("outage, {failures} not counted")),
@@ -107,14 +118,18 @@ impl Fixture {
         if !load.is_empty() {
             self.apply(Event::Loaded(load.iter().map(|entry| witness(entry.locator.seq)).collect()));
         }
-        let recorded = Ok((vec![true; updates.len()], opening));
-        self.apply(Event::SessionEnded(SessionReport { updates, recorded, results_error: None }));
+        let recorded = Ok(Some((vec![true; updates.len()], opening)));
+        self.report(SessionReport { updates, results: Vec::new(), recorded, results_error: None });
         counts
     }
 
     fn fail_session(&mut self, error: StoreError) {
-        let SessionWork { updates, .. } = self.session.take().expect("a session was started");
-        self.apply(Event::SessionEnded(SessionReport { updates, recorded: Err(error), results_error: None }));
+        let SessionWork { updates, results, .. } = self.session.take().expect("a session was started");
+        self.report(SessionReport { updates, results, recorded: Err(error), results_error: None });
+    }
+
+    fn report(&mut self, report: SessionReport) {
+        self.apply(Event::SessionEnded(report));
     }
 
     fn wait(&mut self, duration: Duration) {
@@ -124,9 +139,8 @@ impl Fixture {
 
     /// The last session ends well. Returns the figures, and why the run failed.
     fn end(mut self) -> (RunRecord, Option<Error>) {
-        let FinalWork { work, record, .. } = self.finish.take().expect("the run finishes");
-        let report = FinalReport { outcomes: work.updates.len(), recorded: Ok(record), results_error: None };
-        self.apply(Event::Finished(report));
+        let FinalWork { record, .. } = self.finish.take().expect("the run finishes");
+        self.apply(Event::Finished(FinalReport { recorded: Ok(record), results_error: None }));
         assert!(self.state.has_ended());
         let (summary, error) = self.state.into_result();
         (summary.run, error)

@@ -62,3 +62,40 @@ fn doubtful_failures_of_a_few_hosts_count_at_the_end() {
     let (record, _) = run.end();
     assert_eq!((record.outage, record.failed), (false, 9));
 }
+
+#[test]
+fn a_reply_from_before_an_outage_counts_and_does_not_end_it() {
+    let mut run = Fixture::new(100, |_| ());
+    run.take(1);
+    let early = run.in_flight.pop().unwrap();
+    run.wait(ms(500));
+    run.poll(10, &failure(FailureClass::Connect));
+    assert_eq!(run.permits, Some(PROBES));
+    run.apply(Event::PollsEnded(vec![result(early, ms(0), run.at, Ok(failure(FailureClass::Http)))]));
+    assert_eq!((run.permits, run.state.summary().run.failed), (Some(PROBES), 1));
+    run.poll(PROBES, &failure(FailureClass::Connect));
+    let (record, _) = run.end();
+    assert_eq!((record.outage, record.failed, record.dropped), (true, 1, 20));
+}
+
+#[test]
+fn failures_count_at_once_while_the_network_works() {
+    let mut run = Fixture::new(100, |_| ());
+    run.poll(3, &failure(FailureClass::Timeout));
+    assert_eq!(run.state.summary().run.failed, 3);
+}
+
+#[test]
+fn an_outage_is_probed_although_the_queue_ran_dry_while_connections_are_loaded() {
+    let mut run = Fixture::new(3000, |_| ());
+    run.apply(Event::Tick);
+    assert!(run.session.is_some(), "connections are being loaded");
+    run.poll(INITIAL_LOAD - 10, &Ok(()));
+    run.poll(10, &failure(FailureClass::Connect));
+    assert_eq!((run.permits, run.queue.len()), (Some(PROBES), 0));
+    run.wait(ms(50));
+    assert!(run.log.is_empty(), "the probes are yet to be loaded");
+    run.end_session(ms(4));
+    run.poll(1, &Ok(()));
+    assert_eq!(run.permits, None);
+}

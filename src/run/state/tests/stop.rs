@@ -52,6 +52,7 @@ fn a_session_under_way_is_waited_for_before_the_last_one() {
     run.fail_session(StoreError::Cancelled);
     assert_eq!(run.log, ["stopping, 0 in flight"], "no warning: the last session waits for the store");
     assert_eq!(run.finish.as_ref().unwrap().work.updates.len(), 4);
+    assert!(run.end().1.is_none());
 }
 
 #[test]
@@ -112,8 +113,41 @@ fn a_run_that_is_aborted_hands_over_its_outcomes_once() {
 }
 
 #[test]
-fn a_recorder_that_panicked_ends_the_run_with_an_error() {
+fn a_run_that_is_to_end_before_its_first_poll_polls_nothing() {
+    for event in [Event::Signal(143), Event::Stop] {
+        let mut run = Fixture::unstarted(3000, |_| ());
+        run.apply(event);
+        assert!(run.queue.is_empty() && run.session.is_none());
+        assert_eq!(run.end().0.polled, 0);
+    }
+    let mut run = Fixture::unstarted(3000, |rules| rules.max_runtime = Some(secs(5)));
+    run.wait(secs(5));
+    assert!(run.queue.is_empty());
+    assert_eq!(run.end().0.polled, 0);
+}
+
+#[test]
+fn a_recorder_that_panicked_ends_the_run_and_its_outcomes_are_lost() {
     let mut run = Fixture::new(100, |_| ());
+    run.poll(4, &Ok(()));
+    run.wait(secs(1));
+    assert_eq!(run.session.take().unwrap().updates.len(), 4);
+    run.take(2);
     run.apply(Event::RecorderPanicked("why".to_owned()));
-    assert!(run.state.has_ended() && run.state.into_result().1.is_some());
+    assert_eq!(run.log, ["stopping, 2 in flight"]);
+    assert!(!run.state.has_ended(), "polls in flight are waited for");
+    run.end_polls(ms(1), &Ok(()));
+    assert!(run.state.has_ended() && run.finish.is_none() && run.session.is_none());
+    let (summary, error) = run.state.into_result();
+    assert_eq!(summary.run.polled, 6);
+    assert!(matches!(error, Some(Error::NotRecorded { outcomes: 6, .. })), "{error:?}");
+}
+
+#[test]
+fn a_recorder_that_panics_in_the_last_session_fails_the_run() {
+    let mut run = Fixture::new(2, |_| ());
+    run.poll(2, &Ok(()));
+    run.apply(Event::RecorderPanicked("why".to_owned()));
+    assert!(run.state.has_ended());
+    assert!(matches!(run.state.into_result().1, Some(Error::NotRecorded { outcomes: 2, .. })));
 }

@@ -1,6 +1,29 @@
-//! When connections are loaded and outcomes recorded.
+//! When connections are loaded, and outcomes and results recorded.
 
 use super::*;
+use crate::model::JobName;
+use crate::store::{Limits, StoredResult};
+
+/// What a listener keeps of a poll.
+fn kept(task: &PollTask) -> EncodedResult {
+    let (cxn_id, app_id) = (task.cxn.cxn_id.clone(), task.cxn.app_id.clone());
+    let value = "value".into();
+    let result = StoredResult { cxn_id, app_id, job: JobName::default(), at: 7200, failure: None, value, bytes: 0 };
+    result.encode(&Limits::default()).unwrap()
+}
+
+impl Fixture {
+    /// Polls one connection, of which a listener keeps a result. Returns the size of that in bytes.
+    fn poll_and_keep(&mut self) -> usize {
+        self.take(1);
+        let task = self.in_flight.pop().unwrap();
+        let kept = kept(&task);
+        let size = kept.size();
+        let polled = PollResult { result: Some(kept), ..result(task, self.at, self.at + ms(1), Ok(Ok(()))) };
+        self.apply(Event::PollsEnded(vec![polled]));
+        size
+    }
+}
 
 #[test]
 fn the_next_state_of_each_connection_is_recorded_in_the_order_of_the_store() {
@@ -13,6 +36,7 @@ fn the_next_state_of_each_connection_is_recorded_in_the_order_of_the_store() {
     let states = updates.iter().map(|update| (update.locator.seq, update.next.count, update.next.last_duration_ms));
     assert_eq!(states.collect::<Vec<_>>(), [(0, 0, 100), (1, 1, 500)]);
     assert!(updates.iter().all(|update| update.next.last_run == 7200 && update.expected.last_run == 1));
+    assert_eq!(run.state.summary().durations, [500, 100], "in the order in which polls ended");
 }
 
 #[test]
@@ -77,7 +101,11 @@ fn the_next_connections_are_loaded_before_the_queue_is_empty() {
 fn every_connection_is_loaded_once_and_in_order() {
     let mut run = Fixture::new(30_000, |_| ());
     let mut polled = Vec::new();
-    while run.finish.is_none() {
+    // Twice as many rounds as are needed, so that a run that never finishes fails.
+    for _ in 0..60 {
+        if run.finish.is_some() {
+            break;
+        }
         run.at += ms(10);
         run.take(1000);
         polled.extend(run.in_flight.iter().map(|task| task.locator.seq));
@@ -134,7 +162,87 @@ fn a_store_that_fails_ends_the_run_and_its_outcomes_are_tried_once_more() {
 fn outcomes_that_cannot_be_recorded_at_the_end_fail_the_run() {
     let mut run = Fixture::new(2, |_| ());
     run.poll(2, &Ok(()));
-    run.apply(Event::Finished(FinalReport { outcomes: 2, recorded: Err(busy()), results_error: None }));
+    run.apply(Event::Finished(FinalReport { recorded: Err(busy()), results_error: None }));
     assert!(run.state.has_ended());
     assert!(matches!(run.state.into_result().1, Some(Error::NotRecorded { outcomes: 2, .. })));
+}
+
+#[test]
+fn results_are_stored_with_the_outcomes_and_earlier_where_they_are_large() {
+    let mut run = Fixture::new(1000, |_| ());
+    let size = run.poll_and_keep();
+    run.state.result_bytes = FLUSH_RESULT_BYTES - size;
+    run.poll_and_keep();
+    assert!(run.session.is_none(), "as many bytes as may wait");
+    run.poll_and_keep();
+    let work = run.session.take().unwrap();
+    assert_eq!((work.results.len(), work.updates.len()), (3, 0), "the store is not opened for them");
+    run.report(SessionReport { updates: vec![], results: vec![], recorded: Ok(None), results_error: None });
+    run.poll_and_keep();
+    assert!(run.session.is_none(), "their size is counted from the last session on");
+    run.wait(secs(1).saturating_sub(run.at));
+    let work = run.session.as_ref().unwrap();
+    assert_eq!((work.results.len(), work.updates.len()), (1, 4), "their session delays no outcome");
+    run.end_session(ms(4));
+}
+
+#[test]
+fn the_last_session_stores_the_last_results() {
+    let mut run = Fixture::new(1, |_| ());
+    run.poll_and_keep();
+    assert_eq!(run.finish.as_ref().unwrap().work.results.len(), 1);
+}
+
+#[test]
+fn results_that_cannot_be_stored_are_reported_and_fail_nothing() {
+    let mut run = Fixture::new(1000, |_| ());
+    run.poll(4, &Ok(()));
+    run.wait(secs(1));
+    let SessionWork { updates, .. } = run.session.take().unwrap();
+    let recorded = Ok(Some((vec![true; updates.len()], ms(4))));
+    run.report(SessionReport { updates, results: vec![], recorded, results_error: Some(busy()) });
+    assert!(run.log[0].contains("ResultsNotStored"), "{:?}", run.log);
+    run.apply(Event::Signal(143));
+    let record = run.finish.take().unwrap().record;
+    run.apply(Event::Finished(FinalReport { recorded: Ok(record), results_error: Some(busy()) }));
+    assert!(run.log.last().unwrap().contains("ResultsNotStored"), "{:?}", run.log);
+    let (summary, error) = run.state.into_result();
+    assert_eq!((summary.run.ok, error.is_none()), (4, true));
+}
+
+#[test]
+fn results_that_a_cancelled_session_has_not_stored_are_left_to_the_last() {
+    let mut run = Fixture::new(1000, |_| ());
+    run.poll_and_keep();
+    run.wait(secs(1));
+    run.apply(Event::Signal(143));
+    run.fail_session(StoreError::Cancelled);
+    let work = &run.finish.as_ref().unwrap().work;
+    assert_eq!((work.results.len(), work.updates.len()), (1, 1));
+}
+
+#[test]
+fn lost_outcomes_are_counted_where_the_store_failed_before() {
+    let mut run = Fixture::new(100, |_| ());
+    run.poll(10, &Ok(()));
+    run.wait(secs(1));
+    run.fail_session(StoreError::NoStore { path: "store".into() });
+    assert_eq!(run.finish.take().unwrap().work.updates.len(), 10);
+    run.apply(Event::Finished(FinalReport { recorded: Err(busy()), results_error: None }));
+    let (_, error) = run.state.into_result();
+    let cause = StoreError::NoStore { path: "store".into() };
+    assert_eq!(format!("{error:?}"), format!("{:?}", Some(Error::NotRecorded { outcomes: 10, error: cause })));
+}
+
+#[test]
+fn lost_outcomes_are_reported_where_a_listener_failed_before() {
+    let mut run = Fixture::new(100, |_| ());
+    run.poll(10, &Ok(()));
+    run.take(1);
+    let task = run.in_flight.pop().unwrap();
+    let error = Error::NoThreads { threads: 1, reason: "any error".into() };
+    run.apply(Event::PollsEnded(vec![result(task, ms(0), ms(1), Err(error))]));
+    run.apply(Event::Finished(FinalReport { recorded: Err(busy()), results_error: None }));
+    assert!(run.log.last().unwrap().contains("outcomes: 10"), "{:?}", run.log);
+    assert!(matches!(run.state.into_result().1, Some(Error::NoThreads { .. })));
 }
