@@ -3,6 +3,7 @@
 #
 #   tests/mutants.sh                  all of them: from half an hour to an hour on two cores
 #   tests/mutants.sh --in-diff main   only in lines that differ from the branch `main`
+#   tests/mutants.sh --re run/outage  only those whose description, which begins with the path, matches
 #   tests/mutants.sh --list           lists them
 #
 # Other options of `cargo mutants` work too. It needs `cargo install cargo-mutants --locked`. Which files are changed, and which
@@ -24,5 +25,8 @@ if [ "${1-}" = --in-diff ]; then
     git diff "$base" > "$diff"
     set -- --in-diff "$diff" "$@"
 fi
-mkdir -p target
+# The dependencies are built by the first run and kept for later ones. Without symbols a mutant links faster.
+export CARGO_TARGET_DIR="$PWD/target/mutants" CARGO_PROFILE_DEV_DEBUG=0
+# The project itself is built in a new copy each time, so what was built of earlier copies is of no use.
+cargo clean --quiet --package cxnpoll --package civisite
 cargo mutants --output target "$@"

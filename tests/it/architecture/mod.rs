@@ -1,4 +1,4 @@
-//! The structure of the code is checked from its source: layers, cycles, lengths and former names.
+//! The structure of the code is checked from its source: layers, cycles, lengths and names.
 //!
 //! Imports point one way: see `LAYERS` and `STORE` in `rules.rs`.
 
@@ -6,6 +6,7 @@ mod graph;
 mod modules;
 mod rules;
 mod scan;
+mod sentences;
 mod words;
 
 use std::fs;
@@ -116,6 +117,12 @@ fn no_glob_import_hides_a_use() {
 #[test]
 fn no_file_is_too_long() {
     assert_none(sources(&CODE).iter().filter_map(|(path, text)| rules::too_long(path, text)).collect());
+}
+
+#[test]
+fn doc_comments_begin_with_a_short_sentence() {
+    let files = sources(&CODE);
+    assert_none(files.iter().flat_map(|(path, text)| sentences::too_long(path, text)).collect());
 }
 
 #[test]
