@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{Span, info};
 
@@ -141,8 +141,11 @@ impl Worker<'_> {
 
     fn finish(&self, work: FinalWork) -> FinalReport {
         let FinalWork { work: SessionWork { results, updates, .. }, mut record, is_last_run } = work;
+        let began = Instant::now();
         let results_error = self.store.keep_results(&results, &self.limits).err();
         let recorded = self.store.with_min_timeout(FINAL_STORE_WAIT).write(|session| {
+            let waited = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            record.elapsed_ms = record.elapsed_ms.saturating_add(waited);
             let recorded = self.record(session, &updates)?;
             count_recorded(&mut record, &self.run.policy, &updates, &recorded);
             if let Some(job) = self.job.as_ref().filter(|_| is_last_run) {

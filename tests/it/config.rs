@@ -66,6 +66,8 @@ fn config_check_reads_apps_and_certificates() {
         let output = world.run(&["config", "check"]);
         assert_eq!(code(&output), 78, "{output:?}");
         assert!(stderr(&output).contains(expected), "{output:?}");
+        let output = world.run(&["config", "check", "--quiet"]);
+        assert!(stderr(&output).contains(expected), "{output:?}");
         let output = world.run(&["config", "check", "--json"]);
         let json: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert!(json["problems"][0].as_str().unwrap().contains(expected), "{json}");

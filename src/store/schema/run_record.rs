@@ -32,7 +32,7 @@ pub struct RunRecord {
     pub given_up: u64,
     /// Failures by the number of their class.
     pub failures: Vec<(u8, u64)>,
-    /// Wall time of the run, milliseconds.
+    /// Wall time of the run until its last session, milliseconds.
     pub elapsed_ms: u64,
     /// Whether it ended because this machine's network was down.
     pub outage: bool,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::apps::{app, file};
 use crate::cli::context::Context;
@@ -37,8 +37,11 @@ impl Check {
             let line = json!({"file": config.file, "apps": names.len(), "problems": problems, "warnings": warnings});
             output::json(&line)?;
         } else {
-            for problem in problems.iter().chain(&warnings) {
-                warn!("{problem}");
+            for problem in &problems {
+                error!("{problem}");
+            }
+            for warning in &warnings {
+                warn!("{warning}");
             }
         }
         let file = file(config);

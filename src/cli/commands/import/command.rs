@@ -154,7 +154,7 @@ impl Import {
             Ok(())
         })?;
         let change = Change {
-            action: format!("remove {} that are not in the input", count(targets.len() as u64, "connection")),
+            action: format!("remove {} not in the input", count(targets.len() as u64, "connection")),
             count: Some(targets.len()),
             is_confirmed: self.yes || self.dry_run,
             asks_about_one: true,

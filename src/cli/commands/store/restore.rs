@@ -19,7 +19,7 @@ use crate::transfer::backup;
 /// there is none. Declines while a run or another command uses the store.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  cxnpoll store restore\n  cxnpoll store restore /var/lib/cxnpoll/backups/20260131T120000Z.jsonl.gz"
+    after_help = "Examples:\n  cxnpoll store restore\n  cxnpoll store restore /var/lib/cxnpoll/backups/20260131T120000Z.jsonl.gz"
 )]
 pub(in crate::cli) struct Restore {
     /// Backup file [default: the newest backup of the store]

@@ -121,23 +121,29 @@ fn a_store_that_is_busy_for_a_while_only_delays_outcomes() {
 
 #[test]
 fn a_panic_of_the_observer_loses_no_outcome() {
-    let polled = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&polled);
-    let mut fixture = Fixture::new(8, move |number| {
-        thread::sleep(Duration::from_millis(number * 20));
+    let (polled, panics) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (count, observed) = (Arc::clone(&polled), Arc::clone(&panics));
+    let mut fixture = Fixture::new(100, move |number| {
+        if number >= 4 {
+            wait_until(|| observed.load(Ordering::Relaxed));
+            thread::sleep(Duration::from_millis(50));
+        }
         count.fetch_add(1, Ordering::Relaxed);
         Ok(())
     });
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         fixture.run_observed(|update| {
-            if let Update::Polling { summary, .. } = update {
-                assert!(summary.run.polled < 2, "a panic that the test causes");
+            if let Update::Polling { summary, .. } = update
+                && summary.run.polled >= 2
+            {
+                panics.store(true, Ordering::Relaxed);
+                panic!("a panic that the test causes");
             }
         })
     }));
     assert!(panicked.is_err());
     let polled = polled.load(Ordering::Relaxed);
-    assert!((2..8).contains(&polled), "no poll starts after the panic, but {polled} did");
+    assert!((2..100).contains(&polled), "no poll starts after the panic, but {polled} did");
     assert_eq!(fixture.recorded(), polled);
     assert_eq!(fixture.events(), ["pre-poll", "post-poll"]);
     fixture.assert_no_program_runs();

@@ -199,3 +199,24 @@ fn an_overlapping_run_is_declined_and_a_poll_by_hand_waits_for_it() {
     assert_eq!(fixture.run().unwrap().run.ok, 1);
     release.join().unwrap();
 }
+
+#[test]
+fn the_wait_for_the_last_session_is_time_of_the_run() {
+    let mut fixture = Fixture::new(2, |_| Ok(()));
+    fixture.let_programs_end();
+    let mut lock = FileLock::open(&fixture.store.path().join("store.lock")).unwrap();
+    let mut release = None;
+    let summary = fixture.run_observed(|update| {
+        if let Update::PollingEnded = update {
+            assert!(lock.acquire(Mode::Exclusive, &mut Backoff::new(Duration::from_secs(20))).unwrap());
+            let mut held = std::mem::replace(&mut lock, FileLock::new(tempfile::tempfile().unwrap()));
+            release = Some(thread::spawn(move || {
+                thread::sleep(Duration::from_millis(300));
+                held.release();
+            }));
+        }
+    });
+    release.unwrap().join().unwrap();
+    let elapsed = summary.unwrap().run.elapsed_ms;
+    assert!((300..20_000).contains(&elapsed), "{elapsed}");
+}
