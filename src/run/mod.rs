@@ -1,7 +1,7 @@
 //! One execution of `poll`, for one app, job and batch.
 //!
-//! Data flows in one direction: selection, queue, listener, outcome, next state, recorder, store. [`state`] holds every
-//! decision of a run and is pure. [`coordinator`] carries its decisions out and never waits for the store. [`recorder`]
+//! Data flows in one direction: selection, queue, listener, outcome, next state, recorder, store. `state` holds every
+//! decision of a run and is pure. `coordinator` carries its decisions out and never waits for the store. `recorder`
 //! works on the store on its own thread, in short sessions; the store is not held while sites are polled.
 
 mod around;
