@@ -33,7 +33,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode};
 use cxnpoll::batch::Batch;
 use cxnpoll::model::{JobName, PollStatus};
 use cxnpoll::retry::Policy;
-use cxnpoll::store::{Job, ReadSession, StatusUpdate, Store, WriteSession};
+use cxnpoll::store::{Job, StatusUpdate, Store, WriteSession};
 use cxnpoll_sqlite::{Row, Sqlite};
 use tempfile::TempDir;
 
@@ -116,7 +116,7 @@ impl Setup {
     /// Gives new connections the status of those that were polled half an hour after midnight.
     fn poll_new(&self) -> Result<()> {
         let last_run = MIDNIGHT + HOUR / 2;
-        self.store.read(|session| {
+        self.store.write(|session| {
             let job = job(session)?;
             let new = session.due(&job, &self.policy, &Batch::default().range(), MIDNIGHT)?;
             let tasks = session.load(&job, &self.policy, None, &new)?;
@@ -126,7 +126,7 @@ impl Setup {
                 next: polled(&task.status),
                 expected: task.status,
             });
-            session.record(&job, &outcomes.collect::<Vec<_>>())
+            session.record_outcomes(&job, &outcomes.collect::<Vec<_>>())
         })?;
         let new = self.open_sqlite().select(&[0], usize::MAX)?.1;
         self.open_sqlite().record(&polled_rows(new, last_run))?;
@@ -145,10 +145,10 @@ impl Setup {
         if self.store.is_certainly_idle(&app, &JobName::default(), &self.policy, now) {
             return Ok((0, 0));
         }
-        self.store.read(|session| self.select_warm(session, now))
+        self.store.write(|session| self.select_warm(session, now))
     }
 
-    fn select_warm(&self, session: &ReadSession, now: i64) -> cxnpoll::store::error::Result<(usize, usize)> {
+    fn select_warm(&self, session: &WriteSession, now: i64) -> cxnpoll::store::error::Result<(usize, usize)> {
         let job = job(session)?;
         session.backfill(&job)?;
         let due = session.due(&job, &self.policy, &Batch::default().range(), now)?;
