@@ -82,6 +82,8 @@ impl Coordinator<'_> {
     pub(super) fn drive(&mut self) -> thread::Result<()> {
         let event = self.request_to_stop().unwrap_or(Event::Tick);
         self.apply(event);
+        // The queue is filled now, and the next connections are loaded at once.
+        self.apply(Event::Tick);
         while !self.state.has_ended() {
             let event = self.next_event();
             self.apply(event);
