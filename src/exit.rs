@@ -19,6 +19,8 @@ pub const OWN_OUTAGE: u8 = 69;
 /// The store cannot be opened or read, or `store check` found faults.
 pub const STORE: u8 = 74;
 /// Declined: another run polls the batch, or the store stayed busy longer than `--store-wait`.
+///
+/// Also a run whose `--max-runtime` was over before it was known what is due.
 pub const DECLINED: u8 = 75;
 /// The configuration is wrong, or a listener does not work.
 ///
