@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{AppId, BatchCode, CxnId, Secret, ViaPort};
 
@@ -101,12 +100,6 @@ pub fn host(site_url: &str, via_port: Option<&ViaPort>) -> String {
         (None, Err(_)) => site_url.to_owned(),
     };
     host.trim_end_matches('.').to_ascii_lowercase()
-}
-
-/// A hash of a host, used where its name would take too much space. It is stored, so it never changes.
-#[must_use]
-pub fn host_hash(host: &str) -> u32 {
-    u32::from_be_bytes(*Sha256::digest(host).first_chunk().expect("32 bytes hold 4"))
 }
 
 #[cfg(test)]

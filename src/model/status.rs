@@ -21,8 +21,6 @@ pub struct PollStatus {
     pub last_failure: Option<(UnixTime, Failure)>,
     /// The last [`PollStatus::ATTEMPTS`] attempts, the oldest first.
     pub attempts: Vec<Attempt>,
-    /// The duration of the last poll in milliseconds; 0 if it is not known.
-    pub last_duration_ms: u32,
 }
 
 /// One attempt to poll a connection.
@@ -32,6 +30,8 @@ pub struct Attempt {
     pub at: UnixTime,
     /// The class of the failure; `None` is success.
     pub class: Option<FailureClass>,
+    /// How long the poll took in milliseconds; 0 if it is not known.
+    pub duration_ms: u32,
 }
 
 impl Attempt {
@@ -48,6 +48,8 @@ impl Attempt {
 impl PollStatus {
     /// How many attempts are kept.
     pub const ATTEMPTS: usize = 10;
+    /// A site that has failed for as many seconds is unwell.
+    const UNWELL_AFTER_S: UnixTime = 86_400;
 
     /// Whether the connection was never polled for the job, or was revived since.
     #[must_use]
@@ -60,7 +62,31 @@ impl PollStatus {
         (self.level, self.count, self.last_run, self.not_before, self.deferrals) = (0, 0, 0, None, 0);
     }
 
+    /// The duration of the last poll in milliseconds; 0 if it is not known.
+    #[must_use]
+    pub fn last_duration_ms(&self) -> u32 {
+        self.attempts.last().map_or(0, |last| last.duration_ms)
+    }
+
+    /// The longest duration of the attempts that are kept, in milliseconds.
+    #[must_use]
+    pub fn slowest_ms(&self) -> u32 {
+        self.attempts.iter().map(|attempt| attempt.duration_ms).max().unwrap_or(0)
+    }
+
+    /// Whether the last poll failed, and no poll of the last day before `now` succeeded.
+    ///
+    /// A site whose first failure is not a day old is not unwell.
+    #[must_use]
+    pub fn is_unwell(&self, now: UnixTime) -> bool {
+        let [Some(first), Some(last)] = [self.attempts.first(), self.attempts.last()] else { return false };
+        let well_until = self.last_success.unwrap_or(first.at);
+        last.class.is_some() && now.saturating_sub(well_until) >= Self::UNWELL_AFTER_S
+    }
+
     /// Records an attempt of the run of `now` in the history. The schedule does not change.
+    ///
+    /// The duration of the attempt is not known.
     pub fn remember(&mut self, now: UnixTime, outcome: &super::Outcome) {
         let class = match outcome {
             Ok(()) => {
@@ -75,6 +101,38 @@ impl PollStatus {
         if self.attempts.len() >= Self::ATTEMPTS {
             self.attempts.drain(..=self.attempts.len() - Self::ATTEMPTS);
         }
-        self.attempts.push(Attempt { at: now, class });
+        self.attempts.push(Attempt { at: now, class, duration_ms: 0 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: UnixTime = 86_400;
+
+    #[test]
+    fn a_site_is_unwell_after_a_day_without_a_success() {
+        let failed = Err(Failure::new(FailureClass::Timeout, "connecting"));
+        let mut status = PollStatus::default();
+        assert!(!status.is_unwell(9 * DAY), "it was never polled");
+        status.remember(DAY, &failed);
+        assert!(!status.is_unwell(2 * DAY - 1) && status.is_unwell(2 * DAY));
+        status.remember(2 * DAY, &Ok(()));
+        assert!(!status.is_unwell(9 * DAY), "the last poll succeeded");
+        status.remember(3 * DAY - 1, &failed);
+        assert!(!status.is_unwell(3 * DAY - 1) && status.is_unwell(3 * DAY));
+    }
+
+    #[test]
+    fn the_slowest_of_the_attempts_counts() {
+        let mut status = PollStatus::default();
+        assert_eq!((status.slowest_ms(), status.last_duration_ms()), (0, 0));
+        for duration_ms in 1..=12 {
+            status.remember(1, &Ok(()));
+            status.attempts.last_mut().unwrap().duration_ms = 100 - duration_ms;
+        }
+        // The first two are no longer kept.
+        assert_eq!((status.slowest_ms(), status.last_duration_ms()), (97, 88));
     }
 }

@@ -95,7 +95,12 @@ mod tests {
     }
 
     fn status(level: u32, last_run: UnixTime) -> PollStatus {
-        PollStatus { level, last_run, attempts: vec![Attempt { at: last_run, class: None }], ..PollStatus::default() }
+        PollStatus {
+            level,
+            last_run,
+            attempts: vec![Attempt { at: last_run, class: None, duration_ms: 0 }],
+            ..PollStatus::default()
+        }
     }
 
     #[test]

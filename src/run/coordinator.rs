@@ -108,6 +108,12 @@ impl Coordinator<'_> {
                 let cancelled = self.queue.cancel_pending();
                 self.apply(Event::Cancelled(cancelled));
             }
+            Effect::LeaveWaiting { unloaded } => {
+                let waiting = self.queue.cancel_pending();
+                let sites = count((waiting + unloaded) as u64, "site");
+                info!("only one host is left, which holds up the run: {sites} of it left to the next run");
+                self.apply(Event::Left(waiting));
+            }
             Effect::StartSession(work) => self.recorder.start_session(work),
             Effect::EndPolling => {
                 self.observer.report(Update::PollingEnded);

@@ -21,6 +21,8 @@ pub(super) enum Event {
     Finished(FinalReport),
     /// This many waiting tasks were cancelled.
     Cancelled(usize),
+    /// This many waiting tasks were left to the next run.
+    Left(usize),
     /// A signal asked the run to end; its exit code.
     Signal(u8),
     /// The recorder panicked, with this message: nothing more can be recorded.
@@ -40,6 +42,11 @@ pub(super) enum Effect {
     SetPermits(Option<usize>),
     /// Start no new poll: answer with [`Event::Cancelled`].
     CancelPending,
+    /// Leave what waits to the next run: answer with [`Event::Left`]. So many more are due and not in the queue.
+    LeaveWaiting {
+        /// How many.
+        unloaded: usize,
+    },
     /// Start a session of the store: answer with [`Event::Loaded`] and [`Event::SessionEnded`].
     StartSession(SessionWork),
     /// Polling is over: end the listener programs and report it.
@@ -67,6 +74,8 @@ pub(super) struct Rules {
     pub(super) by_hand: bool,
     /// No new poll starts after this time; `None` is no limit.
     pub(super) max_runtime: Option<Duration>,
+    /// A poll of this duration is slow.
+    pub(super) slow: Duration,
     /// Since when all runs of the job ended in an outage of this machine's network.
     pub(super) outage_since: Option<UnixTime>,
 }

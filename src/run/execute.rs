@@ -14,17 +14,17 @@ use super::around::{self, Emitted, PostPoll};
 use super::coordinator::{Coordinator, Observer, TICK};
 use super::event::Rules;
 use super::message::Message;
-use super::queue::Queue;
+use super::queue::{Queue, SLOW};
 use super::recorder::Recorder;
 use super::run_lock::RunLock;
 use super::selection::{self, Selection};
 use super::state::RunState;
 use super::{Error, PollRun, Signals, Summary, Update, workers};
 use crate::config::Config;
-use crate::model::{UnixTime, host_hash};
+use crate::model::UnixTime;
 use crate::site::Client;
 use crate::store::error::{Error as StoreError, Problem};
-use crate::store::{PollTask, Store};
+use crate::store::{HostHash, HostKey, PollTask, Store};
 use crate::util::lock::Backoff;
 
 /// What a run works with.
@@ -138,7 +138,7 @@ impl PollRun {
                 .map_err(|error| Error::NoThreads { threads: 1, reason: error.to_string() })?;
             recorder.select();
             let Some(selection) = self.await_selection(context, &messages)? else { return Ok(self.empty_summary()) };
-            let Selection { job, due: entries, first, opening } = selection;
+            let Selection { job, host_key, due: entries, first, opening } = selection;
             let due = entries.len() as u64;
             let mut summary = self.empty_summary();
             summary.run.due = due;
@@ -150,9 +150,9 @@ impl PollRun {
                 return Ok(Summary { interrupted: signals.stop_code(), ..summary });
             }
             let post_poll = PostPoll::new(self, due, signals);
-            let rules = self.rules(job.outage_since);
+            let rules = self.rules(context.client, job.outage_since);
             let mut state = RunState::new(rules, entries, first, opening, summary);
-            let polled = self.poll(context, &mut state, &recorder, &messages, sender, observe);
+            let polled = self.poll(context, host_key, &mut state, &recorder, (sender, &messages), observe);
             let (mut summary, error) = state.into_result();
             let emitted = post_poll.emit(summary.to_json());
             if let Err(panic) = polled? {
@@ -189,12 +189,13 @@ impl PollRun {
         }
     }
 
-    fn rules(&self, outage_since: Option<UnixTime>) -> Rules {
+    fn rules(&self, client: &Client, outage_since: Option<UnixTime>) -> Rules {
         Rules {
             policy: self.policy.clone(),
             now: self.now,
             by_hand: self.only.is_some(),
             max_runtime: self.max_runtime,
+            slow: SLOW.min(client.timeout() / 2),
             outage_since,
         }
     }
@@ -208,19 +209,19 @@ impl PollRun {
     fn poll(
         &self,
         context: &Context,
+        host_key: HostKey,
         state: &mut RunState,
         recorder: &Recorder,
-        messages: &Receiver<Message>,
-        sender: Sender<Message>,
+        (sender, messages): (Sender<Message>, &Receiver<Message>),
         observe: &mut dyn FnMut(Update<'_>),
     ) -> Result<thread::Result<()>, Error> {
         let Context { client, config, signals, started, stop, .. } = context;
         let due = usize::try_from(state.summary().run.due).unwrap_or(usize::MAX);
         let threads = self.threads.min(due);
-        let limits: HashMap<u32, usize> =
-            config.per_host.iter().map(|(host, limit)| (host_hash(host), *limit)).collect();
+        let limits: HashMap<HostHash, usize> =
+            config.per_host.iter().map(|(host, limit)| (host_key.hash(host), *limit)).collect();
         let per_host = self.per_host;
-        let queue = Arc::new(Queue::new(threads, move |host| limits.get(&host).copied().unwrap_or(per_host)));
+        let queue = Arc::new(Queue::new(threads, self.now, move |host| limits.get(&host).copied().unwrap_or(per_host)));
         let workers = workers::start(self, threads, &queue, client, config.results, *started, sender)?;
         let mut observer = Observer::new(observe);
         observer.report(Update::Started { due });

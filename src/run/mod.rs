@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod execute;
 mod fd_limit;
+mod last_host;
 mod message;
 mod metrics;
 mod order;

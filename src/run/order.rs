@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::model::UnixTime;
-use crate::store::DueEntry;
+use crate::store::{DueEntry, HostHash};
 
 /// Sorts due connections into the order in which they are polled.
 ///
@@ -21,10 +21,10 @@ pub(super) fn sort(due: &mut [DueEntry], per_host: usize, seed: Option<UnixTime>
         }),
     }
     // Most hosts have few sites: of a million hosts no more is kept than their hashes.
-    let mut hosts: Vec<u32> = due.iter().map(|entry| entry.host).collect();
+    let mut hosts: Vec<HostHash> = due.iter().map(|entry| entry.host).collect();
     hosts.sort_unstable();
     let crowded = hosts.chunk_by(|one, next| one == next).filter(|sites| sites.len() > per_host);
-    let mut seen: HashMap<u32, usize> = crowded.map(|sites| (sites[0], 0)).collect();
+    let mut seen: HashMap<HostHash, usize> = crowded.map(|sites| (sites[0], 0)).collect();
     if seen.is_empty() {
         return;
     }
@@ -43,7 +43,7 @@ mod tests {
     use crate::model::BatchCode;
     use crate::store::CxnLocator;
 
-    fn entry(seq: u64, host: u32, due: UnixTime) -> DueEntry {
+    fn entry(seq: u64, host: HostHash, due: UnixTime) -> DueEntry {
         DueEntry { locator: CxnLocator { batch_code: BatchCode::MIN, seq }, host, due }
     }
 
@@ -56,14 +56,14 @@ mod tests {
 
     #[test]
     fn equally_overdue_connections_keep_the_order_of_the_store() {
-        let mut due = [3, 1, 2].map(|seq| entry(seq, u32::try_from(seq).unwrap(), 0));
+        let mut due = [3, 1, 2].map(|seq| entry(seq, seq, 0));
         sort(&mut due, 4, None);
         assert_eq!(due.map(|entry| entry.locator.seq), [1, 2, 3]);
     }
 
     #[test]
     fn a_seed_gives_one_order_and_hosts_still_take_turns() {
-        let due: Vec<_> = (0..100).map(|seq| entry(seq, u32::from(seq >= 50), 0)).collect();
+        let due: Vec<_> = (0..100).map(|seq| entry(seq, u64::from(seq >= 50), 0)).collect();
         let shuffled = |seed| {
             let mut due = due.clone();
             sort(&mut due, 1, Some(seed));

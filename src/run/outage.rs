@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::model::{FailureClass, Outcome, PollStatus, UnixTime};
+use crate::store::HostHash;
 
 /// How many hosts with a failed witness make an outage.
 const MIN_HOSTS: usize = 10;
@@ -33,7 +34,7 @@ pub(super) enum Verdict {
 pub(super) struct OutageDetector {
     enabled: bool,
     /// The hosts, as hashes, of the witnesses that failed since the last reply.
-    hosts: HashSet<u32>,
+    hosts: HashSet<HostHash>,
     /// When the first of their polls began.
     first_failure: Option<Duration>,
     /// When the last poll began that was answered.
@@ -49,7 +50,13 @@ impl OutageDetector {
     }
 
     /// Takes the outcome of a poll that began at `began`; `before` is the status of the site before it.
-    pub(super) fn observe(&mut self, before: &PollStatus, host: u32, began: Duration, outcome: &Outcome) -> Verdict {
+    pub(super) fn observe(
+        &mut self,
+        before: &PollStatus,
+        host: HostHash,
+        began: Duration,
+        outcome: &Outcome,
+    ) -> Verdict {
         if is_reply(outcome) {
             self.last_reply = self.last_reply.max(Some(began));
             if self.first_failure.is_some_and(|first| began >= first) {
@@ -116,7 +123,7 @@ mod tests {
     }
 
     /// The verdict after polls of `count` hosts that all began at once and ended in `outcome`.
-    fn verdict(detector: &mut OutageDetector, before: &PollStatus, count: u32, outcome: &Outcome) -> Verdict {
+    fn verdict(detector: &mut OutageDetector, before: &PollStatus, count: u64, outcome: &Outcome) -> Verdict {
         (0..count).map(|host| detector.observe(before, host, second(1), outcome)).last().unwrap()
     }
 

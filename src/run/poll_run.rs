@@ -39,6 +39,18 @@ pub struct PollRun {
 }
 
 impl PollRun {
+    /// The shortest default of [`PollRun::max_runtime`].
+    const MIN_MAX_RUNTIME: Duration = Duration::from_secs(600);
+
+    /// The usual limit of a run: the period of level 0, but at least ten minutes.
+    ///
+    /// Later runs decline while one is active. So a longer run would delay the sites that become due meanwhile.
+    #[must_use]
+    pub fn default_max_runtime(policy: &Policy) -> Duration {
+        let period_s = policy.levels().first().map_or(0, |level| level.period.mean_seconds());
+        Duration::from_secs(period_s.unsigned_abs()).max(Self::MIN_MAX_RUNTIME)
+    }
+
     /// The time at which connections must be due to be polled; `None` if one is polled by hand, due or not.
     pub(super) fn due_at(&self) -> Option<UnixTime> {
         self.only.is_none().then_some(self.now)
@@ -52,6 +64,20 @@ impl PollRun {
             run: RunRecord { now: self.now, batch: self.batch.to_string(), ..RunRecord::default() },
             durations: Vec::new(),
             interrupted: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_may_take_the_period_of_level_0_but_at_least_ten_minutes() {
+        for (retry, seconds) in
+            [("1 hour (x48); 1 day (x90)", 3600), ("11 min (x2)", 660), ("1 min (x9); 1 hour (x2)", 600)]
+        {
+            assert_eq!(PollRun::default_max_runtime(&retry.parse().unwrap()), Duration::from_secs(seconds), "{retry}");
         }
     }
 }

@@ -11,13 +11,15 @@ use super::{Error, order};
 use crate::model::CxnId;
 use crate::retry::Policy;
 use crate::store::error::{Error as StoreError, Result as StoreResult};
-use crate::store::{AppNo, CxnKey, DueEntry, Job, PollTask, ReadSession, Store, WriteSession};
+use crate::store::{AppNo, CxnKey, DueEntry, HostKey, Job, PollTask, ReadSession, Store, WriteSession};
 use crate::util::text::count;
 
 /// What a run polls.
 #[derive(Debug)]
 pub(super) struct Selection {
     pub(super) job: Job,
+    /// The key of the hashes of hosts.
+    pub(super) host_key: HostKey,
     /// What is due, in the order in which it is polled.
     pub(super) due: Vec<DueEntry>,
     /// The first [`INITIAL_LOAD`] of it, loaded.
@@ -63,18 +65,18 @@ pub(super) fn select(run: &PollRun, store: &Store, stop: &AtomicBool) -> Result<
             let ahead = polled_ahead_of_now(run, &due);
             due.truncate(run.limit.unwrap_or(usize::MAX));
             let first = session.load(&job, &run.policy, run.due_at(), &due[..due.len().min(INITIAL_LOAD)])?;
-            Ok(Selected::Due { job: Box::new(job), due, first, ahead })
+            Ok(Selected::Due { job: Box::new(job), host_key: session.host_key(), due, first, ahead })
         })?;
         match selected {
             Selected::NoConnections => return Ok(None),
             Selected::NotYet if stop.load(Ordering::Relaxed) => return Err(StoreError::Cancelled.into()),
             Selected::NotYet => {}
-            Selected::Due { job, due, first, ahead } => {
+            Selected::Due { job, host_key, due, first, ahead } => {
                 if ahead > 0 {
                     let sites = count(ahead as u64, "site");
                     warn!("the last poll of {sites} lies in the future, because the clock was wrong: due now");
                 }
-                return Ok(Some(Selection { job: *job, due, first, opening }));
+                return Ok(Some(Selection { job: *job, host_key, due, first, opening }));
             }
         }
     }
@@ -87,6 +89,7 @@ enum Selected {
     NotYet,
     Due {
         job: Box<Job>,
+        host_key: HostKey,
         due: Vec<DueEntry>,
         first: Vec<PollTask>,
         /// How many are due because the clock was wrong.

@@ -12,12 +12,13 @@ mod tests;
 use std::time::Duration;
 
 use super::event::{Effect, Event, Rules};
+use super::last_host::LastHostRule;
 use super::message::{FinalReport, FinalWork, PollResult};
 use super::outage::{OutageDetector, PROBES, Verdict, is_reply};
 use super::queue::{INITIAL_LOAD, QueueView};
 use super::update::Warning;
 use super::{Error, Summary};
-use crate::model::{Outcome, PollStatus};
+use crate::model::Outcome;
 use crate::store::error::{Error as StoreError, Problem};
 use crate::store::{DueEntry, EncodedResult, PollTask, StatusUpdate};
 
@@ -68,6 +69,7 @@ pub(super) struct RunState {
     /// Failures that may be those of this machine's network.
     doubtful: Vec<Completed>,
     detector: OutageDetector,
+    last_host: LastHostRule,
     /// Since when this machine's network is suspected.
     suspected_since: Option<Duration>,
     /// Whether the run ends for an outage.
@@ -102,6 +104,7 @@ impl RunState {
         summary: Summary,
     ) -> Self {
         let detector = OutageDetector::new(rules.now, rules.outage_since);
+        let last_host = LastHostRule::new(&due, &rules.policy, rules.now, rules.slow);
         let mut rest = due;
         rest.drain(..rest.len().min(INITIAL_LOAD));
         rest.reverse();
@@ -116,6 +119,7 @@ impl RunState {
             result_bytes: 0,
             doubtful: Vec::new(),
             detector,
+            last_host,
             suspected_since: None,
             ends_for_outage: false,
             must_stop: false,
@@ -181,6 +185,7 @@ impl RunState {
                 self.outstanding -= tasks;
                 effects.push(Effect::ReportStopping(self.outstanding));
             }
+            Event::Left(tasks) => self.outstanding -= tasks,
             Event::RecorderPanicked(message) => self.lose_recorder(message, &mut effects),
             Event::Signal(exit_code) => self.summary.interrupted = Some(exit_code),
             Event::Stop => self.must_stop = true,
@@ -195,6 +200,7 @@ impl RunState {
             // The view of the queue is the one before.
             return effects;
         }
+        self.leave_last_host(at, queue, &mut effects);
         self.finish_if_done(at, &mut effects);
         self.start_session_if_needed(at, queue, &mut effects);
         effects
@@ -241,8 +247,11 @@ impl RunState {
     /// Counts an outcome: works out the next state of the connection.
     fn count(&mut self, completed: Completed, effects: &mut Vec<Effect>) {
         let Completed { task, outcome, duration_ms } = completed;
-        let mut next = PollStatus { last_duration_ms: duration_ms, ..task.status.clone() };
+        let mut next = task.status.clone();
         self.rules.policy.apply(&mut next, self.rules.now, &outcome);
+        if let Some(last) = next.attempts.last_mut() {
+            last.duration_ms = duration_ms;
+        }
         self.summary.count(&outcome, &next);
         if self.rules.by_hand {
             effects.push(Effect::ReportByHand(outcome, next.clone()));
@@ -286,6 +295,15 @@ impl RunState {
             self.first = Vec::new();
             self.rest = Vec::new();
             effects.push(Effect::CancelPending);
+        }
+    }
+
+    /// Leaves the sites of the last host to the next run where they hold it up.
+    fn leave_last_host(&mut self, at: Duration, queue: QueueView, effects: &mut Vec<Effect>) {
+        let is_loading = self.session.as_ref().is_some_and(|session| session.loading > 0);
+        if self.phase == Phase::Polling && !is_loading && self.last_host.leaves(at, queue, self.rest.len()) {
+            let unloaded = std::mem::take(&mut self.rest).len();
+            effects.push(Effect::LeaveWaiting { unloaded });
         }
     }
 

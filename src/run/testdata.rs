@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::model::{BatchCode, Cxn, PollStatus, Secret};
-use crate::store::{CxnLocator, PollTask};
+use crate::store::{CxnLocator, HostHash, PollTask};
 
 /// A connection that was never polled, with a sequence number, on a host.
-pub(super) fn task(seq: u64, host: u32) -> PollTask {
+pub(super) fn task(seq: u64, host: HostHash) -> PollTask {
     PollTask {
         locator: CxnLocator { batch_code: BatchCode::MIN, seq },
         host,

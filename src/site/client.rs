@@ -74,6 +74,12 @@ impl Client {
         Self { agent: transport::agent(config, Resolver::new(lookup), policy, limits, trust), limit: limits.call }
     }
 
+    /// The limit for a whole call.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.limit
+    }
+
     /// Posts a message and returns the body of the reply, which may be empty.
     ///
     /// Of a body that cannot be a message, only the start is returned.

@@ -42,5 +42,7 @@ pub use ops::{
     AdminAction, AdminTarget, Change, CxnPatch, DueEntry, InputIndex, PollTask, StateCounts, StatusPatch, StatusUpdate,
 };
 pub use results::{EncodedResult, Limits, StoredResult};
-pub use schema::{AppNo, CxnKey, CxnLocator, Job, JobNo, ReadSession, RunRecord, Statuses, WriteSession};
+pub use schema::{
+    AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunRecord, Statuses, WriteSession,
+};
 pub(crate) use sessions::SLICE;

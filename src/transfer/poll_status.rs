@@ -43,6 +43,9 @@ struct FailureEntry {
 struct AttemptEntry {
     at: UnixTime,
     class: String,
+    /// That of the last attempt is [`StatusEntry::last_duration_ms`].
+    #[serde(rename = "tookMs", default, skip_serializing_if = "is_zero")]
+    duration_ms: u32,
 }
 
 fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
@@ -51,7 +54,13 @@ fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
 
 impl From<&PollStatus> for StatusEntry {
     fn from(status: &PollStatus) -> Self {
-        let attempt = |attempt: &Attempt| AttemptEntry { at: attempt.at, class: attempt.class_name().to_owned() };
+        let attempt = |attempt: &Attempt| AttemptEntry {
+            at: attempt.at,
+            class: attempt.class_name().to_owned(),
+            duration_ms: attempt.duration_ms,
+        };
+        let mut attempts: Vec<_> = status.attempts.iter().map(attempt).collect();
+        let last_duration_ms = attempts.last_mut().map_or(0, |last| std::mem::take(&mut last.duration_ms));
         Self {
             poll_level: status.level,
             poll_count: status.count,
@@ -64,8 +73,8 @@ impl From<&PollStatus> for StatusEntry {
                 class: failure.class.to_string(),
                 message: failure.message.clone(),
             }),
-            attempts: status.attempts.iter().map(attempt).collect(),
-            last_duration_ms: status.last_duration_ms,
+            attempts,
+            last_duration_ms,
         }
     }
 }
@@ -87,8 +96,12 @@ impl StatusEntry {
         let skipped = self.attempts.len().saturating_sub(PollStatus::ATTEMPTS);
         let attempt = |attempt: AttemptEntry| {
             let class = if attempt.class == Attempt::OK { None } else { Some(class(&attempt.class)?) };
-            Ok(Attempt { at: attempt.at, class })
+            Ok(Attempt { at: attempt.at, class, duration_ms: attempt.duration_ms })
         };
+        let mut attempts = self.attempts.into_iter().skip(skipped).map(attempt).collect::<Result<Vec<_>, Problem>>()?;
+        if let Some(last) = attempts.last_mut().filter(|_| self.last_duration_ms > 0) {
+            last.duration_ms = self.last_duration_ms;
+        }
         Ok(PollStatus {
             level: self.poll_level,
             count: self.poll_count,
@@ -96,8 +109,7 @@ impl StatusEntry {
             not_before: self.not_before,
             deferrals: self.deferrals,
             last_success: self.last_success,
-            attempts: self.attempts.into_iter().skip(skipped).map(attempt).collect::<Result<_, Problem>>()?,
-            last_duration_ms: self.last_duration_ms,
+            attempts,
             last_failure: match self.last_failure {
                 Some(failure) => Some((failure.at, Failure::new(class(&failure.class)?, failure.message))),
                 None => None,
@@ -121,6 +133,15 @@ mod tests {
         let status = parse(json!({"pollLevel": 0, "pollCount": 0, "lastRun": 0, "attempts": attempts})).unwrap();
         let times: Vec<_> = status.attempts.iter().map(|attempt| attempt.at).collect();
         assert_eq!(times, (2..12).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn durations_read_back() {
+        let attempts = json!([{"at": 1, "class": "ok", "tookMs": 7}, {"at": 2, "class": "dns"}]);
+        let entry = json!({"pollLevel": 0, "pollCount": 1, "lastRun": 2, "attempts": attempts, "tookMs": 9});
+        let status = parse(entry.clone()).unwrap();
+        assert_eq!(status.attempts.iter().map(|attempt| attempt.duration_ms).collect::<Vec<_>>(), [7, 9]);
+        assert_eq!(serde_json::to_value(StatusEntry::from(&status)).unwrap(), entry);
     }
 
     #[test]

@@ -226,3 +226,23 @@ fn proxy_with_thousands_of_sites_delays_no_other_site() {
         line.to_string()
     });
 }
+
+#[test]
+fn slow_sites_of_one_host_are_left_to_the_next_run() {
+    let world = World::on_all_addresses();
+    let crowd: Vec<_> = (0..60).map(|number| world.site(number, "slow-900")).collect();
+    let others = (60..80).map(|number| world.site_on_own_host(number, Behaviour::Ok));
+    world.import(&crowd.into_iter().chain(others).collect::<Vec<_>>());
+    let poll = |now: i64| world.json(&["poll", APP, "--json", "--timeout", "1", "--now", &now.to_string()]);
+    let first = poll(MIDNIGHT);
+    let ok = first["ok"].as_u64().unwrap();
+    assert_eq!((&first["due"], &first["failed"], &first["dropped"]), (&json!(80), &json!(0), &json!(0)), "{first}");
+    assert!((24..=32).contains(&ok), "the others, and a few of the crowd: {first}");
+    assert!((60..80).all(|number| world.server.polls(number) == 1));
+    // All of the rest took 13 s.
+    assert!(first["elapsedMs"].as_u64().unwrap() < 6000, "{first}");
+    // Nothing else is due now, so they hold up no other site.
+    let second = poll(MIDNIGHT + 300);
+    assert_eq!((&second["due"], &second["ok"]), (&json!(80 - ok), &json!(80 - ok)), "{second}");
+    world.assert_sound();
+}

@@ -97,7 +97,7 @@ impl Case {
             "nextDue": self.next_due(),
             "lastOutcome": last,
             "lastSuccess": status.last_success,
-            "attempts": attempts.map(|a| json!({"at": a.at, "class": a.class_name()})).collect::<Value>(),
+            "attempts": attempts.map(|a| json!({"at": a.at, "class": a.class_name(), "tookMs": a.duration_ms})).collect::<Value>(),
         })
     }
 
@@ -113,10 +113,7 @@ impl Case {
             sentences.push(format!("It is due {}{}.", if is_due { "now, since " } else { "at " }, self.when(due)));
         }
         if !status.is_new() {
-            let took = match status.last_duration_ms {
-                0 => String::new(),
-                ms => format!("; it took {:.1} s", f64::from(ms) / 1e3),
-            };
+            let took = duration(status.last_duration_ms()).map_or_else(String::new, |took| format!("; it took {took}"));
             sentences.push(format!("Last polled at {}{took}.", self.when(status.last_run)));
         }
         if let Some(at) = status.last_success {
@@ -135,7 +132,8 @@ impl Case {
             sentences.push("Last polls:".to_owned());
         }
         for attempt in status.attempts.iter().rev() {
-            sentences.push(format!("  {}  {}", time::utc(attempt.at), attempt.class_name()));
+            let took = duration(attempt.duration_ms).map_or_else(String::new, |took| format!("  {took}"));
+            sentences.push(format!("  {}  {}{took}", time::utc(attempt.at), attempt.class_name()));
         }
         sentences
     }
@@ -215,6 +213,11 @@ impl Case {
         status.attempts.last().filter(|last| last.class.is_some() && last.at == *at)?;
         Redirect::target_of(failure)
     }
+}
+
+/// The text of a duration in milliseconds: `1.2 s`. `None` if it is 0, which means that it is not known.
+fn duration(ms: u32) -> Option<String> {
+    (ms > 0).then(|| format!("{:.1} s", f64::from(ms) / 1e3))
 }
 
 #[cfg(test)]
@@ -323,8 +326,10 @@ mod tests {
         let failure = Failure::new(FailureClass::Http, "status 500");
         let mut status = polled();
         status.last_failure = Some((NOW - 99, failure));
-        status.attempts =
-            vec![Attempt { at: NOW - 99, class: Some(FailureClass::Http) }, Attempt { at: NOW - 10, class: None }];
+        status.attempts = vec![
+            Attempt { at: NOW - 99, class: Some(FailureClass::Http), duration_ms: 0 },
+            Attempt { at: NOW - 10, class: None, duration_ms: 0 },
+        ];
         let json = case(status.clone()).json();
         assert_eq!(json["lastOutcome"], json!({"at": NOW - 10, "class": "ok", "message": null}));
         status.attempts.pop();

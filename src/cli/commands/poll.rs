@@ -54,7 +54,7 @@ pub(in crate::cli) struct Poll {
     /// Limit of each call to a site in seconds [default: `timeouts.call` of the configuration, or 60]
     #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
     timeout: Option<Duration>,
-    /// Start no new poll after this many seconds
+    /// Start no new poll after this many seconds [default: the period of the first retry level, at least 600]
     #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
     max_runtime: Option<Duration>,
     /// Poll at most this many sites, the most overdue first
@@ -90,14 +90,16 @@ impl Poll {
             Some(name) => Some(name.load(&store)?.cxn_id),
             None => None,
         };
+        // One poll needs no limit of the whole run.
+        let default = || only.is_none().then(|| PollRun::default_max_runtime(&self.retry));
         let plan = PollRun {
+            max_runtime: self.max_runtime.or_else(default),
             job: self.name.clone(),
             batch: self.batch,
             policy: self.retry.clone(),
             now: self.clock.now(context),
             threads: self.threads.into(),
             per_host: self.per_host.into(),
-            max_runtime: self.max_runtime,
             limit: self.limit,
             only,
             listeners: context.listeners.clone(),

@@ -43,10 +43,15 @@ impl WriteSession {
             let done = self.trees.transact(|tx| {
                 let change = |((key, named), jobs): (&AdminTarget, &Vec<JobNo>)| {
                     let Some(record) = read::<CxnRecord, _>(tx, &key.to_bytes())? else { return Ok(false) };
+                    let facts = DueFacts::new(self.host_key, &record);
                     match action {
-                        AdminAction::Revive => revive(tx, *key, &record, named),
-                        AdminAction::Disable => set_disabled(tx, *key, record, jobs, true),
-                        AdminAction::Enable => set_disabled(tx, *key, record, jobs, false),
+                        AdminAction::Revive => revive(tx, *key, facts, named),
+                        AdminAction::Disable => {
+                            set_disabled(tx, *key, record, jobs, DueFacts { disabled: true, ..facts })
+                        }
+                        AdminAction::Enable => {
+                            set_disabled(tx, *key, record, jobs, DueFacts { disabled: false, ..facts })
+                        }
                         AdminAction::Remove => delete_cxn(tx, jobs, *key, &record).map(|()| true),
                     }
                 };
@@ -58,32 +63,30 @@ impl WriteSession {
     }
 }
 
-fn revive(tx: &Tx, key: CxnKey, record: &CxnRecord, jobs: &[JobNo]) -> TxResult<bool> {
-    let facts = DueFacts::from(record);
+fn revive(tx: &Tx, key: CxnKey, facts: DueFacts, jobs: &[JobNo]) -> TxResult<bool> {
     let mut changed = false;
     for job in jobs {
         let Some(before) = read_status(tx, *job, key.locator)? else { continue };
         let mut status = before.clone();
         status.revive();
         if status != before {
-            write_status(tx, *job, key.locator, Some((&before, record.disabled)), (&status, facts))?;
+            write_status(tx, *job, key.locator, Some((&before, facts.disabled)), (&status, facts))?;
             changed = true;
         }
     }
     Ok(changed)
 }
 
-fn set_disabled(tx: &Tx, key: CxnKey, record: CxnRecord, jobs: &[JobNo], disabled: bool) -> TxResult<bool> {
-    if record.disabled == disabled {
+fn set_disabled(tx: &Tx, key: CxnKey, record: CxnRecord, jobs: &[JobNo], facts: DueFacts) -> TxResult<bool> {
+    if record.disabled == facts.disabled {
         return Ok(false);
     }
-    let facts = DueFacts { disabled, ..DueFacts::from(&record) };
     for job in jobs {
         if let Some(status) = read_status(tx, *job, key.locator)? {
             write_status(tx, *job, key.locator, Some((&status, record.disabled)), (&status, facts))?;
         }
     }
-    tx.insert(TreeName::Cxn, &key.to_bytes(), CxnRecord { disabled, ..record }.to_bytes())?;
+    tx.insert(TreeName::Cxn, &key.to_bytes(), CxnRecord { disabled: facts.disabled, ..record }.to_bytes())?;
     Ok(true)
 }
 

@@ -34,7 +34,7 @@ impl ReadSession {
                 None => false,
             };
             if !has_status && !record.disabled && batch.contains(&key.locator.batch_code) {
-                new.push(DueEntry { locator: key.locator, host: record.host(), due: 0 });
+                new.push(DueEntry { locator: key.locator, host: self.host_key.hash(&record.host()), due: 0 });
             }
         }
         Ok(new)
@@ -82,8 +82,8 @@ impl WriteSession {
                 for (key, record) in &batch {
                     // A connection that was imported after the job was created has its status already.
                     if read_status(tx, job.no, key.locator)?.is_none() {
-                        let new = PollStatus::default();
-                        write_status(tx, job.no, key.locator, None, (&new, DueFacts::from(record)))?;
+                        let facts = DueFacts::new(self.host_key, record);
+                        write_status(tx, job.no, key.locator, None, (&PollStatus::default(), facts))?;
                     }
                 }
                 note_backfilled(tx, job.no, last)

@@ -6,7 +6,9 @@ use crate::model::{BatchCode, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::TreeName;
 use crate::store::error::{Item, Result};
-use crate::store::schema::{CxnLocator, DueBucket, DueKey, DueRecord, Job, ReadSession, Record, bucket_range};
+use crate::store::schema::{
+    CxnKey, CxnLocator, DueBucket, DueKey, DueRecord, HostHash, Job, ReadSession, Record, bucket_range, host_of,
+};
 
 /// A connection that is due, as the due index knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub struct DueEntry {
     /// The connection.
     pub locator: CxnLocator,
     /// The hash of its host.
-    pub host: u32,
+    pub host: HostHash,
     /// Since when it is due.
     pub due: UnixTime,
 }
@@ -77,7 +79,9 @@ impl ReadSession {
             let status = self.indexed_status(&key, &record)?;
             if policy.is_due(&status, now) {
                 let since = policy.next_due_of_status(&status).unwrap_or(now);
-                due.push(DueEntry { locator: key.locator, host: record.host, due: since });
+                let cxn = CxnKey { app: job.app, locator: key.locator };
+                let host = host_of(&self.trees, self.host_key, cxn, record.host)?;
+                due.push(DueEntry { locator: key.locator, host, due: since });
             }
         }
         Ok(())

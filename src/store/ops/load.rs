@@ -6,7 +6,7 @@ use crate::model::{Cxn, PollStatus, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::TreeName;
 use crate::store::error::{Error, Item, Result};
-use crate::store::schema::{AppNo, CxnKey, CxnLocator, Job, ReadSession, Statuses, WriteSession, decode_cxn};
+use crate::store::schema::{AppNo, CxnKey, CxnLocator, HostHash, Job, ReadSession, Statuses, WriteSession, decode_cxn};
 use crate::store::sessions::Sessions;
 
 /// A connection that is due, with everything that polling it takes.
@@ -15,7 +15,7 @@ pub struct PollTask {
     /// Which connection it is.
     pub locator: CxnLocator,
     /// The hash of its host, as the due index knows it.
-    pub host: u32,
+    pub host: HostHash,
     /// Since when it is due.
     pub due: UnixTime,
     /// The connection.

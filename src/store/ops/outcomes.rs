@@ -3,7 +3,9 @@
 use crate::model::PollStatus;
 use crate::store::engine::{TX_BATCH, Tx, TxResult};
 use crate::store::error::Result;
-use crate::store::schema::{CxnLocator, DueFacts, DueKey, DueRecord, Job, WriteSession, read, write_status};
+use crate::store::schema::{
+    CxnKey, CxnLocator, DueFacts, DueKey, DueRecord, HostKey, Job, WriteSession, host_of, read, write_status,
+};
 
 /// A status that replaces the one with which the connection was polled.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,23 +30,24 @@ impl WriteSession {
     pub fn record_outcomes(&self, job: &Job, updates: &[StatusUpdate]) -> Result<Vec<bool>> {
         let mut recorded = Vec::with_capacity(updates.len());
         for batch in updates.chunks(TX_BATCH) {
-            let done = self
-                .trees
-                .transact(|tx| batch.iter().map(|update| record_one(tx, job, update)).collect::<TxResult<Vec<_>>>())?;
+            let done = self.trees.transact(|tx| {
+                batch.iter().map(|update| record_one(tx, self.host_key, job, update)).collect::<TxResult<Vec<_>>>()
+            })?;
             recorded.extend(done);
         }
         Ok(recorded)
     }
 }
 
-fn record_one(tx: &Tx, job: &Job, update: &StatusUpdate) -> TxResult<bool> {
+fn record_one(tx: &Tx, host_key: HostKey, job: &Job, update: &StatusUpdate) -> TxResult<bool> {
     // Every status has one entry in the due index, whose key holds lastRun (or the end of the deferral) and the
     // disabled flag. A connection that is gone has none, and sequence numbers are never used again. So this entry is
     // the whole condition.
     let key = DueKey::of(job.no, update.locator, &update.expected, false);
     match read::<DueRecord, _>(tx, &key.to_bytes())? {
         Some(due) if (due.level, due.count) == (update.expected.level, update.expected.count) => {
-            let facts = DueFacts { disabled: false, host: due.host };
+            let cxn = CxnKey { app: job.app, locator: update.locator };
+            let facts = DueFacts { disabled: false, host: host_of(tx, host_key, cxn, due.host)? };
             write_status(tx, job.no, update.locator, Some((&update.expected, false)), (&update.next, facts))?;
             Ok(true)
         }

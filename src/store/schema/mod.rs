@@ -8,6 +8,7 @@
 mod apps;
 mod counters;
 mod cxns;
+mod host_key;
 mod jobs;
 mod keys;
 mod names;
@@ -20,6 +21,7 @@ mod version;
 
 pub use counters::{Counters, bump_counters, counters, write_counters};
 pub use cxns::{decode_cxn, find_record};
+pub use host_key::{HostHash, HostKey};
 pub use jobs::{BackfillProgress, Job, JobRecord, note_backfilled};
 pub use keys::{
     AppNo, CxnKey, CxnLocator, DueBucket, DueKey, JobNo, bucket_prefix, bucket_range, job_name_key, meta_key,
@@ -28,4 +30,4 @@ pub use keys::{
 pub use records::{CxnRecord, DueRecord, IdRecord, Record, StatusRecord, read};
 pub use run_record::RunRecord;
 pub use session::{ReadSession, WriteSession};
-pub use statuses::{DueFacts, Statuses, delete_status, due_write, read_status, status_writes, write_status};
+pub use statuses::{DueFacts, Statuses, delete_status, due_write, host_of, read_status, status_writes, write_status};

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 
 use bincode::{Decode, Encode};
 
+use super::host_key::HostHash;
 use super::keys::{AppNo, CxnKey, CxnLocator};
-use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime, host, host_hash};
+use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime, host};
 use crate::store::engine::{Get, TreeName};
 use crate::store::error::{Error, Item};
 
@@ -19,8 +20,8 @@ pub trait Record: Encode + Decode<()> {
     const TREE: TreeName;
     /// The version that it is written in.
     const VERSION: u8 = 1;
-    /// The bytes that an older version lacks at its end.
-    const DEFAULT_TAIL: &'static [u8] = &[];
+    /// The bytes that each older version lacks at its end, those of version 1 first.
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[];
 
     /// The bytes that are stored.
     fn to_bytes(&self) -> Vec<u8> {
@@ -39,10 +40,11 @@ pub trait Record: Encode + Decode<()> {
         let unreadable = Item::Record(Self::TREE.name());
         let body = match bytes.split_first() {
             Some((version, body)) if *version == Self::VERSION => Cow::Borrowed(body),
-            Some((version, body)) if (1..Self::VERSION).contains(version) => {
-                Cow::Owned([body, Self::DEFAULT_TAIL].concat())
+            Some((version, body)) => {
+                let tail = version.checked_sub(1).and_then(|older| Self::DEFAULT_TAILS.get(usize::from(older)));
+                Cow::Owned([body, tail.ok_or(unreadable)?].concat())
             }
-            _ => return Err(unreadable),
+            None => return Err(unreadable),
         };
         match bincode::decode_from_slice(&body, bincode::config::standard().with_limit::<{ 16 << 20 }>()) {
             Ok((record, read)) if read == body.len() => Ok(record),
@@ -109,10 +111,10 @@ impl Record for CxnRecord {
 }
 
 impl CxnRecord {
-    /// The hash of the host that is connected to.
-    pub fn host(&self) -> u32 {
+    /// The host that is connected to.
+    pub fn host(&self) -> String {
         let via_port = self.via_port.as_deref().and_then(|text| text.parse().ok());
-        host_hash(&host(&self.site_url, via_port.as_ref()))
+        host(&self.site_url, via_port.as_ref())
     }
 }
 
@@ -141,18 +143,21 @@ pub struct StatusRecord {
     last_failure: Option<(UnixTime, u8, String)>,
     /// Class 0 is success.
     attempts: Vec<(UnixTime, u8)>,
-    /// Since version 2.
+    /// That of the last attempt in milliseconds. Since version 2.
     last_duration_ms: u32,
+    /// Those of the attempts before, in milliseconds. Since version 3.
+    former_durations_ms: Vec<u32>,
 }
 
 impl Record for StatusRecord {
     const TREE: TreeName = TreeName::Status;
-    const VERSION: u8 = 2;
-    const DEFAULT_TAIL: &'static [u8] = &[0];
+    const VERSION: u8 = 3;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0], &[0]];
 }
 
 impl From<&PollStatus> for StatusRecord {
     fn from(status: &PollStatus) -> Self {
+        let former = status.attempts.split_last().map_or(&[][..], |(_, former)| former);
         Self {
             level: status.level,
             count: status.count,
@@ -162,7 +167,8 @@ impl From<&PollStatus> for StatusRecord {
             last_success: status.last_success,
             last_failure: status.last_failure.as_ref().map(|(at, f)| (*at, f.class as u8, f.message.clone())),
             attempts: status.attempts.iter().map(|a| (a.at, a.class.map_or(0, |class| class as u8))).collect(),
-            last_duration_ms: status.last_duration_ms,
+            last_duration_ms: status.last_duration_ms(),
+            former_durations_ms: former.iter().map(|attempt| attempt.duration_ms).collect(),
         }
     }
 }
@@ -172,7 +178,13 @@ impl TryFrom<StatusRecord> for PollStatus {
 
     fn try_from(record: StatusRecord) -> Result<Self, Item> {
         let class = |number| FailureClass::from_number(number).ok_or(Item::Record(StatusRecord::TREE.name()));
-        let attempt = |(at, number)| Ok(Attempt { at, class: if number == 0 { None } else { Some(class(number)?) } });
+        let mut durations = record.former_durations_ms;
+        // An older version knows only the last.
+        durations.resize(record.attempts.len().saturating_sub(1), 0);
+        durations.push(record.last_duration_ms);
+        let attempt = |((at, number), duration_ms)| {
+            Ok(Attempt { at, class: if number == 0 { None } else { Some(class(number)?) }, duration_ms })
+        };
         Ok(Self {
             level: record.level,
             count: record.count,
@@ -184,8 +196,7 @@ impl TryFrom<StatusRecord> for PollStatus {
                 Some((at, number, message)) => Some((at, Failure::new(class(number)?, message))),
                 None => None,
             },
-            attempts: record.attempts.into_iter().map(attempt).collect::<Result<_, _>>()?,
-            last_duration_ms: record.last_duration_ms,
+            attempts: record.attempts.into_iter().zip(durations).map(attempt).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -194,7 +205,9 @@ impl TryFrom<StatusRecord> for PollStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct DueRecord {
     /// The hash of the host that is connected to, for interleaving.
-    pub host: u32,
+    ///
+    /// In version 1 it is a hash of 32 bits that is the same in all stores.
+    pub host: HostHash,
     /// The status's level, also in a bucket that is not of a level.
     pub level: u32,
     /// The status's count.
@@ -203,6 +216,8 @@ pub struct DueRecord {
 
 impl Record for DueRecord {
     const TREE: TreeName = TreeName::Due;
+    const VERSION: u8 = 2;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[]];
 }
 
 #[cfg(test)]
@@ -212,11 +227,11 @@ mod tests {
 
     #[test]
     fn a_status_reads_back() {
-        let mut status =
-            PollStatus { level: 2, count: 7, not_before: Some(9), last_duration_ms: 800, ..PollStatus::default() };
+        let mut status = PollStatus { level: 2, count: 7, not_before: Some(9), ..PollStatus::default() };
         for now in 1..=12 {
             let failed = Err(Failure::new(FailureClass::Timeout, "connecting"));
             status.remember(now, &if now % 2 == 0 { Ok(()) } else { failed });
+            status.attempts.last_mut().unwrap().duration_ms = 100 * u32::try_from(now).unwrap();
         }
         assert_eq!(status.attempts.len(), PollStatus::ATTEMPTS);
         let bytes = StatusRecord::from(&status).to_bytes();
@@ -226,19 +241,24 @@ mod tests {
     #[test]
     fn an_unknown_version_is_refused() {
         let mut bytes = DueRecord { host: 1, level: 2, count: 3 }.to_bytes();
-        for version in [0, 2] {
+        for version in [0, 3] {
             bytes[0] = version;
             assert!(DueRecord::from_bytes(&bytes).is_err());
         }
     }
 
     #[test]
-    fn a_status_of_version_1_has_no_duration() {
-        let status = PollStatus { level: 1, last_run: 9, last_duration_ms: 7, ..PollStatus::default() };
+    fn an_older_status_lacks_durations() {
+        let attempt = |at, duration_ms| Attempt { at, class: None, duration_ms };
+        let status =
+            PollStatus { level: 1, last_run: 9, attempts: vec![attempt(8, 0), attempt(9, 7)], ..PollStatus::default() };
         let bytes = StatusRecord::from(&status).to_bytes();
-        let old = [&[1], &bytes[1..bytes.len() - 1]].concat();
-        let read = StatusRecord::from_bytes(&old).and_then(PollStatus::try_from);
-        assert_eq!(read, Ok(PollStatus { last_duration_ms: 0, ..status }));
+        let read = |version, missing| {
+            let old = [&[version], &bytes[1..bytes.len() - missing]].concat();
+            StatusRecord::from_bytes(&old).and_then(PollStatus::try_from)
+        };
+        assert_eq!(read(2, 2), Ok(status.clone()), "the last duration is known");
+        assert_eq!(read(1, 3), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
     }
 
     proptest! {

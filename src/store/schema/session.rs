@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Deref;
 
+use super::host_key::HostKey;
 use super::names::NameCache;
 use super::version;
 use crate::store::engine::{Get, TreeName, TreeReader, Trees};
@@ -12,6 +13,7 @@ use crate::store::error::Result;
 pub struct ReadSession {
     pub(in crate::store) trees: TreeReader,
     pub(in crate::store) names: RefCell<NameCache>,
+    pub(in crate::store) host_key: HostKey,
 }
 
 /// The database, open for reading and writing.
@@ -40,8 +42,8 @@ impl WriteSession {
     /// # Errors
     /// [`Error::NewerFormat`](crate::store::Error::NewerFormat); those of the database.
     pub(in crate::store) fn open(trees: Trees) -> Result<Self> {
-        version::upgrade(&trees)?;
-        Ok(Self::of(trees))
+        let host_key = version::upgrade(&trees)?;
+        Ok(Self::of(trees, host_key))
     }
 
     /// Makes an empty database that of a store.
@@ -49,16 +51,23 @@ impl WriteSession {
     /// # Errors
     /// Those of the database.
     pub(in crate::store) fn create(trees: Trees) -> Result<Self> {
-        version::write(&trees)?;
-        Ok(Self::of(trees))
+        let host_key = version::write(&trees)?;
+        Ok(Self::of(trees, host_key))
     }
 
-    fn of(trees: Trees) -> Self {
-        Self { reader: ReadSession { trees: TreeReader::clone(&trees), names: RefCell::default() }, trees }
+    fn of(trees: Trees, host_key: HostKey) -> Self {
+        let reader = ReadSession { trees: TreeReader::clone(&trees), names: RefCell::default(), host_key };
+        Self { reader, trees }
     }
 }
 
 impl ReadSession {
+    /// The key of the hashes of hosts in this store.
+    #[must_use]
+    pub fn host_key(&self) -> HostKey {
+        self.host_key
+    }
+
     /// Reads the value of a key as bytes; `None` if there is none.
     pub(in crate::store) fn get(&self, tree: TreeName, key: impl AsRef<[u8]>) -> Result<Option<sled::IVec>> {
         self.trees.get(tree, key.as_ref())

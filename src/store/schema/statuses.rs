@@ -1,5 +1,6 @@
 //! Poll statuses, and their entries in the due index. Both always change together.
 
+use super::host_key::{HostHash, HostKey, is_keyed};
 use super::keys::{CxnKey, CxnLocator, DueBucket, DueKey, JobNo, status_key};
 use super::records::{CxnRecord, DueRecord, Record, StatusRecord, read};
 use super::session::ReadSession;
@@ -16,13 +17,28 @@ pub struct DueFacts {
     /// Whether the connection is disabled.
     pub disabled: bool,
     /// The hash of its host.
-    pub host: u32,
+    pub host: HostHash,
 }
 
-impl From<&CxnRecord> for DueFacts {
-    fn from(record: &CxnRecord) -> Self {
-        Self { disabled: record.disabled, host: record.host() }
+impl DueFacts {
+    /// What the due index of a store with this key contains about a connection.
+    pub fn new(host_key: HostKey, record: &CxnRecord) -> Self {
+        Self { disabled: record.disabled, host: host_key.hash(&record.host()) }
     }
+}
+
+/// The hash of a connection's host, for which the due index holds `stored`.
+///
+/// It is another one only where a former build wrote the entry.
+///
+/// # Errors
+/// Those of the database.
+pub fn host_of<G: Get>(from: &G, host_key: HostKey, cxn: CxnKey, stored: HostHash) -> Result<HostHash, G::Error> {
+    if is_keyed(stored) {
+        return Ok(stored);
+    }
+    let record = read::<CxnRecord, _>(from, &cxn.to_bytes())?;
+    Ok(record.map_or(stored, |record| host_key.hash(&record.host())))
 }
 
 /// Reads a connection's status for a job; `None` if it has none.

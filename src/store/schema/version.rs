@@ -1,30 +1,35 @@
 //! The version of the store.
 
+use super::host_key::HostKey;
 use super::keys::parse_number;
 use crate::store::engine::{Get, TreeName, Trees, Write};
 use crate::store::error::{Error, Item, Result};
 
 /// The version of stores that this program writes. It reads older ones, and makes them stores of this version.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const VERSION_KEY: &[u8] = b"version";
 
-/// Makes a store of an older version one of this version. Its records are rewritten when they change.
+/// Makes a store of an older version one of this version, and returns its key for hosts.
+///
+/// Its records are rewritten when they change.
 ///
 /// # Errors
 /// [`Error::NewerFormat`]; [`Item::Version`] where there is no version.
-pub(super) fn upgrade(trees: &Trees) -> Result<()> {
+pub(super) fn upgrade(trees: &Trees) -> Result<HostKey> {
     let version = trees.get(TreeName::Meta, VERSION_KEY)?.ok_or(Item::Version)?;
-    match parse_number(&version)? {
-        VERSION => Ok(()),
-        1..VERSION => write(trees),
-        found => Err(Error::NewerFormat { found, known: VERSION }),
+    match (parse_number(&version)?, HostKey::read(trees)?) {
+        (VERSION, Some(key)) => Ok(key),
+        (1..=VERSION, _) => write(trees),
+        (found, _) => Err(Error::NewerFormat { found, known: VERSION }),
     }
 }
 
-/// Writes this program's version.
+/// Writes this program's version and a new key for hosts, and returns the key.
 ///
 /// # Errors
-/// Those of the database.
-pub(super) fn write(trees: &Trees) -> Result<()> {
-    trees.apply(&[Write::put(TreeName::Meta, VERSION_KEY, VERSION.to_be_bytes())])
+/// [`Error::Random`]; those of the database.
+pub(super) fn write(trees: &Trees) -> Result<HostKey> {
+    let key = HostKey::random()?;
+    trees.apply(&[Write::put(TreeName::Meta, VERSION_KEY, VERSION.to_be_bytes()), key.write()])?;
+    Ok(key)
 }

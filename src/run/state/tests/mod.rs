@@ -1,5 +1,6 @@
 //! Runs on a fake clock, without threads, sockets or a store.
 
+mod last_host;
 mod outage;
 mod stop;
 mod store;
@@ -9,9 +10,9 @@ use std::sync::Arc;
 
 use super::sessions::{FLUSH_COUNT, FLUSH_RESULT_BYTES, LOW_WATERMARK};
 use super::*;
-use crate::model::{Attempt, Failure, FailureClass};
+use crate::model::{Attempt, Failure, FailureClass, PollStatus};
 use crate::run::message::{SessionReport, SessionWork};
-use crate::run::queue::QUEUE_CAPACITY;
+use crate::run::queue::{LastHost, QUEUE_CAPACITY};
 use crate::run::testdata::task;
 use crate::store::RunRecord;
 
@@ -33,28 +34,35 @@ struct Fixture {
     session: Option<SessionWork>,
     finish: Option<FinalWork>,
     log: Vec<String>,
+    last_host: Option<LastHost>,
 }
 
 impl Fixture {
     /// A run of `due` connections on hosts of their own, all polled well before. No event was applied yet.
     fn unstarted(due: u64, change: impl FnOnce(&mut Rules)) -> Self {
+        let entries = (0..due).map(|seq| entry(&witness(seq))).collect();
+        Self::of(entries, (0..due.min(INITIAL_LOAD as u64)).map(witness).collect(), change)
+    }
+
+    /// A run in which these are due, with the first loaded. No event was applied yet.
+    fn of(entries: Vec<DueEntry>, first: Vec<PollTask>, change: impl FnOnce(&mut Rules)) -> Self {
         let mut rules = Rules {
             policy: "1 hour (x3)".parse().unwrap(),
             now: 7200,
             by_hand: false,
             max_runtime: None,
+            slow: secs(1),
             outage_since: None,
         };
         change(&mut rules);
-        let entries: Vec<DueEntry> = (0..due).map(|seq| entry(&witness(seq))).collect();
-        let first = (0..due.min(INITIAL_LOAD as u64)).map(witness).collect();
-        let run = RunRecord { due, ..RunRecord::default() };
+        let run = RunRecord { due: entries.len() as u64, ..RunRecord::default() };
         let app_id = "app:org.example.myapp".parse().unwrap();
         let job = crate::model::JobName::default();
         let summary = Summary { app_id, job, run, durations: Vec::new(), interrupted: None };
         let state = RunState::new(rules, entries, first, ms(4), summary);
         let (queue, in_flight, log) = (VecDeque::new(), Vec::new(), Vec::new());
-        Self { state, at: Duration::ZERO, queue, permits: None, in_flight, session: None, finish: None, log }
+        let (session, finish, last_host) = (None, None, None);
+        Self { state, at: Duration::ZERO, queue, permits: None, in_flight, session, finish, log, last_host }
     }
 
     /// A run as by [`Fixture::unstarted`] whose first tasks are in the queue.
@@ -66,7 +74,8 @@ impl Fixture {
 
     fn apply(&mut self, event: Event) {
         let waiting = self.queue.len();
-        let view = QueueView { waiting, is_out_of_permits: self.permits == Some(0) };
+        let last_host = self.last_host.filter(|_| waiting > 0);
+        let view = QueueView { waiting, is_out_of_permits: self.permits == Some(0), last_host };
         for effect in self.state.apply(self.at, view, event) {
             self.perform(effect);
         }
@@ -79,6 +88,11 @@ impl Fixture {
             Effect::CancelPending => {
                 let cancelled = self.queue.drain(..).count();
                 self.apply(Event::Cancelled(cancelled));
+            }
+            Effect::LeaveWaiting { unloaded } => {
+                let waiting = self.queue.drain(..).count();
+                self.log.push(format!("{waiting} and {unloaded} left"));
+                self.apply(Event::Left(waiting));
             }
             Effect::StartSession(work) => assert!(self.session.replace(work).is_none(), "one session at a time"),
             Effect::EndPolling => assert!(self.finish.is_none(), "before the last session"),
@@ -149,8 +163,12 @@ impl Fixture {
 
 /// A task on a host of its own whose last poll succeeded.
 fn witness(seq: u64) -> PollTask {
-    let status = PollStatus { last_run: 1, attempts: vec![Attempt { at: 1, class: None }], ..PollStatus::default() };
-    PollTask { status, ..task(seq, u32::try_from(seq).unwrap()) }
+    let status = PollStatus {
+        last_run: 1,
+        attempts: vec![Attempt { at: 1, class: None, duration_ms: 0 }],
+        ..PollStatus::default()
+    };
+    PollTask { status, ..task(seq, seq) }
 }
 
 fn entry(task: &PollTask) -> DueEntry {

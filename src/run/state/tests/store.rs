@@ -33,7 +33,7 @@ fn the_next_state_of_each_connection_is_recorded_in_the_order_of_the_store() {
     run.end_polls(ms(500), &failure(FailureClass::Http));
     run.poll(1, &Ok(()));
     let updates = &run.finish.as_ref().unwrap().work.updates;
-    let states = updates.iter().map(|update| (update.locator.seq, update.next.count, update.next.last_duration_ms));
+    let states = updates.iter().map(|update| (update.locator.seq, update.next.count, update.next.last_duration_ms()));
     assert_eq!(states.collect::<Vec<_>>(), [(0, 0, 100), (1, 1, 500)]);
     assert!(updates.iter().all(|update| update.next.last_run == 7200 && update.expected.last_run == 1));
     assert_eq!(run.state.summary().durations, [500, 100], "in the order in which polls ended");

@@ -37,7 +37,12 @@ pub fn cxn(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<Fin
     for job in session.jobs(Some(at.app))? {
         let has_status = session.trees.contains(TreeName::Status, &status_key(job.no, at.locator))?;
         if job.has_backfilled(at.locator) && !has_status {
-            writes.extend(status_writes(job.no, at.locator, &PollStatus::default(), DueFacts::from(&cxn)));
+            writes.extend(status_writes(
+                job.no,
+                at.locator,
+                &PollStatus::default(),
+                DueFacts::new(session.host_key, &cxn),
+            ));
         }
     }
     if writes.is_empty() {

@@ -6,7 +6,7 @@ use crate::store::check::finding::Finding;
 use crate::store::engine::TreeName;
 use crate::store::error::Result;
 use crate::store::schema::{
-    CxnKey, DueFacts, ReadSession, Record, StatusRecord, due_write, parse_status_key, status_writes,
+    CxnKey, DueFacts, DueRecord, ReadSession, Record, StatusRecord, due_write, host_of, parse_status_key, status_writes,
 };
 
 /// A status can be read, and has its job, its connection and its entry in the due index.
@@ -24,7 +24,7 @@ pub fn status(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<
     }
     // A connection that cannot be read is a fault of its own.
     let Some(cxn) = readable_cxn(session, at)? else { return Ok(None) };
-    let facts = DueFacts::from(&cxn);
+    let facts = DueFacts::new(session.host_key, &cxn);
     let Ok(status) = StatusRecord::from_bytes(value).and_then(PollStatus::try_from) else {
         let what = format!("a poll status of {} cannot be read", cxn.cxn_id);
         let writes = status_writes(job, locator, &PollStatus::default(), facts).to_vec();
@@ -32,8 +32,12 @@ pub fn status(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<
         return Ok(Some(finding.with_quarantine(TreeName::Status, key, value)));
     };
     let entry = due_write(job, locator, &status, facts);
-    if session.get(TreeName::Due, &entry.key)?.as_deref() == entry.value.as_deref() {
-        return Ok(None);
+    let stored = session.get(TreeName::Due, &entry.key)?.and_then(|bytes| DueRecord::from_bytes(&bytes).ok());
+    if let Some(mut stored) = stored {
+        stored.host = host_of(&session.trees, session.host_key, at, stored.host)?;
+        if entry.value == Some(stored.to_bytes()) {
+            return Ok(None);
+        }
     }
     let what = format!("the poll status of {} is not in the index of what is due", cxn.cxn_id);
     Ok(Some(Finding::repairable(what, "entered", vec![entry])))

@@ -8,7 +8,7 @@ use crate::store::engine::{TX_BATCH, TreeName, Tx, TxResult};
 use crate::store::error::{Error, Result};
 use crate::store::ops::delete::delete_cxn;
 use crate::store::schema::{
-    Counters, CxnKey, CxnLocator, DueFacts, IdRecord, Record, WriteSession, bump_counters, write_status,
+    Counters, CxnKey, CxnLocator, DueFacts, HostKey, IdRecord, Record, WriteSession, bump_counters, write_status,
 };
 
 impl WriteSession {
@@ -26,7 +26,7 @@ impl WriteSession {
             let done = self.trees.transact(|tx| {
                 let upsert_one = |incoming: &Resolved| {
                     let diff = diff(Stored::read(tx, incoming)?, incoming, force);
-                    apply(tx, incoming, &diff)?;
+                    apply(tx, self.host_key, incoming, &diff)?;
                     Ok(diff.change())
                 };
                 resolved.iter().map(upsert_one).collect::<TxResult<Vec<_>>>()
@@ -37,7 +37,7 @@ impl WriteSession {
     }
 }
 
-fn apply(tx: &Tx, incoming: &Resolved, diff: &Diff) -> TxResult<()> {
+fn apply(tx: &Tx, host_key: HostKey, incoming: &Resolved, diff: &Diff) -> TxResult<()> {
     match diff {
         Diff::Keep => Ok(()),
         Diff::Add { record, statuses, replaces } => {
@@ -54,7 +54,7 @@ fn apply(tx: &Tx, incoming: &Resolved, diff: &Diff) -> TxResult<()> {
             let key = CxnKey { app: incoming.app, locator };
             tx.insert(TreeName::Id, record.cxn_id.as_bytes(), IdRecord::from(key).to_bytes())?;
             tx.insert(TreeName::Cxn, &key.to_bytes(), record.to_bytes())?;
-            let facts = DueFacts::from(record);
+            let facts = DueFacts::new(host_key, record);
             statuses.iter().try_for_each(|(job, status)| write_status(tx, *job, locator, None, (status, facts)))
         }
         Diff::Update { locator, old, new, statuses } => {
@@ -65,7 +65,7 @@ fn apply(tx: &Tx, incoming: &Resolved, diff: &Diff) -> TxResult<()> {
             if statuses.is_empty() {
                 return Ok(());
             }
-            let facts = DueFacts::from(new);
+            let facts = DueFacts::new(host_key, new);
             statuses.iter().try_for_each(|StatusDiff { job, old: before, new }| {
                 let before = before.as_ref().map(|before| (before, old.disabled));
                 write_status(tx, *job, *locator, before, (new, facts))
