@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::util::text::escape;
+
 /// Text that is not a valid identifier, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {problem}")]
@@ -36,7 +38,7 @@ fn check(what: &'static str, text: &str) -> Result<(), InvalidId> {
 macro_rules! text_type {
     ($name:ident) => {
         impl $name {
-            /// The text of the identifier.
+            /// The exact text of the identifier. It may not be printable.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -44,8 +46,9 @@ macro_rules! text_type {
         }
 
         impl fmt::Display for $name {
+            /// Writes the identifier for people, with escapes for what is not printable.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(&escape(&self.0))
             }
         }
 
@@ -207,5 +210,13 @@ mod tests {
         }
         assert!("x".repeat(256).parse::<JobName>().is_err());
         assert!(BatchCode::try_from(10_001).is_err());
+    }
+
+    #[test]
+    fn what_is_shown_of_an_id_is_printable_and_its_text_stays() {
+        let id: CxnId = "cxn:\u{202e}\u{3164}é".parse().unwrap();
+        assert_eq!((id.to_string().as_str(), id.as_str()), ("cxn:\\u202e\\u3164é", "cxn:\u{202e}\u{3164}é"));
+        assert_eq!(String::from(id.clone()), id.as_str());
+        assert_eq!(serde_json::to_value(&id).unwrap(), id.as_str());
     }
 }
