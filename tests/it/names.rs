@@ -98,6 +98,7 @@ fn no_command_prints_or_logs_what_is_not_printable() {
     let world = former_store();
     let script = r#"read event; printf 'a\342\200\256b\n' >&2; echo '{"keep":1}'; echo '{"ok":true}'"#;
     let event = format!("app:{APP}:job=default:poll");
+    world.append_config("title = \"My \u{202e}app\"\n");
     world.append_config(&format!("[[listeners]]\nevent = \"{event}\"\nprogram = [\"sh\", \"-c\", '''{script}''']\n"));
     let now = MIDNIGHT.to_string();
     let id = FORMER[2].0;
@@ -114,6 +115,7 @@ fn no_command_prints_or_logs_what_is_not_printable() {
         (&["results"], true),
         (&["disable", "--all", "--dry-run"], true),
         (&["store", "check"], false),
+        (&["config", "show"], false),
         (&["export", "--redact", "--format", "csv"], true),
         (&["export", "--redact"], true),
     ] {
