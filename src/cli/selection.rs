@@ -61,7 +61,7 @@ impl Match {
         }
         let states = self.jobs.iter().map(|(job, state)| match job.name.as_str() {
             "default" => state.to_string(),
-            name => format!("{name} {state}"),
+            _ => format!("{} {state}", job.name),
         });
         states.collect::<Vec<_>>().join(", ")
     }

@@ -102,7 +102,7 @@ impl TryFrom<String> for EventName {
 impl fmt::Display for EventName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.job {
-            Some((app, job)) => write!(f, "{app}:job={job}:{}", self.phase.name()),
+            Some((app, job)) => write!(f, "{app}:job={}:{}", job.as_str(), self.phase.name()),
             None => write!(f, "{GENERAL_PREFIX}{}", self.phase.name()),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use url::Url;
 
 use super::{AppId, BatchCode, CxnId, Secret, ViaPort};
 
@@ -94,12 +95,18 @@ impl Cxn {
 /// returned in lower case, without a final dot.
 #[must_use]
 pub fn host(site_url: &str, via_port: Option<&ViaPort>) -> String {
-    let host = match (via_port, url::Url::parse(site_url)) {
+    let host = match (via_port, Url::parse(site_url)) {
         (Some(via_port), _) => via_port.host().to_string(),
         (None, Ok(url)) => url.host_str().unwrap_or_default().to_owned(),
         (None, Err(_)) => site_url.to_owned(),
     };
     host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Whether sites can be called at a URL: its scheme is `http` or `https`, so that it has a host.
+#[must_use]
+pub fn is_callable(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::util::text::{escape, is_printable};
+
 /// Text that is not a valid identifier, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {problem}")]
@@ -36,7 +38,7 @@ fn check(what: &'static str, text: &str) -> Result<(), InvalidId> {
 macro_rules! text_type {
     ($name:ident) => {
         impl $name {
-            /// The text of the identifier.
+            /// The exact text of the identifier. It may not be printable.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -44,8 +46,9 @@ macro_rules! text_type {
         }
 
         impl fmt::Display for $name {
+            /// Writes the identifier for people, with escapes for what is not printable.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(&escape(&self.0))
             }
         }
 
@@ -117,6 +120,25 @@ pub struct CxnId(Arc<str>);
 
 text_type!(CxnId);
 
+impl CxnId {
+    /// Checks the rule for new connections: a letter, followed by ASCII characters without blanks.
+    ///
+    /// Former builds accepted more, so a store, a backup or an export may have other ids.
+    ///
+    /// # Errors
+    /// [`InvalidId`] where the id breaks the rule.
+    pub fn check_new(&self) -> Result<(), InvalidId> {
+        let problem = if !self.0.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            "does not begin with a letter"
+        } else if !self.0.bytes().all(|b| b.is_ascii_graphic()) {
+            "holds a blank or a character outside of ASCII"
+        } else {
+            return Ok(());
+        };
+        Err(InvalidId { what: "cxnId", problem })
+    }
+}
+
 impl FromStr for CxnId {
     type Err = InvalidId;
 
@@ -132,6 +154,23 @@ impl FromStr for CxnId {
 pub struct JobName(Arc<str>);
 
 text_type!(JobName);
+
+impl JobName {
+    /// Checks the rule for names in an import: printable, and not like an option.
+    ///
+    /// # Errors
+    /// [`InvalidId`] where the name breaks the rule.
+    pub fn check_new(&self) -> Result<(), InvalidId> {
+        let problem = if self.0.starts_with('-') {
+            "begins with '-'"
+        } else if !is_printable(&self.0) {
+            "holds an invisible character"
+        } else {
+            return Ok(());
+        };
+        Err(InvalidId { what: "job name", problem })
+    }
+}
 
 impl Default for JobName {
     /// The name of the job if none is given: `default`.
@@ -207,5 +246,37 @@ mod tests {
         }
         assert!("x".repeat(256).parse::<JobName>().is_err());
         assert!(BatchCode::try_from(10_001).is_err());
+    }
+
+    #[test]
+    fn a_new_cxn_id_is_a_letter_and_printable_ascii() {
+        let check = |text: &str| text.parse::<CxnId>().unwrap().check_new().map_err(|error| error.problem);
+        for text in ["cxn:0123456789abcdef0123456789abcdef", "x", "CXN-1~!", &format!("c{}", "'".repeat(254))] {
+            assert_eq!(check(text), Ok(()), "{text:?}");
+        }
+        for text in ["--all", "-", "=1+1", "+1", "@SUM(A1)", "'x", "0123", "ü1", "\u{202e}cxn:1"] {
+            assert_eq!(check(text), Err("does not begin with a letter"), "{text:?}");
+        }
+        for text in ["cxn:1 2", "cxn:\u{202e}1", "cxn:\u{3164}", "cxn:é", "cxn:\u{a0}1"] {
+            assert_eq!(check(text), Err("holds a blank or a character outside of ASCII"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_job_name_is_printable_and_no_option() {
+        let check = |text: &str| text.parse::<JobName>().unwrap().check_new().map_err(|error| error.problem);
+        for text in ["default", "get_site_info", "2nd", "täglich um 5", "_a"] {
+            assert_eq!(check(text), Ok(()), "{text:?}");
+        }
+        assert_eq!(check("--all"), Err("begins with '-'"));
+        assert_eq!(check("a\u{202e}b"), Err("holds an invisible character"));
+    }
+
+    #[test]
+    fn what_is_shown_of_an_id_is_printable_and_its_text_stays() {
+        let id: CxnId = "cxn:\u{202e}\u{3164}é".parse().unwrap();
+        assert_eq!((id.to_string().as_str(), id.as_str()), ("cxn:\\u202e\\u3164é", "cxn:\u{202e}\u{3164}é"));
+        assert_eq!(String::from(id.clone()), id.as_str());
+        assert_eq!(serde_json::to_value(&id).unwrap(), id.as_str());
     }
 }

@@ -8,7 +8,7 @@ mod status;
 mod time;
 mod via_port;
 
-pub use cxn::{AppMeta, Cxn, Tls, host};
+pub use cxn::{AppMeta, Cxn, Tls, host, is_callable};
 pub use id::{AppId, BatchCode, CxnId, InvalidId, JobName};
 pub use outcome::{Failure, FailureClass, Outcome};
 pub use secret::{InvalidSecret, Secret};

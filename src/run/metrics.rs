@@ -38,7 +38,7 @@ impl Summary {
     /// `cxnpoll-org.example.myapp-default-0of1.prom`. Names that are too long or not valid in a file name become a hash.
     fn metrics_file_name(&self) -> String {
         let batch = self.run.batch.replace('/', "of");
-        let name = format!("{}-{}-{batch}", self.app_id.short(), self.job);
+        let name = format!("{}-{}-{batch}", self.app_id.short(), self.job.as_str());
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if name.len() <= 200 && name.chars().all(is_plain) {
             return format!("cxnpoll-{name}.prom");
@@ -48,8 +48,8 @@ impl Summary {
 
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     fn metrics(&self, at: UnixTime, last_success: Option<UnixTime>, store_bytes: u64) -> prometheus::Result<Vec<u8>> {
-        let (app, job, batch) = (self.app_id.short(), self.job.to_string(), self.run.batch.as_str());
-        let labels = [app, &job, batch];
+        let (app, job, batch) = (self.app_id.short(), self.job.as_str(), self.run.batch.as_str());
+        let labels = [app, job, batch];
         let registry = Registry::new();
         let gauge = |name: &str, help: &str, value: f64| -> prometheus::Result<()> {
             let gauge = GaugeVec::new(Opts::new(name, help), &["app", "job", "batch"])?;
@@ -75,12 +75,12 @@ impl Summary {
         let polls = GaugeVec::new(polls, &["app", "job", "batch", "outcome"])?;
         let rare = [("ok", run.ok), ("deferred", run.deferred), ("dropped", run.dropped)];
         for (outcome, count) in rare.into_iter().chain(by_count(run).map(|(class, count)| (class.name(), count))) {
-            polls.with_label_values(&[app, &job, batch, outcome]).set(count as f64);
+            polls.with_label_values(&[app, job, batch, outcome]).set(count as f64);
         }
         registry.register(Box::new(polls))?;
 
         let durations = HistogramOpts::new("cxnpoll_poll_duration_seconds", "How long the polls of the last run took.");
-        let labels = [("app", app), ("job", &job), ("batch", batch)];
+        let labels = [("app", app), ("job", job), ("batch", batch)];
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let durations = Histogram::with_opts(durations.buckets(BUCKETS.into()).const_labels(labels))?;
         self.durations.iter().for_each(|ms| durations.observe(f64::from(*ms) / 1e3));

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// The addresses and ports that may be connected to.
 ///
-/// Public addresses, and those that the administrator allows; all ports but those of other services. A site's URL comes
-/// from a stranger, so it must not lead into the server's own network. Which addresses are not public follows the
-/// registries of IANA:
+/// Public addresses of other machines, and those that the administrator allows; all ports but those of other services. A
+/// site's URL comes from a stranger, so it must not lead into the server's own network. Which addresses are not public
+/// follows the registries of IANA:
 /// <https://www.iana.org/assignments/iana-ipv4-special-registry> and
 /// <https://www.iana.org/assignments/iana-ipv6-special-registry>.
 #[derive(Debug, Clone, Default)]
 pub struct EgressPolicy {
-    /// Networks that are allowed although they are not public.
+    /// Networks that are allowed although they are not public or are this machine's own.
     ///
     /// An IPv4 network also covers the IPv6 addresses that hold one of its addresses.
     pub allow: Vec<IpNet>,
@@ -52,6 +52,9 @@ pub enum Refused {
         /// Why it is not public.
         why: &'static str,
     },
+    /// An address of this machine that is not allowed.
+    #[error("{0} is an address of this machine; --allow-net would allow it")]
+    Own(IpAddr),
     /// A port of another service.
     #[error("port {0} is refused: it belongs to another service than a web server")]
     Port(u16),
@@ -66,24 +69,28 @@ impl EgressPolicy {
         if port == 0 || self.refuse.0.contains(&port) { Err(Refused::Port(port)) } else { Ok(()) }
     }
 
-    /// Checks an address.
+    /// Checks an address. `is_own` returns whether an interface of this machine has an address.
     ///
     /// # Errors
-    /// [`Refused::Address`] for an address that is neither public nor allowed.
-    pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
-        if self.allow.iter().any(|net| net.contains(&address)) {
+    /// [`Refused::Address`] and [`Refused::Own`] for an address that is not public or is one's own, and not allowed.
+    pub fn check(&self, address: IpAddr, is_own: impl Fn(IpAddr) -> bool) -> Result<(), Refused> {
+        // An address that holds an IPv4 address is checked as that one.
+        let reached = match address {
+            IpAddr::V6(v6) => embedded(v6).map_or(address, IpAddr::V4),
+            IpAddr::V4(_) => address,
+        };
+        if self.allow.iter().any(|net| net.contains(&address) || net.contains(&reached)) {
             return Ok(());
         }
-        let why = match address {
+        let why = match reached {
             IpAddr::V4(v4) => special_v4(v4),
-            IpAddr::V6(v6) => match embedded(v6) {
-                // An address that holds an IPv4 address is checked as that one.
-                Some(v4) if self.allow.iter().any(|net| net.contains(&IpAddr::V4(v4))) => None,
-                Some(v4) => special_v4(v4),
-                None => special_v6(v6),
-            },
+            IpAddr::V6(v6) => special_v6(v6),
         };
-        why.map_or(Ok(()), |why| Err(Refused::Address { address, why }))
+        match why {
+            Some(why) => Err(Refused::Address { address, why }),
+            None if is_own(address) || is_own(reached) => Err(Refused::Own(address)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -238,7 +245,7 @@ mod tests {
     ];
 
     fn check(policy: &EgressPolicy, address: &str) -> Result<(), String> {
-        policy.check(address.parse().unwrap()).map_err(|refused| refused.to_string())
+        policy.check(address.parse().unwrap(), |_| false).map_err(|refused| refused.to_string())
     }
 
     #[test]
@@ -316,6 +323,30 @@ mod tests {
         }
         for address in ["10.2.0.0", "::ffff:10.2.0.0", "fd00:0:0:1::5", "127.0.0.1"] {
             assert!(check(&policy, address).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn own_public_addresses_are_refused_unless_allowed() {
+        let own = ["1.1.1.1", "2a00:1450::1", "2002:505:505::1", "127.0.0.1"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let policy = |allow: &[&str]| EgressPolicy {
+            allow: allow.iter().map(|net| net.parse().unwrap()).collect(),
+            ..EgressPolicy::default()
+        };
+        let check = |allow: &[&str], address: &str| {
+            policy(allow).check(address.parse().unwrap(), |ip| own.contains(&ip)).map_err(|refused| refused.to_string())
+        };
+        for address in
+            ["1.1.1.1", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1", "2002:101:101::9", "2a00:1450::1", "2002:505:505::1"]
+        {
+            let address = address.parse::<IpAddr>().unwrap().to_string();
+            let message = format!("{address} is an address of this machine; --allow-net would allow it");
+            assert_eq!(check(&[], &address), Err(message));
+            assert_eq!(check(&["1.1.1.0/24", "2a00:1450::/32", "2002:505::/32"], &address), Ok(()), "{address}");
+        }
+        assert_eq!(check(&[], "127.0.0.1"), Err("127.0.0.1 is not a public address (loopback)".to_owned()));
+        for address in ["1.1.1.2", "2a00:1450::2", "::ffff:1.1.1.2"] {
+            assert_eq!(check(&[], address), Ok(()), "{address}");
         }
     }
 

@@ -3,7 +3,7 @@
 use ureq::http::{HeaderValue, Uri};
 use url::{Host, Url};
 
-use crate::model::{Failure, FailureClass, ViaPort};
+use crate::model::{Failure, FailureClass, ViaPort, is_callable};
 
 /// A URL to call, and the `Host` header that is sent to it.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ impl Endpoint {
     }
 
     fn from_url(mut site: Url, via_port: Option<&ViaPort>) -> Result<Self, Failure> {
-        if !matches!(site.scheme(), "http" | "https") {
+        if !is_callable(&site) {
             return Err(blocked(format!("only http and https are supported, not {}", site.scheme())));
         }
         let unusable = || blocked("the site's URL cannot be called");

@@ -8,6 +8,7 @@ mod egress;
 mod endpoint;
 mod failure;
 mod options;
+mod own_addresses;
 mod redirect;
 mod resolver;
 #[cfg(test)]

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use url::Url;
 
 use super::error::Problem;
 use super::json_problem::problem_of;
 use super::poll_status::StatusEntry;
-use crate::model::{AppId, BatchCode, Cxn, CxnId, JobName, PollStatus, Secret, ViaPort};
+use crate::model::{AppId, BatchCode, Cxn, CxnId, JobName, PollStatus, Secret, ViaPort, is_callable};
 use crate::store::{CxnPatch, StatusPatch};
+use crate::util::text::is_printable;
 
 /// What one record of an input changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +20,31 @@ pub enum Record {
     Cxn(Box<CxnPatch>),
     /// The poll statuses of a connection.
     Status(StatusPatch),
+}
+
+impl Record {
+    /// Checks the names and URLs that others chose, which former builds did not.
+    ///
+    /// A backup is restored without this check, so that those of former builds stay usable.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidName`] and [`Problem::NotAWebUrl`].
+    pub fn check_new(&self) -> Result<(), Problem> {
+        let statuses = match self {
+            Self::Cxn(patch) => {
+                patch.cxn_id.check_new().map_err(Problem::InvalidName)?;
+                for (key, url) in [("appUrl", &patch.app_url), ("siteUrl", &patch.site_url)] {
+                    if !is_printable(url) || !Url::parse(url).is_ok_and(|url| is_callable(&url)) {
+                        return Err(Problem::NotAWebUrl { key });
+                    }
+                }
+                &patch.poll_status
+            }
+            // Its connection is in the input or in the store.
+            Self::Status(patch) => &patch.poll_status,
+        };
+        statuses.iter().try_for_each(|(job, _)| job.check_new()).map_err(Problem::InvalidName)
+    }
 }
 
 /// A record as the text of a JSON object on one line.
@@ -197,6 +224,36 @@ mod tests {
         assert_eq!(read.poll_status, [(JobName::default(), status)]);
         assert_eq!((read.via_port, read.disabled), (Some(cxn.via_port.clone()), Some(true)));
         assert_eq!(read.perm.as_ref(), Some(&*cxn.perm));
+    }
+
+    #[test]
+    fn names_and_urls_of_strangers_are_checked_and_read_without_the_check() {
+        let status = |job: &str| json!({job: {"pollLevel": 1, "pollCount": 2, "lastRun": 3}});
+        let invalid = |key: &'static str| Problem::NotAWebUrl { key };
+        let name = |id: &str| Problem::InvalidName(id.parse::<CxnId>().unwrap().check_new().unwrap_err());
+        let job = |name: &str| Problem::InvalidName(name.parse::<JobName>().unwrap().check_new().unwrap_err());
+        for (key, value, problem) in [
+            ("cxnId", json!("--all"), name("--all")),
+            ("cxnId", json!("=HYPERLINK(A1)"), name("=")),
+            ("cxnId", json!("cxn:\u{202e}1"), name("cxn:é")),
+            ("pollStatus", status("--all"), job("--all")),
+            ("pollStatus", status("a\u{2066}b"), job("a\u{2066}b")),
+            ("siteUrl", json!("no url"), invalid("siteUrl")),
+            ("siteUrl", json!("/civicrm"), invalid("siteUrl")),
+            ("siteUrl", json!("http://"), invalid("siteUrl")),
+            ("siteUrl", json!("admin:geheim@site.example"), invalid("siteUrl")),
+            ("siteUrl", json!("javascript:alert(1)"), invalid("siteUrl")),
+            ("siteUrl", json!("https://site.example/\u{202e}gpj.exe"), invalid("siteUrl")),
+            ("appUrl", json!("file:///etc/passwd"), invalid("appUrl")),
+        ] {
+            let record = Record::Cxn(Box::new(with(key, value.clone()).unwrap()));
+            assert_eq!(record.check_new(), Err(problem), "{key} {value}");
+        }
+        for url in ["http://127.1/", "HTTPS://u:p@bücher.example:1/a b", "http://[::1]/"] {
+            assert_eq!(Record::Cxn(Box::new(with("siteUrl", json!(url)).unwrap())).check_new(), Ok(()), "{url}");
+        }
+        let status = json!({"cxnId": "--all", "pollStatus": status("a\u{2066}b")}).to_string();
+        assert_eq!(Raw::Status(status).parse().unwrap().check_new(), Err(job("a\u{2066}b")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::model::CxnId;
+use crate::model::{CxnId, InvalidId};
 use crate::store;
 use crate::util::file_error::FileError;
 
@@ -100,6 +100,13 @@ pub enum Problem {
         /// Its key.
         key: &'static str,
     },
+    /// A URL is not of `http` or `https`, or has invisible characters. Former builds accepted it.
+    NotAWebUrl {
+        /// Its key.
+        key: &'static str,
+    },
+    /// A cxnId or the name of a job breaks the rule for new ones. Former builds accepted it.
+    InvalidName(InvalidId),
     /// A failure class in a poll status is not known.
     UnknownFailureClass,
     /// A time in a poll status is not between 1970 and 9999.

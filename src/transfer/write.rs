@@ -8,6 +8,7 @@ use super::entry::{KEYS, line};
 use super::format::{Format, NULL};
 use crate::model::Cxn;
 use crate::store::Statuses;
+use crate::util::text::escape;
 
 /// Writes connections in a format.
 pub struct Writer<W> {
@@ -47,13 +48,14 @@ impl<W: Write> Writer<W> {
             self.write_header()?;
         }
         match self.format {
-            Format::Jsonl => writeln!(self.out, "{}", Value::Object(object)),
+            Format::Jsonl => writeln!(self.out, "{}", self.shown(Value::Object(object).to_string())),
             Format::Json => {
                 let separator = if first { "" } else { ",\n" };
-                write!(self.out, "{separator}{}: {}", Value::from(cxn.cxn_id.as_str()), Value::Object(object))
+                let entry = format!("{}: {}", Value::from(cxn.cxn_id.as_str()), Value::Object(object));
+                write!(self.out, "{separator}{}", self.shown(entry))
             }
-            Format::Csv => write_csv(&mut self.out, &object),
-            Format::Tsv => write_tsv(&mut self.out, &object),
+            Format::Csv => write_csv(&mut self.out, fields(&object, self.redact)),
+            Format::Tsv => write_tsv(&mut self.out, fields(&object, self.redact)),
         }
     }
 
@@ -70,6 +72,11 @@ impl<W: Write> Writer<W> {
         }
         self.out.flush()?;
         Ok(self.out)
+    }
+
+    /// The text to write for JSON: when redacting, with escapes for what is not printable.
+    fn shown(&self, json: String) -> String {
+        if self.redact { escape(&json).into_owned() } else { json }
     }
 
     /// Writes what is before the first connection.
@@ -96,29 +103,39 @@ fn redact(object: &mut Map<String, Value>) {
 }
 
 /// The fields of a row; `None` is no value.
-fn fields(object: &Map<String, Value>) -> impl Iterator<Item = Option<String>> {
-    KEYS.iter().map(|key| {
-        Some(match object.get(*key)? {
+fn fields(object: &Map<String, Value>, redact: bool) -> impl Iterator<Item = Option<String>> {
+    KEYS.iter().map(move |key| {
+        let text = match object.get(*key)? {
             Value::String(text) if *key != "perm" => text.clone(),
             Value::Bool(flag) if *key == "disabled" => u8::from(*flag).to_string(),
             value => value.to_string(),
-        })
+        };
+        Some(if redact { cell(&text) } else { text })
     })
 }
 
-fn write_csv(out: &mut impl Write, object: &Map<String, Value>) -> io::Result<()> {
+/// A field that a spreadsheet shows as text, and does not run as a formula.
+///
+/// The quote before it is the one of <https://owasp.org/www-community/attacks/CSV_Injection>.
+fn cell(text: &str) -> String {
+    let quote =
+        if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) { "'" } else { "" };
+    format!("{quote}{}", escape(text))
+}
+
+fn write_csv(out: &mut impl Write, fields: impl Iterator<Item = Option<String>>) -> io::Result<()> {
     let mut writer = csv::WriterBuilder::new().from_writer(out);
-    writer.write_record(fields(object).map(Option::unwrap_or_default))?;
+    writer.write_record(fields.map(Option::unwrap_or_default))?;
     writer.flush()
 }
 
-fn write_tsv(out: &mut impl Write, object: &Map<String, Value>) -> io::Result<()> {
-    let fields: Vec<_> = fields(object).map(|field| field.map_or(NULL.to_owned(), |text| escape(&text))).collect();
+fn write_tsv(out: &mut impl Write, fields: impl Iterator<Item = Option<String>>) -> io::Result<()> {
+    let fields: Vec<_> = fields.map(|field| field.map_or(NULL.to_owned(), |text| escape_field(&text))).collect();
     writeln!(out, "{}", fields.join("\t"))
 }
 
 /// Escapes a field as `mysql -B` does.
-fn escape(text: &str) -> String {
+fn escape_field(text: &str) -> String {
     text.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t").replace('\0', "\\0")
 }
 
@@ -129,6 +146,7 @@ mod tests {
     use crate::transfer::entry::{Record, parse};
     use crate::transfer::error::Error;
     use crate::transfer::{detect, read_records};
+    use crate::util::text::is_printable;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -183,6 +201,40 @@ mod tests {
     fn a_url_without_credentials_is_not_changed_by_redacting() {
         let cxn = cxn(1, "https://site.example", Value::Null);
         assert!(written(Format::Jsonl, true, &[cxn]).contains(r#""siteUrl":"https://site.example""#));
+    }
+
+    #[test]
+    fn a_redacted_table_holds_no_formula_and_every_redacted_format_is_printable() {
+        for (field, shown) in [
+            ("=HYPERLINK(\"http://a.example\")", "'=HYPERLINK(\"http://a.example\")"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("--all", "'--all"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("＝1", "'＝1"),
+            ("\t=1", "'\\u0009=1"),
+            ("\r=1", "'\\u000d=1"),
+            ("a=1", "a=1"),
+            ("\u{202e}=1", "\\u202e=1"),
+        ] {
+            assert_eq!(cell(field), shown);
+        }
+        let mut hostile = cxn(1, "=cmd|' /C calc'!A0", json!(-1));
+        hostile.cxn_id = "--all\u{202e}".parse().unwrap();
+        for format in Format::ALL {
+            let redacted = written(format, true, std::slice::from_ref(&hostile));
+            assert!(redacted.lines().all(is_printable) || format == Format::Tsv, "{redacted}");
+            assert!(redacted.contains("u202e") && !redacted.contains('\u{202e}'), "{redacted}");
+            let plain = written(format, false, std::slice::from_ref(&hostile));
+            assert!(plain.contains("--all\u{202e}") && plain.contains("=cmd"), "{plain}");
+        }
+        let row = |redact: bool| {
+            let text = written(Format::Csv, redact, std::slice::from_ref(&hostile));
+            let row = csv::Reader::from_reader(text.as_bytes()).into_records().next().unwrap().unwrap();
+            [0, 4, 5].map(|column| row[column].to_owned())
+        };
+        assert_eq!(row(true), ["'--all\\u202e", "'=cmd|' /C calc'!A0", "'-1"]);
+        assert_eq!(row(false), ["--all\u{202e}", "=cmd|' /C calc'!A0", "-1"]);
     }
 
     #[test]

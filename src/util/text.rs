@@ -1,22 +1,27 @@
 //! Text that is safe to show.
 
 use std::any::Any;
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::str::FromStr;
+
+use icu_properties::props::{
+    BinaryProperty, DefaultIgnorableCodePoint, EnumeratedProperty, GeneralCategory, PrependedConcatenationMark,
+};
 
 /// The longest text that [`sanitize`] returns, in characters.
 pub const MAX_SANITIZED_CHARS: usize = 200;
 
 /// Makes text from a site or a program safe to show and to store.
 ///
-/// The result has no control characters and none that change the direction of text. Runs of blanks become one space.
-/// It has at most [`MAX_SANITIZED_CHARS`] characters.
+/// The result is [`is_printable`]. Runs of blanks become one space. It has at most [`MAX_SANITIZED_CHARS`] characters.
 #[must_use]
 pub fn sanitize(text: &str) -> String {
     let mut safe = String::new();
     let mut chars = 0;
     for c in text.chars() {
         let c = if c.is_control() || c.is_whitespace() { ' ' } else { c };
-        if is_invisible(c) || (c == ' ' && (safe.is_empty() || safe.ends_with(' '))) {
+        if is_unsafe(c) || (c == ' ' && (safe.is_empty() || safe.ends_with(' '))) {
             continue;
         }
         if chars == MAX_SANITIZED_CHARS - 1 {
@@ -30,12 +35,46 @@ pub fn sanitize(text: &str) -> String {
     safe
 }
 
-/// Whether a character is invisible or changes the order of the text around it.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-    )
+/// Escapes what is not printable as JSON does: `\u202e`. Line feeds stay.
+///
+/// Unlike [`sanitize`] it keeps text whole, so that different names look different.
+#[must_use]
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if is_printable(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether text has only characters that are shown, each in its place.
+///
+/// That excludes control characters, and those that are invisible or change the direction of text.
+#[must_use]
+pub fn is_printable(text: &str) -> bool {
+    !text.contains(is_unsafe)
+}
+
+fn is_unsafe(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    match GeneralCategory::for_char(c) {
+        GeneralCategory::Control | GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator => true,
+        // A few format characters, such as the Arabic number sign, are visible.
+        GeneralCategory::Format => !PrependedConcatenationMark::for_char(c),
+        _ => DefaultIgnorableCodePoint::for_char(c),
+    }
 }
 
 /// The message of a caught panic, on one line.
@@ -70,6 +109,7 @@ pub fn counts_above_zero(counts: &[(u64, &str)]) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::ops::RangeInclusive;
 
     #[test]
     fn terminal_escapes_are_removed() {
@@ -96,13 +136,69 @@ mod tests {
         assert_eq!(panic_message(&7_u8), "no message");
     }
 
+    /// Code points that a terminal obeys, hides or reorders text by, in Unicode 17.
+    ///
+    /// The properties `Default_Ignorable_Code_Point` (<https://www.unicode.org/Public/17.0.0/ucd/DerivedCoreProperties.txt>)
+    /// and `Bidi_Control`, control characters, separators of lines, and controls of annotations and of hieroglyphs.
+    const UNSAFE: [RangeInclusive<u32>; 20] = [
+        0..=0x1f,
+        0x7f..=0x9f,
+        0xad..=0xad,
+        0x34f..=0x34f,
+        0x61c..=0x61c,
+        0x115f..=0x1160,
+        0x17b4..=0x17b5,
+        0x180b..=0x180f,
+        0x200b..=0x200f,
+        0x2028..=0x202e,
+        0x2060..=0x206f,
+        0x3164..=0x3164,
+        0xfe00..=0xfe0f,
+        0xfeff..=0xfeff,
+        0xffa0..=0xffa0,
+        0xfff0..=0xfffb,
+        0x1_3430..=0x1_343f,
+        0x1_bca0..=0x1_bca3,
+        0x1_d173..=0x1_d17a,
+        0xe_0000..=0xe_0fff,
+    ];
+
+    fn is_listed(c: char) -> bool {
+        UNSAFE.iter().any(|range| range.contains(&u32::from(c)))
+    }
+
+    #[test]
+    fn exactly_the_listed_characters_are_not_printable() {
+        for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+            assert_eq!(is_printable(c.encode_utf8(&mut [0; 4])), !is_listed(c), "U+{:04X}", u32::from(c));
+        }
+    }
+
+    #[test]
+    fn what_is_escaped_can_be_told_apart_and_is_the_same_json() {
+        assert_eq!(escape("cxn:a\u{202e}b\u{e0041}"), "cxn:a\\u202eb\\udb40\\udc41");
+        assert!(matches!(escape("cxn:å b"), Cow::Borrowed("cxn:å b")));
+        let json = serde_json::to_string_pretty(&["\u{9b}31m\u{3164}\n"]).unwrap();
+        assert_eq!(escape(&json), "[\n  \"\\u009b31m\\u3164\\n\"\n]");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&escape(&json)).unwrap(), ["\u{9b}31m\u{3164}\n"]);
+    }
+
+    /// Text with unsafe characters of every range, blanks, and any other characters.
+    fn text() -> impl Strategy<Value = String> {
+        let unsafe_char = prop::sample::select(UNSAFE.to_vec()).prop_flat_map(|range| range);
+        let unsafe_char = unsafe_char.prop_filter_map("a code point", char::from_u32);
+        let chars = prop_oneof![unsafe_char, any::<char>(), prop::char::range(' ', '~')];
+        prop::collection::vec(chars, 0..300).prop_map(|chars| chars.into_iter().collect())
+    }
+
     proptest! {
         #[test]
-        fn any_text_becomes_safe(text in "\\PC{0,300}|.{0,300}") {
+        fn any_text_becomes_safe(text in text()) {
             let safe = sanitize(&text);
             prop_assert!(safe.chars().count() <= MAX_SANITIZED_CHARS);
-            prop_assert!(!safe.chars().any(|c| c.is_control() || is_invisible(c)));
+            prop_assert!(!safe.chars().any(is_listed));
             prop_assert_eq!(sanitize(&safe), safe);
+            prop_assert!(!escape(&text).chars().any(|c| c != '\n' && is_listed(c)));
         }
     }
 }

@@ -31,6 +31,7 @@ mod import;
 mod listeners;
 mod log;
 mod metrics;
+mod names;
 mod outage;
 mod poll;
 mod recording;

@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use crate::testkit::{APP, World, tools};
+use serde_json::{Value, json};
+
+use crate::testkit::{APP, World, json_lines, tools};
 
 /// Runs a command at a terminal, which `script` provides; types an answer once the command asks.
 fn at_terminal(world: &World, command: &[&str], answer: Option<&str>) -> String {
@@ -55,6 +57,20 @@ fn export_shows_no_secret_at_a_terminal() {
     assert!(text.contains("which a terminal should not show") && !text.contains(&secret[..8]), "{text}");
     assert!(!at_terminal(&world, &["export", "--redact"], None).contains(&secret[..8]));
     assert!(at_terminal(&world, &["export", "--with-secrets"], None).contains(&secret));
+}
+
+#[test]
+fn json_at_a_terminal_escapes_what_it_would_hide() {
+    if !tools::require("script") {
+        return;
+    }
+    let world = World::with(["ok"]);
+    let mut line: Value = serde_json::from_str(&world.site(0, "ok").jsonl()).unwrap();
+    line["perm"] = json!("\u{9b}31m\u{202e}");
+    world.import_text(&line.to_string());
+    let text = at_terminal(&world, &["get", "--json"], None);
+    assert!(text.contains(r#""perm":"\u009b31m\u202e""#), "{text:?}");
+    assert_eq!(json_lines(&world.text(&["get", "--json"]))[0]["perm"], line["perm"]);
 }
 
 #[test]

@@ -93,6 +93,11 @@ pub fn exported_line(line: &str) -> String {
     transfer::line(&cxn, [])
 }
 
+/// Whether text has only characters that are shown, each in its place.
+pub fn is_printable(text: &str) -> bool {
+    cxnpoll::util::text::is_printable(text)
+}
+
 /// Asserts that a backup is whole.
 pub fn assert_backup_is_whole(path: &Path) {
     transfer::backup::verify(path).unwrap();

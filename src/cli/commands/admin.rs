@@ -50,7 +50,7 @@ impl AdminArgs {
             let Match { key, cxn, jobs } = found;
             if self.dry_run && self.json {
                 let line = json!({"cxnId": cxn.cxn_id, "appId": cxn.app_id, "siteUrl": cxn.site_url});
-                output::line(&line.to_string())?;
+                output::json_line(&line)?;
             } else if self.dry_run {
                 output::line(&format!("{}  {states}", describe(&cxn)))?;
             } else {

@@ -49,6 +49,6 @@ impl Event {
                 PollEvent::new(&app, &self.name, &cxn, now, None, false).to_json()
             }
         };
-        output::line(&event.to_string()).map(|()| exit::OK)
+        output::json_line(&event).map(|()| exit::OK)
     }
 }

@@ -34,14 +34,14 @@ impl Get {
         let mut table = table::new(&["CXN", "APP", "SITE", "BATCH CODE", "STATE"]);
         self.filter.each(context, &store, &self.cxns, |found, _| {
             if self.json {
-                return output::line(&without_secret(&found).to_string());
+                return output::json_line(&without_secret(&found));
             }
             let states = found.states();
             let Match { cxn, .. } = found;
             let via = cxn.via_port.as_ref().map(|via_port| format!(" via {via_port}"));
             let site = sanitize(&cxn.site_url) + &via.unwrap_or_default();
             let batch_code = cxn.batch_code.get().to_string();
-            table.add_row([cxn.cxn_id.as_str(), cxn.app_id.short(), &site, &batch_code, &states]);
+            table.add_row([&cxn.cxn_id.to_string(), cxn.app_id.short(), &site, &batch_code, &states]);
             Ok(())
         })?;
         if !self.json {
@@ -62,6 +62,6 @@ fn without_secret(found: &Match) -> Value {
         "viaPort": via_port,
         "batchCode": batch_code,
         "disabled": disabled,
-        "states": found.jobs.iter().map(|(job, state)| (job.name.to_string(), json!(state))).collect::<Value>(),
+        "states": found.jobs.iter().map(|(job, state)| (job.name.as_str().to_owned(), json!(state))).collect::<Value>(),
     })
 }

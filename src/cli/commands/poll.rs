@@ -167,7 +167,7 @@ impl Poll {
                     "lastRun": status.last_run,
                     "due": due(&task),
                 });
-                output::line(&line.to_string())
+                output::json_line(&line)
             })?;
             return Ok(exit::OK);
         }
@@ -176,7 +176,8 @@ impl Poll {
             let since =
                 if task.status.is_new() { "new".to_owned() } else { due(&task).map_or_else(String::new, time::utc) };
             let (level, count) = (task.status.level.to_string(), task.status.count.to_string());
-            table.add_row([task.cxn.cxn_id.as_str(), &sanitize(&task.cxn.site_url), &level, &count, &since]);
+            let (cxn_id, site) = (task.cxn.cxn_id.to_string(), sanitize(&task.cxn.site_url));
+            table.add_row([cxn_id, site, level, count, since]);
             Ok(())
         })?;
         table::print(&mut table)?;

@@ -96,13 +96,13 @@ impl Results {
             }
             is_empty = false;
             if self.json {
-                return output::line(&result.to_json().to_string());
+                return output::json_line(&result.to_json());
             }
             if in_full {
                 return output::json(&result.to_json());
             }
             let (at, bytes) = (time::utc(result.at), result.bytes.to_string());
-            table.add_row([result.cxn_id.as_str(), result.job.as_str(), &at, result.class(), &bytes]);
+            table.add_row([&result.cxn_id.to_string(), &result.job.to_string(), &at, result.class(), &bytes]);
             Ok(())
         })?;
         if let (true, Some(name)) = (is_empty, &self.cxn) {

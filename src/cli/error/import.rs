@@ -49,7 +49,15 @@ impl From<RejectedLines> for Report {
         };
         let pruning = if lines.prune && lines.rest != Rest::Aborted { ", and nothing was pruned" } else { "" };
         let report = Self::new(exit::BAD_DATA, format!("{}\n{rest}{pruning}", lines.summary()));
-        if lines.rest == Rest::Aborted { report.hint("import the other lines with --on-error skip") } else { report }
+        let is_accepted_leniently =
+            |(_, problem): &(usize, Problem)| matches!(problem, Problem::InvalidName(_) | Problem::NotAWebUrl { .. });
+        match lines.rest {
+            Rest::Aborted if lines.reported.iter().any(is_accepted_leniently) => report.hint(
+                "import the other lines with --on-error skip, or accept names and URLs of former versions with --lenient",
+            ),
+            Rest::Aborted => report.hint("import the other lines with --on-error skip"),
+            Rest::DryRun | Rest::Imported => report,
+        }
     }
 }
 
@@ -76,6 +84,16 @@ mod tests {
                 "5 bad lines in the input\n{first}\nline 2: not UTF-8\nand 3 more\nnothing was imported, and nothing was pruned"
             )
         );
+    }
+
+    #[test]
+    fn the_hint_names_lenient_where_that_accepts_a_line() {
+        let hint = |problem: Problem| {
+            let reported = vec![(1, Problem::NotUtf8), (2, problem)];
+            Report::from(RejectedLines { count: 2, reported, rest: Rest::Aborted, prune: false }).hint.unwrap()
+        };
+        assert!(hint(Problem::NotAWebUrl { key: "siteUrl" }).ends_with("--lenient"));
+        assert!(hint(Problem::InvalidSecret).ends_with("--on-error skip"));
     }
 
     #[test]

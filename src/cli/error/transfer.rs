@@ -63,6 +63,10 @@ impl fmt::Display for Problem {
             Self::InvalidUrl { key } => {
                 write!(f, "{key} is empty, longer than {MAX_URL_BYTES} bytes, or has control characters")
             }
+            Self::NotAWebUrl { key } => {
+                write!(f, "{key} is not a URL of http or https, or has invisible characters")
+            }
+            Self::InvalidName(error) => write!(f, "{error}"),
             Self::UnknownFailureClass => f.write_str("a failure class in the pollStatus is unknown"),
             Self::TimeOutOfRange => f.write_str("a time in the pollStatus is not between 1970 and 9999"),
             Self::LevelTooHigh => write!(f, "the pollLevel is above {MAX_POLL_LEVEL}"),

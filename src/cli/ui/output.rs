@@ -1,6 +1,5 @@
 //! Data for people and scripts on standard output, and the error on standard error.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use clap::ColorChoice;
@@ -11,6 +10,7 @@ use super::stderr::Stderr;
 use super::terminal;
 use crate::cli::error::{Error, Report, Result};
 use crate::exit;
+use crate::util::text::escape;
 
 /// Writes a line of data.
 ///
@@ -28,25 +28,18 @@ pub(in crate::cli) fn bytes(data: &[u8]) -> Result<()> {
     }
 }
 
-/// Writes a JSON value: indented and free of control characters on a terminal, otherwise on one line.
+/// Writes a JSON value: indented on a terminal, otherwise on one line.
 pub(in crate::cli) fn json(value: &Value) -> Result<()> {
-    if !terminal::has_stdout() {
-        return line(&value.to_string());
+    match serde_json::to_string_pretty(value) {
+        Ok(indented) if terminal::has_stdout() => line(&escape(&indented)),
+        _ => json_line(value),
     }
-    let indented = serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string());
-    line(&escape_controls(&indented))
 }
 
-/// Escapes control characters that JSON allows unescaped and that a terminal may obey.
-fn escape_controls(json: &str) -> String {
-    json.chars().fold(String::with_capacity(json.len()), |mut safe, c| {
-        if c.is_control() && c != '\n' {
-            let _ = write!(safe, "\\u{:04x}", u32::from(c));
-        } else {
-            safe.push(c);
-        }
-        safe
-    })
+/// Writes a JSON value on one line, with escapes on a terminal for what that may obey or hide.
+pub(in crate::cli) fn json_line(value: &Value) -> Result<()> {
+    let text = value.to_string();
+    if terminal::has_stdout() { line(&escape(&text)) } else { line(&text) }
 }
 
 /// Prints the error of a command to standard error.
@@ -60,14 +53,4 @@ pub(in crate::cli) fn error(report: &Report, color: ColorChoice) {
     };
     let red = if is_colored { AnsiColor::Red.on_default().bold() } else { Style::new() };
     let _ = Stderr.write_all(format!("{red}error:{red:#} {report}\n").as_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_for_a_terminal_has_no_control_characters() {
-        assert_eq!(escape_controls("{\n\"a\u{9b}\""), "{\n\"a\\u009b\"");
-    }
 }

@@ -10,6 +10,7 @@ use super::tcp::Tcp;
 use super::tls::{Tls, Trust};
 use crate::site::egress::EgressPolicy;
 use crate::site::options::Timeouts;
+use crate::site::own_addresses::OwnAddresses;
 use crate::site::resolver::Resolver;
 
 /// Makes an agent that connects only to what `policy` allows, and through no proxy.
@@ -23,5 +24,5 @@ pub(in crate::site) fn agent(
     trust: Trust,
 ) -> Agent {
     let connector = ().chain(Tcp::new(timeouts.connect)).chain(Tls::new(timeouts.tls, trust)).chain(PhaseTagging);
-    Agent::with_parts(config, connector, PolicyResolver { names, policy })
+    Agent::with_parts(config, connector, PolicyResolver { names, policy, own: OwnAddresses::default() })
 }

@@ -13,6 +13,7 @@ use ureq::unversioned::transport::NextTimeout;
 use crate::model::{Failure, FailureClass};
 use crate::site::egress::{EgressPolicy, Refused};
 use crate::site::endpoint::bare_host;
+use crate::site::own_addresses::OwnAddresses;
 use crate::site::resolver::Resolver;
 
 /// How many addresses of a host are tried; the limit of ureq.
@@ -25,6 +26,7 @@ const MAX_ADDRESSES: usize = 16;
 pub(super) struct PolicyResolver {
     pub(super) names: Resolver,
     pub(super) policy: EgressPolicy,
+    pub(super) own: OwnAddresses,
 }
 
 impl UreqResolver for PolicyResolver {
@@ -46,7 +48,7 @@ impl UreqResolver for PolicyResolver {
         let mut allowed = self.empty();
         let mut refused = None;
         for &address in addresses.iter() {
-            match self.policy.check(address) {
+            match self.policy.check(address, |address| self.own.contains(address)) {
                 Ok(()) if allowed.len() < MAX_ADDRESSES => allowed.push((address, port).into()),
                 Ok(()) => break,
                 Err(error) => refused = refused.or(Some(error)),

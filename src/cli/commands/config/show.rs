@@ -11,6 +11,7 @@ use crate::cli::error::Result;
 use crate::cli::ui::{output, table};
 use crate::config::{CONFIG_VARIABLE, Config, STORE_VARIABLE};
 use crate::exit;
+use crate::util::text::escape;
 
 /// Show every effective value and its origin
 #[derive(Args)]
@@ -31,7 +32,7 @@ impl Show {
         let mut table = table::new(&["KEY", "VALUE", "FROM"]);
         for Setting { key, value, from } in &values {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            table.add_row([key, &value, from]);
+            table.add_row([key.as_str(), &escape(&value), from]);
         }
         table::print(&mut table)?;
         Ok(exit::OK)

@@ -55,6 +55,9 @@ pub(in crate::cli) struct Import {
     /// Import every poll status, even if the stored one is newer
     #[arg(long)]
     force: bool,
+    /// Accept cxnIds, job names and URLs that only former versions accepted
+    #[arg(long)]
+    lenient: bool,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -74,7 +77,7 @@ impl Import {
         let (format, input) = self.input()?;
         let known = context.existing_store()?;
         let checking = Progress::begin_of(0, "checked", context.shows_progress());
-        let (findings, spool) = Findings::of(input, format, known.as_ref(), &checking)?;
+        let (findings, spool) = Findings::of(input, format, self.lenient, known.as_ref(), &checking)?;
         drop(checking);
         if !findings.rejected.is_empty() && self.on_error == OnError::Abort {
             return Err(self.rejected(findings, Rest::Aborted));

@@ -33,13 +33,15 @@ pub(super) struct Findings {
 impl Findings {
     /// Checks all records of an input and spools the good ones.
     ///
-    /// `store` is `None` if there is none yet. The spool may also have records that are rejected later.
+    /// With `lenient`, names and URLs are accepted that only former builds accepted. `store` is `None` if there is none
+    /// yet. The spool may also have records that are rejected later.
     ///
     /// # Errors
     /// Fails if the input as a whole cannot be read, or the store or the spool fails.
     pub(super) fn of(
         input: impl BufRead,
         format: Format,
+        lenient: bool,
         store: Option<&Store>,
         progress: &Progress,
     ) -> Result<(Self, Spool)> {
@@ -49,7 +51,13 @@ impl Findings {
         read_records(format, input, &mut |number, raw| {
             progress.advance(1);
             findings.records += 1;
-            let checked = raw.and_then(|raw| Ok((raw.parse()?, raw)));
+            let checked = raw.and_then(|raw| {
+                let record = raw.parse()?;
+                if !lenient {
+                    record.check_new()?;
+                }
+                Ok((record, raw))
+            });
             match checked.and_then(|(record, raw)| Ok((findings.accept(record)?, raw))) {
                 Ok((unknown, raw)) => {
                     elsewhere.extend(unknown.map(|cxn_id| (number, cxn_id)));
@@ -128,7 +136,7 @@ mod tests {
 
     fn findings(text: &str, format: Format, store: Option<&Store>) -> (Findings, usize) {
         let progress = Progress::begin_of(0, "checked", false);
-        let (findings, spool) = Findings::of(text.as_bytes(), format, store, &progress).unwrap();
+        let (findings, spool) = Findings::of(text.as_bytes(), format, false, store, &progress).unwrap();
         let records = spool.into_records(&findings.rejected).unwrap().count();
         (findings, records)
     }

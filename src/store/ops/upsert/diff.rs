@@ -109,7 +109,7 @@ pub fn diff(stored: Option<Stored>, incoming: &Resolved, force: bool) -> Diff {
 fn patched(old: Option<&CxnRecord>, incoming: &Resolved) -> CxnRecord {
     let patch = incoming.patch;
     CxnRecord {
-        cxn_id: patch.cxn_id.to_string(),
+        cxn_id: patch.cxn_id.as_str().to_owned(),
         secret: *patch.secret.as_bytes(),
         site_url: patch.site_url.clone(),
         via_port: match &patch.via_port {
