@@ -161,8 +161,10 @@ impl Store {
 
     /// Runs `work` while no other process uses a store, whether or not it has a database yet.
     ///
+    /// Waits for the processes that use it, up to `timeout`. Those that begin to use it meanwhile wait for this one.
+    ///
     /// # Errors
-    /// As [`Store::create`], those of `work`, and [`Error::InUse`] while another process uses the store.
+    /// As [`Store::create`], those of `work`, and [`Error::InUse`] or [`Error::Busy`] after the timeout.
     pub fn lock_exclusively<T, E: From<Error>>(
         path: &Path,
         timeout: Duration,

@@ -1,5 +1,7 @@
 //! The exit code of every kind of error, and the texts around it.
 
+use std::time::Duration;
+
 use super::*;
 use crate::model::FailureClass;
 
@@ -44,7 +46,7 @@ fn every_error_has_its_exit_code() {
         (Error::StoredRetry("x".parse::<crate::retry::Policy>().unwrap_err()), exit::STORE),
         (StoreError::NewerFormat { found: 9, known: 2 }.into(), exit::STORE),
         (Error::BackupInProgress, exit::DECLINED),
-        (StoreError::InUse { path: path.clone() }.into(), exit::DECLINED),
+        (StoreError::InUse { path: path.clone(), waited: Duration::ZERO, last_session: None }.into(), exit::DECLINED),
         (StoreError::Cancelled.into(), exit::DECLINED),
         (RunError::CxnDisabled(cxn()).into(), exit::USAGE),
         (RunError::NoSuchCxn(cxn()).into(), exit::NOT_FOUND),

@@ -219,7 +219,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
         fs::create_dir(&path).unwrap();
-        for name in ["CURRENT.new", DUE_HINT, "use.lock", "turn.lock", "store.lock", "results.lock"] {
+        for name in ["CURRENT.new", DUE_HINT, "entry.lock", "use.lock", "turn.lock", "store.lock", "results.lock"] {
             fs::write(path.join(name), "").unwrap();
         }
         fs::write(ReplacedFile::new(&path, DUE_HINT).staging, "").unwrap();

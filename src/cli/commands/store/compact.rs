@@ -15,7 +15,7 @@ use crate::util::text::count;
 
 /// Rewrite the store at its smallest size
 ///
-/// Writes a backup and restores it to a new database. Declines while a run or another command uses the store.
+/// Writes a backup and restores it to a new database. Waits until no run or other command uses the store.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll store compact")]
 pub(in crate::cli) struct Compact {

@@ -16,7 +16,7 @@ use crate::transfer::backup;
 /// Replace the content of the store with a backup
 ///
 /// The backup is checked first, and the replaced content is kept in the directory `kept` of the store. Creates the store if
-/// there is none. Declines while a run or another command uses the store.
+/// there is none. Waits until no run or other command uses the store.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cxnpoll store restore\n  cxnpoll store restore /var/lib/cxnpoll/backups/20260131T120000Z.jsonl.gz"
