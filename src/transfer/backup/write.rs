@@ -48,12 +48,12 @@ pub fn back_up(store: &Store, keep: usize, stop: impl Fn() -> bool) -> Result<Op
         Err(Interrupt::Failed(error)) => return Err(error),
     };
     let written = || failpoint::hit(Failpoint::BackupWritten);
-    let file = file.commit(Durability::Durable, written).map_err(at(FileOp::Move, &path))?;
+    file.commit(Durability::Durable, written).map_err(at(FileOp::Move, &path))?;
     failpoint::hit(Failpoint::BackupRenamed);
     for old in store.backups()?.into_iter().skip(keep.max(1)) {
         fs::remove_file(&old).map_err(at(FileOp::Remove, &old))?;
     }
-    let bytes = file.metadata().map_err(at(FileOp::Inspect, &path))?.len();
+    let bytes = fs::metadata(&path).map_err(at(FileOp::Inspect, &path))?.len();
     Ok(Some(Backup { path, cxns, bytes }))
 }
 
