@@ -36,7 +36,7 @@ mod schema;
 mod sessions;
 
 pub use check::{Check, Counts};
-pub(crate) use engine::{BACKUP_SUFFIX, TX_BATCH};
+pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Result};
 pub use face::{ExclusiveStore, Store};
 pub use ops::{

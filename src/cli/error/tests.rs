@@ -40,7 +40,7 @@ fn every_error_has_its_exit_code() {
         (Error::UnknownJob(JobName::default()), exit::NOT_FOUND),
         (Error::OtherApp { cxn_id: cxn(), app_id: app("a"), expected: app("b") }, exit::NOT_FOUND),
         (Error::NothingKept("cxn:1".to_owned()), exit::NOT_FOUND),
-        (Error::NoBackup(path.clone()), exit::NOT_FOUND),
+        (Error::NoBackup { dir: path.clone(), future: 0 }, exit::NOT_FOUND),
         (Error::NoDirectory(path.clone()), exit::NOT_FOUND),
         (StoreError::NoStore { path: path.clone() }.into(), exit::NOT_FOUND),
         (Error::StoredRetry("x".parse::<crate::retry::Policy>().unwrap_err()), exit::STORE),
