@@ -1,6 +1,6 @@
 //! The cost of whole processes: idle runs, runs in stores of increasing size, and the memory of runs.
 //!
-//! `cargo bench --bench process [-- idle | growth | memory [SIZE…]]`
+//! `cargo bench --bench process [-- idle | growth | memory [SIZE…] | by-hand [CALLS…]]`
 //!
 //! `idle`: runs with nothing due, which is what most runs started by cron find. Each round starts `/bin/true`, one run,
 //! and eight runs at once, one for each of eight batches, as a crontab does. `overhead` is the difference between a run
@@ -11,6 +11,9 @@
 //!
 //! `memory`: runs with an increasing number of threads, in which all sites are due and reply after a latency. Peak memory
 //! is the resident memory that Linux reports.
+//!
+//! `by-hand`: a run with nothing due, before and after calls of `poll --cxn`, each for another connection. The ratio must
+//! stay 1, so their locks may leave nothing that later runs look at. It takes minutes, and is measured only if it is named.
 //!
 //! All results are medians.
 
@@ -49,6 +52,9 @@ const MEMORY_SIZE: u32 = 10_000;
 const MEMORY_LATENCY: Duration = Duration::from_millis(100);
 const MEMORY_THREADS: [usize; 4] = [32, 64, 512, 1000];
 const MEMORY_ROUNDS: usize = 3;
+/// The number of connections in `by-hand`, and of its calls unless the command line names others.
+const BY_HAND_SIZE: u32 = 10_000;
+const BY_HAND_ROUNDS: usize = 200;
 /// The number of connections that `cargo test` tries.
 const TRIAL_SIZE: u32 = 20;
 /// Sites of the first level are due an hour after midnight. Those of the second were polled at midnight and are not due.
@@ -61,6 +67,7 @@ fn main() -> Result<()> {
     if !common::is_measuring() {
         idle(&[TRIAL_SIZE], 1)?;
         growth(&[TRIAL_SIZE], 1)?;
+        by_hand(&[TRIAL_SIZE], TRIAL_SIZE, 1)?;
         return memory(&[TRIAL_SIZE], &[2], 1);
     }
     let mut args = env::args().skip(1).filter(|arg| !arg.starts_with("--"));
@@ -76,7 +83,8 @@ fn main() -> Result<()> {
         Some("idle") => idle(&sizes_or(&SIZES), IDLE_ROUNDS),
         Some("growth") => growth(&sizes_or(&SIZES), GROWTH_ROUNDS),
         Some("memory") => memory(&sizes_or(&[MEMORY_SIZE]), &MEMORY_THREADS, MEMORY_ROUNDS),
-        Some(_) => Err("expected idle, growth or memory".into()),
+        Some("by-hand") => by_hand(&sizes_or(&[BY_HAND_SIZE]), BY_HAND_SIZE, BY_HAND_ROUNDS),
+        Some(_) => Err("expected idle, growth, memory or by-hand".into()),
     }
 }
 
@@ -105,6 +113,30 @@ fn idle(sizes: &[u32], rounds: usize) -> Result<()> {
             ms(single.saturating_sub(nothing)),
             ms(each)
         );
+    }
+    Ok(())
+}
+
+fn by_hand(calls: &[u32], size: u32, rounds: usize) -> Result<()> {
+    println!("\n| `poll --cxn` | lock files | run with nothing due before | after | ratio |");
+    println!("| ---: | ---: | ---: | ---: | ---: |");
+    let sites = Sites::start()?;
+    for calls in calls {
+        let setup = Setup::new(&sites, size, 0, Duration::ZERO)?;
+        setup.run(0, &[])?;
+        let idle = || -> Result<Duration> {
+            let times = (0..rounds).map(|_| time([setup.command(MIDNIGHT + 60, &[])]));
+            Ok(median(times.collect::<Result<_>>()?))
+        };
+        let before = idle()?;
+        for number in 0..*calls {
+            let site = sites.site(number % size, Behaviour::Ok, Duration::ZERO);
+            time([setup.command(MIDNIGHT + 30, &["--quiet", "--cxn", &site.cxn_id])])?;
+        }
+        let files = fs::read_dir(setup.dir.path().join("store/runs"))?.count();
+        let after = idle()?;
+        let ratio = after.as_secs_f64() / before.as_secs_f64();
+        println!("| {calls} | {files} | {} | {} | {ratio:.2} |", ms(before), ms(after));
     }
     Ok(())
 }

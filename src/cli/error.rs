@@ -68,8 +68,13 @@ pub(in crate::cli) enum Error {
     },
     /// No listener kept a result of this connection.
     NothingKept(String),
-    /// The directory holds no backup of the store.
-    NoBackup(PathBuf),
+    /// The directory holds no backup of the store that is not from the future.
+    NoBackup {
+        /// The directory.
+        dir: PathBuf,
+        /// The number of backups from the future.
+        future: usize,
+    },
     /// An import rejected lines.
     RejectedLines(RejectedLines),
     /// `import --prune` was given an input without connections.
@@ -209,8 +214,12 @@ impl From<Error> for Report {
             }
             Error::NothingKept(text) => Self::not_found(format!("no results are kept for {text}"))
                 .hint("set `keep = true` for a listener, or keep replies in a listener program"),
-            Error::NoBackup(path) => {
-                Self::not_found(format!("there is no backup in {}", path.display())).hint("name a backup file")
+            Error::NoBackup { dir, future: 0 } => {
+                Self::not_found(format!("there is no backup in {}", dir.display())).hint("name a backup file")
+            }
+            Error::NoBackup { dir, future: _ } => {
+                Self::not_found(format!("{} has only backups from the future", dir.display()))
+                    .hint("correct the clock, or name a backup file")
             }
             Error::NoDirectory(path) => Self::not_found(format!("there is no directory {}", path.display())),
             Error::InputFile { path, error } => Self::not_found(format!("cannot read {}: {error}", path.display())),

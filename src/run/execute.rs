@@ -16,7 +16,7 @@ use super::event::Rules;
 use super::message::Message;
 use super::queue::{Queue, SLOW};
 use super::recorder::Recorder;
-use super::run_lock::RunLock;
+use super::run_lock::{self, RunLock};
 use super::selection::{self, Selection};
 use super::state::RunState;
 use super::{Error, PollRun, Signals, Summary, Update, workers};
@@ -110,7 +110,7 @@ impl PollRun {
         // A poll by hand waits for the run that covers its connection.
         let by_hand = self.only.is_some();
         let timeout = if by_hand { self.max_runtime.unwrap_or(Duration::MAX) } else { Duration::ZERO };
-        cancellable.lock_shared(|| {
+        let done = cancellable.lock_shared(|| {
             let mut backoff = Backoff::new(timeout).with_cancel(Some(signals.stop_flag()));
             let on_wait = || warn!("another run covers this connection: waiting for it");
             let _held = run_lock.acquire(&mut backoff, on_wait).map_err(Error::Lock)?.ok_or_else(|| {
@@ -122,7 +122,9 @@ impl PollRun {
             })?;
             let (started, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
             self.run_locked(&Context { store, client, config, signals, started, stop }, observe)
-        })
+        });
+        run_lock::remove_leftovers(store);
+        done
     }
 
     /// The run itself, with its lock held.

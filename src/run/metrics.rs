@@ -30,9 +30,9 @@ impl Summary {
         let last_success = if succeeded { Some(at) } else { last_success(&path) };
         let text = self.metrics(at, last_success, store_bytes).map_err(io::Error::other)?;
         // The exporter runs as another user.
-        let mut file = AtomicFile::beside(&path, fs::Permissions::from_mode(0o644))?;
+        let mut file = AtomicFile::beside(&path, &fs::Permissions::from_mode(0o644))?;
         file.file().write_all(&text)?;
-        file.commit(Durability::None, || ()).map(drop)
+        file.commit(Durability::None, || ())
     }
 
     /// `cxnpoll-org.example.myapp-default-0of1.prom`. Names that are too long or not valid in a file name become a hash.

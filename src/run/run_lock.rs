@@ -2,15 +2,23 @@
 //!
 //! A lock file stands for one app, one job and one range. A run holds the file of its own range, and only while no file
 //! of the same app and job with an overlapping range is held. The kernel releases the locks of a process that ends.
+//!
+//! Lock files are opened only under the lock of their directory, and only there they are removed. So no process locks a
+//! file that has lost its name. Former builds opened their files earlier. That is why a file which this build has created
+//! has a mark, and one without a mark is removed only while no other process uses the store.
 
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
 use sha2::{Digest, Sha256};
+use tracing::debug;
 
 use crate::model::{AppId, BatchCode, JobName};
+use crate::store::{self, Store};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::lock::{Backoff, FileLock, Mode};
 
@@ -18,6 +26,12 @@ use crate::util::lock::{Backoff, FileLock, Mode};
 const DIRECTORY_LOCK: &str = "folder.lock";
 /// How long to wait for [`DIRECTORY_LOCK`].
 const DIRECTORY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The content of a lock file that this build has created. Files of former builds are empty.
+const MARK: &[u8] = b"1\n";
+/// How many lock files may stay. If there are more, those that no run holds are removed.
+const MAX_FILES: usize = 16;
+/// The length of the hexadecimal hash in the name of a lock file.
+const HASH_CHARS: usize = 32;
 
 /// What a run covers.
 #[derive(Debug, Clone)]
@@ -41,10 +55,11 @@ impl RunLock {
     /// # Errors
     /// Fails if the lock files cannot be used.
     pub(super) fn acquire(&self, backoff: &mut Backoff, on_wait: impl FnOnce()) -> Result<Option<FileLock>, FileError> {
-        let path = self.path();
-        let mut lock = open(&path)?;
         let mut on_wait = Some(on_wait);
-        while !self.try_acquire(&path, &mut lock, backoff)? {
+        loop {
+            if let Some(lock) = self.try_acquire(backoff)? {
+                return Ok(Some(lock));
+            }
             if let Some(on_wait) = on_wait.take().filter(|_| !backoff.is_over()) {
                 on_wait();
             }
@@ -52,20 +67,28 @@ impl RunLock {
                 return Ok(None);
             }
         }
-        Ok(Some(lock))
     }
 
-    fn try_acquire(&self, path: &Path, lock: &mut FileLock, backoff: &Backoff) -> Result<bool, FileError> {
+    fn try_acquire(&self, backoff: &Backoff) -> Result<Option<FileLock>, FileError> {
         let directory_path = self.directory.join(DIRECTORY_LOCK);
         let failed = FileError::at(FileOp::Lock, &directory_path);
         let mut directory = open(&directory_path)?;
         // Other runs hold it while they look at the lock files.
         let mut wait = backoff.restart(DIRECTORY_TIMEOUT);
         if !directory.acquire(Mode::Exclusive, &mut wait).map_err(&failed)? {
-            return if wait.is_cancelled() { Ok(false) } else { Err(failed(io::ErrorKind::TimedOut.into())) };
+            return if wait.is_cancelled() { Ok(None) } else { Err(failed(io::ErrorKind::TimedOut.into())) };
         }
-        Ok(!self.is_overlapping_range_held(path)?
-            && lock.try_acquire(Mode::Exclusive).map_err(FileError::at(FileOp::Lock, path))?)
+        let path = self.path();
+        let others: Vec<_> = lock_files(&self.directory)?.into_iter().filter(|other| *other != path).collect();
+        if others.len() > MAX_FILES {
+            others.iter().filter(|other| is_marked(other)).try_for_each(|other| remove_if_free(other))?;
+        }
+        if self.is_overlapping_range_held(&others)? {
+            return Ok(None);
+        }
+        let mut lock = open_or_create(&path)?;
+        let acquired = lock.try_acquire(Mode::Exclusive).map_err(FileError::at(FileOp::Lock, &path))?;
+        Ok(acquired.then_some(lock))
     }
 
     fn path(&self) -> PathBuf {
@@ -78,19 +101,17 @@ impl RunLock {
         hex::encode(&hash.finalize()[..16])
     }
 
-    /// Whether another file of this app and job is held whose range overlaps.
-    fn is_overlapping_range_held(&self, own: &Path) -> Result<bool, FileError> {
+    /// Whether one of these files is of this app and job, has a range that overlaps, and is held.
+    fn is_overlapping_range_held(&self, files: &[PathBuf]) -> Result<bool, FileError> {
         let hash = self.hash();
-        let failed = FileError::at(FileOp::List, &self.directory);
-        for entry in fs::read_dir(&self.directory).map_err(&failed)? {
-            let path = entry.map_err(&failed)?.path();
-            let overlaps = path
-                .file_name()
-                .and_then(|name| range_of(name.to_str()?.strip_prefix(&hash)?))
-                .is_some_and(|(from, to)| from <= self.range.end().get() && to >= self.range.start().get());
-            if overlaps
-                && path != own
-                && !open(&path)?.try_acquire(Mode::Exclusive).map_err(FileError::at(FileOp::Lock, &path))?
+        let overlaps = |path: &&PathBuf| {
+            let range = path.file_name().and_then(|name| range_of(name.to_str()?.strip_prefix(&hash)?));
+            range.is_some_and(|(from, to)| from <= self.range.end().get() && to >= self.range.start().get())
+        };
+        for path in files.iter().filter(overlaps) {
+            // It may have been removed just now.
+            if let Some(mut file) = open_existing(path)?
+                && !file.try_acquire(Mode::Exclusive).map_err(FileError::at(FileOp::Lock, path))?
             {
                 return Ok(true);
             }
@@ -99,8 +120,81 @@ impl RunLock {
     }
 }
 
+/// Removes the lock files that former builds left, if there are many.
+///
+/// Does nothing while another process uses the store.
+pub(super) fn remove_leftovers(store: &Store) {
+    let directory = store.runs();
+    let remove = || {
+        if lock_files(&directory)?.len() <= MAX_FILES + 1 {
+            return Ok(());
+        }
+        // A process that has a lock file open holds the store shared. The first builds did not, so held files stay.
+        Store::lock_exclusively(store.path(), Duration::ZERO, "poll", |_| {
+            lock_files(&directory)?.iter().try_for_each(|path| remove_if_free(path))?;
+            Ok::<_, store::Error>(())
+        })
+    };
+    if let Err(error) = remove() {
+        debug!(%error, "lock files of former builds stay for now");
+    }
+}
+
+/// Lists the lock files of runs in a directory.
+fn lock_files(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let failed = FileError::at(FileOp::List, directory);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(&failed)? {
+        let name = entry.map_err(&failed)?.file_name();
+        let split = name.to_str().and_then(|name| name.split_at_checked(HASH_CHARS));
+        if split
+            .is_some_and(|(hash, rest)| hash.bytes().all(|byte| byte.is_ascii_hexdigit()) && range_of(rest).is_some())
+        {
+            files.push(directory.join(name));
+        }
+    }
+    Ok(files)
+}
+
+/// Whether this build has created a lock file.
+fn is_marked(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// Removes a lock file that no run holds. Only while no other process can open it.
+fn remove_if_free(path: &Path) -> Result<(), FileError> {
+    if let Some(mut file) = open_existing(path)?
+        && file.try_acquire(Mode::Exclusive).map_err(FileError::at(FileOp::Lock, path))?
+    {
+        fs::remove_file(path).map_err(FileError::at(FileOp::Remove, path))?;
+    }
+    Ok(())
+}
+
 fn open(path: &Path) -> Result<FileLock, FileError> {
     FileLock::open(path).map_err(FileError::at(FileOp::Open, path))
+}
+
+/// Opens a lock file; `None` if there is none.
+fn open_existing(path: &Path) -> Result<Option<FileLock>, FileError> {
+    match File::options().read(true).write(true).open(path) {
+        Ok(file) => Ok(Some(FileLock::new(file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError::at(FileOp::Open, path)(error)),
+    }
+}
+
+/// Opens a lock file, and marks it if it is new.
+fn open_or_create(path: &Path) -> Result<FileLock, FileError> {
+    match File::options().read(true).write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            // On a full disk it stays without a mark.
+            let _ = file.write_all(MARK);
+            Ok(FileLock::new(file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(path),
+        Err(error) => Err(FileError::at(FileOp::Create, path)(error)),
+    }
 }
 
 /// Reads the range from the end of a file name: `-0-9999.lock`.
@@ -158,5 +252,66 @@ mod tests {
         assert!(wanted.acquire(&mut Backoff::new(Duration::from_millis(20)), || ()).unwrap().is_none());
         let released = || held = None;
         assert!(wanted.acquire(&mut Backoff::new(Duration::from_secs(60)), released).unwrap().is_some());
+    }
+
+    fn files(directory: &Path) -> usize {
+        lock_files(directory).unwrap().len()
+    }
+
+    #[test]
+    fn free_lock_files_are_removed_once_there_are_many() {
+        let directory = tempfile::tempdir().unwrap();
+        let acquire = |job: &str, code| acquire(directory.path(), job, code, code);
+        let held = [7, 8].map(|code| acquire("default", code).unwrap());
+        // A former build has created this one, and may have it open.
+        fs::write(lock(directory.path(), "former", 9, 9).path(), "").unwrap();
+        for code in 100..200 {
+            assert!(acquire("default", code).is_some());
+            assert!(files(directory.path()) <= MAX_FILES + 2);
+        }
+        for code in 100..100 + 2 * u16::try_from(MAX_FILES).unwrap() {
+            assert!(acquire("other", code).is_some());
+        }
+        assert!(acquire("default", 7).is_none() && acquire("default", 8).is_none());
+        assert!(lock(directory.path(), "former", 9, 9).path().exists());
+        drop(held);
+        assert!(acquire("default", 7).is_some());
+    }
+
+    #[test]
+    fn a_run_of_a_former_build_is_respected() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = lock(directory.path(), "default", 0, 10_000).path();
+        let mut former = FileLock::open(&path).unwrap();
+        assert!(former.try_acquire(Mode::Exclusive).unwrap());
+        for code in 0..100 {
+            assert!(acquire(directory.path(), "other", code, code).is_some());
+            assert!(acquire(directory.path(), "default", code, code).is_none());
+        }
+        assert!(acquire(directory.path(), "default", 0, 10_000).is_none());
+        drop(former);
+        assert!(acquire(directory.path(), "default", 0, 10_000).is_some() && path.exists());
+    }
+
+    #[test]
+    fn files_of_former_builds_are_removed_while_no_other_process_uses_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::create(&directory.path().join("store"), Duration::from_secs(10)).unwrap();
+        let former = |code| lock(&store.runs(), "default", code, code).path();
+        (0..50).for_each(|code| fs::write(former(code), "").unwrap());
+        let mut held = FileLock::open(&former(7)).unwrap();
+        assert!(held.try_acquire(Mode::Exclusive).unwrap());
+        let foreign = store.runs().join("notes.lock");
+        fs::write(&foreign, "").unwrap();
+        store
+            .lock_shared(|| {
+                remove_leftovers(&store);
+                Ok::<_, store::Error>(())
+            })
+            .unwrap();
+        assert_eq!(files(&store.runs()), 50);
+        remove_leftovers(&store);
+        assert_eq!(files(&store.runs()), 1);
+        assert!(former(7).exists() && foreign.exists());
     }
 }

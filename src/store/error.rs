@@ -60,10 +60,14 @@ pub enum Error {
     },
     /// The wait for the store was cancelled.
     Cancelled,
-    /// A run or another command uses the store, which is needed exclusively.
+    /// A run or another command used the store for too long, which is needed exclusively.
     InUse {
         /// The directory.
         path: PathBuf,
+        /// How long this process waited.
+        waited: Duration,
+        /// What the process that had the last session wrote about itself, if anything.
+        last_session: Option<String>,
     },
     /// The store was written by a newer version.
     NewerFormat {

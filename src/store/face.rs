@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::check::{self, Check};
 use super::due_hint::{self, JobHint};
-use super::engine::{Locks, StoreLayout};
+use super::engine::{BackupTimes, Backups, Locks, StoreLayout};
 use super::error::{Error, Result};
 use super::ops::{self, AdminAction, AdminTarget, InputIndex, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult};
@@ -105,12 +105,20 @@ impl Store {
         self.sessions.layout.backups()
     }
 
-    /// Lists the backups, the newest first.
+    /// Lists the backups in their order, as it is at `now`.
     ///
     /// # Errors
     /// [`Error::File`] where the directory cannot be read.
-    pub fn backups(&self) -> Result<Vec<PathBuf>> {
-        self.sessions.layout.backup_files()
+    pub(crate) fn backups(&self, now: UnixTime) -> Result<Backups> {
+        self.sessions.layout.backup_list(now)
+    }
+
+    /// Reads the times in the names of the backups. Opens no file.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the directory cannot be read.
+    pub(crate) fn backup_times(&self, now: UnixTime) -> Result<BackupTimes> {
+        self.sessions.layout.backup_times(now)
     }
 
     /// Lists the databases that were replaced and kept.
@@ -161,8 +169,10 @@ impl Store {
 
     /// Runs `work` while no other process uses a store, whether or not it has a database yet.
     ///
+    /// Waits for the processes that use it, up to `timeout`. Those that begin to use it meanwhile wait for this one.
+    ///
     /// # Errors
-    /// As [`Store::create`], those of `work`, and [`Error::InUse`] while another process uses the store.
+    /// As [`Store::create`], those of `work`, and [`Error::InUse`] or [`Error::Busy`] after the timeout.
     pub fn lock_exclusively<T, E: From<Error>>(
         path: &Path,
         timeout: Duration,

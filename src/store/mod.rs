@@ -9,6 +9,7 @@
 //!   CURRENT           names the directory of the database
 //!   db-1/             the database; `db-1.new` while it is built
 //!   outlook           the due hint: what is due next, for a run that need not open the database
+//!   entry.lock        shared on the way to use.lock; exclusive while a process waits for that one exclusively
 //!   use.lock          shared by all processes that use the store; exclusive while the database is replaced
 //!   turn.lock         held by the process that gets the next session
 //!   store.lock        held for the length of a session, with a note about its owner
@@ -35,7 +36,7 @@ mod schema;
 mod sessions;
 
 pub use check::{Check, Counts};
-pub(crate) use engine::{BACKUP_SUFFIX, TX_BATCH};
+pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Result};
 pub use face::{ExclusiveStore, Store};
 pub use ops::{

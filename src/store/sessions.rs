@@ -10,10 +10,11 @@ use sled::IVec;
 use tracing::debug;
 
 use super::due_hint;
-use super::engine::{self, Closed, Locks, StoreLayout, TreeName, catch_sled_panic};
+use super::engine::{self, Backups, Closed, Locks, StoreLayout, TreeName, catch_sled_panic};
 use super::error::{Error, Result};
 use super::failpoint::{self, Failpoint};
 use super::schema::{ReadSession, WriteSession};
+use crate::util::time::unix_now;
 
 /// How long one batch of long work holds the store.
 pub const SLICE: Duration = Duration::from_millis(500);
@@ -100,7 +101,10 @@ impl Sessions {
     fn with_session<T: Send>(&self, work: impl FnOnce(&WriteSession) -> Result<T> + Send) -> Result<T> {
         let asked = Instant::now();
         let run = || catch_sled_panic(self.layout.path(), || self.run_session(asked, work)).flatten();
-        let newest_backup = || self.layout.backup_files().ok()?.into_iter().next();
+        let newest_backup = || {
+            let Backups { past, future, .. } = self.layout.backup_list(unix_now()).ok()?;
+            past.into_iter().chain(future).next()
+        };
         self.locks.lock_session(run).map_err(|error: Error| error.with_newest_backup(newest_backup))
     }
 

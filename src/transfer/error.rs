@@ -42,6 +42,8 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         problem: BackupProblem,
+        /// The backup before it, if it was chosen as the newest and there is another.
+        older: Option<PathBuf>,
     },
 }
 

@@ -5,9 +5,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile, TempPath};
+use tempfile::TempPath;
 
 use super::file_error::{FileError, FileOp};
+use super::staging;
 
 /// Opens a file, mode 0600, for reading and writing; creates it where it is missing.
 ///
@@ -17,14 +18,14 @@ pub fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Creates a directory with mode 0700. An existing one is left as it is.
+/// Creates a directory with mode 0700, and makes its name durable. An existing one is left as it is.
 ///
 /// # Errors
-/// Those of creating it.
+/// Those of creating it and of syncing the directory above it.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        created => created,
+        created => created.and_then(|()| sync_dir(dir_of(path))),
     }
 }
 
@@ -106,12 +107,14 @@ impl ReplacedFile {
     }
 }
 
-/// A file that is written under another name and then renamed. So its path always names a whole file.
+/// A file that is written under another name, or without one, and then renamed. So its path always names a whole file.
 ///
 /// One that is dropped before [`AtomicFile::commit`] is removed.
 #[derive(Debug)]
 pub struct AtomicFile {
-    staged: NamedTempFile,
+    file: File,
+    /// `None` while the file has no name.
+    staging: Option<TempPath>,
     path: PathBuf,
 }
 
@@ -125,41 +128,70 @@ impl AtomicFile {
     pub fn staged_as(staging: &Path, path: &Path) -> io::Result<Self> {
         let file = private_file(staging)?;
         file.set_len(0)?;
-        let staged = NamedTempFile::from_parts(file, TempPath::try_from_path(staging)?);
-        Ok(Self { staged, path: path.to_owned() })
+        Ok(Self { file, staging: Some(TempPath::try_from_path(staging)?), path: path.to_owned() })
     }
 
-    /// Stages a file under a random name in the directory of `path`.
+    /// Stages a file in the directory of `path`, without a name if the system can do that.
+    ///
+    /// Removes what killed processes left there.
     ///
     /// # Errors
     /// Those of creating the staging file.
-    pub fn beside(path: &Path, permissions: Permissions) -> io::Result<Self> {
+    pub fn beside(path: &Path, permissions: &Permissions) -> io::Result<Self> {
         let dir = dir_of(path);
         // The error of a missing directory would name the staging file.
         fs::metadata(dir)?;
-        let staged = Builder::new().prefix(".cxnpoll-").permissions(permissions).tempfile_in(dir)?;
-        Ok(Self { staged, path: path.to_owned() })
+        staging::remove_abandoned(dir);
+        let (file, staging) = staging::create(dir, permissions)?;
+        Ok(Self { file, staging, path: path.to_owned() })
     }
 
     /// The file to write to.
     pub fn file(&mut self) -> &mut File {
-        self.staged.as_file_mut()
+        &mut self.file
     }
 
-    /// Puts the file in the place of its path and returns it. `before_rename` runs once its contents are durable.
+    /// Puts the file in the place of its path. `before_rename` runs once its contents are durable.
     ///
     /// # Errors
     /// Those of syncing and renaming. Before the rename the old file is untouched.
-    pub fn commit(self, durability: Durability, before_rename: impl FnOnce()) -> io::Result<File> {
+    pub fn commit(self, durability: Durability, before_rename: impl FnOnce()) -> io::Result<()> {
+        self.install(durability, before_rename, |staging, path| staging.persist(path).map_err(|error| error.error))
+    }
+
+    /// Puts the file durably at its path, where no file is. `before_rename` runs once its contents are durable.
+    ///
+    /// # Errors
+    /// As [`AtomicFile::commit`]; [`io::ErrorKind::AlreadyExists`] where there is a file, which is untouched.
+    pub fn commit_new(self, before_rename: impl FnOnce()) -> io::Result<()> {
+        self.install(Durability::Durable, before_rename, |staging, path| {
+            staging.persist_noclobber(path).map_err(|error| error.error)
+        })
+    }
+
+    fn install(
+        self,
+        durability: Durability,
+        before_rename: impl FnOnce(),
+        rename: impl FnOnce(TempPath, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let dir = dir_of(&self.path);
         if durability != Durability::None {
-            self.staged.as_file().sync_all()?;
+            self.file.sync_all()?;
         }
         before_rename();
-        let file = self.staged.persist(&self.path).map_err(|error| error.error)?;
-        if durability == Durability::Durable {
-            sync_dir(dir_of(&self.path))?;
+        let staging = self.staging.map_or_else(|| staging::link(&self.file, dir), Ok)?;
+        rename(staging, &self.path)?;
+        if durability != Durability::Durable {
+            return Ok(());
         }
-        Ok(file)
+        match sync_dir(dir) {
+            // The directory of an export may be writable and not readable, or on a file system that syncs no names.
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => {
+                Ok(())
+            }
+            synced => synced,
+        }
     }
 }
 
@@ -196,10 +228,24 @@ mod tests {
     fn a_file_beside_has_the_mode_that_is_asked_for() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
-        let file = AtomicFile::beside(&path, Permissions::from_mode(0o644)).unwrap();
-        file.commit(Durability::None, || ()).unwrap();
-        assert_eq!(mode(&path), 0o644);
+        for text in ["old", "new"] {
+            let mut file = AtomicFile::beside(&path, &Permissions::from_mode(0o644)).unwrap();
+            file.file().write_all(text.as_bytes()).unwrap();
+            file.commit(Durability::None, || ()).unwrap();
+            assert_eq!((mode(&path), fs::read_to_string(&path).unwrap().as_str()), (0o644, text));
+        }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_file_never_replaces_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, staging) = (directory.path().join("file"), directory.path().join("file.new"));
+        AtomicFile::staged_as(&staging, &path).unwrap().commit_new(|| ()).unwrap();
+        fs::write(&path, "old").unwrap();
+        let error = AtomicFile::staged_as(&staging, &path).unwrap().commit_new(|| ()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), staging.exists()), ("old", false));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Kernel locks on files, and the one loop that waits for them.
 //!
-//! The kernel releases a lock when its process ends, however it ends. Lock files are never removed.
+//! The kernel releases a lock when its process ends, however it ends. Lock files stay, except those of runs.
 
 use std::fs::File;
 use std::io;

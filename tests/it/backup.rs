@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::testkit::{MIDNIGHT, World, assert_quiet, code};
+use serde_json::Value;
+
+use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
 
 /// Returns the names of the backups.
 fn backups(world: &World) -> Vec<String> {
@@ -29,15 +31,80 @@ fn run_writes_a_backup_when_the_newest_is_old() {
 }
 
 #[test]
-fn backup_from_the_future_does_not_stop_backups() {
+fn backup_from_the_future_counts_as_the_oldest() {
     let world = World::with(["ok"]);
+    world.append_config("[backups]\nkeep = 2\n");
     world.poll(MIDNIGHT, &[]);
     let [current] = backups(&world).try_into().unwrap();
+    let path = |name: &str| world.store().join("backups").join(name);
     let future = current.replacen("20", "29", 1);
-    fs::rename(world.store().join("backups").join(&current), world.store().join("backups").join(&future)).unwrap();
-    world.poll(MIDNIGHT + 3600, &[]);
-    let after = backups(&world);
-    assert!(after.len() == 2 && after.contains(&future), "{after:?}");
+    fs::rename(path(&current), path(&future)).unwrap();
+    let site = world.site(1, "ok");
+    world.import(std::slice::from_ref(&site));
+    // A run warns of it, and writes another backup.
+    let warning = format!("warning: {} is from the future", path(&future).display());
+    let warned = |arguments: &[&str]| {
+        let output = world.run(arguments);
+        assert_eq!(code(&output), 0, "{output:?}");
+        assert_eq!(stderr(&output).matches(&warning).count(), 1, "{output:?}");
+    };
+    warned(&["poll", APP]);
+    warned(&["poll", APP]);
+    assert_eq!(backups(&world).len(), 2);
+    // A restore chooses the newest real one.
+    assert_quiet(&world.run(&["remove", &site.cxn_id, "--yes"]));
+    warned(&["store", "restore"]);
+    assert_eq!(world.export().len(), 2);
+    // The next backup takes the place of the one from the future.
+    fs::rename(path(&future), path(&future.replacen("29", "30", 1))).unwrap();
+    let compacted = world.run(&["store", "compact", "--json"]);
+    let backup: Value = serde_json::from_slice(&compacted.stdout).unwrap();
+    assert!(Path::new(backup["backup"]["path"].as_str().unwrap()).exists(), "{compacted:?}");
+    assert!(backups(&world).iter().all(|name| name.starts_with("20")) && backups(&world).len() == 2);
+    assert_quiet(&world.run(&["store", "restore"]));
+    for name in backups(&world) {
+        fs::rename(path(&name), path(&name.replacen("20", "29", 1))).unwrap();
+    }
+    let message = world.refused(66, &["store", "restore"]);
+    assert!(message.contains("warning: ") && message.contains("backups from the future"), "{message}");
+}
+
+#[test]
+fn damaged_newest_backup_is_not_replaced_by_an_older_one() {
+    let world = World::with(["ok"]);
+    let path = |output: Value| output["path"].as_str().unwrap().to_owned();
+    let older = path(world.json(&["store", "backup", "--json"]));
+    let newest = path(world.json(&["store", "backup", "--json"]));
+    assert_ne!(older, newest, "two backups of the same second have two names");
+    let whole = fs::read(&newest).unwrap();
+    for damaged in [&whole[..whole.len() - 1], b""] {
+        fs::write(&newest, damaged).unwrap();
+        let message = world.refused(65, &["store", "restore"]);
+        assert!(message.contains(&format!("error: {newest} is not a complete backup")), "{message}");
+        assert!(
+            message.contains(&format!("hint: restore the backup before it with `cxnpoll store restore {older}`")),
+            "{message}"
+        );
+    }
+    assert_quiet(&world.run(&["store", "restore", &older]));
+}
+
+#[test]
+fn other_files_beside_the_backups_are_ignored_and_stay() {
+    let world = World::with(["ok"]);
+    world.append_config("[backups]\nkeep = 1\n");
+    let dir = world.store().join("backups");
+    fs::create_dir(&dir).unwrap();
+    let names = ["zz.jsonl.gz", "20260131T120000Z-copy.jsonl.gz", "20260131T120000Z.jsonl"];
+    for name in names {
+        fs::write(dir.join(name), "").unwrap();
+    }
+    for _ in 0..2 {
+        assert_quiet(&world.run(&["store", "backup"]));
+        assert_quiet(&world.run(&["store", "restore"]));
+    }
+    assert!(names.iter().all(|name| dir.join(name).exists()));
+    assert_eq!(backups(&world).len(), 3);
 }
 
 #[test]

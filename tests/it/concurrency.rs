@@ -87,3 +87,27 @@ fn many_commands_at_once_all_succeed() {
     assert_eq!(world.json(&["store", "check", "--json"])["counts"]["cxns"], 400);
     world.assert_sound();
 }
+
+#[test]
+fn polls_by_hand_leave_few_lock_files() {
+    let world = World::new();
+    let sites = world.sites(["ok"; 40]);
+    world.import(&sites);
+    let lock_files = || fs::read_dir(world.store().join("runs")).unwrap().count();
+    for site in &sites {
+        assert_eq!(code(&world.run(&["poll", APP, "--cxn", &site.cxn_id])), 0);
+        assert!(lock_files() <= 18, "16, that of the last run, and that of the directory: {}", lock_files());
+    }
+}
+
+#[test]
+fn lock_files_of_a_former_build_are_removed() {
+    let world = World::with(["ok"]);
+    let runs = world.store().join("runs");
+    for number in 0..10_000 {
+        fs::write(runs.join(format!("3e38135aeea3e58c45f2e6e8db68694f-{number}-{number}.lock")), "").unwrap();
+    }
+    assert_eq!(world.poll(MIDNIGHT, &[])["ok"], 1);
+    assert_eq!(fs::read_dir(&runs).unwrap().count(), 1, "only that of the directory");
+    assert_eq!(world.poll(MIDNIGHT + 3600, &[])["ok"], 1);
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::testkit::{World, code, tools};
+use crate::testkit::{APP, World, code, tools};
 
 /// A completed call in a trace: `1234 fsync(5</path>) = 0`. Calls that another thread interrupts take two lines.
 fn calls<'a>(trace: &'a str, name: &str) -> Vec<&'a str> {
@@ -39,4 +39,30 @@ fn database_is_synced_with_fsync_before_the_command_ends() {
     let end = lines.iter().position(|line| line.contains("exit_group(")).unwrap();
     assert!(write < sync && sync < end, "write {write}, fsync {sync}, end {end}: {trace}");
     assert!(calls(&trace, "fsync").iter().any(|call| call.ends_with("= 0")), "{trace}");
+}
+
+#[test]
+fn names_of_new_directories_are_synced() {
+    if !tools::require("strace") {
+        return;
+    }
+    let world = World::with(["ok"]);
+    let event = format!("app:{APP}:job=default:poll");
+    let poll = r#"calls = [{ api = "System.get" }]"#;
+    world.append_config(&format!("[[listeners]]\nevent = \"{event}\"\n{poll}\nkeep = true\n"));
+    let traced = |arguments: &[&str], dir: &str| {
+        let mut strace = world.command_of("strace");
+        strace.args(["-f", "-y", "-o", "trace", "-e", "trace=mkdir,fsync", env!("CARGO_BIN_EXE_cxnpoll")]);
+        let output = strace.args(arguments).output().unwrap();
+        assert_eq!(code(&output), 0, "{output:?}");
+        let trace = fs::read_to_string(world.path("trace")).unwrap();
+        let created = calls(&trace, "mkdir").into_iter().find(|call| call.contains(&format!("/store/{dir}\"")));
+        let lines: Vec<_> = trace.lines().collect();
+        let made = lines.iter().position(|line| Some(*line) == created).unwrap();
+        let synced = lines[made..].iter().any(|line| line.contains("fsync(") && line.contains("/store>"));
+        assert!(synced, "{dir}: {trace}");
+    };
+    traced(&["store", "backup"], "backups");
+    traced(&["store", "restore"], "kept");
+    traced(&["poll", APP], "results");
 }

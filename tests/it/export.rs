@@ -8,7 +8,7 @@ use civisite::Site;
 use serde_json::{Value, json};
 
 use crate::import::{import, line};
-use crate::testkit::{MIDNIGHT, World, assert_quiet};
+use crate::testkit::{MIDNIGHT, StoreLocks, World, assert_quiet, until};
 
 #[test]
 fn export_is_imported_elsewhere_and_exports_the_same() {
@@ -76,4 +76,25 @@ fn closed_pipe_ends_an_export_quietly() {
     stdout.read_exact(&mut [0; 10]).unwrap();
     drop(stdout);
     assert_quiet(&child.wait_with_output().unwrap());
+}
+
+#[test]
+fn killed_export_leaves_no_file_with_secrets() {
+    let world = World::with(["ok"; 3]);
+    let dir = world.path("exports");
+    fs::create_dir(&dir).unwrap();
+    let names = || -> Vec<_> { fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect() };
+    let locks = StoreLocks::acquire(&world);
+    let mut export = world.start(&["export", "exports/connections.jsonl"]);
+    until("it waits for the store with its file open", || locks.another_process_waits());
+    export.kill().unwrap();
+    export.wait().unwrap();
+    drop(locks);
+    // Where a file without a name is possible, none is left even now. A former build left one with a name.
+    fs::write(dir.join(".cxnpoll-Abc123"), "a secret").unwrap();
+    fs::write(dir.join(".tmpAbc123"), "of another program").unwrap();
+    assert_quiet(&world.run(&["export", "exports/connections.jsonl"]));
+    let mut left = names();
+    left.sort();
+    assert_eq!(left, [".tmpAbc123", "connections.jsonl"]);
 }

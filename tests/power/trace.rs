@@ -129,7 +129,7 @@ impl Reader {
             "mkdir" => named(0).map(Op::MakeDir),
             "rename" => Some(Op::Rename(named(0)?, named(1)?)),
             "unlink" | "rmdir" => named(0).map(Op::Remove),
-            "renameat" => Some(Op::Rename(named_at(0)?, named_at(2)?)),
+            "renameat" | "renameat2" => Some(Op::Rename(named_at(0)?, named_at(2)?)),
             "unlinkat" => named_at(0).map(Op::Remove),
             _ if !arguments.iter().any(|argument| text(argument).contains(root)) => None,
             _ => panic!("{name} is not handled"),

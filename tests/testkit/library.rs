@@ -45,13 +45,19 @@ pub fn open_session(world: &World, limit: Duration) {
 
 /// Holds the store shared, as a run does, for the length of `work`.
 pub fn hold_shared(world: &World, work: impl FnOnce()) {
-    let store = Store::open(&world.store(), Duration::ZERO).unwrap();
+    let store = Store::open(&world.store(), STORE_WAIT).unwrap();
     store
         .lock_shared(|| -> StoreResult<()> {
             work();
             Ok(())
         })
         .unwrap();
+}
+
+/// Whether a process waits until it can use the store exclusively.
+pub fn is_waited_for(world: &World) -> bool {
+    let store = Store::open(&world.store(), Duration::ZERO).unwrap();
+    store.lock_shared(|| -> StoreResult<()> { Ok(()) }).is_err()
 }
 
 /// Holds the store exclusively, as `store compact` does, for the length of `work`.

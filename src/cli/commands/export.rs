@@ -113,9 +113,9 @@ impl Export {
 fn replace(path: &Path, write: impl FnOnce(&mut File, &Path) -> Result<()>) -> Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let failed = |error: io::Error| cannot_write(&path, &error);
-    let mut file = AtomicFile::beside(&path, Permissions::from_mode(0o600)).map_err(failed)?;
+    let mut file = AtomicFile::beside(&path, &Permissions::from_mode(0o600)).map_err(failed)?;
     write(file.file(), &path)?;
-    file.commit(Durability::Contents, || ()).map(drop).map_err(failed)
+    file.commit(Durability::Durable, || ()).map_err(failed)
 }
 
 /// Only the kind of the error is shown, because its text names the temporary file.

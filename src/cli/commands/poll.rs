@@ -196,10 +196,11 @@ fn back_up(context: &Context, store: &Store, signals: &Signals) {
     let every_s = i64::from(every_hours) * 3600;
     let stop = || signals.stop_code().is_some();
     let backup = || {
-        if every_s == 0 || stop() || !backup::is_due(store, Utc::now(), every_s)? {
+        let now = Utc::now();
+        if every_s == 0 || stop() || !backup::is_due(store, now, every_s)? {
             return Ok(None);
         }
-        backup::back_up(store, keep.get(), stop)
+        backup::back_up(store, now, keep.get(), stop)
     };
     match backup() {
         Ok(Some(backup)) => {

@@ -41,9 +41,13 @@ impl From<store::Error> for Report {
                     .hint("wait longer with --store-wait")
             }
             E::Cancelled => Self::new(exit::DECLINED, "the wait for the store was cancelled"),
-            E::InUse { path } => {
-                Self::new(exit::DECLINED, format!("a run or another command is using the store {}", path.display()))
-                    .hint("try again when it has ended")
+            E::InUse { path, waited, last_session } => {
+                let last =
+                    last_session.map_or_else(String::new, |owner| format!("; the last session was that of {owner}"));
+                let (path, waited) = (path.display(), waited.as_secs_f64());
+                let message =
+                    format!("a run or another command is still using the store {path} after {waited} s{last}");
+                Self::new(exit::DECLINED, message).hint("try again when it has ended, or wait longer with --store-wait")
             }
             E::NewerFormat { found, known } => {
                 let message = format!("the store has version {found}, this program reads only up to version {known}");

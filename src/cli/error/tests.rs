@@ -1,5 +1,7 @@
 //! The exit code of every kind of error, and the texts around it.
 
+use std::time::Duration;
+
 use super::*;
 use crate::model::FailureClass;
 
@@ -38,13 +40,13 @@ fn every_error_has_its_exit_code() {
         (Error::UnknownJob(JobName::default()), exit::NOT_FOUND),
         (Error::OtherApp { cxn_id: cxn(), app_id: app("a"), expected: app("b") }, exit::NOT_FOUND),
         (Error::NothingKept("cxn:1".to_owned()), exit::NOT_FOUND),
-        (Error::NoBackup(path.clone()), exit::NOT_FOUND),
+        (Error::NoBackup { dir: path.clone(), future: 0 }, exit::NOT_FOUND),
         (Error::NoDirectory(path.clone()), exit::NOT_FOUND),
         (StoreError::NoStore { path: path.clone() }.into(), exit::NOT_FOUND),
         (Error::StoredRetry("x".parse::<crate::retry::Policy>().unwrap_err()), exit::STORE),
         (StoreError::NewerFormat { found: 9, known: 2 }.into(), exit::STORE),
         (Error::BackupInProgress, exit::DECLINED),
-        (StoreError::InUse { path: path.clone() }.into(), exit::DECLINED),
+        (StoreError::InUse { path: path.clone(), waited: Duration::ZERO, last_session: None }.into(), exit::DECLINED),
         (StoreError::Cancelled.into(), exit::DECLINED),
         (RunError::CxnDisabled(cxn()).into(), exit::USAGE),
         (RunError::NoSuchCxn(cxn()).into(), exit::NOT_FOUND),

@@ -30,9 +30,12 @@ impl From<transfer::Error> for Report {
             ),
             E::UnclosedQuote => bad_input("a quote is not closed"),
             E::OpenBackup(error) => Self::not_found(file::text(&error)),
-            E::InvalidBackup { path, problem } => {
-                Self::new(exit::BAD_DATA, format!("{} is not a complete backup: {problem}", path.display()))
-                    .hint("look for an older one in the directory `backups` of the store")
+            E::InvalidBackup { path, problem, older } => {
+                let hint = older.map_or_else(
+                    || "look for an older one in the directory `backups` of the store".to_owned(),
+                    |older| format!("restore the backup before it with `cxnpoll store restore {}`", older.display()),
+                );
+                Self::new(exit::BAD_DATA, format!("{} is not a complete backup: {problem}", path.display())).hint(hint)
             }
         }
     }
@@ -133,7 +136,7 @@ mod tests {
             (exit::NOT_FOUND, "cannot open /b/1.jsonl.gz: entity not found")
         );
         let problem = BackupProblem::InvalidLine { line: 7, problem: Problem::InvalidSecret };
-        let damaged = Report::from(transfer::Error::InvalidBackup { path: path.to_owned(), problem });
+        let damaged = Report::from(transfer::Error::InvalidBackup { path: path.to_owned(), problem, older: None });
         assert_eq!(damaged.exit_code, exit::BAD_DATA);
         assert_eq!(
             damaged.message,

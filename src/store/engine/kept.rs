@@ -18,8 +18,12 @@ const QUARANTINE: &str = "set-aside.jsonl";
 impl StoreLayout {
     /// Moves a database that is no longer the current one to `kept/`, and returns its new path.
     pub(super) fn archive(&self, database: &Path, name: &OsStr) -> Result<PathBuf> {
-        let archived = self.create_kept()?.join(name);
+        let dir = self.create_kept()?;
+        let archived = dir.join(name);
         fs::rename(database, &archived).map_err(FileError::at(FileOp::Move, database))?;
+        for dir in [&dir, self.path()] {
+            sync_dir(dir).map_err(FileError::at(FileOp::Sync, dir))?;
+        }
         Ok(archived)
     }
 

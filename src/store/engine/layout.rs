@@ -26,8 +26,6 @@ const RESULTS: &str = "results";
 const DUE_HINT: &str = "outlook";
 /// The suffix of a database's directory while the database is built.
 const STAGING_SUFFIX: &str = ".new";
-/// The suffix of backups.
-pub const BACKUP_SUFFIX: &str = ".jsonl.gz";
 
 impl StoreLayout {
     /// Finds a store that exists and belongs to the caller.
@@ -125,18 +123,6 @@ impl StoreLayout {
         Err(Error::UnknownDatabase { path: current, newest_backup: None })
     }
 
-    /// Lists the backups, the newest first: their names begin with their time.
-    ///
-    /// # Errors
-    /// [`Error::File`] where the directory cannot be read.
-    pub fn backup_files(&self) -> Result<Vec<PathBuf>> {
-        let dir = self.backups();
-        let mut files = names(&dir)?;
-        files.retain(|name| name.to_string_lossy().ends_with(BACKUP_SUFFIX));
-        files.sort_by(|a, b| b.cmp(a));
-        Ok(files.into_iter().map(|name| dir.join(name)).collect())
-    }
-
     /// The size of the current database's file in bytes; 0 where there is no database yet.
     ///
     /// # Errors
@@ -219,7 +205,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
         fs::create_dir(&path).unwrap();
-        for name in ["CURRENT.new", DUE_HINT, "use.lock", "turn.lock", "store.lock", "results.lock"] {
+        for name in ["CURRENT.new", DUE_HINT, "entry.lock", "use.lock", "turn.lock", "store.lock", "results.lock"] {
             fs::write(path.join(name), "").unwrap();
         }
         fs::write(ReplacedFile::new(&path, DUE_HINT).staging, "").unwrap();

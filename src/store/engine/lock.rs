@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{SecondsFormat, Utc};
@@ -17,6 +17,8 @@ use crate::util::text::sanitize;
 /// The locks of a store. A process that holds several acquired them in this order.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum LockName {
+    /// Held while a process waits for [`LockName::Use`], shared or exclusively as that one.
+    Entry,
     /// Shared by all processes that use the store; held exclusively while the database is replaced.
     Use,
     /// Held by the process that gets the next session.
@@ -29,11 +31,12 @@ pub(super) enum LockName {
 
 impl LockName {
     /// All locks, in the order in which they are acquired.
-    pub(super) const ALL: [Self; 4] = [Self::Use, Self::Turn, Self::Session, Self::Results];
+    pub(super) const ALL: [Self; 5] = [Self::Entry, Self::Use, Self::Turn, Self::Session, Self::Results];
 
     /// The name of the lock's file, which is part of the store's format.
     pub(super) fn file_name(self) -> &'static str {
         match self {
+            Self::Entry => "entry.lock",
             Self::Use => "use.lock",
             Self::Turn => "turn.lock",
             Self::Session => "store.lock",
@@ -51,12 +54,30 @@ pub struct Locks {
     cancel: Option<Arc<AtomicBool>>,
     /// This process holds the lock [`LockName::Use`] exclusively for as long as this exists.
     is_exclusive: bool,
+    /// How often this and its clones hold [`LockName::Use`] shared.
+    shared: Arc<AtomicUsize>,
+}
+
+/// Counts one more shared lock until it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Locks {
     /// The locks of the store in `dir`. A wait for one of them ends after `timeout`.
     pub fn new(dir: &Path, timeout: Duration) -> Self {
-        Self { dir: dir.to_owned(), timeout, owner: "", cancel: None, is_exclusive: false }
+        Self { dir: dir.to_owned(), timeout, owner: "", cancel: None, is_exclusive: false, shared: Arc::default() }
     }
 
     /// Names the command that acquires the locks, for the processes that wait for it.
@@ -76,28 +97,49 @@ impl Locks {
 
     /// Runs `work` while no process can replace the database. Any number of processes can hold this lock.
     ///
+    /// A process that waits for the lock exclusively comes first, unless this process holds the lock already. Otherwise
+    /// each of them would wait for the other.
+    ///
     /// # Errors
     /// Those of `work`; [`Error::Busy`] after the timeout, [`Error::Cancelled`].
     pub fn lock_shared<T, E: From<Error>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         if self.is_exclusive {
             return work();
         }
+        let mut backoff = self.backoff();
+        let mut entry = None;
+        if self.shared.load(Ordering::Relaxed) == 0 {
+            let lock = entry.insert(self.open(LockName::Entry)?);
+            self.acquire(lock, Mode::Shared, LockName::Entry, &mut backoff)?;
+        }
         let mut lock = self.open(LockName::Use)?;
-        self.acquire(&mut lock, Mode::Shared, LockName::Use, &mut self.backoff())?;
+        self.acquire(&mut lock, Mode::Shared, LockName::Use, &mut backoff)?;
+        drop(entry);
+        let _counted = Counted::new(&self.shared);
         work()
     }
 
     /// Runs `work` while no other process uses the store. It is given the locks of a process that holds it exclusively.
     ///
+    /// Processes that begin to use the store meanwhile wait until `work` has ended.
+    ///
     /// # Errors
-    /// Those of `work`; [`Error::InUse`] at once where another process uses the store.
+    /// Those of `work`; [`Error::InUse`] or [`Error::Busy`] after the timeout, [`Error::Cancelled`].
     pub fn lock_exclusive<T, E: From<Error>>(&self, work: impl FnOnce(Self) -> Result<T, E>) -> Result<T, E> {
+        let mut backoff = self.backoff();
+        let mut entry = self.open(LockName::Entry)?;
+        self.acquire(&mut entry, Mode::Exclusive, LockName::Entry, &mut backoff)?;
+        self.write_lock_owner(&mut entry);
         let mut lock = self.open(LockName::Use)?;
-        let acquired = lock.try_acquire(Mode::Exclusive).map_err(FileError::at(FileOp::Lock, &self.dir));
-        if !acquired.map_err(Error::from)? {
-            return Err(Error::InUse { path: self.dir.clone() }.into());
-        }
+        self.acquire(&mut lock, Mode::Exclusive, LockName::Use, &mut backoff).map_err(|error| match error {
+            // Only processes that hold it shared are left, unless a former build replaces the database.
+            Error::Busy { path, waited, .. } if lock.try_acquire(Mode::Shared).unwrap_or(false) => {
+                Error::InUse { path, waited, last_session: self.owner_of(LockName::Session) }
+            }
+            error => error,
+        })?;
         self.write_lock_owner(&mut lock);
+        drop(entry);
         work(Self { is_exclusive: true, ..self.clone() })
     }
 
@@ -203,7 +245,8 @@ mod tests {
     fn every_wait_ends_when_it_is_cancelled() {
         let directory = tempfile::tempdir().unwrap();
         let held = locks(directory.path(), Duration::ZERO);
-        let waits: [fn(&Locks) -> Result<()>; 3] = [
+        let waits: [fn(&Locks) -> Result<()>; 4] = [
+            |locks| locks.lock_exclusive(|_| Ok(())),
             |locks| locks.lock_shared(|| Ok(())),
             |locks| locks.lock_session(|| Ok(())),
             |locks| locks.lock_results(|| Ok(())),
@@ -223,8 +266,8 @@ mod tests {
                 Ok(())
             };
             match number {
-                0 => held.lock_exclusive(|_| during()),
-                1 => held.lock_session(during),
+                0 | 1 => held.lock_exclusive(|_| during()),
+                2 => held.lock_session(during),
                 _ => held.lock_results(during),
             }
             .unwrap();
@@ -236,15 +279,81 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let [one, two] = [(); 2].map(|()| locks(directory.path(), Duration::ZERO));
         one.lock_exclusive(|exclusive| {
-            assert!(matches!(two.lock_shared(|| Ok(())), Err(Error::Busy { .. })));
-            assert!(matches!(two.lock_exclusive(|_| Ok(())), Err(Error::InUse { .. })));
+            for result in [two.lock_shared(|| Ok(())), two.lock_exclusive(|_| Ok(()))] {
+                match result {
+                    Err(Error::Busy { owner: Some(owner), .. }) => {
+                        assert!(owner.starts_with("`cxnpoll test` (process "), "{owner}");
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
             exclusive.lock_shared(|| Ok::<_, Error>(()))
         })
         .unwrap();
         two.lock_shared(|| {
-            assert!(matches!(one.lock_exclusive(|_| Ok(())), Err(Error::InUse { .. })));
+            two.lock_session(|| Ok::<_, Error>(()))?;
+            match one.lock_exclusive(|_| Ok::<_, Error>(())) {
+                Err(Error::InUse { last_session: Some(owner), .. }) => {
+                    assert!(owner.contains("`cxnpoll test`"), "{owner}");
+                }
+                other => panic!("{other:?}"),
+            }
             one.lock_shared(|| Ok::<_, Error>(()))
         })
         .unwrap();
+    }
+
+    #[test]
+    fn a_process_that_waits_for_exclusive_use_comes_before_those_that_begin() {
+        let directory = tempfile::tempdir().unwrap();
+        let [waiting, other] = [(); 2].map(|()| locks(directory.path(), Duration::from_secs(60)));
+        let [begun, at_once] = [(); 2].map(|()| locks(directory.path(), Duration::ZERO));
+        let is_replaced = AtomicBool::new(false);
+        thread::scope(|scope| {
+            begun
+                .lock_shared(|| {
+                    scope.spawn(|| {
+                        let replace = |_| {
+                            is_replaced.store(true, Ordering::Relaxed);
+                            Ok::<_, Error>(())
+                        };
+                        waiting.lock_exclusive(replace).unwrap();
+                    });
+                    let began = Instant::now();
+                    while at_once.lock_shared(|| Ok::<_, Error>(())).is_ok() {
+                        assert!(began.elapsed() < Duration::from_secs(20), "the other does not come first");
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    scope.spawn(|| {
+                        let replaced = other.lock_shared(|| Ok::<_, Error>(is_replaced.load(Ordering::Relaxed)));
+                        assert!(replaced.unwrap());
+                    });
+                    thread::sleep(Duration::from_millis(50));
+                    // The process that holds the store goes on with it, whichever of its handles it uses.
+                    begun.clone().lock_shared(|| Ok::<_, Error>(()))?;
+                    assert!(!is_replaced.load(Ordering::Relaxed));
+                    Ok::<_, Error>(())
+                })
+                .unwrap();
+        });
+        assert!(is_replaced.into_inner());
+    }
+
+    #[test]
+    fn a_former_build_that_holds_the_store_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        // It acquires only this lock.
+        let mut former = FileLock::open(&directory.path().join("use.lock")).unwrap();
+        let waiting = locks(directory.path(), Duration::from_secs(60));
+        for mode in [Mode::Shared, Mode::Exclusive] {
+            assert!(former.try_acquire(mode).unwrap());
+            thread::scope(|scope| {
+                let done = scope.spawn(|| waiting.lock_exclusive(|_| Ok::<_, Error>(())));
+                thread::sleep(Duration::from_millis(30));
+                assert!(!done.is_finished(), "{mode:?}");
+                former.release();
+                done.join().unwrap().unwrap();
+            });
+        }
     }
 }

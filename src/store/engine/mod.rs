@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows what a key or a value means.
 
+mod backups;
 mod database;
 mod fsync_thread;
 mod kept;
@@ -13,8 +14,9 @@ mod swap;
 mod trees;
 mod tx;
 
+pub use backups::{BackupTimes, Backups, backup_name};
 pub use database::{DB_FILE, catch_sled_panic, open_database, sync_log};
-pub use layout::{BACKUP_SUFFIX, StoreLayout};
+pub use layout::StoreLayout;
 pub use lock::Locks;
 pub use recovery::remove_incomplete_snapshots;
 pub use session::{Closed, build, run};

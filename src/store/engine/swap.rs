@@ -77,7 +77,7 @@ impl StoreLayout {
             writeln!(file.file(), "{name}")?;
             file.commit(Durability::Durable, || failpoint::hit(Failpoint::CurrentWritten))
         };
-        write().map(drop).map_err(FileError::at(FileOp::Write, &current.path))?;
+        write().map_err(FileError::at(FileOp::Write, &current.path))?;
         Ok(())
     }
 }

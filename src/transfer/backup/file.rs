@@ -1,15 +1,12 @@
-//! Backups as files: their names, and when the next is due.
+//! Backups as files, and when the next is due.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
+use tracing::warn;
 
-use crate::model::UnixTime;
-use crate::store::{BACKUP_SUFFIX, Store};
+use crate::store::{BackupTimes, Store};
 use crate::transfer::error::Result;
-
-/// The time in the name of a backup, UTC.
-const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// A backup that was written or checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,61 +19,31 @@ pub struct Backup {
     pub bytes: u64,
 }
 
-/// The name of a backup that is made at a time: `20260131T120000Z.jsonl.gz`.
-pub fn name_at(time: DateTime<Utc>) -> String {
-    time.format(TIME_FORMAT).to_string() + BACKUP_SUFFIX
-}
-
-/// Reads from the name of a backup when it was made; `None` if the file has another name.
-fn made_at(path: &Path) -> Option<UnixTime> {
-    let name = path.file_name()?.to_str()?.strip_suffix(BACKUP_SUFFIX)?;
-    NaiveDateTime::parse_from_str(name, TIME_FORMAT).ok().map(|time| time.and_utc().timestamp())
-}
-
 /// Whether the newest backup of a store is at least `every_s` seconds old, or there is none.
 ///
-/// A newest backup that is as far in the future counts as old too: the clock was wrong then, and would prevent all backups
-/// until that time.
+/// A backup whose time is in the future does not count. Warns of it, as [`warn_of_future`] does.
 ///
 /// # Errors
 /// Fails if the directory of backups cannot be read.
 pub fn is_due(store: &Store, now: DateTime<Utc>, every_s: i64) -> Result<bool> {
-    let newest = store.backups()?.first().and_then(|path| made_at(path));
-    Ok(is_due_after(newest, now.timestamp(), every_s))
+    let now = now.timestamp();
+    let BackupTimes { latest, future } = store.backup_times(now)?;
+    warn_of(&future);
+    Ok(latest.is_none_or(|at| now.saturating_sub(at) >= every_s))
 }
 
-fn is_due_after(newest: Option<UnixTime>, now: UnixTime, every_s: i64) -> bool {
-    newest.is_none_or(|at| now.abs_diff(at) >= every_s.unsigned_abs())
+/// Warns of backups whose time is in the future, because the clock was wrong then or is now.
+///
+/// # Errors
+/// Fails if the directory of backups cannot be read.
+pub fn warn_of_future(store: &Store, now: DateTime<Utc>) -> Result<()> {
+    warn_of(&store.backup_times(now.timestamp())?.future);
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_holds_the_time() {
-        let time = DateTime::from_timestamp(1_769_860_800, 0).unwrap();
-        assert_eq!(name_at(time), "20260131T120000Z.jsonl.gz");
-        assert_eq!(made_at(Path::new("/x/20260131T120000Z.jsonl.gz")), Some(1_769_860_800));
-        for other in ["20260131T120000Z.jsonl", "backup.writing", "2026.jsonl.gz", ""] {
-            assert_eq!(made_at(Path::new(other)), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_backup_is_due_when_the_newest_is_old_or_from_the_future() {
-        let (now, day) = (1_769_860_800, 86_400);
-        assert!(is_due_after(None, now, day));
-        for (newest, is_due) in [
-            (now, false),
-            (now - day + 1, false),
-            (now - day, true),
-            // Clocks of machines differ by seconds, which is no reason for a backup.
-            (now + day - 1, false),
-            (now + day, true),
-            (now + 365 * day, true),
-        ] {
-            assert_eq!(is_due_after(Some(newest), now, day), is_due, "{newest}");
-        }
-    }
+fn warn_of(future: &[PathBuf]) {
+    let Some(first) = future.first() else { return };
+    let others = if future.len() > 1 { format!(" (one of {})", future.len()) } else { String::new() };
+    let first = first.display();
+    warn!("{first}{others} is from the future and counts as an old backup: correct the clock, or remove the file");
 }

@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::model::{AppId, JobName, UnixTime};
 use crate::store::RunRecord;
 
-/// The version of the format that is written and read.
-pub const VERSION: u32 = 1;
+/// The version of the format that is written. Earlier ones are read too: version 1 has no sequence numbers.
+pub const VERSION: u32 = 2;
 
 /// A line that is not a connection.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Line {
-    /// The first line.
-    Backup { version: u32, at: UnixTime, program: String },
+    /// The first line. The sequence number is higher than those of all earlier backups.
+    Backup { version: u32, at: UnixTime, program: String, sequence: Option<u64> },
     /// A job.
     Job(JobEntry),
     /// The last line. The checksum is in hexadecimal digits.

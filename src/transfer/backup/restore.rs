@@ -68,7 +68,7 @@ enum Item {
 
 /// Reads a backup to its end, checks it, and emits what each line restores.
 fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Result<()> {
-    let invalid = |problem: BackupProblem| Error::InvalidBackup { path: path.to_owned(), problem };
+    let invalid = |problem: BackupProblem| Error::InvalidBackup { path: path.to_owned(), problem, older: None };
     let file = File::open(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Open, path)(error)))?;
     let mut reader = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
     let (mut hash, mut text, mut line, mut cxns) = (Sha256::new(), String::new(), 0, 0_u64);
@@ -84,7 +84,7 @@ fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Resul
             emit(Item::Cxn(Box::new(patch)))?;
         } else {
             match serde_json::from_str(&text) {
-                Ok(Line::Backup { version: VERSION, .. }) if line == 1 => {}
+                Ok(Line::Backup { version: 1..=VERSION, .. }) if line == 1 => {}
                 Ok(Line::Backup { version: found, .. }) if line == 1 => {
                     return Err(invalid(BackupProblem::UnknownVersion { found, known: VERSION }));
                 }
@@ -114,7 +114,7 @@ mod tests {
     use crate::store::Store;
     use crate::transfer::backup::{back_up, is_due};
     use crate::transfer::entry::line;
-    use chrono::Utc;
+    use chrono::{DateTime, TimeDelta, Utc};
     use flate2::Compression;
     use flate2::write::GzEncoder;
     use std::io::Write;
@@ -157,7 +157,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), 600);
         let before = all(&store);
-        let backup = back_up(&store, 7, || false).unwrap().unwrap();
+        let backup = back_up(&store, Utc::now(), 7, || false).unwrap().unwrap();
         assert_eq!(backup.cxns, 600);
         assert_eq!(verify(&backup.path).unwrap(), backup);
         let id: CxnId = "cxn:1".parse().unwrap();
@@ -182,7 +182,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), 20);
         let before = all(&store);
-        let path = back_up(&store, 7, || false).unwrap().unwrap().path;
+        let path = back_up(&store, Utc::now(), 7, || false).unwrap().unwrap().path;
         let good = fs::read(&path).unwrap();
         let mut flipped = good.clone();
         flipped[good.len() / 2] ^= 1;
@@ -201,7 +201,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("backup");
         assert!(matches!(verify(&path), Err(Error::OpenBackup(_))));
-        let first = Line::Backup { version: VERSION, at: 0, program: String::new() }.to_json() + "\n";
+        let first =
+            Line::Backup { version: VERSION, at: 0, program: String::new(), sequence: Some(1) }.to_json() + "\n";
         let end = |cxns, text: &str| {
             let sha256 = hex::encode(Sha256::digest(text));
             Line::End { cxns, sha256 }.to_json() + "\n"
@@ -217,8 +218,8 @@ mod tests {
             }
         };
         assert_eq!(problem(&(first.clone() + &end(0, &first))), "valid: 0");
-        let newer = Line::Backup { version: VERSION + 1, at: 0, program: String::new() }.to_json();
-        assert_eq!(problem(&newer), "UnknownVersion { found: 2, known: 1 }");
+        let newer = Line::Backup { version: VERSION + 1, at: 0, program: String::new(), sequence: Some(1) }.to_json();
+        assert_eq!(problem(&newer), "UnknownVersion { found: 3, known: 2 }");
         assert_eq!(problem(&first), "NoEnd");
         assert_eq!(problem("{}\n"), "UnknownLine { line: 1 }");
         assert_eq!(problem(&end(0, "")), "UnknownLine { line: 1 }");
@@ -230,29 +231,82 @@ mod tests {
         assert!(bad.starts_with("InvalidLine { line: 2, problem: Json { reason: \"missing field `secret`\""), "{bad}");
     }
 
+    /// Returns the name of the backup that a run at this time writes, if one is due.
+    fn run_at(store: &Store, now: DateTime<Utc>, keep: usize) -> Option<String> {
+        let is_due = is_due(store, now, TimeDelta::days(1).num_seconds()).unwrap();
+        is_due.then(|| file_name(&back_up(store, now, keep, || false).unwrap().unwrap().path))
+    }
+
+    fn file_name(path: &Path) -> String {
+        assert!(path.exists());
+        path.file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
     #[test]
     fn the_newest_backups_are_kept_and_delay_the_next() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), 1);
-        let now = Utc::now();
-        assert!(is_due(&store, now, 86_400).unwrap());
-        let newest = back_up(&store, 2, || false).unwrap().unwrap().path;
-        for old in ["20250101T000000Z", "20250102T000000Z", "20250103T000000Z"] {
-            fs::copy(&newest, store.backup_dir().join(old.to_owned() + ".jsonl.gz")).unwrap();
+        let start = DateTime::from_timestamp(1_769_860_800, 0).unwrap();
+        let foreign = store.backup_dir().join("20260131T120000Z-mine.jsonl.gz");
+        for day in 0..4 {
+            let now = start + TimeDelta::days(day);
+            assert!(run_at(&store, now, 2).is_some());
+            fs::write(&foreign, "").unwrap();
+            assert_eq!(run_at(&store, now + TimeDelta::hours(23), 2), None);
         }
-        assert!(!is_due(&store, now, 86_400).unwrap());
-        assert!(is_due(&store, now + chrono::TimeDelta::days(1), 86_400).unwrap());
-        let newest = back_up(&store, 2, || false).unwrap().unwrap().path;
-        let left = store.backups().unwrap();
-        assert_eq!((left.len(), &left[0]), (2, &newest));
+        let now = start + TimeDelta::days(3);
+        let left: Vec<_> = store.backups(now.timestamp()).unwrap().past.iter().map(|path| file_name(path)).collect();
+        assert_eq!(left, ["20260203T120000Z.jsonl.gz", "20260202T120000Z.jsonl.gz"]);
+        assert!(foreign.exists());
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_costs_no_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 1);
+        let start = DateTime::from_timestamp(1_769_860_800, 0).unwrap();
+        let run = |now| run_at(&store, now, 7);
+        let names = |paths: &[PathBuf]| paths.iter().map(|path| file_name(path)).collect::<Vec<_>>();
+        for day in 0..8 {
+            run(start + TimeDelta::days(day)).unwrap();
+        }
+        run(start + TimeDelta::days(3650)).unwrap();
+        let mut written = Vec::new();
+        for day in 8..15 {
+            let now = start + TimeDelta::days(day);
+            written.insert(0, run(now).unwrap());
+            assert_eq!(run(now + TimeDelta::hours(1)), None);
+            let backups = store.backups(now.timestamp()).unwrap();
+            assert_eq!((&names(&backups.past)[..written.len()], backups.past.len()), (&written[..], 7));
+            assert!(backups.future.is_empty(), "the first backup with the right clock replaces it");
+        }
+        assert_eq!(names(&store.backups(start.timestamp() + 14 * 86_400).unwrap().past), written);
+    }
+
+    #[test]
+    fn a_backup_of_the_same_second_or_of_an_earlier_time_replaces_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 1);
+        let now = DateTime::from_timestamp(1_769_860_800, 0).unwrap();
+        let times = [now, now, now - TimeDelta::days(9), now + TimeDelta::days(9)];
+        let written = times.map(|now| file_name(&back_up(&store, now, 9, || false).unwrap().unwrap().path));
+        assert_eq!(written[..2], ["20260131T120000Z.jsonl.gz", "20260131T120000Z-2.jsonl.gz"]);
+        let backups = store.backups(now.timestamp()).unwrap();
+        let past: Vec<_> = backups.past.iter().map(|path| file_name(path)).collect();
+        assert_eq!(past, [&written[2], &written[1], &written[0]].map(Clone::clone));
+        assert_eq!((backups.future.len(), backups.next_sequence), (1, 5));
+        // The only one that is kept is the one that was written, whatever the clock shows.
+        let last = back_up(&store, now - TimeDelta::days(10), 1, || false).unwrap().unwrap();
+        assert_eq!(fs::read_dir(store.backup_dir()).unwrap().count(), 2, "a backup and its lock");
+        assert_eq!(verify(&last.path).unwrap(), last);
     }
 
     #[test]
     fn a_stopped_backup_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), 3);
-        assert_eq!(back_up(&store, 7, || true).unwrap(), None);
-        assert!(store.backups().unwrap().is_empty());
+        assert_eq!(back_up(&store, Utc::now(), 7, || true).unwrap(), None);
+        assert_eq!(store.backup_times(i64::MAX).unwrap().latest, None);
         assert!(!store.backup_dir().join("backup.writing").exists());
     }
 
@@ -260,11 +314,11 @@ mod tests {
     fn only_one_process_writes_a_backup() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), 3);
-        let path = back_up(&store, 7, || false).unwrap().unwrap().path;
+        let path = back_up(&store, Utc::now(), 7, || false).unwrap().unwrap().path;
         let mut lock = crate::util::lock::FileLock::open(&path.with_file_name("backup.lock")).unwrap();
         assert!(lock.try_acquire(crate::util::lock::Mode::Exclusive).unwrap());
-        assert_eq!(back_up(&store, 7, || false).unwrap(), None);
+        assert_eq!(back_up(&store, Utc::now(), 7, || false).unwrap(), None);
         drop(lock);
-        assert!(back_up(&store, 7, || false).unwrap().is_some());
+        assert!(back_up(&store, Utc::now(), 7, || false).unwrap().is_some());
     }
 }

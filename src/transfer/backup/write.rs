@@ -2,21 +2,21 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
-use super::file::{Backup, name_at};
+use super::file::Backup;
 use super::lines::{JobEntry, Line, VERSION};
 use crate::store::failpoint::{self, Failpoint};
-use crate::store::{self, Job, ReadSession, Store};
+use crate::store::{self, Backups, Job, ReadSession, Store, backup_name};
 use crate::transfer::entry::line;
 use crate::transfer::error::{Error, Result};
 use crate::util::file_error::{FileError, FileOp};
-use crate::util::fs_atomic::{AtomicFile, Durability, private_dir};
+use crate::util::fs_atomic::{AtomicFile, private_dir, sync_dir};
 use crate::util::lock::{FileLock, Mode};
 
 /// The name of a backup while it is written.
@@ -24,13 +24,20 @@ const STAGING: &str = "backup.writing";
 /// The lock of the process that writes a backup.
 const LOCK: &str = "backup.lock";
 
-/// Writes a backup of a store, then removes all backups but the newest `keep`.
+/// Writes a backup of a store at `now`, then removes all backups but the newest `keep`.
+///
+/// The one that it wrote counts as the newest, whatever the time is.
 ///
 /// `None` means that no backup was written, because `stop` returned true or another process is writing one.
 ///
 /// # Errors
 /// Fails if a connection cannot be read, so that the backup would not be complete, or a file cannot be written.
-pub fn back_up(store: &Store, keep: usize, stop: impl Fn() -> bool) -> Result<Option<Backup>> {
+pub fn back_up(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl Fn() -> bool) -> Result<Option<Backup>> {
+    // So a process that needs the store exclusively waits for the backup, and finds the lock of backups free.
+    store.lock_shared(|| write_and_rotate(store, now, keep, stop))
+}
+
+fn write_and_rotate(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl Fn() -> bool) -> Result<Option<Backup>> {
     let dir = store.backup_dir();
     private_dir(&dir).map_err(at(FileOp::Create, &dir))?;
     let lock_path = dir.join(LOCK);
@@ -38,23 +45,30 @@ pub fn back_up(store: &Store, keep: usize, stop: impl Fn() -> bool) -> Result<Op
     if !lock.try_acquire(Mode::Exclusive).map_err(at(FileOp::Lock, &lock_path))? {
         return Ok(None);
     }
-    let started = Utc::now();
-    let path = dir.join(name_at(started));
-    let staging = dir.join(STAGING);
+    let Backups { past, future, next_sequence } = store.backups(now.timestamp())?;
+    let (staging, path) = (dir.join(STAGING), unused_path(&dir, now));
     let mut file = AtomicFile::staged_as(&staging, &path).map_err(at(FileOp::Create, &staging))?;
-    let cxns = match write(store, started, file.file(), &staging, stop) {
+    let cxns = match write(store, now, next_sequence, file.file(), &staging, stop) {
         Ok(cxns) => cxns,
         Err(Interrupt::Stopped) => return Ok(None),
         Err(Interrupt::Failed(error)) => return Err(error),
     };
-    let written = || failpoint::hit(Failpoint::BackupWritten);
-    let file = file.commit(Durability::Durable, written).map_err(at(FileOp::Move, &path))?;
+    file.commit_new(|| failpoint::hit(Failpoint::BackupWritten)).map_err(at(FileOp::Move, &path))?;
+    // A process that was killed may have created the directory without making its name durable.
+    sync_dir(store.path()).map_err(at(FileOp::Sync, store.path()))?;
     failpoint::hit(Failpoint::BackupRenamed);
-    for old in store.backups()?.into_iter().skip(keep.max(1)) {
+    for old in past.into_iter().chain(future).skip(keep.max(1) - 1) {
         fs::remove_file(&old).map_err(at(FileOp::Remove, &old))?;
     }
-    let bytes = file.metadata().map_err(at(FileOp::Inspect, &path))?.len();
+    let bytes = fs::metadata(&path).map_err(at(FileOp::Inspect, &path))?.len();
     Ok(Some(Backup { path, cxns, bytes }))
+}
+
+/// The path of a backup that is made at a time. No file has this name yet.
+fn unused_path(dir: &Path, now: DateTime<Utc>) -> PathBuf {
+    let mut paths = (1..).map(|number| dir.join(backup_name(now, number)));
+    // A directory has fewer files than there are numbers.
+    paths.find(|path| fs::symlink_metadata(path).is_err()).unwrap_or_default()
 }
 
 fn at(op: FileOp, path: &Path) -> impl Fn(io::Error) -> Error {
@@ -77,7 +91,8 @@ impl<E: Into<Error>> From<E> for Interrupt {
 /// Writes all lines and returns the number of connections.
 fn write(
     store: &Store,
-    started: DateTime<Utc>,
+    now: DateTime<Utc>,
+    sequence: u64,
     file: &File,
     path: &Path,
     stop: impl Fn() -> bool,
@@ -91,7 +106,7 @@ fn write(
         writeln!(out, "{text}").map_err(&failed)
     };
     let program = env!("CARGO_PKG_VERSION").to_owned();
-    put(&Line::Backup { version: VERSION, at: started.timestamp(), program }.to_json())?;
+    put(&Line::Backup { version: VERSION, at: now.timestamp(), program, sequence: Some(sequence) }.to_json())?;
     for job in store.read(jobs)? {
         put(&Line::Job(job).to_json())?;
     }

@@ -1,5 +1,6 @@
 //! `cxnpoll store backup`: write a backup.
 
+use chrono::Utc;
 use clap::Args;
 
 use super::backup_text;
@@ -8,7 +9,7 @@ use crate::cli::error::{Error, Result};
 use crate::cli::ui::output;
 use crate::exit;
 use crate::run::Signals;
-use crate::transfer::backup::back_up;
+use crate::transfer::backup::{back_up, warn_of_future};
 
 /// Write a backup to the directory `backups` of the store
 ///
@@ -26,7 +27,9 @@ impl Backup {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let store = context.store()?;
         let signals = Signals::listen().map_err(Error::Signals)?;
-        match back_up(&store, context.config.backups.keep.get(), || signals.stop_code().is_some())? {
+        let now = Utc::now();
+        warn_of_future(&store, now)?;
+        match back_up(&store, now, context.config.backups.keep.get(), || signals.stop_code().is_some())? {
             Some(backup) => {
                 context.notify(&format!("{}: {}", backup.path.display(), backup_text::size(&backup)));
                 if self.json {

@@ -1,5 +1,6 @@
 //! `cxnpoll store compact`: rewrite the store at its smallest size.
 
+use chrono::Utc;
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -15,7 +16,7 @@ use crate::util::text::count;
 
 /// Rewrite the store at its smallest size
 ///
-/// Writes a backup and restores it to a new database. Declines while a run or another command uses the store.
+/// Writes a backup and restores it to a new database. Waits until no run or other command uses the store.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll store compact")]
 pub(in crate::cli) struct Compact {
@@ -30,8 +31,10 @@ impl Compact {
         let keep = context.config.backups.keep.get();
         let (before, after, backup) =
             Store::lock_exclusively(&path, context.global.store_wait, "store compact", |exclusive| -> Result<_> {
+                let now = Utc::now();
+                backup::warn_of_future(exclusive.store(), now)?;
                 let before = exclusive.store().file_size()?;
-                let backup = backup::back_up(exclusive.store(), keep, || false)?.ok_or(Error::BackupInProgress)?;
+                let backup = backup::back_up(exclusive.store(), now, keep, || false)?.ok_or(Error::BackupInProgress)?;
                 backup::restore(exclusive, &backup.path, false)?;
                 Ok((before, exclusive.store().file_size()?, backup))
             })?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::Utc;
 use clap::Args;
 use serde_json::json;
 
@@ -10,13 +11,14 @@ use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
 use crate::cli::ui::output;
 use crate::exit;
-use crate::store::Store;
-use crate::transfer::backup;
+use crate::store::{Backups, ExclusiveStore, Store};
+use crate::transfer::Error as TransferError;
+use crate::transfer::backup::{self, Backup};
 
 /// Replace the content of the store with a backup
 ///
 /// The backup is checked first, and the replaced content is kept in the directory `kept` of the store. Creates the store if
-/// there is none. Declines while a run or another command uses the store.
+/// there is none. Waits until no run or other command uses the store.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cxnpoll store restore\n  cxnpoll store restore /var/lib/cxnpoll/backups/20260131T120000Z.jsonl.gz"
@@ -33,14 +35,16 @@ pub(in crate::cli) struct Restore {
 impl Restore {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let path = context.store_path()?;
-        let file = match self.file {
-            Some(file) => file,
-            None => newest(&context.store()?)?,
-        };
-        let (backup, kept) = Store::lock_exclusively(&path, context.global.store_wait, "store restore", |store| {
-            backup::restore(store, &file, true)
-        })?;
-        context.notify(&format!("restored {}: {}", file.display(), backup_text::size(&backup)));
+        if self.file.is_none() {
+            // A missing store is reported, and not created.
+            context.store()?;
+        }
+        let (backup, kept) =
+            Store::lock_exclusively(&path, context.global.store_wait, "store restore", |store| match &self.file {
+                Some(file) => Ok(backup::restore(store, file, true)?),
+                None => restore_newest(store),
+            })?;
+        context.notify(&format!("restored {}: {}", backup.path.display(), backup_text::size(&backup)));
         for kept in &kept {
             context.notify(&format!("the replaced content is kept as {}: remove it when all is well", kept.display()));
         }
@@ -53,7 +57,18 @@ impl Restore {
     }
 }
 
-/// The newest backup of a store.
-fn newest(store: &Store) -> Result<PathBuf> {
-    store.backups()?.into_iter().next().ok_or_else(|| Error::NoBackup(store.backup_dir()))
+/// Restores the newest backup of a store, and never silently an older one.
+fn restore_newest(store: &ExclusiveStore) -> Result<(Backup, Vec<PathBuf>)> {
+    let now = Utc::now();
+    backup::warn_of_future(store.store(), now)?;
+    let Backups { past, future, .. } = store.store().backups(now.timestamp())?;
+    let mut past = past.into_iter();
+    let no_backup = || Error::NoBackup { dir: store.store().backup_dir(), future: future.len() };
+    let newest = past.next().ok_or_else(no_backup)?;
+    backup::restore(store, &newest, true).map_err(|error| match error {
+        TransferError::InvalidBackup { path, problem, .. } => {
+            TransferError::InvalidBackup { path, problem, older: past.next() }.into()
+        }
+        error => error.into(),
+    })
 }
