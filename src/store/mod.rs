@@ -21,7 +21,7 @@
 //!
 //! # Layers
 //! Imports point one way: [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `schema` →
-//! `engine` → `error`, `failpoint`.
+//! `engine` → `skipped` → `error`, `failpoint`.
 
 mod check;
 mod due_hint;
@@ -33,6 +33,7 @@ mod ops;
 mod results;
 mod schema;
 mod sessions;
+mod skipped;
 
 pub use check::{Check, Counts};
 pub(crate) use engine::{BACKUP_SUFFIX, TX_BATCH};
@@ -44,3 +45,4 @@ pub use ops::{
 pub use results::{EncodedResult, Limits, StoredResult};
 pub use schema::{AppNo, CxnKey, CxnLocator, Job, JobNo, ReadSession, RunRecord, Statuses, WriteSession};
 pub(crate) use sessions::SLICE;
+pub use skipped::{Skipped, SkippedEntries};

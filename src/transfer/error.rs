@@ -100,6 +100,8 @@ pub enum Problem {
         /// Its key.
         key: &'static str,
     },
+    /// A perm is larger than [`super::MAX_PERM_BYTES`].
+    PermTooLarge,
     /// A failure class in a poll status is not known.
     UnknownFailureClass,
     /// A time in a poll status is not between 1970 and 9999.

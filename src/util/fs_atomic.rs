@@ -141,6 +141,12 @@ impl AtomicFile {
         Ok(Self { staged, path: path.to_owned() })
     }
 
+    /// The same file, to be put in another place.
+    #[must_use]
+    pub fn with_path(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     /// The file to write to.
     pub fn file(&mut self) -> &mut File {
         self.staged.as_file_mut()

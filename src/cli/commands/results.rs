@@ -117,7 +117,8 @@ impl Results {
 
 /// The id of a connection; one that was removed may have left results, and is taken by its full id.
 fn cxn_id(store: &Store, name: &CxnArg) -> Result<CxnId> {
-    Ok(name.get(store)?.map_or_else(|| name.as_given().clone(), |cxn| cxn.cxn_id))
+    let found = store.read(|session| name.find(session))?;
+    Ok(found.map_or_else(|| name.as_given().clone(), |(cxn_id, _)| cxn_id))
 }
 
 #[cfg(test)]

@@ -93,11 +93,13 @@ impl Check {
 pub fn check(sessions: &Sessions, repair: bool) -> Result<Check> {
     let mut check = Check::default();
     sessions.locks.lock_shared(|| {
-        let of_meta = |session: &WriteSession| {
-            let findings = rules::meta(session)?.into_iter();
-            findings.map(|finding| report(sessions, session, finding, repair)).collect::<Result<Vec<_>>>()
+        let meta = |session: &WriteSession| {
+            rules::meta(session, |finding| {
+                check.add(report(sessions, session, finding, repair)?);
+                Ok(())
+            })
         };
-        sessions.write(of_meta)?.into_iter().for_each(|finding| check.add(finding));
+        sessions.write(meta)?;
         for (tree, counter, rule) in RULES {
             let read = |session: &WriteSession, key: &[u8], value: &[u8]| {
                 let findings = check_entry(sessions, session, (tree, rule), (key, value), repair)?;

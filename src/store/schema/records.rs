@@ -11,7 +11,10 @@ use bincode::{Decode, Encode};
 use super::keys::{AppNo, CxnKey, CxnLocator};
 use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime, host, host_hash};
 use crate::store::engine::{Get, TreeName};
-use crate::store::error::{Error, Item};
+use crate::store::error::{Error, Item, Result};
+
+/// The limit of a record, in bytes as the decoder counts them: up to 16 for each that is stored.
+const MAX_RECORD_BYTES: usize = 16 << 20;
 
 /// A structure that is the value of an entry.
 pub trait Record: Encode + Decode<()> {
@@ -23,12 +26,19 @@ pub trait Record: Encode + Decode<()> {
     const DEFAULT_TAIL: &'static [u8] = &[];
 
     /// The bytes that are stored.
-    fn to_bytes(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`Error::RecordTooLarge`] if [`Record::from_bytes`] would refuse them.
+    fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = vec![Self::VERSION];
         // Encoding fails only if the writer does, and a vector never does.
         bincode::encode_into_std_write(self, &mut bytes, bincode::config::standard())
             .expect("a vector can be written to");
-        bytes
+        // Shorter records are below the limit, so most are not decoded.
+        if bytes.len() > MAX_RECORD_BYTES / 16 && Self::from_bytes(&bytes).is_err() {
+            return Err(Error::RecordTooLarge(Item::Record(Self::TREE.name())));
+        }
+        Ok(bytes)
     }
 
     /// Reads what was stored.
@@ -44,11 +54,18 @@ pub trait Record: Encode + Decode<()> {
             }
             _ => return Err(unreadable),
         };
-        match bincode::decode_from_slice(&body, bincode::config::standard().with_limit::<{ 16 << 20 }>()) {
+        match bincode::decode_from_slice(&body, bincode::config::standard().with_limit::<MAX_RECORD_BYTES>()) {
             Ok((record, read)) if read == body.len() => Ok(record),
             _ => Err(unreadable),
         }
     }
+}
+
+/// The first field of a record, a text, also if the rest cannot be decoded; `None` if there is none.
+pub fn first_text<R: Record>(bytes: &[u8]) -> Option<String> {
+    let body = bytes.strip_prefix(&[R::VERSION])?;
+    let config = bincode::config::standard().with_limit::<MAX_RECORD_BYTES>();
+    bincode::decode_from_slice(body, config).ok().map(|(text, _)| text)
 }
 
 /// Reads the record of a key; `None` if there is none.
@@ -219,13 +236,13 @@ mod tests {
             status.remember(now, &if now % 2 == 0 { Ok(()) } else { failed });
         }
         assert_eq!(status.attempts.len(), PollStatus::ATTEMPTS);
-        let bytes = StatusRecord::from(&status).to_bytes();
+        let bytes = StatusRecord::from(&status).to_bytes().unwrap();
         assert_eq!(PollStatus::try_from(StatusRecord::from_bytes(&bytes).unwrap()), Ok(status));
     }
 
     #[test]
     fn an_unknown_version_is_refused() {
-        let mut bytes = DueRecord { host: 1, level: 2, count: 3 }.to_bytes();
+        let mut bytes = DueRecord { host: 1, level: 2, count: 3 }.to_bytes().unwrap();
         for version in [0, 2] {
             bytes[0] = version;
             assert!(DueRecord::from_bytes(&bytes).is_err());
@@ -233,9 +250,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_encoded_can_be_decoded() {
+        let shared = |length| SharedRecord { app_url: String::new(), perm: "x".repeat(length) };
+        let status = |length, attempts| StatusRecord {
+            last_failure: Some((1, 1, "x".repeat(length))),
+            attempts: vec![(1, 0); attempts],
+            ..StatusRecord::from(&PollStatus::default())
+        };
+        assert!(SharedRecord::from_bytes(&shared(MAX_RECORD_BYTES - 64).to_bytes().unwrap()).is_ok());
+        for error in [
+            shared(MAX_RECORD_BYTES).to_bytes(),
+            status(MAX_RECORD_BYTES, 0).to_bytes(),
+            // A short element counts as many bytes as a long one.
+            status(0, MAX_RECORD_BYTES / 16 + 1).to_bytes(),
+        ] {
+            assert!(matches!(error, Err(Error::RecordTooLarge(Item::Record(_)))), "{error:?}");
+        }
+    }
+
+    #[test]
     fn a_status_of_version_1_has_no_duration() {
         let status = PollStatus { level: 1, last_run: 9, last_duration_ms: 7, ..PollStatus::default() };
-        let bytes = StatusRecord::from(&status).to_bytes();
+        let bytes = StatusRecord::from(&status).to_bytes().unwrap();
         let old = [&[1], &bytes[1..bytes.len() - 1]].concat();
         let read = StatusRecord::from_bytes(&old).and_then(PollStatus::try_from);
         assert_eq!(read, Ok(PollStatus { last_duration_ms: 0, ..status }));
@@ -255,7 +291,7 @@ mod tests {
 
         #[test]
         fn a_record_with_bytes_behind_it_is_refused(tail in proptest::collection::vec(any::<u8>(), 1..9)) {
-            let bytes = [DueRecord { host: 1, level: 2, count: 3 }.to_bytes(), tail].concat();
+            let bytes = [DueRecord { host: 1, level: 2, count: 3 }.to_bytes().unwrap(), tail].concat();
             prop_assert!(DueRecord::from_bytes(&bytes).is_err());
         }
     }

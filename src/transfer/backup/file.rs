@@ -1,5 +1,7 @@
 //! Backups as files: their names, and when the next is due.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -20,7 +22,14 @@ pub struct Backup {
     pub cxns: u64,
     /// Its compressed size in bytes.
     pub bytes: u64,
+    /// How many entries it lacks because they could not be read.
+    pub lacks: u64,
 }
+
+/// The name of the newest backup that lacks entries.
+///
+/// It is not the name of a backup, so that it takes no complete one's place: neither in a rotation nor as the newest.
+pub const PARTIAL: &str = "partial.gz";
 
 /// The name of a backup that is made at a time: `20260131T120000Z.jsonl.gz`.
 pub fn name_at(time: DateTime<Utc>) -> String {
@@ -42,7 +51,8 @@ fn made_at(path: &Path) -> Option<UnixTime> {
 /// Fails if the directory of backups cannot be read.
 pub fn is_due(store: &Store, now: DateTime<Utc>, every_s: i64) -> Result<bool> {
     let newest = store.backups()?.first().and_then(|path| made_at(path));
-    Ok(is_due_after(newest, now.timestamp(), every_s))
+    let partial = fs::metadata(store.backup_dir().join(PARTIAL)).ok().map(|metadata| metadata.mtime());
+    Ok([newest, partial].into_iter().all(|at| is_due_after(at, now.timestamp(), every_s)))
 }
 
 fn is_due_after(newest: Option<UnixTime>, now: UnixTime, every_s: i64) -> bool {

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
-use super::file::{Backup, name_at};
+use super::file::{Backup, PARTIAL, name_at};
 use super::lines::{JobEntry, Line, VERSION};
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::{self, Job, ReadSession, Store};
@@ -28,8 +28,10 @@ const LOCK: &str = "backup.lock";
 ///
 /// `None` means that no backup was written, because `stop` returned true or another process is writing one.
 ///
+/// A backup that lacks what cannot be read becomes `partial.gz`, and no other is removed.
+///
 /// # Errors
-/// Fails if a connection cannot be read, so that the backup would not be complete, or a file cannot be written.
+/// Fails if the store cannot be read, or a file cannot be written.
 pub fn back_up(store: &Store, keep: usize, stop: impl Fn() -> bool) -> Result<Option<Backup>> {
     let dir = store.backup_dir();
     private_dir(&dir).map_err(at(FileOp::Create, &dir))?;
@@ -42,19 +44,24 @@ pub fn back_up(store: &Store, keep: usize, stop: impl Fn() -> bool) -> Result<Op
     let path = dir.join(name_at(started));
     let staging = dir.join(STAGING);
     let mut file = AtomicFile::staged_as(&staging, &path).map_err(at(FileOp::Create, &staging))?;
-    let cxns = match write(store, started, file.file(), &staging, stop) {
-        Ok(cxns) => cxns,
+    let (cxns, lacks) = match write(store, started, file.file(), &staging, stop) {
+        Ok(written) => written,
         Err(Interrupt::Stopped) => return Ok(None),
         Err(Interrupt::Failed(error)) => return Err(error),
     };
+    let partial = dir.join(PARTIAL);
+    let path = if lacks > 0 { partial.clone() } else { path };
+    let file = file.with_path(path.clone());
     let written = || failpoint::hit(Failpoint::BackupWritten);
     let file = file.commit(Durability::Durable, written).map_err(at(FileOp::Move, &path))?;
     failpoint::hit(Failpoint::BackupRenamed);
-    for old in store.backups()?.into_iter().skip(keep.max(1)) {
-        fs::remove_file(&old).map_err(at(FileOp::Remove, &old))?;
+    if lacks == 0 {
+        for old in store.backups()?.into_iter().skip(keep.max(1)).chain(partial.exists().then_some(partial)) {
+            fs::remove_file(&old).map_err(at(FileOp::Remove, &old))?;
+        }
     }
     let bytes = file.metadata().map_err(at(FileOp::Inspect, &path))?.len();
-    Ok(Some(Backup { path, cxns, bytes }))
+    Ok(Some(Backup { path, cxns, bytes, lacks }))
 }
 
 fn at(op: FileOp, path: &Path) -> impl Fn(io::Error) -> Error {
@@ -74,14 +81,14 @@ impl<E: Into<Error>> From<E> for Interrupt {
     }
 }
 
-/// Writes all lines and returns the number of connections.
+/// Writes all lines; returns the number of connections and that of the entries that could not be read.
 fn write(
     store: &Store,
     started: DateTime<Utc>,
     file: &File,
     path: &Path,
     stop: impl Fn() -> bool,
-) -> Result<u64, Interrupt> {
+) -> Result<(u64, u64), Interrupt> {
     let failed = at(FileOp::Write, path);
     let mut out = GzEncoder::new(BufWriter::new(file), Compression::fast());
     let mut hash = Sha256::new();
@@ -104,9 +111,10 @@ fn write(
         Ok(put(&line(&cxn, statuses))?)
     })?;
     let sha256 = hex::encode(hash.finalize());
-    writeln!(out, "{}", Line::End { cxns, sha256 }.to_json()).map_err(&failed)?;
+    let lacks = store.skipped().lost() as u64;
+    writeln!(out, "{}", Line::End { cxns, sha256, lacks }.to_json()).map_err(&failed)?;
     out.finish().and_then(|mut buffer| buffer.flush()).map_err(&failed)?;
-    Ok(cxns)
+    Ok((cxns, lacks))
 }
 
 /// The jobs of all apps.

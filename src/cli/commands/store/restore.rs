@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use tracing::warn;
 
 use super::backup_text;
 use crate::cli::context::Context;
@@ -12,6 +13,7 @@ use crate::cli::ui::output;
 use crate::exit;
 use crate::store::Store;
 use crate::transfer::backup;
+use crate::util::text::count;
 
 /// Replace the content of the store with a backup
 ///
@@ -41,6 +43,9 @@ impl Restore {
             backup::restore(store, &file, true)
         })?;
         context.notify(&format!("restored {}: {}", file.display(), backup_text::size(&backup)));
+        if backup.lacks > 0 {
+            warn!("the backup lacks {} that could not be read", count(backup.lacks, "record"));
+        }
         for kept in &kept {
             context.notify(&format!("the replaced content is kept as {}: remove it when all is well", kept.display()));
         }

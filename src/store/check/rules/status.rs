@@ -27,11 +27,11 @@ pub fn status(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<
     let facts = DueFacts::from(&cxn);
     let Ok(status) = StatusRecord::from_bytes(value).and_then(PollStatus::try_from) else {
         let what = format!("a poll status of {} cannot be read", cxn.cxn_id);
-        let writes = status_writes(job, locator, &PollStatus::default(), facts).to_vec();
+        let writes = status_writes(job, locator, &PollStatus::default(), facts)?.to_vec();
         let finding = Finding::repairable(what, "it counts as new", writes);
         return Ok(Some(finding.with_quarantine(TreeName::Status, key, value)));
     };
-    let entry = due_write(job, locator, &status, facts);
+    let entry = due_write(job, locator, &status, facts)?;
     if session.get(TreeName::Due, &entry.key)?.as_deref() == entry.value.as_deref() {
         return Ok(None);
     }
