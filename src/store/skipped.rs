@@ -57,7 +57,7 @@ impl SkippedEntries {
     /// How many of the entries cannot be derived from others, at most 1,000.
     #[must_use]
     pub fn lost(&self) -> usize {
-        self.entries().keys().filter(|(tree, _)| !matches!(*tree, "id" | "due")).count()
+        self.entries().keys().filter(|(tree, _)| !matches!(*tree, "id" | "due" | "results")).count()
     }
 
     /// Takes all entries, ordered by tree and key.

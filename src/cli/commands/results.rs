@@ -105,7 +105,7 @@ impl Results {
             table.add_row([result.cxn_id.as_str(), result.job.as_str(), &at, result.class(), &bytes]);
             Ok(())
         })?;
-        if let (true, Some(name)) = (is_empty, &self.cxn) {
+        if let (true, Some(name)) = (is_empty && store.skipped().is_empty(), &self.cxn) {
             return Err(Error::NothingKept(name.as_given().to_string()));
         }
         if !self.json && !in_full {

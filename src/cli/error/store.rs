@@ -6,7 +6,7 @@ use std::path::Path;
 use super::file;
 use super::report::Report;
 use crate::exit;
-use crate::store::{self, Item, Problem, Skipped};
+use crate::store::{self, Problem, Skipped};
 use crate::util::text::count;
 
 const DISK_FULL_HINT: &str = "free some disk space and try again; no acknowledged change is lost";
@@ -100,9 +100,6 @@ fn database_hint(problem: &Problem, newest_backup: Option<&Path>) -> String {
 fn results_hint(problem: &Problem, path: &Path) -> String {
     match problem {
         Problem::StorageFull => DISK_FULL_HINT.to_owned(),
-        Problem::Unreadable(Item::StoredResult) => {
-            "remove the results of a connection with `cxnpoll results --remove`".to_owned()
-        }
         _ => without_results_hint(path),
     }
 }
