@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use clap::{Args, ColorChoice};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use tracing::warn;
+use tracing::{error, warn};
 
-use super::error::{Error, Result};
+use super::error::{Error, Report, Result};
 use super::ui::{logging, notice, prompt, terminal};
 use super::values;
 use crate::config::{Config, certificate_problems};
+use crate::exit;
 use crate::listener::Listeners;
 use crate::model::{AppId, AppMeta, UnixTime};
 use crate::retry::Policy;
 use crate::site::{self, Client};
-use crate::store::{self, Job, ReadSession, Store};
+use crate::store::{self, Job, ReadSession, SkippedEntries, Store};
 use crate::util::time::unix_now;
 
 /// The limit of the call to a `--heartbeat` URL.
@@ -84,6 +85,8 @@ pub(super) struct Context {
     pub(super) listeners: Listeners,
     /// When the process started, in seconds since 1970.
     pub(super) started: UnixTime,
+    /// What the command skipped because it cannot be read.
+    pub(super) skipped: SkippedEntries,
 }
 
 impl Context {
@@ -100,7 +103,26 @@ impl Context {
     /// # Errors
     /// There is no store, or it cannot be opened.
     pub(super) fn store(&self) -> Result<Store> {
-        Ok(Store::open(&self.store_path()?, self.global.store_wait)?.with_owner(self.name))
+        let store = Store::open(&self.store_path()?, self.global.store_wait)?;
+        Ok(store.with_owner(self.name).with_skipped(self.skipped.clone()))
+    }
+
+    /// Turns the success of a command that skipped entries of the store into the error that names them.
+    ///
+    /// If it failed or was interrupted, they are logged before that is reported.
+    ///
+    /// # Errors
+    /// Those of `result`; [`Error::Skipped`].
+    pub(super) fn with_skipped(&self, result: Result<u8>) -> Result<u8> {
+        let skipped = self.skipped.take();
+        match result {
+            result if skipped.is_empty() => result,
+            Ok(exit::OK | exit::SITE_FAILED) => Err(Error::Skipped(skipped)),
+            result => {
+                error!("{}", Report::from(Error::Skipped(skipped)));
+                result
+            }
+        }
     }
 
     /// Opens the store; `None` if there is none yet.

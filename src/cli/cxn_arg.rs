@@ -29,35 +29,46 @@ impl CxnArg {
         &self.as_given
     }
 
-    /// Finds the connection; `None` if there is no such connection.
+    /// Finds the connection, with its id; `None` if there is no such connection.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(in crate::cli) fn find(&self, session: &ReadSession) -> store::Result<Option<CxnKey>> {
-        match (session.find(&self.as_given)?, &self.with_prefix) {
-            (None, Some(cxn_id)) => session.find(cxn_id),
-            (found, _) => Ok(found),
+    pub(in crate::cli) fn find(&self, session: &ReadSession) -> store::Result<Option<(CxnId, CxnKey)>> {
+        for cxn_id in [Some(&self.as_given), self.with_prefix.as_ref()].into_iter().flatten() {
+            if let Some(key) = session.find(cxn_id)? {
+                return Ok(Some((cxn_id.clone(), key)));
+            }
         }
+        Ok(None)
     }
 
-    /// Loads the connection; `None` if there is no such connection.
+    /// Loads something of the connection, which must be there.
     ///
     /// # Errors
-    /// The store cannot be read.
-    pub(in crate::cli) fn get(&self, store: &Store) -> Result<Option<Cxn>> {
+    /// [`Error::UnknownCxn`] if there is no such connection, [`Error::Skipped`] if `read` returns `None` because it cannot
+    /// be read; the store cannot be read.
+    pub(in crate::cli) fn load_with<T: Send>(
+        &self,
+        store: &Store,
+        read: impl FnOnce(&ReadSession, CxnKey) -> store::Result<Option<T>> + Send,
+    ) -> Result<T> {
         let found = store.read(|session| match self.find(session)? {
-            Some(key) => session.cxn(key),
+            Some((_, key)) => Ok(Some(read(session, key)?)),
             None => Ok(None),
         });
-        Ok(found?)
+        match found? {
+            Some(Some(loaded)) => Ok(loaded),
+            Some(None) if !store.skipped().is_empty() => Err(Error::Skipped(store.skipped().take())),
+            _ => Err(self.unknown()),
+        }
     }
 
     /// Loads the connection, which must be there.
     ///
     /// # Errors
-    /// [`Error::UnknownCxn`] if there is no such connection; the store cannot be read.
+    /// Those of [`CxnArg::load_with`].
     pub(in crate::cli) fn load(&self, store: &Store) -> Result<Cxn> {
-        self.get(store)?.ok_or_else(|| self.unknown())
+        self.load_with(store, ReadSession::cxn)
     }
 
     /// The error for a connection that is not in the store.

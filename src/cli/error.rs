@@ -22,7 +22,7 @@ use crate::listener::{Error as ListenerError, InvalidListener};
 use crate::model::{AppId, CxnId, Failure, InvalidId, JobName};
 use crate::retry::InvalidRetry;
 use crate::run::Error as RunError;
-use crate::store::Error as StoreError;
+use crate::store::{Error as StoreError, Skipped};
 use crate::transfer::Error as TransferError;
 use crate::util::text::count;
 
@@ -101,6 +101,8 @@ pub(in crate::cli) enum Error {
     SecretsAtTerminal,
     /// Another command is writing a backup of the store.
     BackupInProgress,
+    /// A compaction would remove what cannot be read.
+    NotCompacted,
     /// The one site that a command is about failed.
     SiteFailed {
         /// The connection.
@@ -147,6 +149,8 @@ pub(in crate::cli) enum Error {
     Signals(io::Error),
     /// The program panicked, with this message.
     Panic(String),
+    /// The command skipped these entries of the store, because they cannot be read.
+    Skipped(Vec<Skipped>),
     /// An error of the store.
     Store(StoreError),
     /// An error of the configuration.
@@ -256,6 +260,10 @@ impl From<Error> for Report {
                 Self::new(exit::SITE_FAILED, format!("{cxn_id} failed: {failure}"))
             }
             Error::StoredRetry(error) => stored_retry(&error),
+            Error::NotCompacted => {
+                Self::new(exit::STORE, "nothing was compacted, because that would remove these records")
+            }
+            Error::Skipped(entries) => store::skipped(&entries),
             Error::Store(error) => error.into(),
             Error::Config(error) => error.into(),
             Error::Transfer(error) => error.into(),

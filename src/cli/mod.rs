@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::exit;
 use crate::listener::{InvalidListener, Listener};
 use crate::model::UnixTime;
-use crate::store::AdminAction;
+use crate::store::{AdminAction, SkippedEntries};
 use crate::util::text::panic_message;
 use crate::util::time::unix_now;
 use context::{Context, Global};
@@ -156,30 +156,35 @@ fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
     for listener in added {
         listeners.add(listener);
     }
-    let context = Context { global: cli.global, config, name: cli.command.name(), listeners, started };
-    match cli.command {
-        Command::Poll(command) => command.run(&context),
-        Command::Get(command) => command.run(&context),
-        Command::Call(command) => command.run(&context),
-        Command::Event(command) => command.run(&context),
-        Command::Status(command) => command.run(&context),
-        Command::Explain(command) => command.run(&context),
-        Command::Retry(command) => command.run(&context),
-        Command::Revive(command) => command.run(&context, AdminAction::Revive),
-        Command::Disable(command) => command.run(&context, AdminAction::Disable),
-        Command::Enable(command) => command.run(&context, AdminAction::Enable),
-        Command::Remove(command) => command.run(&context, AdminAction::Remove),
-        Command::Import(command) => command.run(&context),
-        Command::Export(command) => command.run(&context),
-        Command::Results(command) => command.run(&context),
+    let (name, skipped) = (cli.command.name(), SkippedEntries::default());
+    let context = Context { global: cli.global, config, name, listeners, started, skipped };
+    context.with_skipped(dispatch(cli.command, &context))
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<u8> {
+    match command {
+        Command::Poll(command) => command.run(context),
+        Command::Get(command) => command.run(context),
+        Command::Call(command) => command.run(context),
+        Command::Event(command) => command.run(context),
+        Command::Status(command) => command.run(context),
+        Command::Explain(command) => command.run(context),
+        Command::Retry(command) => command.run(context),
+        Command::Revive(command) => command.run(context, AdminAction::Revive),
+        Command::Disable(command) => command.run(context, AdminAction::Disable),
+        Command::Enable(command) => command.run(context, AdminAction::Enable),
+        Command::Remove(command) => command.run(context, AdminAction::Remove),
+        Command::Import(command) => command.run(context),
+        Command::Export(command) => command.run(context),
+        Command::Results(command) => command.run(context),
         Command::Completions(command) => command.run(&mut Cli::command()),
         Command::Man(command) => command.run(Cli::command()),
-        Command::Config(ConfigCommand::Check(command)) => command.run(&context),
-        Command::Config(ConfigCommand::Show(command)) => command.run(&context),
-        Command::Store(StoreCommand::Check(command)) => command.run(&context),
-        Command::Store(StoreCommand::Backup(command)) => command.run(&context),
-        Command::Store(StoreCommand::Restore(command)) => command.run(&context),
-        Command::Store(StoreCommand::Compact(command)) => command.run(&context),
+        Command::Config(ConfigCommand::Check(command)) => command.run(context),
+        Command::Config(ConfigCommand::Show(command)) => command.run(context),
+        Command::Store(StoreCommand::Check(command)) => command.run(context),
+        Command::Store(StoreCommand::Backup(command)) => command.run(context),
+        Command::Store(StoreCommand::Restore(command)) => command.run(context),
+        Command::Store(StoreCommand::Compact(command)) => command.run(context),
     }
 }
 

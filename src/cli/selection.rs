@@ -9,7 +9,7 @@ use super::context::{Context, ScheduleArgs};
 use super::cxn_arg::CxnArg;
 use super::error::{Error, Result};
 use super::values;
-use crate::model::{AppId, Cxn, FailureClass, JobName, PollStatus, UnixTime};
+use crate::model::{AppId, Cxn, CxnId, FailureClass, JobName, PollStatus, UnixTime};
 use crate::retry::{Period, Policy, State};
 use crate::store::{AppNo, CxnKey, Job, Statuses, Store};
 use crate::util::text::sanitize;
@@ -83,6 +83,8 @@ impl Filter {
 
     /// Calls `emit` for each connection that passes; if some are `named`, only for those.
     ///
+    /// Returns those of `named` that cannot be read and were skipped.
+    ///
     /// # Errors
     /// Those of `emit`; [`Error::UnknownApp`], [`Error::UnknownJob`] and [`Error::UnknownCxn`] for what the store does not
     /// have; the store cannot be read.
@@ -92,7 +94,7 @@ impl Filter {
         store: &Store,
         named: &[CxnArg],
         mut emit: impl FnMut(Match, Statuses) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Vec<(CxnId, CxnKey)>> {
         if let Some(app_id) = &self.app {
             context.app(store, app_id)?;
         }
@@ -106,21 +108,24 @@ impl Filter {
             }
         };
         if named.is_empty() {
-            return store.for_each_cxn(pass);
+            store.for_each_cxn(pass)?;
+            return Ok(Vec::new());
         }
-        let mut seen = HashSet::new();
+        let (mut seen, mut skipped) = (HashSet::new(), Vec::new());
         for name in named {
             let found = store.read(|session| {
-                let Some(key) = name.find(session)? else { return Ok(None) };
-                Ok(session.connection(key)?.map(|(cxn, statuses)| (key, cxn, statuses)))
+                let Some((cxn_id, key)) = name.find(session)? else { return Ok(None) };
+                Ok(Some((cxn_id, key, session.connection(key)?)))
             })?;
-            let (key, cxn, statuses) = found.ok_or_else(|| name.unknown())?;
+            let (cxn_id, key, found) = found.ok_or_else(|| name.unknown())?;
             // A connection that is named twice counts once.
-            if seen.insert(key) {
-                pass(key, cxn, statuses)?;
+            match (seen.insert(key), found) {
+                (true, Some((cxn, statuses))) => pass(key, cxn, statuses)?,
+                (true, None) => skipped.push((cxn_id, key)),
+                (false, _) => {}
             }
         }
-        Ok(())
+        Ok(skipped)
     }
 
     /// The jobs by app, each with its policy.

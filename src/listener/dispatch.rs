@@ -118,7 +118,7 @@ fn guarded(event: &str, listener: impl FnOnce() -> Outcome) -> Outcome {
 
 /// The built-in listener: `System.get`, which proves that the connection works.
 fn system_get(event: &mut PollEvent) -> Outcome {
-    event.call("System", "get", Value::Null).map(drop)
+    event.check("System", "get", Map::new(), false)
 }
 
 /// The failure that a program reported. Its message may quote the site, and so the secret.
@@ -133,7 +133,8 @@ impl Host for PollEvent<'_> {
             Err(error) => Err(format!("'{method}': {error}").into()),
         };
         match reply {
-            Ok(reply) => json!({"reply": reply}),
+            // `json!` would copy the reply.
+            Ok(reply) => Value::Object(Map::from_iter([("reply".to_owned(), reply)])),
             Err(failure) => json!({"failure": {"class": failure.class, "message": failure.message}}),
         }
     }

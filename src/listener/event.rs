@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::name::{EventName, Phase};
 use crate::batch::Batch;
-use crate::model::{AppMeta, Cxn, Failure, JobName, UnixTime};
+use crate::model::{AppMeta, Cxn, Failure, JobName, Outcome, UnixTime};
 use crate::protocol::{api_failure, redact};
 use crate::site::Api;
 use crate::util::text::sanitize;
@@ -81,17 +81,46 @@ impl<'a> PollEvent<'a> {
             Value::Null => Map::new(),
             _ => return Err(format!("the params of {entity}.{action} are not an object").into()),
         };
+        self.request((entity, action), params, |api, params| api.call(entity, action, params), |reply| Some(reply))
+    }
+
+    /// Calls the site's API for the outcome only, so that the values of the reply are not built.
+    ///
+    /// # Errors
+    /// The failure of the call, or class `api` where the reply has a true `is_error`, unless `allow_error` is true.
+    pub(super) fn check(
+        &mut self,
+        entity: &str,
+        action: &str,
+        params: Map<String, Value>,
+        allow_error: bool,
+    ) -> Outcome {
+        let with_value = self.shows_calls;
+        let check = |api: Api, params| api.check(entity, action, params, with_value);
+        let (reported, _) = self.request((entity, action), params, check, |(_, value)| value.as_ref())?;
+        reported.filter(|_| !allow_error).map_or(Ok(()), Err)
+    }
+
+    /// Makes a call, and logs it for the terminal if that is wanted. `value` returns the reply if it was built.
+    fn request<T>(
+        &mut self,
+        (entity, action): (&str, &str),
+        params: Map<String, Value>,
+        call: impl FnOnce(Api, Map<String, Value>) -> Result<T, Failure>,
+        value: impl FnOnce(&T) -> Option<&Value>,
+    ) -> Result<T, Failure> {
         let Some(api) = self.api else { return Err(NO_SITE.into()) };
         if self.shows_calls {
             let params = self.shown(&Value::Object(params.clone()));
             info!(target: TERMINAL_ONLY, "call {entity}.{action} {params}");
         }
         let began = Instant::now();
-        let reply = api.call(entity, action, params);
+        let reply = call(api, params);
         if self.shows_calls {
             let ms = began.elapsed().as_millis();
-            match &reply {
-                Ok(reply) => info!(target: TERMINAL_ONLY, "reply after {ms} ms: {}", self.shown(reply)),
+            match reply.as_ref().map(value) {
+                Ok(Some(reply)) => info!(target: TERMINAL_ONLY, "reply after {ms} ms: {}", self.shown(reply)),
+                Ok(None) => info!(target: TERMINAL_ONLY, "reply after {ms} ms, too large to be shown"),
                 Err(failure) => info!(target: TERMINAL_ONLY, "no reply after {ms} ms: {failure}"),
             }
         }

@@ -1,5 +1,9 @@
 //! API calls: the plaintext of a request, and whether a reply is an error.
 
+use std::fmt;
+
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use crate::model::{Failure, FailureClass, Secret};
@@ -18,17 +22,97 @@ pub fn request(entity: &str, action: &str, mut params: Map<String, Value>, app_c
 /// The message is the site's `error_message`, unless it contains the secret.
 #[must_use]
 pub fn api_failure(reply: &Value, secret: &Secret) -> Option<Failure> {
-    let is_error = match &reply["is_error"] {
-        Value::Null => false,
-        Value::Bool(flag) => *flag,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty() && text != "0",
-        Value::Array(_) | Value::Object(_) => true,
-    };
-    is_error.then(|| {
-        let message = reply["error_message"].as_str().unwrap_or("the site's API returned no error message");
-        Failure::new(FailureClass::Api, redact_text(message, secret))
-    })
+    let is_error = Checked::deserialize(&reply["is_error"]).is_ok_and(|checked| checked.is_true);
+    failure(is_error, reply["error_message"].as_str(), secret)
+}
+
+fn failure(is_error: bool, message: Option<&str>, secret: &Secret) -> Option<Failure> {
+    let message = message.unwrap_or("the site's API returned no error message");
+    is_error.then(|| Failure::new(FailureClass::Api, redact_text(message, secret)))
+}
+
+/// A value that was checked, of which only what an outcome needs is kept.
+///
+/// It is refused where a [`Value`] would be: `serde::de::IgnoredAny` would accept texts that are not UTF-8.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Whether PHP takes the value for true.
+    is_true: bool,
+    /// The value, if it is a text.
+    text: Option<String>,
+    /// Of an object: whether PHP takes its `is_error` for true.
+    is_error: bool,
+    /// Of an object: its `error_message`, if it is a text.
+    error_message: Option<String>,
+}
+
+impl Checked {
+    /// The failure that this reply reports, as in [`api_failure`].
+    #[must_use]
+    pub fn failure(&self, secret: &Secret) -> Option<Failure> {
+        failure(self.is_error, self.error_message.as_deref(), secret)
+    }
+
+    fn scalar(is_true: bool) -> Self {
+        Self { is_true, ..Self::default() }
+    }
+}
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CheckedVisitor)
+    }
+}
+
+struct CheckedVisitor;
+
+impl<'de> Visitor<'de> for CheckedVisitor {
+    type Value = Checked;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Checked, E> {
+        Ok(Checked::default())
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Checked, E> {
+        Ok(Checked::scalar(flag))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Checked, E> {
+        Ok(Checked::scalar(number != 0))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Checked, E> {
+        Ok(Checked::scalar(number != 0))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Checked, E> {
+        Ok(Checked::scalar(number != 0.0))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Checked, E> {
+        Ok(Checked { text: Some(text.to_owned()), ..Checked::scalar(!text.is_empty() && text != "0") })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Checked, A::Error> {
+        while list.next_element::<Checked>()?.is_some() {}
+        Ok(Checked::scalar(true))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Checked, A::Error> {
+        let mut checked = Checked::scalar(true);
+        while let Some((key, value)) = map.next_entry::<Checked, Checked>()? {
+            match key.text.as_deref() {
+                Some("is_error") => checked.is_error = value.is_true,
+                Some("error_message") => checked.error_message = value.text,
+                _ => {}
+            }
+        }
+        Ok(checked)
+    }
 }
 
 /// How many characters of the start of a secret make a text unsafe to show.
@@ -59,6 +143,7 @@ pub(crate) fn redact(value: Value, secret: &Secret) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_request_has_four_parts_and_version_3() {
@@ -73,12 +158,31 @@ mod tests {
     #[test]
     fn is_error_is_true_where_php_takes_it_for_true() {
         let secret = Secret::from_bytes([1; 32]);
+        let checked = |reply: &Value| Checked::deserialize(reply).unwrap().failure(&secret);
         for ok in [json!({}), json!(null), json!([]), json!({"is_error": 0}), json!({"is_error": "0"}), json!(7)] {
-            assert_eq!(api_failure(&ok, &secret), None, "{ok}");
+            assert_eq!((api_failure(&ok, &secret), checked(&ok)), (None, None), "{ok}");
         }
         for bad in [json!(1), json!("1"), json!(true), json!("yes"), json!([0])] {
             let failure = api_failure(&json!({"is_error": bad, "error_message": "no\nway"}), &secret).unwrap();
             assert_eq!((failure.class, failure.message.as_str()), (FailureClass::Api, "no way"));
+            assert_eq!(checked(&json!({"is_error": bad, "error_message": "no\nway"})), Some(failure));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_check_accepts_what_a_value_can_be_built_of(
+            text in r#"[\[{]?("[^"]{0,3}"|"\\\\u[dD8][8c0][0-9]{2}"|1e9{1,4}|-?[0-9]{1,2}|[:,{}\[\] ]|"is_error"|true|null){0,9}[\]}]?"#,
+            other: Vec<u8>,
+        ) {
+            for text in [text.as_bytes(), &other, &[b"\"", other.as_slice(), b"\""].concat()] {
+                let built: Option<Value> = serde_json::from_slice(text).ok();
+                let checked: Option<Checked> = serde_json::from_slice(text).ok();
+                prop_assert_eq!(built.is_some(), checked.is_some(), "{:?}", String::from_utf8_lossy(text));
+                let secret = Secret::from_bytes([1; 32]);
+                let failures = (built.and_then(|reply| api_failure(&reply, &secret)), checked.and_then(|c| c.failure(&secret)));
+                prop_assert_eq!(failures.0, failures.1);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
+use super::call::Checked;
 use super::json;
 use crate::model::{CxnId, Failure, FailureClass, Secret, UnixTime};
 
@@ -51,9 +52,18 @@ pub enum ProtocolError {
     /// A plaintext that is not JSON, or nested too deep.
     #[error("the reply does not hold JSON")]
     NotJson,
-    /// A plaintext that would take too much memory.
-    #[error("reply of more than {} values", json::MAX_VALUES)]
+    /// A plaintext whose values would take too much memory.
+    #[error("the values of the reply take more than {} MiB of memory", json::MAX_VALUE_BYTES >> 20)]
     TooManyValues,
+}
+
+impl From<json::Refusal> for ProtocolError {
+    fn from(refusal: json::Refusal) -> Self {
+        match refusal {
+            json::Refusal::NotJson => Self::NotJson,
+            json::Refusal::TooLarge => Self::TooManyValues,
+        }
+    }
 }
 
 impl From<ProtocolError> for Failure {
@@ -112,6 +122,21 @@ pub fn may_be_message(beginning: &[u8]) -> bool {
 /// # Errors
 /// The first rule that the message breaks, in the order of [`ProtocolError`].
 pub fn decode(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) -> Result<Value, ProtocolError> {
+    Ok(json::parse(&decrypt(message, cxn_id, secret, now)?)?)
+}
+
+/// Checks the reply as [`decode`] does, without building its values.
+///
+/// So it needs little memory, and the number of values is not limited.
+///
+/// # Errors
+/// As [`decode`], except [`ProtocolError::TooManyValues`].
+pub fn check(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) -> Result<Checked, ProtocolError> {
+    Ok(json::check(&decrypt(message, cxn_id, secret, now)?)?)
+}
+
+/// Checks a message up to its plaintext, and returns that.
+fn decrypt(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) -> Result<Vec<u8>, ProtocolError> {
     let mut parts = message.splitn(4, |byte| *byte == DELIMITER);
     if parts.next() != Some(NAME) {
         return Err(ProtocolError::Garbled);
@@ -131,13 +156,9 @@ pub fn decode(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) ->
     let envelope = parts.next().unwrap_or_default();
     let iv = open_envelope(envelope, now)?;
     let ciphertext = parts.next().unwrap_or_default();
-    let plaintext = cbc::Decryptor::<Aes128>::new(&cipher_key(secret).into(), &iv.into())
+    cbc::Decryptor::<Aes128>::new(&cipher_key(secret).into(), &iv.into())
         .decrypt_padded_vec::<Pkcs7>(ciphertext)
-        .map_err(|_| ProtocolError::Undecipherable)?;
-    json::parse(&plaintext).map_err(|error| match error {
-        json::Refusal::NotJson => ProtocolError::NotJson,
-        json::Refusal::TooManyValues => ProtocolError::TooManyValues,
-    })
+        .map_err(|_| ProtocolError::Undecipherable)
 }
 
 /// Checks an envelope and returns the first half of its initialisation vector.

@@ -5,9 +5,9 @@
 //! in `fixtures/vectors.json`.
 
 mod call;
-mod json;
+pub(crate) mod json;
 mod message;
 
-pub use call::{api_failure, request};
+pub use call::{Checked, api_failure, request};
 pub(crate) use call::{redact, redact_text};
-pub use message::{CONTENT_TYPE, ProtocolError, TTL_S, decode, encode, may_be_message};
+pub use message::{CONTENT_TYPE, ProtocolError, TTL_S, check, decode, encode, may_be_message};

@@ -31,6 +31,33 @@ impl<'a> Api<'a> {
     /// # Errors
     /// A failure of any class but `api`. The class is `listener` only where the system provides no random numbers.
     pub fn call(&self, entity: &str, action: &str, params: Map<String, Value>) -> Result<Value, Failure> {
+        let reply = self.post(entity, action, params)?;
+        Ok(protocol::decode(&reply, &self.cxn.cxn_id, &self.cxn.secret, unix_now())?)
+    }
+
+    /// Calls the site and checks its reply, without building its values.
+    ///
+    /// Returns the failure that the reply reports; `None` if it reports none. `with_value` also builds the reply, unless it
+    /// is too large.
+    ///
+    /// # Errors
+    /// As [`Api::call`], except that a reply may have any number of values.
+    pub fn check(
+        &self,
+        entity: &str,
+        action: &str,
+        params: Map<String, Value>,
+        with_value: bool,
+    ) -> Result<(Option<Failure>, Option<Value>), Failure> {
+        let Cxn { cxn_id, secret, .. } = self.cxn;
+        let (reply, now) = (self.post(entity, action, params)?, unix_now());
+        let failure = protocol::check(&reply, cxn_id, secret, now)?.failure(secret);
+        let value = if with_value { protocol::decode(&reply, cxn_id, secret, now).ok() } else { None };
+        Ok((failure, value))
+    }
+
+    /// Calls the site and returns the message with which it replies.
+    fn post(&self, entity: &str, action: &str, params: Map<String, Value>) -> Result<Vec<u8>, Failure> {
         let Cxn { cxn_id, secret, .. } = self.cxn;
         let endpoint = Endpoint::new(&self.cxn.site_url, self.cxn.via_port.as_ref())?;
         let mut iv = [0; 32];
@@ -40,7 +67,6 @@ impl<'a> Api<'a> {
         // The site compares with its own clock, so the real time counts here, whatever time the schedule assumes.
         let ttl = unix_now() + protocol::TTL_S;
         let message = protocol::encode(cxn_id, secret, &plaintext, ttl, &iv);
-        let reply = self.client.post(&endpoint, &message)?;
-        Ok(protocol::decode(&reply, cxn_id, secret, unix_now())?)
+        self.client.post(&endpoint, &message)
     }
 }

@@ -15,7 +15,7 @@ use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Serialize};
 
 use super::engine::{DB_FILE, Entry, TreeName};
-use super::error::{Error, Item, Problem, Result};
+use super::error::{Error, Item, Result, if_readable};
 use super::failpoint::{self, Failpoint};
 use super::schema::{
     BackfillProgress, CxnLocator, DueBucket, DueKey, Job, JobNo, ReadSession, bucket_prefix, bucket_range,
@@ -92,7 +92,8 @@ impl Stamp {
 pub fn hints(session: &ReadSession) -> Result<Vec<JobHint>> {
     let mut hints = Vec::new();
     for job in session.jobs(None)? {
-        hints.extend(hint(session, job)?);
+        // Where an entry cannot be read, runs open the database, skip it and report it.
+        hints.extend(if_readable(hint(session, job))?.flatten());
     }
     Ok(hints)
 }
@@ -144,10 +145,8 @@ fn deferred(session: &ReadSession, job: JobNo) -> Result<Option<DeferredHint>> {
 ///
 /// Only a check reports an unreadable one.
 fn last_run(session: &ReadSession, job: JobNo, locator: CxnLocator) -> Result<Option<UnixTime>> {
-    match session.status(job, locator) {
-        Err(Error::Database { problem: Problem::Unreadable(_), .. }) => Ok(None),
-        status => Ok(status?.map(|status| status.last_run)),
-    }
+    let status = if_readable(session.status(job, locator))?.flatten();
+    Ok(status.map(|status| status.last_run))
 }
 
 fn parse_key(entry: sled::Result<Entry>) -> Result<DueKey> {

@@ -105,6 +105,8 @@ pub enum Error {
     NoThread(String),
     /// All numbers of a kind are used up.
     NumbersExhausted,
+    /// A record is too large to be read again, so it is not written.
+    RecordTooLarge(Item),
 }
 
 /// What is wrong with a database.
@@ -210,6 +212,17 @@ impl From<sled::Error> for Problem {
 impl From<sled::Error> for Error {
     fn from(error: sled::Error) -> Self {
         Problem::from(error).into()
+    }
+}
+
+/// `None` in place of the error that something cannot be read.
+///
+/// # Errors
+/// Every other error.
+pub(super) fn if_readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(Error::Database { problem: Problem::Unreadable(_) | Problem::MissingCxn(_), .. }) => Ok(None),
+        read => read.map(Some),
     }
 }
 

@@ -15,6 +15,7 @@ use super::ops::{self, AdminAction, AdminTarget, InputIndex, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult};
 use super::schema::{CxnKey, Job, ReadSession, Statuses, WriteSession};
 use super::sessions::Sessions;
+use super::skipped::SkippedEntries;
 use crate::model::{AppId, Cxn, CxnId, JobName, UnixTime};
 use crate::retry::Policy;
 
@@ -42,7 +43,7 @@ impl Store {
     /// As [`Store::open`]; [`Error::NotAStore`] for a directory that holds something else.
     pub fn create(path: &Path, timeout: Duration) -> Result<Self> {
         let store = Self::of(StoreLayout::prepared(path)?, timeout);
-        let Sessions { layout, locks } = &store.sessions;
+        let Sessions { layout, locks, .. } = &store.sessions;
         let create = || {
             if layout.database()?.is_some() {
                 return Ok(());
@@ -60,11 +61,23 @@ impl Store {
 
     fn of(layout: StoreLayout, timeout: Duration) -> Self {
         let locks = Locks::new(layout.path(), timeout);
-        Self { sessions: Sessions { layout, locks } }
+        Self { sessions: Sessions { layout, locks, skipped: SkippedEntries::default() } }
     }
 
     fn with_locks(&self, locks: Locks) -> Self {
-        Self { sessions: Sessions { layout: self.sessions.layout.clone(), locks } }
+        Self { sessions: Sessions { locks, ..self.sessions.clone() } }
+    }
+
+    /// The same store, which adds what it skips to a collection.
+    #[must_use]
+    pub fn with_skipped(self, skipped: SkippedEntries) -> Self {
+        Self { sessions: Sessions { skipped, ..self.sessions } }
+    }
+
+    /// What was skipped so far because it cannot be read.
+    #[must_use]
+    pub fn skipped(&self) -> &SkippedEntries {
+        &self.sessions.skipped
     }
 
     /// The same store, with the name of the command that uses it, which commands that wait for it report.
@@ -213,7 +226,8 @@ impl Store {
     /// # Errors
     /// Those of [`Store::write`]; a fault is not an error.
     pub fn check(&self, repair: bool) -> Result<Check> {
-        check::check(&self.sessions, repair)
+        // What a check finds, it reports itself.
+        check::check(&self.clone().with_skipped(SkippedEntries::default()).sessions, repair)
     }
 
     /// Changes connections in batches, and returns how many were changed. Removed connections lose their kept results.
@@ -226,11 +240,13 @@ impl Store {
 
     /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
     ///
+    /// What cannot be read is skipped: see [`Store::skipped`].
+    ///
     /// Works in batches. A connection that is added meanwhile is passed too; one that is moved to another app meanwhile
     /// may be passed twice.
     ///
     /// # Errors
-    /// Those of `emit` and of [`Store::read`]; [`Error::Database`] for a connection that cannot be read.
+    /// Those of `emit` and of [`Store::read`].
     pub fn for_each_cxn<E: From<Error>>(
         &self,
         emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
@@ -311,7 +327,7 @@ impl ExclusiveStore {
         keep: bool,
         fill: impl FnOnce(&WriteSession) -> Result<T, E> + Send,
     ) -> Result<(T, Vec<PathBuf>), E> {
-        let Sessions { layout, locks } = &self.0.sessions;
+        let Sessions { layout, locks, .. } = &self.0.sessions;
         let (staging, filled) = self.0.sessions.create_database(fill)?;
         let archived = locks.lock_session(|| layout.activate(&staging, keep))?;
         Ok((filled, archived))

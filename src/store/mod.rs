@@ -22,7 +22,7 @@
 //!
 //! # Layers
 //! Imports point one way: [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `schema` →
-//! `engine` → `error`, `failpoint`.
+//! `engine` → `skipped` → `error`, `failpoint`.
 
 mod check;
 mod due_hint;
@@ -34,6 +34,7 @@ mod ops;
 mod results;
 mod schema;
 mod sessions;
+mod skipped;
 
 pub use check::{Check, Counts};
 pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
@@ -47,3 +48,4 @@ pub use schema::{
     AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunRecord, Statuses, WriteSession,
 };
 pub(crate) use sessions::SLICE;
+pub use skipped::{Skipped, SkippedEntries};

@@ -14,6 +14,7 @@ use super::engine::{self, Backups, Closed, Locks, StoreLayout, TreeName, catch_s
 use super::error::{Error, Result};
 use super::failpoint::{self, Failpoint};
 use super::schema::{ReadSession, WriteSession};
+use super::skipped::SkippedEntries;
 use crate::util::time::unix_now;
 
 /// How long one batch of long work holds the store.
@@ -28,6 +29,8 @@ pub struct Sessions {
     pub layout: StoreLayout,
     /// How the locks are acquired.
     pub locks: Locks,
+    /// What was skipped because it cannot be read.
+    pub skipped: SkippedEntries,
 }
 
 impl Sessions {
@@ -120,7 +123,7 @@ impl Sessions {
         };
         let sync_removal = || if had_hint { due_hint::sync_removal(self.layout.path()) } else { Ok(()) };
         let Closed { result: (result, hints), database, opened, worked } =
-            engine::run(&self.layout, WriteSession::open, work, sync_removal)?;
+            engine::run(&self.layout, |trees| WriteSession::open(trees, self.skipped.clone()), work, sync_removal)?;
         if let Err(error) = due_hint::publish(&hint, &database, hints) {
             debug!(%error, "the due hint cannot be written; the next run opens the database");
         }

@@ -63,7 +63,14 @@ impl Raw {
     /// What is wrong with it, without a secret.
     pub fn parse(&self) -> Result<Record, Problem> {
         match self {
-            Self::Cxn(text) => parse(text).map(Box::new).map(Record::Cxn),
+            Self::Cxn(text) => {
+                let patch = parse(text)?;
+                // A backup may hold what was imported before there was this limit.
+                if patch.perm.as_ref().is_some_and(|perm| perm.to_string().len() > MAX_PERM_BYTES) {
+                    return Err(Problem::PermTooLarge);
+                }
+                Ok(Record::Cxn(Box::new(patch)))
+            }
             Self::Status(text) => parse_status(text).map(Record::Status),
         }
     }
@@ -78,6 +85,9 @@ pub const KEYS: [&str; 10] =
 
 /// The longest URL that is imported, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
+
+/// The largest perm that is imported, in bytes of JSON.
+pub const MAX_PERM_BYTES: usize = 1 << 20;
 
 /// A connection as a JSON object. Keys after the first five are left out where they have their default.
 #[derive(Serialize, Deserialize)]

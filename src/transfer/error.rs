@@ -109,6 +109,8 @@ pub enum Problem {
     },
     /// A cxnId or the name of a job breaks the rule for new ones. Former builds accepted it.
     InvalidName(InvalidId),
+    /// A perm is larger than [`super::MAX_PERM_BYTES`].
+    PermTooLarge,
     /// A failure class in a poll status is not known.
     UnknownFailureClass,
     /// A time in a poll status is not between 1970 and 9999.

@@ -11,7 +11,7 @@ mod read;
 mod write;
 
 pub use detect::{detect, read_records};
-pub use entry::{Emit, MAX_URL_BYTES, Raw, Record, line, parse};
+pub use entry::{Emit, MAX_PERM_BYTES, MAX_URL_BYTES, Raw, Record, line, parse};
 pub use error::{BackupProblem, Error, Problem, Result};
 pub use format::Format;
 pub use poll_status::MAX_POLL_LEVEL;

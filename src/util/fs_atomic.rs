@@ -146,6 +146,12 @@ impl AtomicFile {
         Ok(Self { file, staging, path: path.to_owned() })
     }
 
+    /// The same file, to be put in another place.
+    #[must_use]
+    pub fn with_path(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     /// The file to write to.
     pub fn file(&mut self) -> &mut File {
         &mut self.file

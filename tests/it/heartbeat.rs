@@ -37,6 +37,13 @@ fn heartbeat_is_sent_after_a_successful_run_only() {
     assert!(requests.recv().unwrap().starts_with("GET "), "also when nothing was due");
     assert_eq!(code(&poll(MIDNIGHT + 3600, &["--strict"])), 3);
     assert!(requests.try_recv().is_err(), "not after a failure with --strict");
+    let cxns = world.database().open_tree("cxn").unwrap();
+    cxns.insert(cxns.first().unwrap().unwrap().0, &[9]).unwrap();
+    drop(cxns);
+    assert_eq!(code(&poll(MIDNIGHT + 7200, &[])), 74);
+    assert!(requests.try_recv().is_err(), "not if a record was skipped");
+
+    assert_eq!(code(&world.run(&["store", "check", "--repair"])), 0);
 
     assert_eq!(code(&world.run(&["poll", APP, "--heartbeat", "nonsense"])), 2);
     let (failing, _requests) = heartbeat_server("500 No");

@@ -52,7 +52,13 @@ fn watch(mut child: Child) -> (i32, String, String, u64) {
 /// Returns the classes of outcome that a site of this behaviour may cause, separated by spaces.
 fn class_of(kind: Behaviour) -> &'static str {
     match kind {
-        Behaviour::Ok | Behaviour::Slow(_) | Behaviour::Every(_) | Behaviour::OkFirst(_) | Behaviour::Large => "ok",
+        Behaviour::Ok
+        | Behaviour::Slow(_)
+        | Behaviour::Every(_)
+        | Behaviour::OkFirst(_)
+        | Behaviour::Large
+        | Behaviour::Objects
+        | Behaviour::Nested => "ok",
         Behaviour::ApiError | Behaviour::Leak => "api",
         Behaviour::Garbled | Behaviour::Insecure | Behaviour::Empty | Behaviour::NotHttp => "garbled",
         Behaviour::WrongCxn | Behaviour::Expired | Behaviour::BadHmac => "protocol",
@@ -188,6 +194,31 @@ fn endless_bodies_need_little_memory() {
         let summary: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(summary["failures"], json!({"too-large": 1000}));
         assert!((1..limit).contains(&mib), "{kind}: {mib} MiB");
+    }
+}
+
+#[test]
+fn reply_of_small_objects_needs_little_memory() {
+    // Without a listener that reads it, the reply is only checked.
+    for (listener, outcome) in [
+        ("", json!({"ok": 128, "failures": {}})),
+        ("calls = [{ api = \"System.get\" }]", json!({"ok": 128, "failures": {}})),
+        ("keep = true\ncalls = [{ api = \"System.get\" }]", json!({"ok": 0, "failures": {"too-large": 128}})),
+    ] {
+        let world = World::on_all_addresses();
+        world.import(&(0..128).map(|number| world.site_on_own_host(number, Behaviour::Objects)).collect::<Vec<_>>());
+        if !listener.is_empty() {
+            world.append_config(&format!("[[listeners]]\nevent = \"civi_cxn.poll\"\n{listener}\n"));
+        }
+        let (code, out, err, mib) = watch(world.start(&["poll", APP, "--json", "--threads", "64"]));
+        assert_eq!(code, 0, "{err}");
+        let summary: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json!({"ok": summary["ok"], "failures": summary["failures"]}), outcome, "{listener}");
+        assert!((1..128).contains(&mib), "{listener}: {mib} MiB");
+        // A poll by hand has the same outcome, although it shows the reply.
+        let id = world.site_on_own_host(0, Behaviour::Objects).cxn_id;
+        let by_hand = world.run(&["poll", APP, "--cxn", &id]).status.code();
+        assert_eq!(by_hand, Some(if outcome["ok"] == 128 { 0 } else { 3 }), "{listener}");
     }
 }
 

@@ -46,4 +46,5 @@ mod store;
 mod store_lock;
 mod terminal;
 mod tls;
+mod unreadable;
 mod usage;

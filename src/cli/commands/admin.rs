@@ -13,6 +13,9 @@ use crate::exit;
 use crate::store::{AdminAction, AdminTarget};
 use crate::util::text::count;
 
+/// What is listed of a connection that cannot be read.
+const UNREADABLE: &str = "cannot be read";
+
 /// The options of the commands that change connections.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -45,7 +48,7 @@ impl AdminArgs {
         let store = context.store()?;
         let mut targets: Vec<AdminTarget> = Vec::new();
         let mut preview = Preview::default();
-        self.filter.each(context, &store, &self.cxns, |found, _| {
+        let unreadable = self.filter.each(context, &store, &self.cxns, |found, _| {
             let states = found.states();
             let Match { key, cxn, jobs } = found;
             if self.dry_run && self.json {
@@ -59,6 +62,16 @@ impl AdminArgs {
             targets.push((key, jobs.into_iter().map(|(job, _)| job.no).collect()));
             Ok(())
         })?;
+        // What cannot be read can still be removed.
+        for (cxn_id, key) in unreadable.into_iter().filter(|_| action == AdminAction::Remove) {
+            if self.dry_run {
+                let json = || json!({"cxnId": cxn_id}).to_string();
+                output::line(&if self.json { json() } else { format!("{cxn_id}  {UNREADABLE}") })?;
+            } else {
+                preview.add(|| format!("{cxn_id}  {UNREADABLE}"));
+            }
+            targets.push((key, Vec::new()));
+        }
         if self.dry_run || !context.confirm(self.change(action, targets.len(), context.can_ask()), &preview)? {
             return Ok(exit::OK);
         }

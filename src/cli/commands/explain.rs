@@ -12,6 +12,7 @@ use crate::exit;
 use crate::model::{Cxn, JobName, PollStatus, UnixTime};
 use crate::retry::{Policy, State, Times};
 use crate::site::Redirect;
+use crate::store::{DueEntry, PollTask};
 use crate::util::text::{count, sanitize};
 
 /// Explain why a connection is due or not
@@ -44,14 +45,12 @@ struct Case {
 
 impl Explain {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
-        let found = context.store()?.read(|session| {
-            let Some(key) = self.cxn.find(session)? else { return Ok(None) };
-            let Some(cxn) = session.cxn(key)? else { return Ok(None) };
+        let (task, job) = self.cxn.load_with(&context.store()?, |session, key| {
             let job = session.job(key.app, &self.name)?;
-            let status = job.as_ref().map(|job| session.status(job.no, key.locator)).transpose()?.flatten();
-            Ok(Some((cxn, job, status.unwrap_or_default())))
+            let entry = DueEntry { locator: key.locator, host: 0, due: 0 };
+            Ok(session.task(key.app, job.as_ref(), &entry)?.map(|task| (task, job)))
         })?;
-        let (cxn, job, status) = found.ok_or_else(|| self.cxn.unknown())?;
+        let PollTask { cxn, status, .. } = task;
         let policy = self.schedule.policy(job.as_ref())?;
         let case = Case { cxn, status, job: self.name, policy, now: self.schedule.clock.now(context) };
         if self.json {

@@ -131,7 +131,7 @@ impl Poll {
             output::json(&summary.to_json())?;
         }
         let code = summary.exit_code(self.strict, plan.only.is_some());
-        self.publish(context, plan, store, &summary, code == exit::OK);
+        self.publish(context, plan, store, &summary, code == exit::OK && context.skipped.is_empty());
         Ok(code)
     }
 

@@ -105,7 +105,7 @@ impl Results {
             table.add_row([&result.cxn_id.to_string(), &result.job.to_string(), &at, result.class(), &bytes]);
             Ok(())
         })?;
-        if let (true, Some(name)) = (is_empty, &self.cxn) {
+        if let (true, Some(name)) = (is_empty && store.skipped().is_empty(), &self.cxn) {
             return Err(Error::NothingKept(name.as_given().to_string()));
         }
         if !self.json && !in_full {
@@ -117,7 +117,8 @@ impl Results {
 
 /// The id of a connection; one that was removed may have left results, and is taken by its full id.
 fn cxn_id(store: &Store, name: &CxnArg) -> Result<CxnId> {
-    Ok(name.get(store)?.map_or_else(|| name.as_given().clone(), |cxn| cxn.cxn_id))
+    let found = store.read(|session| name.find(session))?;
+    Ok(found.map_or_else(|| name.as_given().clone(), |(cxn_id, _)| cxn_id))
 }
 
 #[cfg(test)]

@@ -6,9 +6,13 @@ use std::path::Path;
 use super::file;
 use super::report::Report;
 use crate::exit;
-use crate::store::{self, Item, Problem};
+use crate::store::{self, Problem, Skipped};
+use crate::util::text::count;
 
 const DISK_FULL_HINT: &str = "free some disk space and try again; no acknowledged change is lost";
+
+const REPAIR_HINT: &str =
+    "repair the store with `cxnpoll store check --repair`, which keeps what it removes in kept/set-aside.jsonl";
 
 impl From<store::Error> for Report {
     fn from(error: store::Error) -> Self {
@@ -67,13 +71,32 @@ impl From<store::Error> for Report {
             E::Random(error) => Self::new(exit::INTERNAL, format!("the system has no random numbers: {error}")),
             E::NoThread(error) => Self::new(exit::STORE, format!("cannot start the store's thread: {error}")),
             E::NumbersExhausted => Self::new(exit::STORE, "the store has run out of numbers"),
+            E::RecordTooLarge(item) => Self::new(exit::STORE, format!("{item} is too large to be stored")),
         }
     }
+}
+
+/// How many skipped records are named.
+const MAX_NAMED: usize = 20;
+
+/// The report of records that a command skipped.
+pub(super) fn skipped(entries: &[Skipped]) -> Report {
+    let records = count(entries.len() as u64, "record");
+    let mut lines = vec![format!("skipped {records} of the store that cannot be read:")];
+    lines.extend(entries.iter().take(MAX_NAMED).map(|Skipped { key, cxn_id, item, .. }| {
+        let owner = cxn_id.as_ref().map_or_else(|| format!("key {}", hex::encode(key)), ToString::to_string);
+        format!("  {owner}: {item}")
+    }));
+    if entries.len() > MAX_NAMED {
+        lines.push(format!("  and {} more", entries.len() - MAX_NAMED));
+    }
+    Report::new(exit::STORE, lines.join("\n")).hint(REPAIR_HINT)
 }
 
 fn database_hint(problem: &Problem, newest_backup: Option<&Path>) -> String {
     match problem {
         Problem::StorageFull => DISK_FULL_HINT.to_owned(),
+        Problem::Unreadable(_) | Problem::MissingCxn(_) => REPAIR_HINT.to_owned(),
         _ => backup_hint(newest_backup),
     }
 }
@@ -81,9 +104,6 @@ fn database_hint(problem: &Problem, newest_backup: Option<&Path>) -> String {
 fn results_hint(problem: &Problem, path: &Path) -> String {
     match problem {
         Problem::StorageFull => DISK_FULL_HINT.to_owned(),
-        Problem::Unreadable(Item::StoredResult) => {
-            "remove the results of a connection with `cxnpoll results --remove`".to_owned()
-        }
         _ => without_results_hint(path),
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use super::file;
 use super::report::Report;
 use crate::exit;
-use crate::transfer::{self, BackupProblem, MAX_POLL_LEVEL, MAX_URL_BYTES, Problem};
+use crate::transfer::{self, BackupProblem, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_URL_BYTES, Problem};
 use crate::util::text::{count, sanitize};
 
 impl From<transfer::Error> for Report {
@@ -70,6 +70,7 @@ impl fmt::Display for Problem {
                 write!(f, "{key} is not a URL of http or https, or has invisible characters")
             }
             Self::InvalidName(error) => write!(f, "{error}"),
+            Self::PermTooLarge => write!(f, "perm is larger than {MAX_PERM_BYTES} bytes"),
             Self::UnknownFailureClass => f.write_str("a failure class in the pollStatus is unknown"),
             Self::TimeOutOfRange => f.write_str("a time in the pollStatus is not between 1970 and 9999"),
             Self::LevelTooHigh => write!(f, "the pollLevel is above {MAX_POLL_LEVEL}"),

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::protocol::json::read_kept;
 use crate::util::text::sanitize;
 
 /// The longest line that a program may write, in bytes.
@@ -30,7 +31,7 @@ pub(super) enum Message {
 /// What a program wrote that the protocol does not allow.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// A line that is not a JSON object with known members.
+    /// A line that is not a JSON object with known members, or is nested too deeply.
     #[error("{error}: {line}")]
     Json {
         /// What is wrong with it.
@@ -66,7 +67,7 @@ impl Message {
         if line.trim_ascii().is_empty() {
             return Ok(None);
         }
-        let parsed = serde_json::from_slice(line)
+        let parsed = read_kept(line)
             .map_err(|error| WireError::Json { error, line: sanitize(&String::from_utf8_lossy(line)) })?;
         Ok(Some(match parsed {
             Line { call: Some(method), params, .. } => Self::Call { method, params },

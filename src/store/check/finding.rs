@@ -21,6 +21,14 @@ pub struct Finding {
     pub quarantine: Vec<Value>,
 }
 
+/// A finding as it is reported.
+pub struct Reported {
+    /// What is wrong, and with what it was repaired.
+    pub what: String,
+    /// Whether it was repaired.
+    pub repaired: bool,
+}
+
 impl Finding {
     /// Something that only a backup helps against.
     pub fn unrepairable(what: impl Into<String>) -> Self {
@@ -42,8 +50,12 @@ impl Finding {
     /// Adds an entry to those that are copied to quarantine.
     pub fn with_quarantine(mut self, tree: TreeName, key: &[u8], value: &[u8]) -> Self {
         // The names are part of the file's format.
-        let (tree, key, value) = (format!("{tree:?}"), hex::encode(key), hex::encode(value));
-        self.quarantine.push(json!({"tree": tree, "key": key, "value": value}));
+        self.quarantine.push(entry_json(&format!("{tree:?}"), key, value));
         self
     }
+}
+
+/// An entry as a line of quarantine.
+pub fn entry_json(tree: &str, key: &[u8], value: &[u8]) -> Value {
+    json!({"tree": tree, "key": hex::encode(key), "value": hex::encode(value)})
 }

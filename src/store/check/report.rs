@@ -1,7 +1,7 @@
 //! Checking a whole store, and repairing what can be derived.
 
-use super::finding::{Finding, Rule};
-use super::rules;
+use super::finding::{Finding, Reported, Rule};
+use super::{kept_results, rules};
 use crate::store::engine::TreeName;
 use crate::store::error::{Error, Result};
 use crate::store::schema::WriteSession;
@@ -36,12 +36,6 @@ pub struct Counts {
     pub statuses: u64,
     /// Entries of the due index.
     pub due: u64,
-}
-
-/// A finding as it is reported.
-struct Reported {
-    what: String,
-    repaired: bool,
 }
 
 /// How many faults of one entry are repaired.
@@ -84,7 +78,8 @@ impl Check {
 ///
 /// Every cxnId must lead to its connection and back. Every connection must have a status for each job whose backfill has
 /// passed it, every status its connection and its one entry in the due index, and every entry its status. Numbers and
-/// names must agree, and every record must be readable. What cannot be read is copied to quarantine before it is removed.
+/// names must agree, and every record must be readable. Every kept result must be readable and belong to a connection.
+/// What cannot be read is copied to quarantine before it is removed.
 ///
 /// Works in batches. Each fault is found and repaired within one session, so that other commands do not interfere.
 ///
@@ -93,11 +88,13 @@ impl Check {
 pub fn check(sessions: &Sessions, repair: bool) -> Result<Check> {
     let mut check = Check::default();
     sessions.locks.lock_shared(|| {
-        let of_meta = |session: &WriteSession| {
-            let findings = rules::meta(session)?.into_iter();
-            findings.map(|finding| report(sessions, session, finding, repair)).collect::<Result<Vec<_>>>()
+        let meta = |session: &WriteSession| {
+            rules::meta(session, |finding| {
+                check.add(report(sessions, session, finding, repair)?);
+                Ok(())
+            })
         };
-        sessions.write(of_meta)?.into_iter().for_each(|finding| check.add(finding));
+        sessions.write(meta)?;
         for (tree, counter, rule) in RULES {
             let read = |session: &WriteSession, key: &[u8], value: &[u8]| {
                 let findings = check_entry(sessions, session, (tree, rule), (key, value), repair)?;
@@ -112,6 +109,7 @@ pub fn check(sessions: &Sessions, repair: bool) -> Result<Check> {
                 Ok::<_, Error>(())
             })?;
         }
+        kept_results::check(sessions, repair, |finding| check.add(finding))?;
         check.file_bytes = sessions.layout.file_size()?;
         Ok::<_, Error>(())
     })?;

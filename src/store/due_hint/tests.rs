@@ -159,7 +159,7 @@ fn ask(
     let job = session.ensure_job(session.intern_app(&app_id)?, &name)?;
     for (seq, status) in (0..).zip(statuses) {
         let locator = CxnLocator { batch_code: 7.try_into().unwrap(), seq };
-        session.trees.apply(&status_writes(job.no, locator, status, DueFacts { disabled: false, host: 1 }))?;
+        session.trees.apply(&status_writes(job.no, locator, status, DueFacts { disabled: false, host: 1 })?)?;
     }
     let batch = 0.try_into().unwrap()..=9_999.try_into().unwrap();
     let due = session.due(&job, policy, &batch, now)?.len();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::delete::delete_cxn;
+use super::delete::{cxn_id_of, delete_cxn, delete_damaged};
 use crate::model::CxnId;
 use crate::store::engine::{TX_BATCH, TreeName, Tx, TxResult};
 use crate::store::error::Result;
@@ -25,39 +25,42 @@ pub enum AdminAction {
 /// A connection, and the jobs for which something is done to it.
 pub type AdminTarget = (CxnKey, Vec<JobNo>);
 
+/// The same with all jobs of its app.
+type Target = (CxnKey, Vec<JobNo>, Vec<JobNo>);
+
 impl WriteSession {
     /// Changes connections, and returns for each whether that changed anything.
     ///
-    /// A connection that is gone, or already is as it should be, stays as it is. Of each [`TX_BATCH`] connections all or
-    /// none are changed.
+    /// A connection that is gone, or already is as it should be, stays as it is. One of which something cannot be read is
+    /// skipped, except that it can be removed. Of each [`TX_BATCH`] other connections all or none are changed.
     ///
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).
     pub fn admin(&self, targets: &[AdminTarget], action: AdminAction) -> Result<Vec<bool>> {
         let mut changed = Vec::with_capacity(targets.len());
         for batch in targets.chunks(TX_BATCH) {
-            let jobs = batch
-                .iter()
-                .map(|(key, _)| Ok(self.job_names(key.app)?.iter().map(|(no, _)| *no).collect()))
-                .collect::<Result<Vec<Vec<JobNo>>>>()?;
-            let done = self.trees.transact(|tx| {
-                let change = |((key, named), jobs): (&AdminTarget, &Vec<JobNo>)| {
-                    let Some(record) = read::<CxnRecord, _>(tx, &key.to_bytes())? else { return Ok(false) };
-                    let facts = DueFacts::new(self.host_key, &record);
-                    match action {
-                        AdminAction::Revive => revive(tx, *key, facts, named),
-                        AdminAction::Disable => {
-                            set_disabled(tx, *key, record, jobs, DueFacts { disabled: true, ..facts })
-                        }
-                        AdminAction::Enable => {
-                            set_disabled(tx, *key, record, jobs, DueFacts { disabled: false, ..facts })
-                        }
-                        AdminAction::Remove => delete_cxn(tx, jobs, *key, &record).map(|()| true),
-                    }
-                };
-                batch.iter().zip(&jobs).map(change).collect::<TxResult<Vec<_>>>()
-            })?;
-            changed.extend(done);
+            let with_jobs = |(key, named): &'_ AdminTarget| {
+                let jobs = self.job_names(key.app)?.iter().map(|(no, _)| *no).collect();
+                Ok((*key, named.clone(), jobs))
+            };
+            let batch = batch.iter().map(with_jobs).collect::<Result<Vec<Target>>>()?;
+            let change = |tx: &Tx, (key, named, jobs): &Target| {
+                let Some(record) = read::<CxnRecord, _>(tx, &key.to_bytes())? else { return Ok(false) };
+                let facts = DueFacts::new(self.host_key, &record);
+                match action {
+                    AdminAction::Revive => revive(tx, *key, facts, named),
+                    AdminAction::Disable => set_disabled(tx, *key, record, jobs, DueFacts { disabled: true, ..facts }),
+                    AdminAction::Enable => set_disabled(tx, *key, record, jobs, DueFacts { disabled: false, ..facts }),
+                    AdminAction::Remove => delete_cxn(tx, jobs, *key, &record).map(|()| true),
+                }
+            };
+            let entry_id = |(key, ..): &Target| self.entry_id(TreeName::Cxn, &key.to_bytes(), *key);
+            for ((key, ..), done) in batch.iter().zip(self.transact_each(&batch, entry_id, change)?) {
+                changed.push(match done {
+                    None if action == AdminAction::Remove => delete_damaged(self, *key)?,
+                    done => done.unwrap_or_default(),
+                });
+            }
         }
         Ok(changed)
     }
@@ -86,7 +89,7 @@ fn set_disabled(tx: &Tx, key: CxnKey, record: CxnRecord, jobs: &[JobNo], facts: 
             write_status(tx, *job, key.locator, Some((&status, record.disabled)), (&status, facts))?;
         }
     }
-    tx.insert(TreeName::Cxn, &key.to_bytes(), CxnRecord { disabled: facts.disabled, ..record }.to_bytes())?;
+    tx.insert(TreeName::Cxn, &key.to_bytes(), CxnRecord { disabled: facts.disabled, ..record }.to_bytes()?)?;
     Ok(true)
 }
 
@@ -112,7 +115,7 @@ pub fn admin(
                 for batch in rest.chunks(TX_BATCH) {
                     if action == AdminAction::Remove {
                         for (key, _) in batch {
-                            gone.extend(session.cxn(*key)?.map(|cxn| cxn.cxn_id));
+                            gone.extend(cxn_id_of(session, *key)?);
                         }
                     }
                     changed += session.admin(batch, action)?.into_iter().filter(|changed| *changed).count() as u64;
@@ -120,6 +123,9 @@ pub fn admin(
                     if began.elapsed() > SLICE {
                         break;
                     }
+                }
+                if action == AdminAction::Remove {
+                    session.forget_removed();
                 }
                 Ok((done, gone))
             })?;

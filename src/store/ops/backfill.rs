@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::due::DueEntry;
 use crate::model::{BatchCode, PollStatus};
-use crate::store::engine::{TX_BATCH, TreeName};
-use crate::store::error::{Item, Result};
+use crate::store::engine::{Entry, Get, TX_BATCH, TreeName};
+use crate::store::error::{Error, Item, Result};
 use crate::store::schema::{
     AppNo, BackfillProgress, CxnKey, CxnLocator, CxnRecord, DueFacts, Job, ReadSession, Record, WriteSession,
-    note_backfilled, read_status, status_key, write_status,
+    note_backfilled, status_key, write_status,
 };
 use crate::store::sessions::SLICE;
 
@@ -40,12 +40,8 @@ impl ReadSession {
         Ok(new)
     }
 
-    /// The connections of an app that the backfill has not passed.
-    fn to_backfill(
-        &self,
-        app: AppNo,
-        progress: BackfillProgress,
-    ) -> impl Iterator<Item = Result<(CxnKey, CxnRecord)>> + use<> {
+    /// The connections of an app that the backfill has not passed. Those that cannot be read are skipped.
+    fn to_backfill(&self, app: AppNo, progress: BackfillProgress) -> impl Iterator<Item = Result<(CxnKey, CxnRecord)>> {
         let after = match progress {
             BackfillProgress::UpTo(code, seq) => code
                 .try_into()
@@ -55,10 +51,16 @@ impl ReadSession {
         };
         let after = after.as_ref().map(<[u8; 14]>::as_slice);
         let entries = self.trees.entries(TreeName::Cxn, &app.to_be_bytes(), after);
-        (progress != BackfillProgress::All).then_some(entries).into_iter().flatten().map(|entry| {
-            let (key, value) = entry?;
-            Ok((CxnKey::parse(&key).ok_or(Item::Key)?, CxnRecord::from_bytes(&value)?))
-        })
+        let read = |(key, value): Entry| {
+            let parsed = CxnKey::parse(&key);
+            let read = parsed.ok_or(Item::Key).and_then(|key| Ok((key, CxnRecord::from_bytes(&value)?)));
+            self.skip(read.map_err(Error::from), || match parsed {
+                Some(parsed) => self.entry_id(TreeName::Cxn, &key, parsed),
+                None => (TreeName::Cxn, key.to_vec(), None),
+            })
+        };
+        let entries = (progress != BackfillProgress::All).then_some(entries).into_iter().flatten();
+        entries.filter_map(move |entry| entry.map_err(Error::from).and_then(read).transpose())
     }
 }
 
@@ -81,7 +83,7 @@ impl WriteSession {
             self.trees.transact(|tx| {
                 for (key, record) in &batch {
                     // A connection that was imported after the job was created has its status already.
-                    if read_status(tx, job.no, key.locator)?.is_none() {
+                    if tx.get(TreeName::Status, &status_key(job.no, key.locator))?.is_none() {
                         let facts = DueFacts::new(self.host_key, record);
                         write_status(tx, job.no, key.locator, None, (&PollStatus::default(), facts))?;
                     }

@@ -5,10 +5,8 @@ use std::ops::Range;
 use crate::model::{PollStatus, UnixTime};
 use crate::retry::{Policy, State};
 use crate::store::engine::TreeName;
-use crate::store::error::{Error, Item, Result};
-use crate::store::schema::{
-    DueBucket, DueKey, DueRecord, Job, JobNo, ReadSession, Record, WriteSession, bucket_prefix,
-};
+use crate::store::error::{Error, Result};
+use crate::store::schema::{AppNo, DueBucket, Job, JobNo, ReadSession, WriteSession, bucket_prefix};
 use crate::store::sessions::Sessions;
 
 /// How many connections of a job are in each state.
@@ -91,7 +89,7 @@ impl ReadSession {
 /// Those of [`Sessions::read`].
 pub fn state_counts(sessions: &Sessions, job: &Job, policy: &Policy, now: UnixTime) -> Result<StateCounts> {
     let mut counts = StateCounts::default();
-    let read = |session: &WriteSession, key: &[u8], value: &[u8]| parse_entry(session, key, value);
+    let read = |session: &WriteSession, key: &[u8], value: &[u8]| parse_entry(session, job.app, key, value);
     sessions.scan_in_batches(TreeName::Due, &job.no.to_be_bytes(), read, |(status, disabled)| {
         counts.add(policy, now, &status, disabled);
         Ok::<_, Error>(())
@@ -101,10 +99,8 @@ pub fn state_counts(sessions: &Sessions, job: &Job, policy: &Policy, now: UnixTi
 
 /// The status of an entry of the due index, and whether the connection is disabled.
 ///
-/// The status is complete only as far as states depend on it.
-fn parse_entry(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<(PollStatus, bool)>> {
-    let key = DueKey::parse(key).ok_or(Item::Key)?;
-    let record = DueRecord::from_bytes(value)?;
-    let status = session.indexed_status(&key, &record)?;
-    Ok(Some((status, key.bucket == DueBucket::Disabled)))
+/// The status is complete only as far as states depend on it. `None` for an entry that cannot be read.
+fn parse_entry(session: &ReadSession, app: AppNo, key: &[u8], value: &[u8]) -> Result<Option<(PollStatus, bool)>> {
+    let entry = session.due_entry(app, key, value)?;
+    Ok(entry.map(|(key, _, status)| (status, key.bucket == DueBucket::Disabled)))
 }

@@ -5,10 +5,8 @@ use std::ops::RangeInclusive;
 use crate::model::{BatchCode, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::TreeName;
-use crate::store::error::{Item, Result};
-use crate::store::schema::{
-    CxnKey, CxnLocator, DueBucket, DueKey, DueRecord, HostHash, Job, ReadSession, Record, bucket_range, host_of,
-};
+use crate::store::error::Result;
+use crate::store::schema::{CxnKey, CxnLocator, DueBucket, DueKey, HostHash, Job, ReadSession, bucket_range, host_of};
 
 /// A connection that is due, as the due index knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +30,7 @@ struct Question<'a> {
 impl ReadSession {
     /// The connections of a batch that are due for a job at `now`, in no particular order.
     ///
-    /// Connections that have no status for the job yet are among them.
+    /// Connections that have no status for the job yet are among them. Entries that cannot be read are skipped.
     ///
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).
@@ -71,12 +69,10 @@ impl ReadSession {
         let [first, behind] = bucket_range(job.no, bucket, from);
         for entry in self.trees.range(TreeName::Due, &first, &behind) {
             let (key, value) = entry?;
-            let key = DueKey::parse(&key).ok_or(Item::Key)?;
-            if !batch.contains(&key.locator.batch_code) {
+            if DueKey::parse(&key).is_some_and(|key| !batch.contains(&key.locator.batch_code)) {
                 continue;
             }
-            let record = DueRecord::from_bytes(&value)?;
-            let status = self.indexed_status(&key, &record)?;
+            let Some((key, record, status)) = self.due_entry(job.app, &key, &value)? else { continue };
             if policy.is_due(&status, now) {
                 let since = policy.next_due_of_status(&status).unwrap_or(now);
                 let cxn = CxnKey { app: job.app, locator: key.locator };

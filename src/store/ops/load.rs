@@ -27,7 +27,7 @@ pub struct PollTask {
 impl ReadSession {
     /// Loads connections that were selected, if they still can be polled at `now`.
     ///
-    /// Those that are gone, disabled or no longer due are left out. Without `now`, a connection need not be due.
+    /// Those that are gone, disabled, no longer due or unreadable are left out. Without `now`, a connection need not be due.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -50,18 +50,26 @@ impl ReadSession {
         Ok(tasks)
     }
 
-    /// A connection with its status for a job, new if it has none; `None` if the connection is gone.
+    /// A connection with its status for a job, new if it has none.
+    ///
+    /// `None` if the connection is gone, or if one of them cannot be read and is skipped.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub fn task(&self, app: AppNo, job: Option<&Job>, entry: &DueEntry) -> Result<Option<PollTask>> {
         let DueEntry { locator, host, due } = *entry;
-        let Some(cxn) = self.cxn(CxnKey { app, locator })? else { return Ok(None) };
-        let status = job.map(|job| self.status(job.no, locator)).transpose()?.flatten().unwrap_or_default();
-        Ok(Some(PollTask { locator, host, due, cxn, status }))
+        let key = CxnKey { app, locator };
+        let Some(cxn) = self.cxn(key)? else { return Ok(None) };
+        let status = match job {
+            Some(job) => self.readable_status(job.no, key)?,
+            None => Some(None),
+        };
+        Ok(status.map(|status| PollTask { locator, host, due, cxn, status: status.unwrap_or_default() }))
     }
 
-    /// A connection with its statuses, without those of jobs that never polled it; `None` if it is gone.
+    /// A connection with its statuses, without those of jobs that never polled it.
+    ///
+    /// `None` if it is gone, or if it cannot be read and is skipped.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -73,11 +81,11 @@ impl ReadSession {
 
 /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
 ///
-/// Works in batches. A connection that is added meanwhile is passed too; one that is moved to another app meanwhile may
+/// What cannot be read is skipped. Works in batches. A connection that is added meanwhile is passed too; one that is moved to another app meanwhile may
 /// be passed twice.
 ///
 /// # Errors
-/// Those of `emit` and of [`Sessions::read`]; [`Error::Database`] for a connection that cannot be read.
+/// Those of `emit` and of [`Sessions::read`].
 pub fn for_each_cxn<E: From<Error>>(
     sessions: &Sessions,
     mut emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
@@ -91,11 +99,14 @@ pub fn for_each_cxn<E: From<Error>>(
                 return Ok(());
             }
             let read = |session: &WriteSession, key: &[u8], value: &[u8]| {
-                let key = CxnKey::parse(key).ok_or(Item::Key)?;
+                let parsed = CxnKey::parse(key).ok_or(Item::Key.into());
+                let Some(key) = session.skip(parsed, || (TreeName::Cxn, key.to_vec(), None))? else { return Ok(None) };
                 if !(from..to).contains(&key.locator.seq) {
                     return Ok(None);
                 }
-                Ok(Some((key, decode_cxn(session, key, value)?, session.statuses(key)?)))
+                let entry_id = || session.entry_id(TreeName::Cxn, &key.to_bytes(), key);
+                let Some(cxn) = session.skip(decode_cxn(session, key, value), entry_id)? else { return Ok(None) };
+                Ok(Some((key, cxn, session.statuses(key)?)))
             };
             sessions.scan_in_batches(TreeName::Cxn, &[], read, |(key, cxn, statuses)| emit(key, cxn, statuses))?;
             from = to;

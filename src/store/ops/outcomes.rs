@@ -1,10 +1,11 @@
 //! Recording the outcomes of polls.
 
 use crate::model::PollStatus;
-use crate::store::engine::{TX_BATCH, Tx, TxResult};
+use crate::store::engine::{TX_BATCH, TreeName, Tx, TxResult};
 use crate::store::error::Result;
 use crate::store::schema::{
-    CxnKey, CxnLocator, DueFacts, DueKey, DueRecord, HostKey, Job, WriteSession, host_of, read, write_status,
+    CxnKey, CxnLocator, DueFacts, DueKey, DueRecord, HostKey, Job, WriteSession, host_of, read, status_key,
+    write_status,
 };
 
 /// A status that replaces the one with which the connection was polled.
@@ -23,17 +24,19 @@ impl WriteSession {
     ///
     /// It is replaced only if level, count and lastRun (after a deferral, its end) are still the expected ones, and if
     /// the connection still exists, is enabled and belongs to the same app. So an administrator's change of a
-    /// connection that is being polled wins.
+    /// connection that is being polled wins. One whose entry cannot be read is skipped.
     ///
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).
     pub fn record_outcomes(&self, job: &Job, updates: &[StatusUpdate]) -> Result<Vec<bool>> {
         let mut recorded = Vec::with_capacity(updates.len());
         for batch in updates.chunks(TX_BATCH) {
-            let done = self.trees.transact(|tx| {
-                batch.iter().map(|update| record_one(tx, self.host_key, job, update)).collect::<TxResult<Vec<_>>>()
-            })?;
-            recorded.extend(done);
+            let entry_id = |update: &StatusUpdate| {
+                let key = status_key(job.no, update.locator);
+                self.entry_id(TreeName::Status, &key, CxnKey { app: job.app, locator: update.locator })
+            };
+            let done = self.transact_each(batch, entry_id, |tx, update| record_one(tx, self.host_key, job, update))?;
+            recorded.extend(done.into_iter().map(Option::unwrap_or_default));
         }
         Ok(recorded)
     }

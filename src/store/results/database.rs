@@ -1,12 +1,17 @@
 //! The database of kept results. It has its own lock, and is opened for one piece of work at a time.
 
+use std::ops::Bound::{Excluded, Unbounded};
 use std::path::Path;
+use std::time::Instant;
 
-use super::stored::{EncodedResult, Limits, StoredResult, is_failure, job_of, key_prefix};
+use sled::IVec;
+
+use super::stored::{EncodedResult, Limits, StoredResult, cxn_of, is_failure, job_of, key_prefix};
 use crate::model::{CxnId, JobName};
 use crate::store::engine::{Entry, catch_sled_panic, open_database, remove_incomplete_snapshots, sync_log};
 use crate::store::error::{Error, Item, Problem, Result};
-use crate::store::sessions::Sessions;
+use crate::store::sessions::{SLICE, Sessions};
+use crate::store::skipped::Skipped;
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{private_dir, sync_tree};
 
@@ -14,6 +19,9 @@ use crate::util::fs_atomic::{private_dir, sync_tree};
 ///
 /// It bounds the memory, since a result may have some hundred KiB. It has nothing to do with the size of transactions.
 const READ_BATCH: usize = 256;
+
+/// How many keys of results are read at a time.
+const MAX_PART_KEYS: usize = 16_384;
 
 /// Keeps results, and removes those that are beyond the limits.
 ///
@@ -47,7 +55,7 @@ pub fn keep(sessions: &Sessions, results: &[EncodedResult], limits: &Limits) -> 
 /// Passes results to `emit` by connection and job, the oldest first.
 ///
 /// They are those of one connection, of one job, or all. With `latest` it passes only the newest of each connection and
-/// job. `emit` runs while the database is closed.
+/// job. `emit` runs while the database is closed. Those that cannot be read are skipped.
 ///
 /// # Errors
 /// As [`keep`], and those of `emit`.
@@ -67,11 +75,14 @@ pub fn for_each<E: From<Error>>(
         let Some((last, _)) = batch.last() else { break };
         after = Some(last.to_vec());
         for (key, value) in &batch {
-            let result = StoredResult::decode(key, value)
-                .ok_or_else(|| failed(sessions, Problem::Unreadable(Item::StoredResult)))?;
-            if job.is_some_and(|job| *job != result.job) {
+            if job.is_some_and(|job| job_of(key) != Some(job.as_str().as_bytes())) {
                 continue;
             }
+            let Some(result) = StoredResult::decode(key, value) else {
+                let (key, cxn_id) = (key.to_vec(), cxn_of(key));
+                sessions.skipped.add(Skipped { tree: "results", key, cxn_id, item: Item::StoredResult });
+                continue;
+            };
             if !latest {
                 emit(result)?;
             } else if let Some(before) = newest.replace(result)
@@ -130,6 +141,59 @@ pub fn delete(sessions: &Sessions, gone: &[CxnId]) -> Result<()> {
             for key in database.scan_prefix(key_prefix(Some(cxn_id), None)).keys() {
                 database.remove(key?)?;
             }
+        }
+        Ok(())
+    })
+}
+
+/// A part of the results, for a check of all.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// The keys, in order.
+    pub keys: Vec<IVec>,
+    /// The entries that cannot be read.
+    pub unreadable: Vec<Entry>,
+    /// Whether there are none behind these.
+    pub is_last: bool,
+}
+
+/// Reads the next results behind a key, for at most about half a second.
+///
+/// # Errors
+/// As [`keep`].
+pub fn read_part(sessions: &Sessions, after: Option<&[u8]>) -> Result<Part> {
+    if !exists(sessions) {
+        return Ok(Part { is_last: true, ..Part::default() });
+    }
+    with_database(sessions, |database| {
+        let (began, mut part) = (Instant::now(), Part::default());
+        for entry in database.range::<&[u8], _>((after.map_or(Unbounded, Excluded), Unbounded)) {
+            let (key, value) = entry?;
+            part.keys.push(key.clone());
+            if StoredResult::decode(&key, &value).is_none() {
+                part.unreadable.push((key, value));
+            }
+            let is_full = part.keys.len() >= MAX_PART_KEYS || part.unreadable.len() >= READ_BATCH;
+            if is_full || began.elapsed() > SLICE {
+                return Ok(part);
+            }
+        }
+        part.is_last = true;
+        Ok(part)
+    })
+}
+
+/// Removes results by their keys.
+///
+/// # Errors
+/// As [`keep`].
+pub fn delete_entries(sessions: &Sessions, keys: &[IVec]) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    with_database(sessions, |database| {
+        for key in keys {
+            database.remove(key)?;
         }
         Ok(())
     })

@@ -7,5 +7,5 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use database::{delete, for_each, keep, remove};
-pub use stored::{EncodedResult, Limits, StoredResult};
+pub use database::{delete, delete_entries, for_each, keep, read_part, remove};
+pub use stored::{EncodedResult, Limits, StoredResult, cxn_of};

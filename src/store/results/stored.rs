@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::model::{AppId, CxnId, Failure, FailureClass, JobName, UnixTime};
+use crate::protocol::json::{can_be_kept, read_kept};
 use crate::store::error::{Error, Result};
 
 /// The version of the format of a value.
@@ -45,7 +46,7 @@ pub struct StoredResult {
     pub at: UnixTime,
     /// Why the poll failed; `None` for a success.
     pub failure: Option<Failure>,
-    /// What listeners kept; null if they kept nothing or too much.
+    /// What listeners kept; null if they kept nothing, too much, or something that is nested too deeply.
     pub value: Value,
     /// The size of the value as JSON, also if it was left out.
     pub bytes: u64,
@@ -94,7 +95,12 @@ impl StoredResult {
         let text = self.value.to_string();
         let value = if text.len() > limits.max_kib.saturating_mul(1024) { &Value::Null } else { &self.value };
         let message = self.failure.as_ref().map(|failure| &failure.message);
-        let record = json!({"app": self.app_id, "message": message, "bytes": text.len(), "value": value}).to_string();
+        let record = |value: &Value| {
+            json!({"app": self.app_id, "message": message, "bytes": text.len(), "value": value}).to_string()
+        };
+        // What is nested too deeply could not be read again.
+        let record =
+            Some(record(value)).filter(|text| can_be_kept(text.as_bytes())).unwrap_or_else(|| record(&Value::Null));
         let class = self.failure.as_ref().map_or(0, |failure| failure.class as u8);
         let mut encoder = DeflateEncoder::new(vec![VERSION, class], Compression::fast());
         let encoded = encoder.write_all(record.as_bytes()).and_then(|()| encoder.finish());
@@ -110,7 +116,7 @@ impl StoredResult {
         let (&[VERSION, class], compressed) = encoded.split_first_chunk::<2>()? else { return None };
         let mut text = String::new();
         DeflateDecoder::new(compressed).read_to_string(&mut text).ok()?;
-        let mut record: Map<String, Value> = serde_json::from_str(&text).ok()?;
+        let mut record: Map<String, Value> = read_kept(text.as_bytes()).ok()?;
         let failure = match class {
             0 => None,
             class => Some(Failure::new(FailureClass::from_number(class)?, record.get("message")?.as_str()?)),
@@ -146,6 +152,11 @@ impl EncodedResult {
 pub(super) fn key_prefix(cxn_id: Option<&CxnId>, job: Option<&JobName>) -> Vec<u8> {
     let parts = [cxn_id.map(CxnId::as_str), cxn_id.and(job).map(JobName::as_str)];
     parts.into_iter().flatten().flat_map(|part| part.bytes().chain([0])).collect()
+}
+
+/// The cxnId in a key; `None` if it has none.
+pub fn cxn_of(key: &[u8]) -> Option<CxnId> {
+    std::str::from_utf8(key.split(|byte| *byte == 0).next()?).ok()?.parse().ok()
 }
 
 /// The job's name in a key.

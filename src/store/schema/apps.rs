@@ -5,7 +5,7 @@ use super::keys::{AppNo, meta_key, parse_number};
 use super::session::{ReadSession, WriteSession};
 use crate::model::AppId;
 use crate::store::engine::TreeName;
-use crate::store::error::{Item, Result};
+use crate::store::error::{Error, Item, Result};
 
 impl ReadSession {
     /// The number of an app that has (or had) connections; `None` for any other.
@@ -17,15 +17,16 @@ impl ReadSession {
         Ok(bytes.map(|bytes| parse_number(&bytes)).transpose()?)
     }
 
-    /// All apps that have (or had) connections.
+    /// All apps that have (or had) connections. Those that cannot be read are skipped.
     ///
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).
     pub fn apps(&self) -> Result<Vec<(AppNo, AppId)>> {
         let mut apps = Vec::new();
         for entry in self.trees.entries(TreeName::Meta, b"A", None) {
-            let no = parse_number(&entry?.0[1..])?;
-            apps.push((no, self.app_id(no)?));
+            let (key, _) = entry?;
+            let app = parse_number(&key[1..]).map_err(Error::from).and_then(|no| Ok((no, self.app_id(no)?)));
+            apps.extend(self.skip(app, || (TreeName::Meta, key.to_vec(), None))?);
         }
         Ok(apps)
     }

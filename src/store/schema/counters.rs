@@ -50,7 +50,7 @@ pub(super) fn take_next(counter: &mut u32) -> Option<u32> {
 pub fn bump_counters<T>(tx: &Tx, take: impl Fn(&mut Counters) -> Option<T>) -> TxResult<T> {
     let mut counters = counters(tx)?;
     let taken = take(&mut counters).ok_or(Error::NumbersExhausted)?;
-    tx.insert(TreeName::Meta, COUNTERS_KEY, counters.to_bytes())?;
+    tx.insert(TreeName::Meta, COUNTERS_KEY, counters.to_bytes()?)?;
     Ok(taken)
 }
 
@@ -63,19 +63,23 @@ pub fn counters<G: Get>(from: &G) -> Result<Counters, G::Error> {
 }
 
 /// The write that replaces the counters.
-pub fn write_counters(counters: &Counters) -> Write {
-    Write::put(TreeName::Meta, COUNTERS_KEY, counters.to_bytes())
+///
+/// # Errors
+/// [`Error::RecordTooLarge`].
+pub fn write_counters(counters: &Counters) -> Result<Write> {
+    Ok(Write::put(TreeName::Meta, COUNTERS_KEY, counters.to_bytes()?))
 }
 
 impl ReadSession {
     /// How many connections there are at most; connections that were removed are counted.
     ///
-    /// It is the sequence number that the next connection gets.
+    /// It is the sequence number that the next connection gets; the highest if the counters cannot be read.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub fn cxn_count_upper_bound(&self) -> Result<u64> {
-        Ok(counters(&self.trees)?.cxn)
+        let counters = self.skip(counters(&self.trees), || (TreeName::Meta, COUNTERS_KEY.to_vec(), None))?;
+        Ok(counters.map_or(u64::MAX, |counters| counters.cxn))
     }
 }
 

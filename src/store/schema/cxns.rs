@@ -1,7 +1,7 @@
 //! Connections.
 
 use super::keys::CxnKey;
-use super::records::{CxnRecord, IdRecord, Record, read};
+use super::records::{CxnRecord, IdRecord, Record, first_text, read};
 use super::session::ReadSession;
 use crate::model::{Cxn, CxnId, Secret};
 use crate::store::engine::Get;
@@ -42,19 +42,37 @@ pub fn decode_cxn(session: &ReadSession, key: CxnKey, bytes: &[u8]) -> Result<Cx
 impl ReadSession {
     /// The key of a connection; `None` if there is no such connection.
     ///
+    /// An entry that cannot be read is skipped. Then the connection is searched for among all.
+    ///
     /// # Errors
     /// [`Error::Database`].
     pub fn find(&self, cxn_id: &CxnId) -> Result<Option<CxnKey>> {
-        let id = read::<IdRecord, _>(&self.trees, cxn_id.as_str().as_bytes())?;
-        Ok(id.map(CxnKey::try_from).transpose()?)
+        let name = cxn_id.as_str().as_bytes();
+        let id = read::<IdRecord, _>(&self.trees, name).and_then(|id| Ok(id.map(CxnKey::try_from).transpose()?));
+        match self.skip(id, || (IdRecord::TREE, name.to_vec(), Some(cxn_id.clone())))? {
+            Some(found) => Ok(found),
+            None => self.search(cxn_id),
+        }
     }
 
-    /// The connection of a key; `None` if there is none.
+    fn search(&self, cxn_id: &CxnId) -> Result<Option<CxnKey>> {
+        for entry in self.trees.entries(CxnRecord::TREE, &[], None) {
+            let (key, value) = entry?;
+            if first_text::<CxnRecord>(&value).as_deref() == Some(cxn_id.as_str())
+                && let Some(key) = CxnKey::parse(&key)
+            {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The connection of a key; `None` if there is none, or if it cannot be read and is skipped.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub fn cxn(&self, key: CxnKey) -> Result<Option<Cxn>> {
-        let bytes = self.get(CxnRecord::TREE, key.to_bytes())?;
-        bytes.map(|bytes| decode_cxn(self, key, &bytes)).transpose()
+        let Some(bytes) = self.get(CxnRecord::TREE, key.to_bytes())? else { return Ok(None) };
+        self.skip(decode_cxn(self, key, &bytes), || self.entry_id(CxnRecord::TREE, &key.to_bytes(), key))
     }
 }

@@ -100,17 +100,17 @@ impl ReadSession {
         self.job_by_no(parse_number(&bytes)?).map(Some)
     }
 
-    /// The jobs of one app, or of all apps.
+    /// The jobs of one app, or of all apps. Those that cannot be read are skipped.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub fn jobs(&self, app: Option<AppNo>) -> Result<Vec<Job>> {
         let mut jobs = Vec::new();
         for entry in self.trees.entries(TreeName::Meta, b"J", None) {
-            let job = self.job_by_no(parse_number(&entry?.0[1..])?)?;
-            if app.is_none_or(|app| app == job.app) {
-                jobs.push(job);
-            }
+            let (key, _) = entry?;
+            let job = parse_number(&key[1..]).map_err(Error::from).and_then(|no| self.job_by_no(no));
+            let job = self.skip(job, || (TreeName::Meta, key.to_vec(), None))?;
+            jobs.extend(job.filter(|job| app.is_none_or(|app| app == job.app)));
         }
         Ok(jobs)
     }
@@ -131,9 +131,10 @@ impl ReadSession {
     /// A job by its number.
     ///
     /// # Errors
-    /// [`Item::Job`] where there is none.
+    /// [`Item::Job`] where there is none, or where it cannot be read.
     pub(in crate::store) fn job_by_no(&self, no: JobNo) -> Result<Job> {
-        let record: JobRecord = read(&self.trees, &record_key(no))?.ok_or(Item::Job)?;
+        let bytes = self.get(TreeName::Meta, record_key(no))?.ok_or(Item::Job)?;
+        let record = JobRecord::from_bytes(&bytes).map_err(|_| Item::Job)?;
         Ok(Job {
             no,
             app: record.app,
@@ -158,7 +159,7 @@ impl WriteSession {
         let no = self.trees.transact(|tx| {
             let no = bump_counters(tx, |counters| take_next(&mut counters.job))?;
             tx.insert(TreeName::Meta, &job_name_key(app, name), &no.to_be_bytes())?;
-            tx.insert(TreeName::Meta, &record_key(no), JobRecord::new(app, name).to_bytes())?;
+            tx.insert(TreeName::Meta, &record_key(no), JobRecord::new(app, name).to_bytes()?)?;
             Ok(no)
         })?;
         self.names.borrow_mut().jobs.remove(&app);
@@ -225,7 +226,7 @@ fn change_job(tx: &Tx, job: JobNo, change: impl Fn(&mut JobRecord)) -> TxResult<
     let key = record_key(job);
     let mut record: JobRecord = read(tx, &key)?.ok_or(Error::from(Item::Job))?;
     change(&mut record);
-    tx.insert(TreeName::Meta, &key, record.to_bytes())
+    tx.insert(TreeName::Meta, &key, record.to_bytes()?)
 }
 
 fn record_key(no: JobNo) -> Vec<u8> {

@@ -27,7 +27,7 @@ pub use keys::{
     AppNo, CxnKey, CxnLocator, DueBucket, DueKey, JobNo, bucket_prefix, bucket_range, job_name_key, meta_key,
     parse_number, parse_status_key, status_key,
 };
-pub use records::{CxnRecord, DueRecord, IdRecord, Record, StatusRecord, read};
+pub use records::{CxnRecord, DueRecord, IdRecord, Record, SharedRecord, StatusRecord, first_text, read};
 pub use run_record::RunRecord;
-pub use session::{ReadSession, WriteSession};
+pub use session::{EntryId, ReadSession, WriteSession};
 pub use statuses::{DueFacts, Statuses, delete_status, due_write, host_of, read_status, status_writes, write_status};

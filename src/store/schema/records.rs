@@ -12,7 +12,10 @@ use super::host_key::HostHash;
 use super::keys::{AppNo, CxnKey, CxnLocator};
 use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime, host};
 use crate::store::engine::{Get, TreeName};
-use crate::store::error::{Error, Item};
+use crate::store::error::{Error, Item, Result};
+
+/// The limit of a record, in bytes as the decoder counts them: up to 16 for each that is stored.
+const MAX_RECORD_BYTES: usize = 16 << 20;
 
 /// A structure that is the value of an entry.
 pub trait Record: Encode + Decode<()> {
@@ -24,12 +27,19 @@ pub trait Record: Encode + Decode<()> {
     const DEFAULT_TAILS: &'static [&'static [u8]] = &[];
 
     /// The bytes that are stored.
-    fn to_bytes(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`Error::RecordTooLarge`] if [`Record::from_bytes`] would refuse them.
+    fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = vec![Self::VERSION];
         // Encoding fails only if the writer does, and a vector never does.
         bincode::encode_into_std_write(self, &mut bytes, bincode::config::standard())
             .expect("a vector can be written to");
-        bytes
+        // Shorter records are below the limit, so most are not decoded.
+        if bytes.len() > MAX_RECORD_BYTES / 16 && Self::from_bytes(&bytes).is_err() {
+            return Err(Error::RecordTooLarge(Item::Record(Self::TREE.name())));
+        }
+        Ok(bytes)
     }
 
     /// Reads what was stored.
@@ -46,11 +56,18 @@ pub trait Record: Encode + Decode<()> {
             }
             None => return Err(unreadable),
         };
-        match bincode::decode_from_slice(&body, bincode::config::standard().with_limit::<{ 16 << 20 }>()) {
+        match bincode::decode_from_slice(&body, bincode::config::standard().with_limit::<MAX_RECORD_BYTES>()) {
             Ok((record, read)) if read == body.len() => Ok(record),
             _ => Err(unreadable),
         }
     }
+}
+
+/// The first field of a record, a text, also if the rest cannot be decoded; `None` if there is none.
+pub fn first_text<R: Record>(bytes: &[u8]) -> Option<String> {
+    let body = bytes.strip_prefix(&[R::VERSION])?;
+    let config = bincode::config::standard().with_limit::<MAX_RECORD_BYTES>();
+    bincode::decode_from_slice(body, config).ok().map(|(text, _)| text)
 }
 
 /// Reads the record of a key; `None` if there is none.
@@ -234,13 +251,13 @@ mod tests {
             status.attempts.last_mut().unwrap().duration_ms = 100 * u32::try_from(now).unwrap();
         }
         assert_eq!(status.attempts.len(), PollStatus::ATTEMPTS);
-        let bytes = StatusRecord::from(&status).to_bytes();
+        let bytes = StatusRecord::from(&status).to_bytes().unwrap();
         assert_eq!(PollStatus::try_from(StatusRecord::from_bytes(&bytes).unwrap()), Ok(status));
     }
 
     #[test]
     fn an_unknown_version_is_refused() {
-        let mut bytes = DueRecord { host: 1, level: 2, count: 3 }.to_bytes();
+        let mut bytes = DueRecord { host: 1, level: 2, count: 3 }.to_bytes().unwrap();
         for version in [0, 3] {
             bytes[0] = version;
             assert!(DueRecord::from_bytes(&bytes).is_err());
@@ -252,13 +269,32 @@ mod tests {
         let attempt = |at, duration_ms| Attempt { at, class: None, duration_ms };
         let status =
             PollStatus { level: 1, last_run: 9, attempts: vec![attempt(8, 0), attempt(9, 7)], ..PollStatus::default() };
-        let bytes = StatusRecord::from(&status).to_bytes();
+        let bytes = StatusRecord::from(&status).to_bytes().unwrap();
         let read = |version, missing| {
             let old = [&[version], &bytes[1..bytes.len() - missing]].concat();
             StatusRecord::from_bytes(&old).and_then(PollStatus::try_from)
         };
         assert_eq!(read(2, 2), Ok(status.clone()), "the last duration is known");
         assert_eq!(read(1, 3), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
+    }
+
+    #[test]
+    fn what_is_encoded_can_be_decoded() {
+        let shared = |length| SharedRecord { app_url: String::new(), perm: "x".repeat(length) };
+        let status = |length, attempts| StatusRecord {
+            last_failure: Some((1, 1, "x".repeat(length))),
+            attempts: vec![(1, 0); attempts],
+            ..StatusRecord::from(&PollStatus::default())
+        };
+        assert!(SharedRecord::from_bytes(&shared(MAX_RECORD_BYTES - 64).to_bytes().unwrap()).is_ok());
+        for error in [
+            shared(MAX_RECORD_BYTES).to_bytes(),
+            status(MAX_RECORD_BYTES, 0).to_bytes(),
+            // A short element counts as many bytes as a long one.
+            status(0, MAX_RECORD_BYTES / 16 + 1).to_bytes(),
+        ] {
+            assert!(matches!(error, Err(Error::RecordTooLarge(Item::Record(_)))), "{error:?}");
+        }
     }
 
     proptest! {
@@ -275,7 +311,7 @@ mod tests {
 
         #[test]
         fn a_record_with_bytes_behind_it_is_refused(tail in proptest::collection::vec(any::<u8>(), 1..9)) {
-            let bytes = [DueRecord { host: 1, level: 2, count: 3 }.to_bytes(), tail].concat();
+            let bytes = [DueRecord { host: 1, level: 2, count: 3 }.to_bytes().unwrap(), tail].concat();
             prop_assert!(DueRecord::from_bytes(&bytes).is_err());
         }
     }

@@ -79,7 +79,7 @@ impl WriteSession {
             let no = bump_counters(tx, |counters| take_next(&mut counters.shared))?;
             let no_bytes = no.to_be_bytes();
             tx.insert(TreeName::Meta, &record.hash_key(), &no_bytes)?;
-            let bytes = record.to_bytes();
+            let bytes = record.to_bytes()?;
             let (first, rest) = bytes.split_at(bytes.len().min(MAX_VALUE_BYTES));
             tx.insert(TreeName::Meta, &meta_key(b'S', &no_bytes), first)?;
             for (piece, bytes) in (0_u32..).zip(rest.chunks(MAX_VALUE_BYTES)) {

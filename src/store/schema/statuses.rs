@@ -1,12 +1,12 @@
 //! Poll statuses, and their entries in the due index. Both always change together.
 
 use super::host_key::{HostHash, HostKey, is_keyed};
-use super::keys::{CxnKey, CxnLocator, DueBucket, DueKey, JobNo, status_key};
+use super::keys::{AppNo, CxnKey, CxnLocator, DueBucket, DueKey, JobNo, status_key};
 use super::records::{CxnRecord, DueRecord, Record, StatusRecord, read};
 use super::session::ReadSession;
 use crate::model::{JobName, PollStatus};
 use crate::store::engine::{Get, TreeName, Tx, TxResult, Write};
-use crate::store::error::{Error, Result};
+use crate::store::error::{Error, Item, Result};
 
 /// The statuses of a connection by job.
 pub type Statuses = Vec<(JobName, PollStatus)>;
@@ -66,7 +66,7 @@ pub fn write_status(
     if let Some((old, disabled)) = old {
         tx.remove(TreeName::Due, &DueKey::of(job, locator, old, disabled).to_bytes())?;
     }
-    for Write { tree, key, value } in status_writes(job, locator, status, facts) {
+    for Write { tree, key, value } in status_writes(job, locator, status, facts)? {
         tx.insert(tree, &key, value.unwrap_or_default())?;
     }
     Ok(())
@@ -82,15 +82,21 @@ pub fn delete_status(tx: &Tx, job: JobNo, locator: CxnLocator, status: &PollStat
 }
 
 /// The writes of a status and of its entry in the due index.
-pub fn status_writes(job: JobNo, locator: CxnLocator, status: &PollStatus, facts: DueFacts) -> [Write; 2] {
-    let record = StatusRecord::from(status).to_bytes();
-    [due_write(job, locator, status, facts), Write::put(TreeName::Status, status_key(job, locator), record)]
+///
+/// # Errors
+/// [`Error::RecordTooLarge`].
+pub fn status_writes(job: JobNo, locator: CxnLocator, status: &PollStatus, facts: DueFacts) -> Result<[Write; 2]> {
+    let record = StatusRecord::from(status).to_bytes()?;
+    Ok([due_write(job, locator, status, facts)?, Write::put(TreeName::Status, status_key(job, locator), record)])
 }
 
 /// The write of a status's entry in the due index.
-pub fn due_write(job: JobNo, locator: CxnLocator, status: &PollStatus, facts: DueFacts) -> Write {
+///
+/// # Errors
+/// [`Error::RecordTooLarge`].
+pub fn due_write(job: JobNo, locator: CxnLocator, status: &PollStatus, facts: DueFacts) -> Result<Write> {
     let due = DueRecord { host: facts.host, level: status.level, count: status.count };
-    Write::put(TreeName::Due, DueKey::of(job, locator, status, facts.disabled).to_bytes(), due.to_bytes())
+    Ok(Write::put(TreeName::Due, DueKey::of(job, locator, status, facts.disabled).to_bytes(), due.to_bytes()?))
 }
 
 impl ReadSession {
@@ -102,11 +108,31 @@ impl ReadSession {
         read_status(&self.trees, job, locator)
     }
 
-    /// The status of an entry of the due index, as far as states and due times depend on it.
+    /// An entry of the due index, with its status as far as states and due times depend on it.
+    ///
+    /// `None` if it cannot be read and is skipped. `app` is that of its job.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub(in crate::store) fn indexed_status(&self, key: &DueKey, record: &DueRecord) -> Result<PollStatus> {
+    pub(in crate::store) fn due_entry(
+        &self,
+        app: AppNo,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<(DueKey, DueRecord, PollStatus)>> {
+        let parsed = DueKey::parse(key);
+        let entry = parsed.ok_or(Item::Key).and_then(|key| Ok((key, DueRecord::from_bytes(value)?)));
+        let entry = entry.map_err(Error::from).and_then(|(key, record)| {
+            let status = self.indexed_status(&key, &record)?;
+            Ok((key, record, status))
+        });
+        self.skip(entry, || match parsed {
+            Some(parsed) => self.entry_id(TreeName::Due, key, CxnKey { app, locator: parsed.locator }),
+            None => (TreeName::Due, key.to_vec(), None),
+        })
+    }
+
+    fn indexed_status(&self, key: &DueKey, record: &DueRecord) -> Result<PollStatus> {
         match key.bucket {
             // Its key holds the end of the deferral in place of lastRun.
             DueBucket::Deferred => Ok(self.status(key.job, key.locator)?.unwrap_or_default()),
@@ -118,14 +144,26 @@ impl ReadSession {
 
     /// The statuses of a connection by job, without those of jobs that never polled it.
     ///
+    /// Those that cannot be read are skipped.
+    ///
     /// # Errors
     /// Those of the database.
     pub(in crate::store) fn statuses(&self, key: CxnKey) -> Result<Statuses> {
         let mut statuses = Vec::new();
         for (job, name) in self.job_names(key.app)?.iter() {
-            let status = self.status(*job, key.locator)?.filter(|status| *status != PollStatus::default());
+            let status = self.readable_status(*job, key)?.flatten().filter(|status| *status != PollStatus::default());
             statuses.extend(status.map(|status| (name.clone(), status)));
         }
         Ok(statuses)
+    }
+
+    /// As [`ReadSession::status`]; `None` if the status cannot be read and is skipped.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    #[expect(clippy::option_option, reason = "unreadable, missing, or a status")]
+    pub(in crate::store) fn readable_status(&self, job: JobNo, key: CxnKey) -> Result<Option<Option<PollStatus>>> {
+        let entry_id = || self.entry_id(TreeName::Status, &status_key(job, key.locator), key);
+        self.skip(self.status(job, key.locator), entry_id)
     }
 }

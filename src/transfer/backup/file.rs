@@ -1,5 +1,7 @@
 //! Backups as files, and when the next is due.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -17,7 +19,14 @@ pub struct Backup {
     pub cxns: u64,
     /// Its compressed size in bytes.
     pub bytes: u64,
+    /// How many entries it lacks because they could not be read.
+    pub lacks: u64,
 }
+
+/// The name of the newest backup that lacks entries.
+///
+/// It is not the name of a backup, so that it takes no complete one's place: neither in a rotation nor as the newest.
+pub const PARTIAL: &str = "partial.gz";
 
 /// Whether the newest backup of a store is at least `every_s` seconds old, or there is none.
 ///
@@ -29,7 +38,9 @@ pub fn is_due(store: &Store, now: DateTime<Utc>, every_s: i64) -> Result<bool> {
     let now = now.timestamp();
     let BackupTimes { latest, future } = store.backup_times(now)?;
     warn_of(&future);
-    Ok(latest.is_none_or(|at| now.saturating_sub(at) >= every_s))
+    let partial = fs::metadata(store.backup_dir().join(PARTIAL)).ok().map(|metadata| metadata.mtime());
+    let is_old = |at: i64| now.abs_diff(at) >= every_s.unsigned_abs();
+    Ok(latest.is_none_or(is_old) && partial.is_none_or(is_old))
 }
 
 /// Warns of backups whose time is in the future, because the clock was wrong then or is now.

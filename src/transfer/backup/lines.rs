@@ -17,7 +17,19 @@ pub enum Line {
     /// A job.
     Job(JobEntry),
     /// The last line. The checksum is in hexadecimal digits.
-    End { cxns: u64, sha256: String },
+    ///
+    /// `lacks` is how many entries could not be read. Former builds refuse a backup that has it.
+    End {
+        cxns: u64,
+        sha256: String,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        lacks: u64,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A job of an app.

@@ -20,13 +20,13 @@ use crate::util::file_error::{FileError, FileOp};
 /// [`Error::OpenBackup`] where the file cannot be opened, [`Error::InvalidBackup`] where it is not a backup or damaged.
 pub fn verify(path: &Path) -> Result<Backup> {
     let mut cxns = 0;
-    for_each_item(path, |item| {
+    let lacks = for_each_item(path, |item| {
         cxns += u64::from(matches!(item, Item::Cxn(_)));
         Ok(())
     })?;
     let bytes =
         fs::metadata(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Inspect, path)(error)))?.len();
-    Ok(Backup { path: path.to_owned(), cxns, bytes })
+    Ok(Backup { path: path.to_owned(), cxns, bytes, lacks })
 }
 
 /// Replaces the content of a store by that of a backup, which is checked before.
@@ -66,8 +66,8 @@ enum Item {
     Cxn(Box<CxnPatch>),
 }
 
-/// Reads a backup to its end, checks it, and emits what each line restores.
-fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Result<()> {
+/// Reads a backup to its end, checks it, and emits what each line restores. Returns how many entries it lacks.
+fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Result<u64> {
     let invalid = |problem: BackupProblem| Error::InvalidBackup { path: path.to_owned(), problem, older: None };
     let file = File::open(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Open, path)(error)))?;
     let mut reader = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
@@ -89,13 +89,13 @@ fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Resul
                     return Err(invalid(BackupProblem::UnknownVersion { found, known: VERSION }));
                 }
                 Ok(Line::Job(job)) if line > 1 => emit(Item::Job(job))?,
-                Ok(Line::End { cxns: expected, sha256 }) if line > 1 => {
+                Ok(Line::End { cxns: expected, sha256, lacks }) if line > 1 => {
                     if expected != cxns || sha256 != hex::encode(hash.finalize()) {
                         return Err(invalid(BackupProblem::WrongChecksum));
                     }
                     // gzip compares its own checksum when the end of the file is read.
                     return match reader.read(&mut [0]) {
-                        Ok(0) => Ok(()),
+                        Ok(0) => Ok(lacks),
                         Ok(_) => Err(invalid(BackupProblem::TrailingData)),
                         Err(error) => Err(invalid(BackupProblem::Unreadable(error))),
                     };
@@ -205,7 +205,7 @@ mod tests {
             Line::Backup { version: VERSION, at: 0, program: String::new(), sequence: Some(1) }.to_json() + "\n";
         let end = |cxns, text: &str| {
             let sha256 = hex::encode(Sha256::digest(text));
-            Line::End { cxns, sha256 }.to_json() + "\n"
+            Line::End { cxns, sha256, lacks: 0 }.to_json() + "\n"
         };
         let problem = |text: &str| {
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());

@@ -9,14 +9,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
-use super::file::Backup;
+use super::file::{Backup, PARTIAL};
 use super::lines::{JobEntry, Line, VERSION};
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::{self, Backups, Job, ReadSession, Store, backup_name};
 use crate::transfer::entry::line;
 use crate::transfer::error::{Error, Result};
 use crate::util::file_error::{FileError, FileOp};
-use crate::util::fs_atomic::{AtomicFile, private_dir, sync_dir};
+use crate::util::fs_atomic::{AtomicFile, Durability, private_dir, sync_dir};
 use crate::util::lock::{FileLock, Mode};
 
 /// The name of a backup while it is written.
@@ -30,8 +30,10 @@ const LOCK: &str = "backup.lock";
 ///
 /// `None` means that no backup was written, because `stop` returned true or another process is writing one.
 ///
+/// A backup that lacks what cannot be read becomes `partial.gz`, and no other is removed.
+///
 /// # Errors
-/// Fails if a connection cannot be read, so that the backup would not be complete, or a file cannot be written.
+/// Fails if the store cannot be read, or a file cannot be written.
 pub fn back_up(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl Fn() -> bool) -> Result<Option<Backup>> {
     // So a process that needs the store exclusively waits for the backup, and finds the lock of backups free.
     store.lock_shared(|| write_and_rotate(store, now, keep, stop))
@@ -48,20 +50,31 @@ fn write_and_rotate(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl F
     let Backups { past, future, next_sequence } = store.backups(now.timestamp())?;
     let (staging, path) = (dir.join(STAGING), unused_path(&dir, now));
     let mut file = AtomicFile::staged_as(&staging, &path).map_err(at(FileOp::Create, &staging))?;
-    let cxns = match write(store, now, next_sequence, file.file(), &staging, stop) {
-        Ok(cxns) => cxns,
+    let (cxns, lacks) = match write(store, now, next_sequence, file.file(), &staging, stop) {
+        Ok(written) => written,
         Err(Interrupt::Stopped) => return Ok(None),
         Err(Interrupt::Failed(error)) => return Err(error),
     };
-    file.commit_new(|| failpoint::hit(Failpoint::BackupWritten)).map_err(at(FileOp::Move, &path))?;
+    let partial = dir.join(PARTIAL);
+    let written = || failpoint::hit(Failpoint::BackupWritten);
+    let path = if lacks == 0 {
+        file.commit_new(written).map_err(at(FileOp::Move, &path))?;
+        path
+    } else {
+        file.with_path(partial.clone()).commit(Durability::Durable, written).map_err(at(FileOp::Move, &partial))?;
+        partial.clone()
+    };
     // A process that was killed may have created the directory without making its name durable.
     sync_dir(store.path()).map_err(at(FileOp::Sync, store.path()))?;
     failpoint::hit(Failpoint::BackupRenamed);
-    for old in past.into_iter().chain(future).skip(keep.max(1) - 1) {
-        fs::remove_file(&old).map_err(at(FileOp::Remove, &old))?;
+    if lacks == 0 {
+        let old = past.into_iter().chain(future).skip(keep.max(1) - 1);
+        for old in old.chain(partial.exists().then_some(partial)) {
+            fs::remove_file(&old).map_err(at(FileOp::Remove, &old))?;
+        }
     }
     let bytes = fs::metadata(&path).map_err(at(FileOp::Inspect, &path))?.len();
-    Ok(Some(Backup { path, cxns, bytes }))
+    Ok(Some(Backup { path, cxns, bytes, lacks }))
 }
 
 /// The path of a backup that is made at a time. No file has this name yet.
@@ -88,7 +101,7 @@ impl<E: Into<Error>> From<E> for Interrupt {
     }
 }
 
-/// Writes all lines and returns the number of connections.
+/// Writes all lines; returns the number of connections and that of the entries that could not be read.
 fn write(
     store: &Store,
     now: DateTime<Utc>,
@@ -96,7 +109,7 @@ fn write(
     file: &File,
     path: &Path,
     stop: impl Fn() -> bool,
-) -> Result<u64, Interrupt> {
+) -> Result<(u64, u64), Interrupt> {
     let failed = at(FileOp::Write, path);
     let mut out = GzEncoder::new(BufWriter::new(file), Compression::fast());
     let mut hash = Sha256::new();
@@ -119,9 +132,10 @@ fn write(
         Ok(put(&line(&cxn, statuses))?)
     })?;
     let sha256 = hex::encode(hash.finalize());
-    writeln!(out, "{}", Line::End { cxns, sha256 }.to_json()).map_err(&failed)?;
+    let lacks = store.skipped().lost() as u64;
+    writeln!(out, "{}", Line::End { cxns, sha256, lacks }.to_json()).map_err(&failed)?;
     out.finish().and_then(|mut buffer| buffer.flush()).map_err(&failed)?;
-    Ok(cxns)
+    Ok((cxns, lacks))
 }
 
 /// The jobs of all apps.

@@ -57,6 +57,7 @@ pub const STORE: Order = Order {
         &["due_hint"],
         &["schema"],
         &["engine"],
+        &["skipped"],
         &["error", "failpoint"],
     ],
     siblings: &[],

@@ -61,6 +61,58 @@ fn duplicate_connection_is_an_error_and_changes_nothing() {
 }
 
 #[test]
+fn perm_above_the_limit_is_a_bad_record_in_every_format() {
+    let world = World::new();
+    let (good, site) = (world.site(0, "ok"), world.site(1, "ok"));
+    let with_perm = |bytes: usize| {
+        let perm = "x".repeat(bytes - 2);
+        ["jsonl", "json", "csv", "tsv"].map(|format| match format {
+            "jsonl" => text(&[line(&good, &json!({})), line(&site, &json!({"perm": perm}))]),
+            "json" => json!({
+                &good.cxn_id: line(&good, &json!({})),
+                &site.cxn_id: line(&site, &json!({"perm": perm})),
+            })
+            .to_string(),
+            _ => {
+                let (separator, quote) = if format == "csv" { (",", "\"\"") } else { ("\t", "\"") };
+                let row = |site: &Site, perm: &str| {
+                    [
+                        &site.cxn_id,
+                        &site.secret_base64,
+                        "app:org.example.myapp",
+                        "https://a.example/",
+                        &site.site_url,
+                        perm,
+                    ]
+                    .join(separator)
+                };
+                let mut field = format!("{quote}{perm}{quote}");
+                if format == "csv" {
+                    field = format!("\"{field}\"");
+                }
+                let header = ["cxnId", "secret", "appId", "appUrl", "siteUrl", "perm"].join(separator);
+                [header, row(&good, ""), row(&site, &field)].join("\n")
+            }
+        })
+    };
+    for (number, (fits, too_large)) in with_perm(1 << 20).into_iter().zip(with_perm((1 << 20) + 1)).enumerate() {
+        let run = |input: &str, more: &[&str]| {
+            let store = world.path(&format!("store-{number}")).display().to_string();
+            world.run_with_input(&[&["--store", &store, "import", "--json"], more].concat(), input)
+        };
+        let output = run(&too_large, &[]);
+        assert_eq!((code(&output), output.stdout.len()), (65, 0), "{number}: {output:?}");
+        assert!(stderr(&output).contains("perm is larger than 1048576 bytes"), "{number}: {}", stderr(&output));
+        let output = run(&too_large, &["--on-error", "skip"]);
+        assert_eq!(code(&output), 65);
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&summary["added"], &summary["skipped"]), (&json!(1), &json!(1)), "{number}: {summary}");
+        let output = run(&fits, &[]);
+        assert_eq!(code(&output), 0, "{number}: {output:?}");
+    }
+}
+
+#[test]
 fn skipped_lines_are_reported() {
     let world = World::new();
     let mut lines: Vec<String> = world.sites(["ok"; 15]).iter().map(Site::jsonl).collect();

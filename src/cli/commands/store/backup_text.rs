@@ -13,5 +13,5 @@ pub(super) fn size(backup: &Backup) -> String {
 
 /// The object that scripts get.
 pub(super) fn json(backup: &Backup) -> Value {
-    json!({"path": backup.path.display().to_string(), "cxns": backup.cxns, "bytes": backup.bytes})
+    json!({"path": backup.path.display().to_string(), "cxns": backup.cxns, "bytes": backup.bytes, "lacks": backup.lacks})
 }

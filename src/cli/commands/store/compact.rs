@@ -34,7 +34,12 @@ impl Compact {
                 let now = Utc::now();
                 backup::warn_of_future(exclusive.store(), now)?;
                 let before = exclusive.store().file_size()?;
-                let backup = backup::back_up(exclusive.store(), now, keep, || false)?.ok_or(Error::BackupInProgress)?;
+                let store = exclusive.store().clone().with_skipped(context.skipped.clone());
+                let backup = backup::back_up(&store, now, keep, || false)?.ok_or(Error::BackupInProgress)?;
+                if backup.lacks > 0 {
+                    // A compaction removes the database, and with it what cannot be read.
+                    return Err(Error::NotCompacted);
+                }
                 backup::restore(exclusive, &backup.path, false)?;
                 Ok((before, exclusive.store().file_size()?, backup))
             })?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::Utc;
 use clap::Args;
 use serde_json::json;
+use tracing::warn;
 
 use super::backup_text;
 use crate::cli::context::Context;
@@ -14,6 +15,7 @@ use crate::exit;
 use crate::store::{Backups, ExclusiveStore, Store};
 use crate::transfer::Error as TransferError;
 use crate::transfer::backup::{self, Backup};
+use crate::util::text::count;
 
 /// Replace the content of the store with a backup
 ///
@@ -45,6 +47,9 @@ impl Restore {
                 None => restore_newest(store),
             })?;
         context.notify(&format!("restored {}: {}", backup.path.display(), backup_text::size(&backup)));
+        if backup.lacks > 0 {
+            warn!("the backup lacks {} that could not be read", count(backup.lacks, "record"));
+        }
         for kept in &kept {
             context.notify(&format!("the replaced content is kept as {}: remove it when all is well", kept.display()));
         }

@@ -3,7 +3,7 @@
 use crate::model::PollStatus;
 use crate::store::check::finding::Finding;
 use crate::store::engine::{TreeName, Write};
-use crate::store::error::Result;
+use crate::store::error::{Result, if_readable};
 use crate::store::schema::{
     CxnKey, CxnRecord, DueFacts, IdRecord, ReadSession, Record, counters, decode_cxn, status_key, status_writes,
     write_counters,
@@ -24,11 +24,13 @@ pub fn cxn(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<Fin
     if decode_cxn(session, at, value).is_err() {
         return unreadable("the cxnId or viaPort of a connection cannot be read");
     }
-    let mut numbers = counters(&session.trees)?;
-    if numbers.cxn <= at.locator.seq {
+    // Counters that cannot be read are a fault of their own.
+    if let Some(mut numbers) = if_readable(counters(&session.trees))?
+        && numbers.cxn <= at.locator.seq
+    {
         numbers.cxn = at.locator.seq.saturating_add(1);
         let what = format!("{id} has a number that was never assigned");
-        return Ok(Some(Finding::repairable(what, "counted", vec![write_counters(&numbers)])));
+        return Ok(Some(Finding::repairable(what, "counted", vec![write_counters(&numbers)?])));
     }
     if let Some(finding) = misplaced(session, at, &cxn, value)? {
         return Ok(Some(finding));
@@ -37,12 +39,8 @@ pub fn cxn(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<Fin
     for job in session.jobs(Some(at.app))? {
         let has_status = session.trees.contains(TreeName::Status, &status_key(job.no, at.locator))?;
         if job.has_backfilled(at.locator) && !has_status {
-            writes.extend(status_writes(
-                job.no,
-                at.locator,
-                &PollStatus::default(),
-                DueFacts::new(session.host_key, &cxn),
-            ));
+            let facts = DueFacts::new(session.host_key, &cxn);
+            writes.extend(status_writes(job.no, at.locator, &PollStatus::default(), facts)?);
         }
     }
     if writes.is_empty() {
@@ -58,7 +56,7 @@ fn misplaced(session: &ReadSession, at: CxnKey, cxn: &CxnRecord, value: &[u8]) -
     if found == Some(at) {
         return Ok(None);
     }
-    let entry = Write::put(TreeName::Id, id.as_bytes(), IdRecord::from(at).to_bytes());
+    let entry = Write::put(TreeName::Id, id.as_bytes(), IdRecord::from(at).to_bytes()?);
     let twin = match found {
         Some(other) => readable_cxn(session, other)?.filter(|twin| twin.cxn_id == *id).map(|twin| (other, twin)),
         None => None,
@@ -75,7 +73,7 @@ fn misplaced(session: &ReadSession, at: CxnKey, cxn: &CxnRecord, value: &[u8]) -
             Finding::repairable(stored_twice(), "the older is moved to quarantine", writes).with_quarantine(
                 TreeName::Cxn,
                 &other.to_bytes(),
-                &twin.to_bytes(),
+                &twin.to_bytes()?,
             )
         }
     }))

@@ -27,15 +27,15 @@ pub fn status(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<
     let facts = DueFacts::new(session.host_key, &cxn);
     let Ok(status) = StatusRecord::from_bytes(value).and_then(PollStatus::try_from) else {
         let what = format!("a poll status of {} cannot be read", cxn.cxn_id);
-        let writes = status_writes(job, locator, &PollStatus::default(), facts).to_vec();
+        let writes = status_writes(job, locator, &PollStatus::default(), facts)?.to_vec();
         let finding = Finding::repairable(what, "it counts as new", writes);
         return Ok(Some(finding.with_quarantine(TreeName::Status, key, value)));
     };
-    let entry = due_write(job, locator, &status, facts);
+    let entry = due_write(job, locator, &status, facts)?;
     let stored = session.get(TreeName::Due, &entry.key)?.and_then(|bytes| DueRecord::from_bytes(&bytes).ok());
     if let Some(mut stored) = stored {
         stored.host = host_of(&session.trees, session.host_key, at, stored.host)?;
-        if entry.value == Some(stored.to_bytes()) {
+        if entry.value == Some(stored.to_bytes()?) {
             return Ok(None);
         }
     }

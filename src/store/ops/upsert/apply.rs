@@ -14,7 +14,8 @@ use crate::store::schema::{
 impl WriteSession {
     /// Adds or updates connections, and returns for each what changed. A patch is applied whole or not at all.
     ///
-    /// With `force`, a patch's poll status is taken even if it is not newer.
+    /// With `force`, a patch's poll status is taken even if it is not newer. A connection of which something cannot be
+    /// read is skipped, and counts as unchanged.
     ///
     /// # Errors
     /// [`Error::Database`]. Then the batches of [`TX_BATCH`] patches before are applied.
@@ -22,16 +23,16 @@ impl WriteSession {
         let mut changes = Vec::with_capacity(patches.len());
         for batch in patches.chunks(TX_BATCH) {
             let jobs = jobs_of(self, batch)?;
-            let resolved = batch.iter().map(|patch| resolve(self, patch, &jobs)).collect::<Result<Vec<Resolved>>>()?;
-            let done = self.trees.transact(|tx| {
-                let upsert_one = |incoming: &Resolved| {
-                    let diff = diff(Stored::read(tx, incoming)?, incoming, force);
-                    apply(tx, self.host_key, incoming, &diff)?;
-                    Ok(diff.change())
-                };
-                resolved.iter().map(upsert_one).collect::<TxResult<Vec<_>>>()
-            })?;
-            changes.extend(done);
+            let resolve = |patch| Ok((patch, self.skip(resolve(self, patch, &jobs), || CxnPatch::entry_id(patch))?));
+            let resolved = batch.iter().map(resolve).collect::<Result<Vec<_>>>()?;
+            let upsert_one = |tx: &Tx, (_, incoming): &(&CxnPatch, Option<Resolved>)| {
+                let Some(incoming) = incoming else { return Ok(Change::Unchanged) };
+                let diff = diff(Stored::read(tx, incoming)?, incoming, force);
+                apply(tx, self.host_key, incoming, &diff)?;
+                Ok(diff.change())
+            };
+            let done = self.transact_each(&resolved, |(patch, _)| patch.entry_id(), upsert_one)?;
+            changes.extend(done.into_iter().map(|change| change.unwrap_or(Change::Unchanged)));
         }
         Ok(changes)
     }
@@ -52,15 +53,15 @@ fn apply(tx: &Tx, host_key: HostKey, incoming: &Resolved, diff: &Diff) -> TxResu
             }
             let locator = CxnLocator { batch_code, seq };
             let key = CxnKey { app: incoming.app, locator };
-            tx.insert(TreeName::Id, record.cxn_id.as_bytes(), IdRecord::from(key).to_bytes())?;
-            tx.insert(TreeName::Cxn, &key.to_bytes(), record.to_bytes())?;
+            tx.insert(TreeName::Id, record.cxn_id.as_bytes(), IdRecord::from(key).to_bytes()?)?;
+            tx.insert(TreeName::Cxn, &key.to_bytes(), record.to_bytes()?)?;
             let facts = DueFacts::new(host_key, record);
             statuses.iter().try_for_each(|(job, status)| write_status(tx, *job, locator, None, (status, facts)))
         }
         Diff::Update { locator, old, new, statuses } => {
             if old != new {
                 let key = CxnKey { app: incoming.app, locator: *locator };
-                tx.insert(TreeName::Cxn, &key.to_bytes(), new.to_bytes())?;
+                tx.insert(TreeName::Cxn, &key.to_bytes(), new.to_bytes()?)?;
             }
             if statuses.is_empty() {
                 return Ok(());

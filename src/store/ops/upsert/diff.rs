@@ -168,9 +168,11 @@ impl ReadSession {
         for batch in patches.chunks(TX_BATCH) {
             let jobs = jobs_of(self, batch)?;
             for patch in batch {
-                let incoming = resolve(self, patch, &jobs)?;
-                let stored = Stored::read(&self.trees, &incoming)?;
-                changes.push(diff(stored, &incoming, force).change());
+                let change = resolve(self, patch, &jobs).and_then(|incoming| {
+                    let stored = Stored::read(&self.trees, &incoming)?;
+                    Ok(diff(stored, &incoming, force).change())
+                });
+                changes.push(self.skip(change, || patch.entry_id())?.unwrap_or(Change::Unchanged));
             }
         }
         Ok(changes)

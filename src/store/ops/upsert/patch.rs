@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use crate::model::{AppId, BatchCode, CxnId, JobName, PollStatus, Secret, ViaPort};
+use crate::store::engine::TreeName;
 use crate::store::error::Result;
-use crate::store::schema::ReadSession;
+use crate::store::schema::{EntryId, ReadSession};
 
 /// A connection as an import defines it. `None` keeps the stored value; a new connection gets the default.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,13 @@ pub struct StatusPatch {
     pub cxn_id: CxnId,
     /// Taken where it is newer than the stored one.
     pub poll_status: Vec<(JobName, PollStatus)>,
+}
+
+impl CxnPatch {
+    /// The entry that leads to the connection.
+    pub(super) fn entry_id(&self) -> EntryId {
+        (TreeName::Id, self.cxn_id.as_str().into(), Some(self.cxn_id.clone()))
+    }
 }
 
 impl ReadSession {

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::patch::CxnPatch;
 use crate::model::{AppId, JobName, PollStatus};
+use crate::store::engine::TreeName;
 use crate::store::error::Result;
-use crate::store::schema::{AppNo, Job, JobNo, ReadSession, WriteSession, find_record};
+use crate::store::schema::{AppNo, Job, JobNo, ReadSession, WriteSession, find_record, job_name_key};
 
 /// The number of what is not stored yet, where nothing is written. The store never assigns it.
 const UNASSIGNED: u32 = u32::MAX;
@@ -82,7 +83,8 @@ impl Numbers for WriteSession {
 
     fn jobs_with(&self, app: AppNo, names: &[&JobName]) -> Result<Vec<Job>> {
         for name in names {
-            self.ensure_job(app, name)?;
+            // The statuses for a job that cannot be read are left out.
+            self.skip(self.ensure_job(app, name), || (TreeName::Meta, job_name_key(app, name), None))?;
         }
         self.jobs(Some(app))
     }
