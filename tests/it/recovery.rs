@@ -92,6 +92,26 @@ fn unusable_results_can_be_removed() {
 }
 
 #[test]
+fn error_that_passes_names_no_backup() {
+    let world = World::with(["ok"; 20]);
+    world.poll(MIDNIGHT, &[]);
+    assert_quiet(&world.run(&["store", "backup"]));
+    let before = world.export();
+    let mut failed = 0;
+    for limit in 5..12 {
+        let output = world.run_in_shell(&format!("ulimit -n {limit}"), "status");
+        let message = stderr(&output);
+        assert!(!message.contains("backup") && !message.contains("damaged"), "{limit}: {message}");
+        if message.contains("store") {
+            assert!(message.contains("hint: too many files are open"), "{limit}: {message}");
+            failed += 1;
+        }
+        assert_eq!(world.export(), before);
+    }
+    assert!(failed > 1, "only {failed} commands failed");
+}
+
+#[test]
 fn full_disk_damages_nothing() {
     let world = World::with(["ok"; 500]);
     world.poll(MIDNIGHT, &[]);
