@@ -69,6 +69,29 @@ fn failed_read_loses_nothing_of_a_store_that_was_not_closed() {
 }
 
 #[test]
+fn failed_installation_leaves_no_database() {
+    let Some(faults) = Faults::new() else { return };
+    let world = World::with(["ok"; 20]);
+    world.poll(MIDNIGHT, &[]);
+    assert_eq!(code(&world.run(&["store", "backup"])), 0);
+    let before = world.export();
+    for command in [["store", "restore"], ["store", "compact"]] {
+        for (file, at) in
+            [("/store/db-2.new/conf", "sync 1"), ("/store/db-2", "rename 1"), ("/store/CURRENT.new", "sync 1")]
+        {
+            let (output, operations) = faults.run(&world, &command, file, at);
+            assert!(code(&output) == 74 && operations.iter().any(|one| one.failed), "{file}: {output:?}");
+            let names: Vec<_> = fs::read_dir(world.store()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            let is_left = |name: &str| name.starts_with("db-2") || name == "kept";
+            assert!(!names.iter().any(|name| is_left(&name.to_string_lossy())), "{file}: {names:?}");
+            assert_eq!(world.export(), before);
+        }
+    }
+    assert_eq!(code(&world.run(&["store", "compact"])), 0);
+    assert_eq!(world.export(), before);
+}
+
+#[test]
 fn failed_sync_is_explained_and_loses_nothing_acknowledged() {
     let Some(faults) = Faults::new() else { return };
     let world = World::with(["ok"; 20]);
