@@ -5,11 +5,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::listeners::{configure, latest};
 use crate::testkit::faults::Faults;
 use crate::testkit::{MIDNIGHT, World, code, stderr, was_killed};
 
 /// The end of the path of the database's log.
 const LOG: &str = "/store/db-1/db";
+
+/// A listener that keeps replies.
+const KEEP: &str = "[[listeners]]\nevent = \"civi_cxn.poll\"\nkeep = true\ncalls = [{ api = \"System.get\" }]\n";
 
 /// An opening of the stores here takes fewer reads than this.
 const OPENING: usize = 45;
@@ -89,6 +93,19 @@ fn failed_installation_leaves_no_database() {
     }
     assert_eq!(code(&world.run(&["store", "compact"])), 0);
     assert_eq!(world.export(), before);
+}
+
+#[test]
+fn results_that_cannot_be_read_stay_in_their_place() {
+    let Some(faults) = Faults::new() else { return };
+    let world = World::with(["ok"]);
+    configure(&world, KEEP);
+    world.poll(MIDNIGHT, &[]);
+    let (output, _) = faults.run(&world, &["results"], "/store/results/db", "from 1");
+    assert_eq!(code(&output), 74, "{output:?}");
+    assert!(stderr(&output).contains("the disk cannot be read"), "{output:?}");
+    assert!(!world.store().join("kept").exists());
+    assert_eq!(latest(&world).len(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -60,6 +60,21 @@ impl StoreLayout {
             }
         }
         Ok(())
+    }
+
+    /// Moves a damaged database of kept results to `kept/`, in place of an earlier one. Returns its new path.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::store::Error::File).
+    pub fn quarantine_results(&self) -> Result<PathBuf> {
+        let results = self.results();
+        let archived = self.create_kept()?.join(results.file_name().unwrap_or_default());
+        match fs::remove_dir_all(&archived) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(FileError::at(FileOp::Remove, &archived))?,
+        }
+        fs::rename(&results, &archived).map_err(FileError::at(FileOp::Move, &results))?;
+        Ok(archived)
     }
 
     /// Appends entries, one per line, that are about to be removed from the database.
