@@ -121,6 +121,10 @@ pub enum Problem {
     },
     /// The disk is full.
     StorageFull,
+    /// The disk failed to write or sync the database.
+    NotWritten,
+    /// The system refused an operation of the database, with this error number.
+    System(i32),
     /// An operation of the database failed, with sled's text.
     Failed(String),
     /// The database panicked, with sled's text.
@@ -199,12 +203,18 @@ fn is_damage(kind: io::ErrorKind) -> bool {
 
 impl From<sled::Error> for Problem {
     fn from(error: sled::Error) -> Self {
+        let damaged = |text| Self::Damaged { damage: Damage::Reported(text), rebuild_failed: false };
         match error {
             sled::Error::Corruption { .. } => Self::Damaged { damage: Damage::Checksum, rebuild_failed: false },
             sled::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::StorageFull,
-            sled::Error::Io(error) if !is_damage(error.kind()) => Self::Failed(sled::Error::Io(error).to_string()),
-            sled::Error::Unsupported(_) => Self::Failed(error.to_string()),
-            other => Self::Damaged { damage: Damage::Reported(other.to_string()), rebuild_failed: false },
+            sled::Error::Io(error) if is_damage(error.kind()) => damaged(error.to_string()),
+            sled::Error::Io(error) => match error.raw_os_error() {
+                Some(number) => Self::System(number),
+                None if error.kind() == io::ErrorKind::Other => Self::Failed(error.to_string()),
+                // A write failed on a thread of sled. Each later call returns a copy of that error, without its number.
+                None => Self::NotWritten,
+            },
+            other => damaged(other.to_string()),
         }
     }
 }

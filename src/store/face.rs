@@ -329,7 +329,8 @@ impl ExclusiveStore {
     ) -> Result<(T, Vec<PathBuf>), E> {
         let Sessions { layout, locks, .. } = &self.0.sessions;
         let (staging, filled) = self.0.sessions.create_database(fill)?;
-        let archived = locks.lock_session(|| layout.activate(&staging, keep))?;
+        let archived =
+            locks.lock_session(|| layout.activate(&staging, keep)).inspect_err(|_| layout.discard(&staging))?;
         Ok((filled, archived))
     }
 }

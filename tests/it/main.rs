@@ -19,6 +19,7 @@ mod durability;
 mod egress;
 mod explain;
 mod export;
+mod faults;
 mod fd_limit;
 mod formats;
 mod former_builds;

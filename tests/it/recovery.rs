@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::process::Command;
 
+use crate::listeners::{configure, latest};
 use crate::testkit::{MIDNIGHT, World, assert_quiet, code, stderr, tools};
 
 #[test]
@@ -89,6 +90,52 @@ fn unusable_results_can_be_removed() {
     assert!(message.contains(&format!("hint: remove {} to give up all kept results", results.display())), "{message}");
     fs::remove_dir_all(&results).unwrap();
     assert_eq!(code(&world.run(&["results"])), 0);
+}
+
+#[test]
+fn error_that_passes_names_no_backup() {
+    let world = World::with(["ok"; 20]);
+    world.poll(MIDNIGHT, &[]);
+    assert_quiet(&world.run(&["store", "backup"]));
+    let before = world.export();
+    let mut failed = 0;
+    for limit in 5..12 {
+        let output = world.run_in_shell(&format!("ulimit -n {limit}"), "status");
+        let message = stderr(&output);
+        assert!(!message.contains("backup") && !message.contains("damaged"), "{limit}: {message}");
+        if message.contains("store") {
+            assert!(message.contains("hint: too many files are open"), "{limit}: {message}");
+            failed += 1;
+        }
+        assert_eq!(world.export(), before);
+    }
+    assert!(failed > 1, "only {failed} commands failed");
+}
+
+#[test]
+fn damaged_results_are_set_aside() {
+    let world = World::with(["ok"]);
+    configure(&world, "[[listeners]]\nevent = \"civi_cxn.poll\"\nkeep = true\ncalls = [{ api = \"System.get\" }]\n");
+    world.poll(MIDNIGHT, &[]);
+    let (results, kept) = (world.store().join("results"), world.store().join("kept/results"));
+    let truncate = |name: &str, bytes: u64| {
+        let file = File::options().write(true).open(results.join(name)).unwrap();
+        file.set_len(bytes).unwrap();
+    };
+    for (day, bytes) in (1..).zip([30, 46]) {
+        assert_eq!(latest(&world).len(), 1);
+        truncate("conf", bytes);
+        let output = world.run(&["results", "--latest"]);
+        assert!(code(&output) == 0, "{bytes}: {output:?}");
+        let message = stderr(&output);
+        assert!(message.contains(&format!("they are now in {}", kept.display())), "{bytes}: {message}");
+        assert_eq!(fs::metadata(kept.join("conf")).unwrap().len(), bytes);
+        // The warning is not repeated, and new results are kept.
+        assert!(latest(&world).is_empty());
+        assert_eq!(world.poll(MIDNIGHT + day * 86_400, &["--retry", "1 day (x*)"])["ok"], 1);
+    }
+    assert_eq!(fs::read_dir(world.store().join("kept")).unwrap().count(), 1);
+    world.assert_sound();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the tests share: a store with simulated sites, the command, and the tools around both.
 
+pub mod faults;
 pub mod library;
 mod locks;
 mod process;

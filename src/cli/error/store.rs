@@ -3,13 +3,20 @@
 use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::file;
 use super::report::Report;
 use crate::exit;
 use crate::store::{self, Problem, Skipped};
+use crate::util::file_error::{FileError, FileOp};
 use crate::util::text::count;
 
 const DISK_FULL_HINT: &str = "free some disk space and try again; no acknowledged change is lost";
+const UNREADABLE_HINT: &str =
+    "the disk cannot be read: check it, then try again; everything acknowledged is still stored";
+const NOT_WRITTEN_HINT: &str = "check the disk, then try again; everything acknowledged is stored, but changes that this \
+                                command did not acknowledge may be missing";
 
 const REPAIR_HINT: &str =
     "repair the store with `cxnpoll store check --repair`, which keeps what it removes in kept/set-aside.jsonl";
@@ -32,10 +39,7 @@ impl From<store::Error> for Report {
                 Self::new(exit::STORE, format!("{} does not name a database of this store", path.display()))
                     .hint(backup_hint(newest_backup.as_deref()))
             }
-            E::File(error) | E::ResultsFile { error, .. } if error.source.kind() == io::ErrorKind::StorageFull => {
-                Self::new(exit::STORE, file::text(&error)).hint(DISK_FULL_HINT)
-            }
-            E::File(error) => Self::new(exit::STORE, file::text(&error)),
+            E::File(error) => file_report(&error, None),
             E::DueHint(error) => Self::new(exit::STORE, file::text(&error))
                 .hint("it must be a file that can be replaced: remove what is there, and make its directory writable"),
             E::Busy { path, waited, owner } => {
@@ -64,9 +68,7 @@ impl From<store::Error> for Report {
             E::Results { problem, path } => {
                 Self::new(exit::STORE, problem_text(&problem)).hint(results_hint(&problem, &path))
             }
-            E::ResultsFile { error, dir } => {
-                Self::new(exit::STORE, file::text(&error)).hint(without_results_hint(&dir))
-            }
+            E::ResultsFile { error, dir } => file_report(&error, Some(without_results_hint(&dir))),
             E::Compress(error) => Self::new(exit::INTERNAL, format!("cannot compress a result: {error}")),
             E::Random(error) => Self::new(exit::INTERNAL, format!("the system has no random numbers: {error}")),
             E::NoThread(error) => Self::new(exit::STORE, format!("cannot start the store's thread: {error}")),
@@ -93,18 +95,51 @@ pub(super) fn skipped(entries: &[Skipped]) -> Report {
     Report::new(exit::STORE, lines.join("\n")).hint(REPAIR_HINT)
 }
 
+/// The report of an operation on a file. `hint` is that of errors which do not pass by themselves.
+fn file_report(error: &FileError, hint: Option<String>) -> Report {
+    let report = Report::new(exit::STORE, file::text(error));
+    let is_full = (error.source.kind() == io::ErrorKind::StorageFull).then_some(DISK_FULL_HINT);
+    let of_number = |number| passing_hint(number, error.op == FileOp::Read);
+    let passing = is_full.or_else(|| error.source.raw_os_error().and_then(of_number));
+    let hint = passing.map(str::to_owned).or(hint);
+    hint.map_or(report.clone(), |hint| report.hint(hint))
+}
+
+/// The hint of an error of the system that is not about what a file contains.
+fn passing_hint(number: i32, is_read: bool) -> Option<&'static str> {
+    match Errno::from_raw_os_error(number) {
+        Errno::NOSPC | Errno::DQUOT => Some(DISK_FULL_HINT),
+        Errno::IO if is_read => Some(UNREADABLE_HINT),
+        Errno::IO => Some(NOT_WRITTEN_HINT),
+        Errno::MFILE | Errno::NFILE => Some("too many files are open: raise the limit, or try again later"),
+        Errno::NOMEM => Some("there is too little memory: raise the limit, or try again later"),
+        _ => None,
+    }
+}
+
 fn database_hint(problem: &Problem, newest_backup: Option<&Path>) -> String {
     match problem {
-        Problem::StorageFull => DISK_FULL_HINT.to_owned(),
+        Problem::Damaged { .. } => backup_hint(newest_backup),
         Problem::Unreadable(_) | Problem::MissingCxn(_) => REPAIR_HINT.to_owned(),
-        _ => backup_hint(newest_backup),
+        problem => problem_hint(problem).to_owned(),
     }
+}
+
+/// The hint of a problem that may pass by itself.
+fn problem_hint(problem: &Problem) -> &'static str {
+    let passing = match problem {
+        Problem::StorageFull => Some(DISK_FULL_HINT),
+        Problem::NotWritten => Some(NOT_WRITTEN_HINT),
+        Problem::System(number) => passing_hint(*number, true),
+        _ => None,
+    };
+    passing.unwrap_or("try again; if it fails again, check the disk, and the store with `cxnpoll store check`")
 }
 
 fn results_hint(problem: &Problem, path: &Path) -> String {
     match problem {
-        Problem::StorageFull => DISK_FULL_HINT.to_owned(),
-        _ => without_results_hint(path),
+        Problem::Damaged { .. } | Problem::Unreadable(_) => without_results_hint(path),
+        problem => problem_hint(problem).to_owned(),
     }
 }
 
@@ -129,8 +164,56 @@ fn problem_text(problem: &Problem) -> String {
             format!("the store's database is damaged ({damage}){rebuild}")
         }
         Problem::StorageFull => "the store's database failed: the disk is full".to_owned(),
+        Problem::NotWritten => "the disk failed to write the store's database".to_owned(),
+        Problem::System(number) => {
+            format!("the store's database failed: {}", io::Error::from_raw_os_error(*number))
+        }
         Problem::Failed(text) | Problem::Panicked(text) => format!("the store's database failed: {text}"),
         Problem::Unreadable(item) => format!("{item} cannot be read"),
         Problem::MissingCxn(cxn_id) => format!("{cxn_id} has a number but no record"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Damage;
+    use crate::store::Item;
+
+    #[test]
+    fn only_damage_suggests_a_backup() {
+        let damaged = Problem::Damaged { damage: Damage::Checksum, rebuild_failed: false };
+        for (problem, expected) in [
+            (damaged, "restore the newest backup"),
+            (Problem::StorageFull, "free some disk space"),
+            (Problem::NotWritten, "did not acknowledge may be missing"),
+            (Problem::System(Errno::IO.raw_os_error()), "the disk cannot be read"),
+            (Problem::System(Errno::MFILE.raw_os_error()), "too many files are open"),
+            (Problem::System(Errno::NOMEM.raw_os_error()), "too little memory"),
+            (Problem::System(Errno::ACCESS.raw_os_error()), "try again"),
+            (Problem::Failed("no".to_owned()), "try again"),
+            (Problem::Panicked("no".to_owned()), "try again"),
+            (Problem::Unreadable(Item::Perm), "cxnpoll store check"),
+        ] {
+            let newest_backup = Some("/backups/1".into());
+            let name = format!("{problem:?}");
+            let Report { hint, .. } = store::Error::Database { problem, newest_backup }.into();
+            let hint = hint.unwrap();
+            assert!(hint.contains(expected), "{name}: {hint}");
+            assert_eq!(hint.contains("backup"), expected.contains("backup"), "{name}: {hint}");
+        }
+    }
+
+    #[test]
+    fn hint_of_a_file_depends_on_the_error_and_the_operation() {
+        let hint = |op, source: io::Error| {
+            let error = FileError { op, path: "/store/db-1/db".into(), source };
+            Report::from(store::Error::File(error)).hint.unwrap_or_default()
+        };
+        assert!(hint(FileOp::Read, Errno::IO.into()).contains("the disk cannot be read"));
+        assert!(hint(FileOp::Sync, Errno::IO.into()).contains("did not acknowledge may be missing"));
+        assert_eq!(hint(FileOp::Write, Errno::DQUOT.into()), DISK_FULL_HINT);
+        assert_eq!(hint(FileOp::Write, io::ErrorKind::StorageFull.into()), DISK_FULL_HINT);
+        assert_eq!(hint(FileOp::Open, Errno::ACCESS.into()), "");
     }
 }

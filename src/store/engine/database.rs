@@ -2,16 +2,19 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use super::fsync_thread::run_on_store_thread;
+use rustix::io::Errno;
+use tracing::debug;
+
+use super::fsync_thread::{panic_error, run_on_store_thread};
+use super::tail::{DB_FILE, Tail};
 use crate::store::error::{Error, Problem, Result};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::lock::{Backoff, FileLock, Mode};
 
-/// The file of a database in its directory, with sled's log. sled names and locks it.
-pub const DB_FILE: &str = "db";
 /// The longest wait of a session for sled's threads, which close the database of the session before.
 const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two attempts to get sled's lock.
@@ -20,6 +23,8 @@ const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const SLED_LOCK_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// How much of a database's pages sled keeps in memory, by sled's own account, in bytes.
 const CACHE_BYTES: u64 = 8 << 20;
+/// How often sled may open a database before its log counts as unreadable.
+const MAX_ATTEMPTS: usize = 3;
 /// A disk with less space is full, in bytes: sled writes up to half of it at once.
 const DISK_FULL_BELOW: u64 = 1 << 20;
 
@@ -49,15 +54,82 @@ fn is_full(blocks: u64, free_bytes: u64) -> bool {
 
 /// Opens a database, and creates it where there is none.
 ///
+/// sled takes a log that it cannot read for shorter than it is, and clears the rest. So an opening that recovers less
+/// than the log has is undone and repeated. Two openings with the same result show that the end of the log is torn, as
+/// after a power cut: its writes were not acknowledged.
+///
 /// # Errors
-/// [`Error::File`] where its file cannot be opened, or where its lock stays held; [`Error::Database`].
+/// [`Error::File`] where its file cannot be opened or read, or where its lock stays held; [`Error::Database`]. Then the
+/// database is as it was.
 pub fn open_database(path: &Path) -> Result<sled::Db> {
-    match wait_until_closed(path, SLED_LOCK_TIMEOUT) {
-        // sled creates the file.
-        Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
-        closed => closed?,
+    let (mut losses, mut has_failed) = (Vec::new(), false);
+    for _ in 0..MAX_ATTEMPTS {
+        match wait_until_closed(path, SLED_LOCK_TIMEOUT) {
+            // sled creates the file.
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => return open_unchecked(path),
+            closed => closed?,
+        }
+        let mut tail = Tail::read(path, true)?;
+        let failed = match open_unchecked(path) {
+            Ok(database) => match tail.loss() {
+                Ok(None) => return Ok(database),
+                Ok(Some(loss)) if losses.contains(&loss) => return Ok(database),
+                lost => {
+                    debug!(?lost, "the opened database lacks a part of its log");
+                    // sled may panic where it cannot sync what it wrote.
+                    let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+                    lost.map(|loss| losses.extend(loss)).err().map(Error::from)
+                }
+            },
+            Err(error) => Some(error),
+        };
+        let closed = wait_until_closed(path, SLED_LOCK_TIMEOUT);
+        tail.restore()?;
+        match failed {
+            Some(error) if has_failed || closed.is_err() || matches!(error, Error::File(_)) => {
+                check_readable(path)?;
+                return Err(error);
+            }
+            failed => has_failed |= failed.is_some(),
+        }
+        closed?;
     }
-    Ok(sled::Config::new().path(path).flush_every_ms(None).cache_capacity(CACHE_BYTES).open()?)
+    Err(unreadable(path))
+}
+
+/// Opens and closes a database that was just built, so that a snapshot covers its log.
+///
+/// # Errors
+/// As [`open_database`], but the database is of no use then.
+pub(super) fn settle(path: &Path) -> Result<()> {
+    let tail = Tail::read(path, false)?;
+    let database = open_unchecked(path)?;
+    let loss = tail.loss()?;
+    drop(database);
+    wait_until_closed(path, Duration::MAX)?;
+    if loss.is_some() { Err(unreadable(path)) } else { Ok(()) }
+}
+
+/// Lets sled open a database, whatever it makes of its log.
+fn open_unchecked(path: &Path) -> Result<sled::Db> {
+    let config = sled::Config::new().path(path).flush_every_ms(None).cache_capacity(CACHE_BYTES);
+    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+    Ok(opened.map_err(|panic| blame_full_disk(path, panic_error(&*panic)))??)
+}
+
+/// Reads the log once, since sled may take for damage what the disk does not return.
+///
+/// # Errors
+/// [`Error::File`] where it cannot be read.
+pub(super) fn check_readable(database: &Path) -> Result<(), FileError> {
+    let path = database.join(DB_FILE);
+    let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+    read.map(drop).map_err(FileError::at(FileOp::Read, &path))
+}
+
+/// The error of a log that sled reads in another way each time, or not at all.
+fn unreadable(database: &Path) -> Error {
+    FileError::at(FileOp::Read, &database.join(DB_FILE))(Errno::IO.into()).into()
 }
 
 /// Waits until sled's threads have released a database.

@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::database::DB_FILE;
 use super::lock::LockName;
+use super::tail::DB_FILE;
 use crate::store::error::{Error, Result};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{ReplacedFile, durable_dirs, private_dir};

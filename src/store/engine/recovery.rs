@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::database::{DB_FILE, blame_full_disk, open_database, wait_until_closed};
+use super::database::{blame_full_disk, check_readable, open_database, wait_until_closed};
 use super::fsync_thread::panic_error;
 use super::layout::StoreLayout;
+use super::tail::{DB_FILE, snapshots};
 use super::trees::Trees;
 use crate::store::error::{Damage, Error, Problem, Result};
 use crate::util::file_error::{FileError, FileOp};
@@ -49,7 +50,7 @@ pub(super) fn open_or_rebuild<S>(
     prepare: impl Fn(Trees) -> Result<S>,
 ) -> Result<(S, PathBuf)> {
     remove_incomplete_snapshots(&database)?;
-    let damage = match open(&database, &prepare) {
+    let damage = match open_twice(&database, &prepare) {
         Ok(session) => return Ok((session, database)),
         Err(OpenError::Other(error)) => return Err(error),
         Err(OpenError::Damaged(damage)) => damage,
@@ -59,7 +60,11 @@ pub(super) fn open_or_rebuild<S>(
         OpenError::Other(error) => error,
         OpenError::Damaged(_) => damaged(rebuild_failed),
     };
-    if snapshots(&database)?.iter().all(|snapshot| is_whole(snapshot)) {
+    let mut all_whole = true;
+    for (_, snapshot) in snapshots(&database)? {
+        all_whole &= is_whole(&snapshot)?;
+    }
+    if all_whole {
         return Err(damaged(false));
     }
     let staging = layout.staging_dir()?;
@@ -97,23 +102,27 @@ fn open<S>(database: &Path, prepare: &impl Fn(Trees) -> Result<S>) -> Result<S, 
     opened.unwrap_or_else(|panic| Err(blame_full_disk(database, panic_error(&*panic)))).map_err(OpenError::from)
 }
 
-/// Lists the snapshots of a database, including those that sled did not complete.
-fn snapshots(database: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let mut snapshots = Vec::new();
-    for entry in fs::read_dir(database).map_err(FileError::at(FileOp::List, database))? {
-        let path = entry.map_err(FileError::at(FileOp::List, database))?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")) {
-            snapshots.push(path);
-        }
+/// Opens a database, and tries it again if it seems damaged: a read may have failed only once.
+///
+/// A log that cannot be read is an error, and no damage.
+fn open_twice<S>(database: &Path, prepare: &impl Fn(Trees) -> Result<S>) -> Result<S, OpenError> {
+    let first = open(database, prepare);
+    if !matches!(first, Err(OpenError::Damaged(_))) {
+        return first;
     }
-    Ok(snapshots)
+    check_readable(database).map_err(|error| OpenError::Other(error.into()))?;
+    match open(database, prepare) {
+        // The handles of a panic may have kept sled's lock.
+        Err(OpenError::Other(Error::File(FileError { op: FileOp::Lock, .. }))) => first,
+        second => second,
+    }
 }
 
 /// Whether a snapshot's checksum is right. It ends with a length and a CRC-32 of everything before both.
-fn is_whole(snapshot: &Path) -> bool {
-    let Ok(bytes) = fs::read(snapshot) else { return false };
-    let Some((rest, crc)) = bytes.split_last_chunk::<4>() else { return false };
-    rest.split_last_chunk::<8>().is_some_and(|(data, _)| crc32fast::hash(data) == u32::from_le_bytes(*crc))
+fn is_whole(snapshot: &Path) -> Result<bool, FileError> {
+    let bytes = fs::read(snapshot).map_err(FileError::at(FileOp::Read, snapshot))?;
+    let parts = bytes.split_last_chunk::<4>().and_then(|(rest, crc)| Some((rest.split_last_chunk::<8>()?.0, crc)));
+    Ok(parts.is_some_and(|(data, crc)| crc32fast::hash(data) == u32::from_le_bytes(*crc)))
 }
 
 /// Removes the snapshots that sled, killed while it wrote them, did not complete.
@@ -123,7 +132,7 @@ fn is_whole(snapshot: &Path) -> bool {
 /// # Errors
 /// [`Error::File`].
 pub fn remove_incomplete_snapshots(database: &Path) -> Result<()> {
-    for path in snapshots(database)? {
+    for (_, path) in snapshots(database)? {
         if path.extension().is_some_and(|extension| extension == "generating") {
             fs::remove_file(&path).map_err(FileError::at(FileOp::Remove, &path))?;
             debug!(file = %path.display(), "removed an incomplete snapshot");
@@ -182,13 +191,13 @@ mod tests {
     fn a_damaged_snapshot_is_rebuilt_from_the_log() {
         let directory = tempfile::tempdir().unwrap();
         let (layout, database) = layout(&directory);
-        for snapshot in snapshots(&database).unwrap() {
-            assert!(is_whole(&snapshot));
+        for (_, snapshot) in snapshots(&database).unwrap() {
+            assert!(is_whole(&snapshot).unwrap());
             let mut bytes = fs::read(&snapshot).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 0xff;
             fs::write(&snapshot, bytes).unwrap();
-            assert!(!is_whole(&snapshot));
+            assert!(!is_whole(&snapshot).unwrap());
         }
         let (entries, rebuilt) = open_again(&layout, &database).unwrap();
         assert_eq!((entries, rebuilt), (500, layout.path().join("db-2")));
@@ -216,7 +225,7 @@ mod tests {
     fn a_rebuild_that_fails_is_reported_and_leaves_the_database() {
         let directory = tempfile::tempdir().unwrap();
         let (layout, database) = layout(&directory);
-        for snapshot in snapshots(&database).unwrap() {
+        for (_, snapshot) in snapshots(&database).unwrap() {
             fs::write(snapshot, "half").unwrap();
         }
         let damaged = open_or_rebuild(&layout, database.clone(), |_| Err::<Trees, _>(Item::Version.into()));
@@ -248,7 +257,7 @@ mod tests {
     fn other_errors_never_lead_to_a_rebuild() {
         let directory = tempfile::tempdir().unwrap();
         let (layout, database) = layout(&directory);
-        for snapshot in snapshots(&database).unwrap() {
+        for (_, snapshot) in snapshots(&database).unwrap() {
             fs::write(snapshot, "half").unwrap();
         }
         // sled opens a database with a damaged snapshot only after a rebuild, so the error is that of opening its file.

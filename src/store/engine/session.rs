@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::database::{blame_full_disk, catch_sled_panic, open_database, sync_log, wait_until_closed};
+use super::database::{blame_full_disk, catch_sled_panic, open_database, settle, sync_log, wait_until_closed};
 use super::fsync_thread::panic_error;
 use super::layout::StoreLayout;
 use super::recovery::open_or_rebuild;
@@ -61,7 +61,8 @@ pub fn run<S: AsRef<Trees>, T>(
     match result {
         // sled's handles may panic again when they are dropped.
         Err(_) => _ = ManuallyDrop::new(session),
-        Ok(_) => drop(session),
+        // What was written is durable by now, so a panic of sled's last sync loses nothing.
+        Ok(_) => _ = catch_unwind(AssertUnwindSafe(|| drop(session))),
     }
     failpoint::hit(Failpoint::Closed);
     match result {
@@ -90,6 +91,7 @@ pub fn build<S: AsRef<Trees>, T: Send, E: From<Error> + Send>(
         drop(session);
         // sled's threads belong to this process, so they end.
         wait_until_closed(&staging, Duration::MAX).map_err(Error::from)?;
+        settle(&staging)?;
         Ok(filled)
     };
     match catch_sled_panic(layout.path(), build).map_err(E::from).flatten() {

@@ -4,8 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use tracing::debug;
+
 use super::layout::{StoreLayout, database_number, is_staging, names, staging_name};
-use crate::store::error::Result;
+use crate::store::error::{Error, Result};
 use crate::store::failpoint::{self, Failpoint};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{Durability, private_dir, sync_dir, sync_tree};
@@ -16,7 +18,7 @@ impl StoreLayout {
     /// Only for a process that holds the session's lock or the store exclusively.
     ///
     /// # Errors
-    /// [`Error::File`](crate::store::Error::File).
+    /// [`Error::File`].
     pub fn staging_dir(&self) -> Result<PathBuf> {
         let mut last = 0;
         for dir in [self.path(), &self.kept()] {
@@ -41,17 +43,11 @@ impl StoreLayout {
     /// process that holds the session's lock.
     ///
     /// # Errors
-    /// [`Error::File`](crate::store::Error::File). Then one of the two databases is the current one, and whole.
+    /// [`Error::File`]. Then one of the two databases is the current one, and whole. The new one is removed if it is
+    /// not the current one.
     pub fn activate(&self, staging: &Path, keep: bool) -> Result<Vec<PathBuf>> {
         let previous = self.database().ok().flatten();
-        sync_tree(staging)?;
-        failpoint::hit(Failpoint::DatabaseBuilt);
-        let database = staging.with_extension("");
-        fs::rename(staging, &database).map_err(FileError::at(FileOp::Move, staging))?;
-        sync_dir(self.path()).map_err(FileError::at(FileOp::Sync, self.path()))?;
-        failpoint::hit(Failpoint::DatabaseRenamed);
-        self.set_current(&database)?;
-        failpoint::hit(Failpoint::CurrentSwapped);
+        let database = self.install(staging).inspect_err(|_| self.discard(staging))?;
         let mut archived = Vec::new();
         for name in names(self.path())? {
             let path = self.path().join(&name);
@@ -64,8 +60,36 @@ impl StoreLayout {
                 archived.push(self.archive(&path, &name)?);
             }
         }
+        if let Err(error) = self.prune_archived(&archived) {
+            debug!(%error, "an old database stays in kept/");
+        }
         failpoint::hit(Failpoint::Archived);
         Ok(archived)
+    }
+
+    /// Removes a database that was built and did not become the current one.
+    pub fn discard(&self, staging: &Path) {
+        let database = staging.with_extension("");
+        let is_unused = match self.database() {
+            Ok(current) => current.as_ref() != Some(&database),
+            Err(error) => !matches!(error, Error::File(_)),
+        };
+        for path in is_unused.then_some([staging, &database]).into_iter().flatten() {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+
+    /// Gives a complete database its name, and makes it the current one. Returns its directory.
+    fn install(&self, staging: &Path) -> Result<PathBuf> {
+        sync_tree(staging)?;
+        failpoint::hit(Failpoint::DatabaseBuilt);
+        let database = staging.with_extension("");
+        fs::rename(staging, &database).map_err(FileError::at(FileOp::Move, staging))?;
+        sync_dir(self.path()).map_err(FileError::at(FileOp::Sync, self.path()))?;
+        failpoint::hit(Failpoint::DatabaseRenamed);
+        self.set_current(&database)?;
+        failpoint::hit(Failpoint::CurrentSwapped);
+        Ok(database)
     }
 
     /// Writes the name of a database to `CURRENT`. Before the rename the old database is the current one, then the new one.

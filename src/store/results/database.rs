@@ -5,10 +5,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use sled::IVec;
+use tracing::warn;
 
 use super::stored::{EncodedResult, Limits, StoredResult, cxn_of, is_failure, job_of, key_prefix};
 use crate::model::{CxnId, JobName};
-use crate::store::engine::{Entry, catch_sled_panic, open_database, remove_incomplete_snapshots, sync_log};
+use crate::store::engine::{
+    Entry, StoreLayout, catch_sled_panic, open_database, remove_incomplete_snapshots, sync_log,
+};
 use crate::store::error::{Error, Item, Problem, Result};
 use crate::store::sessions::{SLICE, Sessions};
 use crate::store::skipped::Skipped;
@@ -204,10 +207,12 @@ fn exists(sessions: &Sessions) -> bool {
 }
 
 /// Opens the database, runs `work`, and makes what was written durable. Creates the database where there is none.
+///
+/// A database that is too damaged to be opened is moved to `kept/`, with a warning, and a new one takes its place.
 fn with_database<T: Send>(sessions: &Sessions, work: impl FnOnce(&sled::Db) -> Result<T> + Send) -> Result<T> {
     let dir = sessions.layout.results();
     let run = || {
-        let done = catch_sled_panic(sessions.layout.path(), || run(&dir, work)).flatten();
+        let done = catch_sled_panic(sessions.layout.path(), || run(&sessions.layout, &dir, work)).flatten();
         done.map_err(|error| match error {
             Error::Database { problem, .. } => failed(sessions, problem),
             // That another process holds the database is no fault of the directory.
@@ -218,11 +223,15 @@ fn with_database<T: Send>(sessions: &Sessions, work: impl FnOnce(&sled::Db) -> R
     sessions.locks.lock_results(run)
 }
 
-fn run<T>(dir: &Path, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
-    private_dir(dir).map_err(FileError::at(FileOp::Create, dir))?;
-    remove_incomplete_snapshots(dir)?;
-    let is_new = !dir.join("conf").exists();
-    let database = open_database(dir)?;
+fn run<T>(layout: &StoreLayout, dir: &Path, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
+    let (database, is_new) = match open(dir) {
+        Err(Error::Database { problem: Problem::Damaged { .. } | Problem::Panicked(_), .. }) => {
+            let kept = layout.quarantine_results()?;
+            warn!("the kept results were damaged; they are now in {}, and new ones are kept", kept.display());
+            open(dir)?
+        }
+        opened => opened?,
+    };
     let done = work(&database)?;
     database.flush()?;
     drop(database);
@@ -232,6 +241,14 @@ fn run<T>(dir: &Path, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
         sync_log(dir)?;
     }
     Ok(done)
+}
+
+/// Opens the database, and returns whether it is new.
+fn open(dir: &Path) -> Result<(sled::Db, bool)> {
+    private_dir(dir).map_err(FileError::at(FileOp::Create, dir))?;
+    remove_incomplete_snapshots(dir)?;
+    let is_new = !dir.join("conf").exists();
+    Ok((open_database(dir)?, is_new))
 }
 
 fn failed(sessions: &Sessions, problem: Problem) -> Error {
