@@ -63,7 +63,10 @@ pub fn open_database(path: &Path) -> Result<sled::Db> {
 /// Waits until sled's threads have released a database.
 ///
 /// They do some milliseconds after its last handle was dropped.
-pub(super) fn wait_until_closed(database: &Path, timeout: Duration) -> Result<(), FileError> {
+///
+/// # Errors
+/// That the lock stays held, or that the file cannot be opened.
+pub fn wait_until_closed(database: &Path, timeout: Duration) -> Result<(), FileError> {
     let path = database.join(DB_FILE);
     let file = File::options().read(true).write(true).open(&path).map_err(FileError::at(FileOp::Open, &path))?;
     let mut backoff = Backoff::new(timeout).with_interval(SLED_LOCK_POLL_INTERVAL);

@@ -53,6 +53,8 @@ impl StoreLayout {
     fn create_kept(&self) -> Result<PathBuf> {
         let dir = self.kept();
         private_dir(&dir).map_err(FileError::at(FileOp::Create, &dir))?;
+        // What is moved into it has no other name.
+        sync_dir(self.path()).map_err(FileError::at(FileOp::Sync, self.path()))?;
         Ok(dir)
     }
 }

@@ -177,8 +177,8 @@ pub(super) fn is_staging(name: &OsStr) -> bool {
 
 /// Whether an earlier attempt to create a store may have left this name in its directory.
 fn is_ours(name: &OsStr) -> bool {
-    let ours = [RUNS, BACKUPS, KEPT, RESULTS].into_iter().chain(LockName::ALL.map(LockName::file_name));
-    let replaced = [CURRENT, DUE_HINT].map(|name| ReplacedFile::new(Path::new(""), name));
+    let ours = [RUNS, BACKUPS, KEPT].into_iter().chain(LockName::ALL.map(LockName::file_name));
+    let replaced = [CURRENT, DUE_HINT, RESULTS].map(|name| ReplacedFile::new(Path::new(""), name));
     ours.into_iter().any(|ours| name == ours)
         || replaced.iter().any(|file| [&file.path, &file.staging].iter().any(|ours| name == ours.as_os_str()))
         || database_number(name).is_some()
@@ -223,7 +223,7 @@ mod tests {
             fs::write(path.join(name), "").unwrap();
         }
         fs::write(ReplacedFile::new(&path, DUE_HINT).staging, "").unwrap();
-        for name in ["runs", "backups", "kept", "results", "db-3.new", "db-2"] {
+        for name in ["runs", "backups", "kept", "results", "results.new", "db-3.new", "db-2"] {
             fs::create_dir(path.join(name)).unwrap();
         }
         let layout = StoreLayout::prepared(&path).unwrap();

@@ -13,7 +13,7 @@ mod swap;
 mod trees;
 mod tx;
 
-pub use database::{DB_FILE, catch_sled_panic, open_database, sync_log};
+pub use database::{DB_FILE, catch_sled_panic, open_database, sync_log, wait_until_closed};
 pub use layout::{BACKUP_SUFFIX, StoreLayout};
 pub use lock::Locks;
 pub use recovery::remove_incomplete_snapshots;

@@ -28,4 +28,5 @@ pub use keys::{
 pub use records::{CxnRecord, DueRecord, IdRecord, Record, StatusRecord, read};
 pub use run_record::RunRecord;
 pub use session::{ReadSession, WriteSession};
+pub use shared::MAX_VALUE_BYTES;
 pub use statuses::{DueFacts, Statuses, delete_status, due_write, read_status, status_writes, write_status};
