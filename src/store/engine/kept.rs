@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::layout::{StoreLayout, database_number, names};
 use crate::store::error::Result;
+use crate::store::failpoint::{self, Failpoint};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{private_dir, private_file, sync_dir};
 
@@ -47,7 +48,9 @@ impl StoreLayout {
             file.sync_all()?;
             sync_dir(&dir)
         };
-        Ok(write().map_err(FileError::at(FileOp::Write, &path))?)
+        write().map_err(FileError::at(FileOp::Write, &path))?;
+        failpoint::hit(Failpoint::Quarantined);
+        Ok(())
     }
 
     fn create_kept(&self) -> Result<PathBuf> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::database::DB_FILE;
 use super::lock::LockName;
 use crate::store::error::{Error, Result};
+use crate::store::failpoint::{self, Failpoint};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{ReplacedFile, durable_dirs, private_dir};
 
@@ -68,6 +69,7 @@ impl StoreLayout {
         }
         let layout = Self(path.to_owned());
         private_dir(&layout.runs()).map_err(FileError::at(FileOp::Create, &layout.runs()))?;
+        failpoint::hit(Failpoint::StorePrepared);
         Ok(layout)
     }
 

@@ -14,6 +14,7 @@ use crate::store::engine::{
     Entry, catch_sled_panic, open_database, remove_incomplete_snapshots, sync_log, wait_until_closed,
 };
 use crate::store::error::{Error, Item, Problem, Result};
+use crate::store::failpoint::{self, Failpoint};
 use crate::store::schema::MAX_VALUE_BYTES;
 use crate::store::sessions::Sessions;
 use crate::util::file_error::{FileError, FileOp};
@@ -213,10 +214,12 @@ fn run<T>(dir: &Path, work: impl FnOnce(&Db) -> Result<T>) -> Result<T> {
     let done = work(&database)?;
     database.flush()?;
     drop(database);
+    failpoint::hit(Failpoint::ResultsWritten);
     sync_log(dir)?;
     // Each time, since the process that created the database may have been killed before it synced its name.
     let store = dir.parent().unwrap_or(dir);
     sync_dir(store).map_err(FileError::at(FileOp::Sync, store))?;
+    failpoint::hit(Failpoint::ResultsSynced);
     Ok(done)
 }
 
@@ -235,6 +238,7 @@ fn create(dir: &Path) -> Result<()> {
     drop(open_database(&staging)?);
     wait_until_closed(&staging, Duration::MAX)?;
     sync_tree(&staging)?;
+    failpoint::hit(Failpoint::ResultsBuilt);
     Ok(fs::rename(&staging, dir).map_err(FileError::at(FileOp::Move, &staging))?)
 }
 

@@ -42,6 +42,7 @@ pub fn back_up(store: &Store, keep: usize, stop: impl Fn() -> bool) -> Result<Op
     let path = dir.join(name_at(started));
     let staging = dir.join(STAGING);
     let mut file = AtomicFile::staged_as(&staging, &path).map_err(at(FileOp::Create, &staging))?;
+    failpoint::hit(Failpoint::BackupStarted);
     let cxns = match write(store, started, file.file(), &staging, stop) {
         Ok(cxns) => cxns,
         Err(Interrupt::Stopped) => return Ok(None),
@@ -52,6 +53,7 @@ pub fn back_up(store: &Store, keep: usize, stop: impl Fn() -> bool) -> Result<Op
     failpoint::hit(Failpoint::BackupRenamed);
     for old in store.backups()?.into_iter().skip(keep.max(1)) {
         fs::remove_file(&old).map_err(at(FileOp::Remove, &old))?;
+        failpoint::hit(Failpoint::OldBackupRemoved);
     }
     let bytes = file.metadata().map_err(at(FileOp::Inspect, &path))?.len();
     Ok(Some(Backup { path, cxns, bytes }))
