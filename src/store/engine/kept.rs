@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -43,8 +44,15 @@ impl StoreLayout {
         let path = dir.join(QUARANTINE);
         let write = || {
             let mut file = private_file(&path)?;
-            file.seek(SeekFrom::End(0))?;
-            entries.iter().try_for_each(|entry| writeln!(file, "{entry}"))?;
+            let length = file.seek(SeekFrom::End(0))?;
+            let mut last = *b"\n";
+            if length > 0 {
+                file.read_exact_at(&mut last, length - 1)?;
+            }
+            // A kill or a power cut may have left a part of a line.
+            let separator = if last == *b"\n" { "" } else { "\n" };
+            let lines: Vec<_> = entries.iter().map(|entry| format!("{entry}\n")).collect();
+            file.write_all((separator.to_owned() + &lines.concat()).as_bytes())?;
             file.sync_all()?;
             sync_dir(&dir)
         };
@@ -59,5 +67,24 @@ impl StoreLayout {
         // What is moved into it has no other name.
         sync_dir(self.path()).map_err(FileError::at(FileOp::Sync, self.path()))?;
         Ok(dir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_incomplete_entry_does_not_damage_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = StoreLayout::prepared(directory.path()).unwrap();
+        layout.quarantine(&[json!(1), json!(2)]).unwrap();
+        let path = layout.kept().join(QUARANTINE);
+        fs::write(&path, "1\n2\n{\"tr").unwrap();
+        layout.quarantine(&[json!(3)]).unwrap();
+        layout.quarantine(&[json!(4)]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n2\n{\"tr\n3\n4\n");
     }
 }
