@@ -74,8 +74,6 @@ impl Content {
             let is_extra = found.is_some_and(|found| *found != DAMAGED) && MAY_BE_MORE.contains(&kind);
             let problem = match found {
                 _ if is_extra || states.iter().any(|state| state.0.get(name) == found) => continue,
-                // The name of the first backup's directory is not synced.
-                None if kind == "backup" => continue,
                 None => "missing",
                 Some(_) if states.iter().any(|state| state.0.contains_key(name)) => "not as acknowledged",
                 Some(_) => "unknown",

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::files::assert_bounded;
 use super::scene::{Death, KINDS, Scene};
 use crate::testkit::library::kill_points;
 use crate::testkit::{APP, Random, World, code, number_from_env, stderr, was_killed};
@@ -106,6 +107,8 @@ fn any_commands_survive_sigkill_at_any_time() {
 }
 
 /// Runs random commands on a new store until a number of them has been killed.
+///
+/// Then one command of each kind runs to its end.
 fn kill_commands(seed: u64, kills: u64) {
     println!("store of seed {seed}");
     let (mut random, mut scene) = (Random::new(seed), Scene::new(seed));
@@ -117,6 +120,10 @@ fn kill_commands(seed: u64, kills: u64) {
         let death = [Death::AnyTime, Death::AnyTime, at_point][random.below(3)].clone();
         killed += u64::from(scene.run(kind, &death));
     }
+    for (_, kind) in KINDS {
+        scene.run(kind, &Death::Never);
+    }
+    assert_bounded(&scene.world);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod action;
 mod commands;
 mod content;
+mod files;
 mod scene;
 mod writer;
 
