@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::summary::{Summary, by_count};
 use crate::model::UnixTime;
+use crate::store::failpoint::{self, Failpoint};
 use crate::util::fs_atomic::{AtomicFile, Durability};
 
 /// Upper bounds of the histogram, in seconds: a fast site, the limit of connecting, that of a call.
@@ -32,7 +33,7 @@ impl Summary {
         // The exporter runs as another user.
         let mut file = AtomicFile::beside(&path, &fs::Permissions::from_mode(0o644))?;
         file.file().write_all(&text)?;
-        file.commit(Durability::None, || ())
+        file.commit(Durability::None, || failpoint::hit(Failpoint::MetricsWritten))
     }
 
     /// `cxnpoll-org.example.myapp-default-0of1.prom`. Names that are too long or not valid in a file name become a hash.

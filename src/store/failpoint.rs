@@ -2,11 +2,13 @@
 //!
 //! They do nothing unless the feature `fault-points` is on, which only this project's own tests turn on. With it,
 //! `CXNPOLL_DIE_AT=Step` or `CXNPOLL_DIE_AT=Step:3` makes the process kill itself (SIGKILL, so that nothing is cleaned
-//! up) when it reaches that step for the first or the third time.
+//! up) when it reaches that step for the first or the third time. `CXNPOLL_DIE_AT=` only lists the steps on standard error.
 
 /// A step of the store's work after which the process may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failpoint {
+    /// The directory of the store is prepared.
+    StorePrepared,
     /// A session holds the store's lock.
     LockAcquired,
     /// The database is open.
@@ -25,10 +27,18 @@ pub enum Failpoint {
     HintWritten,
     /// The due hint has its name.
     HintRenamed,
+    /// The staging file of a backup exists.
+    BackupStarted,
     /// A backup is written under its staging name.
     BackupWritten,
     /// A backup is synced and has its name.
     BackupRenamed,
+    /// A backup that is beyond the limit is removed.
+    OldBackupRemoved,
+    /// The staging directory of a new database exists.
+    StagingCreated,
+    /// A new database is filled and closed.
+    DatabaseFilled,
     /// A new database is complete and synced under its staging name.
     DatabaseBuilt,
     /// The new database has its name.
@@ -39,12 +49,25 @@ pub enum Failpoint {
     CurrentSwapped,
     /// The databases that were replaced are archived.
     Archived,
+    /// Entries that a repair removes are copied to quarantine.
+    Quarantined,
+    /// The database of kept results is complete and synced under its staging name.
+    ResultsBuilt,
+    /// sled has written what changed of the kept results to its file.
+    ResultsWritten,
+    /// The file of the kept results is synced.
+    ResultsSynced,
+    /// An export is written and synced under its temporary name.
+    ExportWritten,
+    /// Metrics are written under their temporary name.
+    MetricsWritten,
 }
 
 #[cfg(feature = "fault-points")]
 impl Failpoint {
     /// All steps, in the order in which they come.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 27] = [
+        Self::StorePrepared,
         Self::LockAcquired,
         Self::DatabaseOpened,
         Self::WorkDone,
@@ -54,13 +77,23 @@ impl Failpoint {
         Self::HintRemoved,
         Self::HintWritten,
         Self::HintRenamed,
+        Self::BackupStarted,
         Self::BackupWritten,
         Self::BackupRenamed,
+        Self::OldBackupRemoved,
+        Self::StagingCreated,
+        Self::DatabaseFilled,
         Self::DatabaseBuilt,
         Self::DatabaseRenamed,
         Self::CurrentWritten,
         Self::CurrentSwapped,
         Self::Archived,
+        Self::Quarantined,
+        Self::ResultsBuilt,
+        Self::ResultsWritten,
+        Self::ResultsSynced,
+        Self::ExportWritten,
+        Self::MetricsWritten,
     ];
 }
 
@@ -75,6 +108,9 @@ pub(crate) fn hit(step: Failpoint) {
     static HITS: AtomicU32 = AtomicU32::new(0);
 
     let Ok(wanted) = std::env::var("CXNPOLL_DIE_AT") else { return };
+    if wanted.is_empty() {
+        eprintln!("{step:?}");
+    }
     let (name, times) = wanted.split_once(':').unwrap_or((&wanted, "1"));
     if format!("{step:?}") == name && (HITS.fetch_add(1, Ordering::Relaxed) + 1).to_string() == times {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);

@@ -67,7 +67,7 @@ enum Data {
 }
 
 struct Named {
-    /// Its position among all changes of names.
+    /// Its position among all changes of names. The two ends of a rename have the same.
     number: usize,
     /// The node of each name from then on; `None` removes the name.
     set: Vec<(String, Option<usize>)>,
@@ -121,21 +121,24 @@ impl Disk {
     }
 
     fn name(&mut self, event: &Event, live: &BTreeMap<String, usize>, set: &[(&String, Option<usize>)]) {
-        let split =
-            |path: &str| path.rsplit_once('/').map_or((String::new(), path.to_owned()), |(f, n)| (f.into(), n.into()));
-        let (dir, _) = split(set[0].0);
-        assert!(set.iter().all(|(path, _)| split(path).0 == dir), "a rename stays in its directory");
-        let set = set.iter().map(|(path, node)| (split(path).1, *node)).collect();
-        let what = Named { number: self.names, set, durable_by_file: NEVER };
+        let mut by_dir = BTreeMap::<&str, Vec<_>>::new();
+        for (path, node) in set {
+            let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+            by_dir.entry(dir).or_default().push((name.to_owned(), *node));
+        }
+        for (dir, set) in by_dir {
+            let what = Named { number: self.names, set, durable_by_file: NEVER };
+            let change = Change { began: event.began, done: event.done, durable: durable_from(event), what };
+            self.nodes[live[dir]].names.push(change);
+        }
         self.names += 1;
-        let change = Change { began: event.began, done: event.done, durable: NEVER, what };
-        self.nodes[live[&dir]].names.push(change);
     }
 
     fn write(&mut self, event: &Event, node: Option<&usize>, what: Data) {
         // Data of a file without a name is lost anyway.
         let Some(&node) = node else { return };
-        self.nodes[node].writes.push(Change { began: event.began, done: event.done, durable: NEVER, what });
+        let change = Change { began: event.began, done: event.done, durable: durable_from(event), what };
+        self.nodes[node].writes.push(change);
     }
 
     fn sync(&mut self, event: &Event, node: Option<&usize>) {
@@ -194,8 +197,10 @@ impl Disk {
             }
             NameOrder::Scattered => {
                 let percent = [0, 50, 50, 80, 100][cut.random.below(5)];
+                let luck: Vec<_> = kept.iter().map(|_| cut.random.below(100) < percent).collect();
                 for change in started() {
-                    kept[change.what.number] = change.durable < cut.time || cut.random.below(100) < percent;
+                    let number = change.what.number;
+                    kept[number] |= change.durable < cut.time || luck[number];
                 }
             }
         }
@@ -270,6 +275,13 @@ impl Node {
         bytes.resize(index(length), 0);
         bytes
     }
+}
+
+/// Returns the time from which an operation is durable without a sync.
+///
+/// What was there at first is durable from the beginning.
+fn durable_from(event: &Event) -> usize {
+    if event.done == 0 { 0 } else { NEVER }
 }
 
 fn index(offset: u64) -> usize {

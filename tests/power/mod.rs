@@ -13,8 +13,10 @@
 //! - `CXNPOLL_KEEP` names a directory that receives each rebuilt store before the program opens it.
 //! - `CXNPOLL_INJECT` is an expression for strace while it records, such as `inject=fsync:delay_enter=1000`.
 
+mod content;
 mod disk;
 mod record;
+mod steps;
 mod trace;
 mod verdict;
 
@@ -26,7 +28,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use disk::{Cut, Disk, NameOrder};
-use record::{Recording, Step};
+use record::Recording;
+use steps::Step;
 use verdict::Verdict;
 
 use crate::testkit::{Random, World, number_from_env, tools};
@@ -38,25 +41,36 @@ const THREADS: usize = 2;
 
 #[test]
 fn power_cut_keeps_what_a_few_commands_acknowledged() {
-    cuts(record::few, 40);
+    cuts(steps::few, 60);
+}
+
+#[test]
+fn power_cut_during_a_repair_loses_nothing() {
+    cuts(steps::repair, 12);
 }
 
 #[test]
 #[ignore = "takes minutes; run it after a change to how the store is written"]
 fn power_cut_keeps_what_many_commands_acknowledged() {
-    cuts(record::many, number_from_env("CXNPOLL_CUTS").unwrap_or(500));
+    cuts(steps::many, number_from_env("CXNPOLL_CUTS").unwrap_or(500));
 }
 
 #[test]
 #[ignore = "takes minutes; run it after a change to how the store is written"]
 fn power_cut_keeps_what_large_sessions_acknowledged() {
-    cuts(record::large_sessions, number_from_env("CXNPOLL_CUTS").unwrap_or(500));
+    cuts(steps::large_sessions, number_from_env("CXNPOLL_CUTS").unwrap_or(500));
 }
 
 #[test]
 #[ignore = "takes minutes; run it after a change to how the store is written"]
 fn power_cut_keeps_acknowledged_large_perms() {
-    cuts(record::large_perms, number_from_env("CXNPOLL_CUTS").unwrap_or(500));
+    cuts(steps::large_perms, number_from_env("CXNPOLL_CUTS").unwrap_or(500));
+}
+
+#[test]
+#[ignore = "takes minutes; run it after a change to how the store is written"]
+fn power_cut_keeps_acknowledged_large_results() {
+    cuts(steps::large_results, number_from_env("CXNPOLL_CUTS").unwrap_or(500));
 }
 
 /// Cuts the power many times, and asserts that nothing acknowledged is lost.
@@ -137,7 +151,8 @@ impl Trial<'_> {
             assert!(Command::new("cp").arg("-a").arg(rebuilt.path()).arg(keep).status().unwrap().success());
         }
         let (acknowledged, since) = self.recording.around(time);
-        (verdict::check(self.world, rebuilt.path(), acknowledged, since), names)
+        let verdict = verdict::check(self.world, rebuilt.path(), self.recording.began_damaged, acknowledged, since);
+        (verdict, names)
     }
 
     /// Describes what ran when the power was cut.

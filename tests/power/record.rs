@@ -6,23 +6,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use civisite::Site;
-use serde_json::{Value, json};
-
+use super::content::Content;
 use super::disk::Disk;
-use super::trace::{CALLS, Event, Reader};
-use crate::testkit::{APP, MIDNIGHT, World, code, stderr};
-
-/// Lines of an export by their cxnId.
-pub type Lines = BTreeMap<String, Value>;
+use super::steps::Step;
+use super::trace::{CALLS, Event, Op, Reader};
+use crate::testkit::{World, code, stderr};
 
 /// The store within the recorded directory. Its parents do not exist at first.
 pub const STORE: &str = "var/lib/store";
+/// What the recorded directory held at first, within a record.
+const INITIAL: &str = "initial";
 
-/// Commands in the order in which they ran, without a store at first.
+/// Commands in the order in which they ran.
 pub struct Recording {
     pub events: Vec<Event>,
     pub states: Vec<State>,
+    /// Whether there was a store at first, which was damaged.
+    pub began_damaged: bool,
 }
 
 /// What the store held when a command had ended.
@@ -32,113 +32,7 @@ pub struct State {
     pub time: usize,
     /// Whether the command succeeded, so that the data must be durable.
     pub acknowledged: bool,
-    pub lines: Lines,
-}
-
-/// One command.
-pub struct Step {
-    arguments: Vec<String>,
-    /// The text of an import.
-    input: Option<String>,
-    /// After how many seconds the command is killed.
-    killed: Option<f64>,
-}
-
-impl Step {
-    fn import(lines: impl IntoIterator<Item = String>) -> Self {
-        let input = lines.into_iter().collect::<Vec<_>>().join("\n");
-        Self { arguments: vec!["import".into(), "import.jsonl".into()], input: Some(input), killed: None }
-    }
-
-    fn poll(minutes: i64) -> Self {
-        let now = (MIDNIGHT + minutes * 60).to_string();
-        let arguments = ["poll", APP, "--per-host", "64", "--retry", "1min (x*)", "--now", &now];
-        Self { arguments: arguments.map(str::to_owned).into(), input: None, killed: None }
-    }
-
-    fn read(command: &str) -> Self {
-        Self { arguments: vec![command.to_owned()], input: None, killed: None }
-    }
-
-    fn killed(self, after: f64) -> Self {
-        Self { killed: Some(after), ..self }
-    }
-}
-
-/// Returns commands that create a store and use it with few connections.
-pub fn few(world: &World) -> Vec<Step> {
-    let behaviours = ["ok", "status-500", "every-2", "fail-first-1"];
-    let line = |number: usize, more: &str| {
-        let mut site = world.site(u32::try_from(number).unwrap(), behaviours[number % behaviours.len()]);
-        site.site_url.push_str(more);
-        site.jsonl()
-    };
-    vec![
-        Step::import((0..12).map(|number| line(number, ""))),
-        Step::import((6..20).map(|number| line(number, "?ms=1"))),
-        Step::poll(0),
-        Step::read("status"),
-        Step::poll(5),
-        Step::import((0..20).map(|number| line(number, "?ms=2"))),
-        Step::poll(10),
-        Step::read("export"),
-    ]
-}
-
-/// Returns enough commands to make the database reuse parts of its file, and commands that are killed.
-pub fn many(world: &World) -> Vec<Step> {
-    let line = |number: u32, filler: char| {
-        let mut site = world.site(100 + number, if number.is_multiple_of(7) { "every-2" } else { "ok" });
-        let length = 400 + 60 * usize::try_from(number % 20).unwrap();
-        site.site_url = format!("{}?ms=1&filler={}", site.site_url, filler.to_string().repeat(length));
-        site.jsonl()
-    };
-    let import = |range: std::ops::Range<u32>, filler| Step::import(range.map(|number| line(number, filler)));
-    let mut steps = few(world);
-    steps.extend([
-        import(0..800, 'a'),
-        Step::poll(20),
-        import(0..800, 'b'),
-        import(400..800, 'c'),
-        Step::poll(30),
-        import(0..800, 'd').killed(0.15),
-        Step::read("status"),
-        import(0..600, 'e'),
-        Step::poll(40).killed(0.7),
-        Step::poll(50),
-        import(0..800, 'f'),
-        Step::import((0..20).map(|number| world.site(number, "ok").jsonl())),
-        import(0..800, 'g'),
-        Step::poll(60),
-        Step::read("export"),
-    ]);
-    steps
-}
-
-/// Returns large sessions: the database reuses parts of its file that it freed in the same session.
-pub fn large_sessions(world: &World) -> Vec<Step> {
-    let line = |number: u32, filler: char| {
-        let mut site = world.site(number, "ok");
-        site.site_url = format!("{}?filler={}", site.site_url, filler.to_string().repeat(1_800));
-        site.jsonl()
-    };
-    let import = |filler| Step::import((0..4_000).map(move |number| line(number, filler)));
-    ['a', 'b', 'c', 'd'].into_iter().map(import).collect()
-}
-
-/// Returns imports of connections with a long `perm` each.
-///
-/// One `perm` is too long for a leaf of the database. sled never syncs a value that it stores outside of its log.
-pub fn large_perms(world: &World) -> Vec<Step> {
-    let import = |letter: &str| {
-        let site = |number| {
-            let length = if number == 99 { 150_000 } else { 4_000 };
-            let perm = Some(json!({"grant": format!("{number}{}", letter.repeat(length))}));
-            Site { perm, ..world.site(number, "ok") }.jsonl()
-        };
-        Step::import((0..100).map(site))
-    };
-    vec![import("a"), Step::poll(0), import("b"), Step::poll(5), import("c"), import("d")]
+    pub content: Content,
 }
 
 impl Recording {
@@ -146,33 +40,52 @@ impl Recording {
     pub fn make(world: &World, steps: Vec<Step>, record: &Path) -> Self {
         let root = world.dir.path().to_str().unwrap().to_owned();
         fs::write(record.join("root"), &root).unwrap();
-        for (number, step) in steps.into_iter().enumerate() {
+        let store = world.dir.path().join(STORE);
+        // What the store holds, of a copy, since reading it may change its files.
+        let content_after = |number: usize, is_damaged: bool| {
+            let copy = record.join("copy");
+            copy_dir(&store, &copy);
+            if is_damaged {
+                assert_eq!(code(&on_store(world, &copy, &["store", "check", "--repair"]).output().unwrap()), 0);
+            }
+            let (content, _) = Content::read(world, &copy).unwrap();
+            fs::write(record.join(format!("{number:03}.content")), serde_json::to_vec(&content).unwrap()).unwrap();
+            fs::remove_dir_all(copy).unwrap();
+        };
+        if store.exists() {
+            fs::create_dir_all(record.join(INITIAL).join(STORE).parent().unwrap()).unwrap();
+            copy_dir(&store, &record.join(INITIAL).join(STORE));
+            fs::write(record.join("000.command"), "acknowledged\nthe damage").unwrap();
+            fs::write(record.join("000.trace"), "").unwrap();
+            content_after(0, true);
+        }
+        let first = usize::from(store.exists());
+        for (number, step) in (first..).zip(steps) {
             let name = |extension: &str| record.join(format!("{number:03}.{extension}"));
             if let Some(input) = &step.input {
                 fs::write(world.dir.path().join("import.jsonl"), input).unwrap();
             }
             let output = traced(world, &step, &name("trace")).output().unwrap();
             let succeeded = code(&output) == 0;
-            assert!(succeeded || step.killed.is_some(), "{output:?}");
-            let writes = !matches!(step.arguments[0].as_str(), "status" | "export");
-            let acknowledged = if succeeded && writes { "acknowledged" } else { "not acknowledged" };
+            assert!(succeeded || step.killed.is_some(), "{:?}: {output:?}", step.arguments);
+            let acknowledged = if succeeded && step.writes() { "acknowledged" } else { "not acknowledged" };
             fs::write(name("command"), format!("{acknowledged}\n{}", step.arguments.join(" "))).unwrap();
-            let copy = record.join("copy");
-            copy_dir(&world.dir.path().join(STORE), &copy);
-            let export = on_store(world, &copy, &["export"]).output().unwrap();
-            assert_eq!(code(&export), 0, "{export:?}");
-            fs::write(name("lines"), export.stdout).unwrap();
-            fs::remove_dir_all(copy).unwrap();
+            content_after(number, false);
         }
         let recording = Self::load(record);
-        recording.assert_faithful(&world.dir.path().join(STORE), record);
+        recording.assert_faithful(&store, record);
         recording
     }
 
     /// Reads a record.
     pub fn load(record: &Path) -> Self {
         let root = fs::read_to_string(record.join("root")).unwrap();
+        let initial = record.join(INITIAL);
+        let began_damaged = initial.exists();
         let mut reader = Reader::default();
+        if began_damaged {
+            reader.events = durable(&initial);
+        }
         let mut states = Vec::new();
         for number in 0.. {
             let name = |extension: &str| record.join(format!("{number:03}.{extension}"));
@@ -183,10 +96,10 @@ impl Recording {
                 command: command.to_owned(),
                 time: reader.time,
                 acknowledged: acknowledged == "acknowledged",
-                lines: lines(&fs::read(name("lines")).unwrap()),
+                content: serde_json::from_slice(&fs::read(name("content")).unwrap()).unwrap(),
             });
         }
-        Self { events: reader.events, states }
+        Self { events: reader.events, states, began_damaged }
     }
 
     /// Asserts that the operations, with nothing lost, produce what the commands wrote.
@@ -199,8 +112,7 @@ impl Recording {
 
     /// Returns what a cut at `time` may leave in the store.
     ///
-    /// This is the state that must be there, `None` before the first, and the later states whose lines may replace its
-    /// lines.
+    /// This is the state that must be there, `None` before the first, and the later states that may replace parts of it.
     pub fn around(&self, time: usize) -> (Option<&State>, &[State]) {
         let last = self.states.iter().rposition(|state| state.acknowledged && state.time <= time);
         let in_flight = self.states.partition_point(|state| state.time <= time);
@@ -216,11 +128,18 @@ pub fn on_store(world: &World, store: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Parses an export.
-pub fn lines(export: &[u8]) -> Lines {
-    let lines = export.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let lines = lines.map(|line| serde_json::from_slice::<Value>(line).expect("a line is JSON"));
-    lines.map(|line| (line["cxnId"].as_str().expect("a line has a cxnId").to_owned(), line)).collect()
+/// Returns operations before all others that write the files of a directory, and that are durable.
+fn durable(dir: &Path) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (path, bytes) in contents(dir) {
+        let path = path.to_str().unwrap().to_owned();
+        let ops = match bytes {
+            None => vec![Op::MakeDir(path)],
+            Some(bytes) => vec![Op::Create(path.clone()), Op::Write(path, 0, bytes)],
+        };
+        events.extend(ops.into_iter().map(|op| Event { began: 0, done: 0, op }));
+    }
+    events
 }
 
 /// Returns the command of a step under strace.

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::record::{Lines, STORE, State, lines, on_store};
+use super::content::Content;
+use super::record::{STORE, State, on_store};
 use crate::testkit::{World, code, stderr};
 
 /// The outcome of a cut.
@@ -57,10 +58,22 @@ impl fmt::Display for Verdict {
 
 /// Checks the store in a rebuilt directory.
 ///
-/// The lines of `acknowledged` must be there. Lines of `since` may have replaced them.
-pub fn check(world: &World, rebuilt: &Path, acknowledged: Option<&State>, since: &[State]) -> Verdict {
-    let run = |arguments: &[&str]| on_store(world, &rebuilt.join(STORE), arguments).output().unwrap();
-    let check = run(&["store", "check", "--json"]);
+/// What `acknowledged` holds must be there. What the states of `since` hold may have replaced it. A store that was damaged
+/// before the commands is repaired first.
+pub fn check(
+    world: &World,
+    rebuilt: &Path,
+    was_damaged: bool,
+    acknowledged: Option<&State>,
+    since: &[State],
+) -> Verdict {
+    let store = rebuilt.join(STORE);
+    let run = |arguments: &[&str]| on_store(world, &store, arguments).output().unwrap();
+    let repair = if was_damaged { &["--repair"][..] } else { &[] };
+    let mut check = run(&[&["store", "check", "--json"], repair].concat());
+    if has_only_orphaned_results(&check) {
+        check = run(&["store", "check", "--json", "--repair"]);
+    }
     if code(&check) == 66 && acknowledged.is_none() {
         return match code(&import(world, rebuilt)) {
             0 => Verdict::NoStoreYet,
@@ -75,12 +88,11 @@ pub fn check(world: &World, rebuilt: &Path, acknowledged: Option<&State>, since:
         (66, _) => return Verdict::Vanished(first_line(&check)),
         (other, _) => return Verdict::Broken(format!("check ends with {other}: {}", first_line(&check))),
     }
-    let export = run(&["export"]);
-    if code(&export) != 0 {
-        return Verdict::Broken(format!("export ends with {}: {}", code(&export), first_line(&export)));
-    }
-    let message = [first_line(&check), first_line(&export)].concat();
-    if let Some(lost) = lost(&lines(&export.stdout), acknowledged, since) {
+    let (content, message) = match Content::read(world, &store) {
+        Ok((content, message)) => (content, first_line(&check) + &message),
+        Err(failure) => return Verdict::Broken(failure),
+    };
+    if let Some(lost) = content.lost(acknowledged, since) {
         return if message.is_empty() { Verdict::Lost(lost) } else { Verdict::LostWithMessage(message) };
     }
     let (more, check) = (import(world, rebuilt), run(&["store", "check"]));
@@ -91,20 +103,11 @@ pub fn check(world: &World, rebuilt: &Path, acknowledged: Option<&State>, since:
     }
 }
 
-/// Describes acknowledged data that is missing, and data that was never written.
-///
-/// `None` means that neither exists.
-fn lost(found: &Lines, acknowledged: Option<&State>, since: &[State]) -> Option<String> {
-    let none = Lines::new();
-    let before = acknowledged.map_or(&none, |state| &state.lines);
-    let known = |id: &str, line: &Value| {
-        before.get(id) == Some(line) || since.iter().any(|state| state.lines.get(id) == Some(line))
-    };
-    let missing = before.keys().filter(|id| !found.contains_key(*id)).count();
-    let other = found.iter().filter(|(id, line)| before.contains_key(*id) && !known(id, line)).count();
-    let unknown = found.iter().filter(|(id, line)| !before.contains_key(*id) && !known(id, line)).count();
-    (missing + other > 0 || unknown > 0)
-        .then(|| format!("{missing} lines of {} missing, {other} not as acknowledged, {unknown} unknown", before.len()))
+/// Whether all faults are results of connections that were removed: their removal comes after that of the connection.
+fn has_only_orphaned_results(check: &Output) -> bool {
+    let faults = serde_json::from_slice::<Value>(&check.stdout).map(|check| check["firstFaults"].clone());
+    let is_orphan = |fault: &Value| fault.as_str().is_some_and(|fault| fault.starts_with("results are kept of "));
+    faults.is_ok_and(|faults| faults.as_array().is_some_and(|all| !all.is_empty() && all.iter().all(is_orphan)))
 }
 
 /// Imports one more connection.
@@ -117,7 +120,7 @@ fn import(world: &World, rebuilt: &Path) -> Output {
 }
 
 /// Returns the first line of standard error.
-fn first_line(output: &Output) -> String {
+pub fn first_line(output: &Output) -> String {
     let text = stderr(output);
     generalised(text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cxnpoll::batch::Batch;
-use cxnpoll::model::{AppId, Cxn, JobName, Secret};
+use cxnpoll::model::{AppId, Cxn, Failure, FailureClass, JobName, PollStatus, Secret};
 use cxnpoll::retry::Policy;
 use cxnpoll::store::error::Result as StoreResult;
 use cxnpoll::store::failpoint::Failpoint;
@@ -84,7 +84,28 @@ pub fn import_line(number: u32, site_url: &str) -> String {
 
 /// Returns an imported line, which names its batch code, as an export writes it.
 pub fn exported_line(line: &str) -> String {
-    let parsed = transfer::parse(line).unwrap();
+    line_with_status(line, |_| ())
+}
+
+/// Returns an exported line as it is once the connection was polled.
+///
+/// `failure` is the class of a failure.
+pub fn polled_line(line: &str, retry: &str, now: i64, failure: Option<&str>) -> String {
+    let policy: Policy = retry.parse().unwrap();
+    let failure = failure.map(|class| Failure::new(FailureClass::from_name(class).unwrap(), ""));
+    line_with_status(line, |status| policy.apply(status, now, &failure.map_or(Ok(()), Err)))
+}
+
+/// Returns an exported line as it is once the connection was revived.
+pub fn revived_line(line: &str) -> String {
+    line_with_status(line, PollStatus::revive)
+}
+
+/// Changes the poll status in a line.
+fn line_with_status(line: &str, change: impl FnOnce(&mut PollStatus)) -> String {
+    let mut parsed = transfer::parse(line).unwrap();
+    let mut status = parsed.poll_status.pop().map_or_else(PollStatus::default, |(_, status)| status);
+    change(&mut status);
     let cxn = Cxn {
         cxn_id: parsed.cxn_id,
         secret: parsed.secret,
@@ -94,9 +115,11 @@ pub fn exported_line(line: &str) -> String {
         perm: Arc::new(parsed.perm.unwrap_or_default()),
         via_port: None,
         batch_code: parsed.batch_code.unwrap(),
-        disabled: false,
+        disabled: parsed.disabled.unwrap_or(false),
     };
-    transfer::line(&cxn, [])
+    // A status of a connection that was never polled is not written.
+    let status = (status != PollStatus::default()).then(|| (JobName::default(), status));
+    transfer::line(&cxn, status)
 }
 
 /// Whether text has only characters that are shown, each in its place.
@@ -104,9 +127,9 @@ pub fn is_printable(text: &str) -> bool {
     cxnpoll::util::text::is_printable(text)
 }
 
-/// Asserts that a backup is whole.
-pub fn assert_backup_is_whole(path: &Path) {
-    transfer::backup::verify(path).unwrap();
+/// Whether a backup is whole.
+pub fn is_whole_backup(path: &Path) -> bool {
+    transfer::backup::verify(path).is_ok()
 }
 
 /// A store that a test writes to in its own process.
@@ -183,9 +206,4 @@ impl Writer {
             })
             .unwrap();
     }
-}
-
-/// Asserts of a store what [`Writer::assert_idle_is_true`] does, with the default retry expression.
-pub fn assert_idle_is_true(path: &Path) {
-    Writer { store: open(path), policy: Policy::default() }.assert_idle_is_true();
 }

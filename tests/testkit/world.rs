@@ -218,7 +218,8 @@ impl World {
     pub fn database(&self) -> sled::Db {
         // The threads of its last user may hold it for some milliseconds more.
         for _ in 0..200 {
-            if let Ok(db) = sled::open(self.store().join("db-1")) {
+            let current = fs::read_to_string(self.store().join("CURRENT")).unwrap();
+            if let Ok(db) = sled::open(self.store().join(current.trim_end())) {
                 return db;
             }
             thread::sleep(Duration::from_millis(10));

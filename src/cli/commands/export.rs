@@ -14,6 +14,7 @@ use crate::cli::selection::Filter;
 use crate::cli::ui::progress::Progress;
 use crate::cli::ui::terminal;
 use crate::exit;
+use crate::store::failpoint::{self, Failpoint};
 use crate::store::{ReadSession, Store};
 use crate::transfer::{Format, Writer};
 use crate::util::fs_atomic::{AtomicFile, Durability};
@@ -115,7 +116,8 @@ fn replace(path: &Path, write: impl FnOnce(&mut File, &Path) -> Result<()>) -> R
     let failed = |error: io::Error| cannot_write(&path, &error);
     let mut file = AtomicFile::beside(&path, &Permissions::from_mode(0o600)).map_err(failed)?;
     write(file.file(), &path)?;
-    file.commit(Durability::Durable, || ()).map_err(failed)
+    let written = || failpoint::hit(Failpoint::ExportWritten);
+    file.commit(Durability::Durable, written).map_err(failed)
 }
 
 /// Only the kind of the error is shown, because its text names the temporary file.

@@ -135,7 +135,10 @@ fn unreadable(database: &Path) -> Error {
 /// Waits until sled's threads have released a database.
 ///
 /// They do some milliseconds after its last handle was dropped.
-pub(super) fn wait_until_closed(database: &Path, timeout: Duration) -> Result<(), FileError> {
+///
+/// # Errors
+/// That the lock stays held, or that the file cannot be opened.
+pub fn wait_until_closed(database: &Path, timeout: Duration) -> Result<(), FileError> {
     let path = database.join(DB_FILE);
     let file = File::options().read(true).write(true).open(&path).map_err(FileError::at(FileOp::Open, &path))?;
     let mut backoff = Backoff::new(timeout).with_interval(SLED_LOCK_POLL_INTERVAL);

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -12,6 +13,7 @@ use tracing::debug;
 use super::layout::{StoreLayout, database_number, names};
 use super::tail::DB_FILE;
 use crate::store::error::Result;
+use crate::store::failpoint::{self, Failpoint};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{private_dir, private_file, sync_dir};
 
@@ -93,23 +95,36 @@ impl StoreLayout {
                 fs::rename(&path, dir.join(FORMER_QUARANTINE))?;
             }
             let mut file = private_file(&path)?;
-            file.seek(SeekFrom::End(0))?;
-            entries.iter().try_for_each(|entry| writeln!(file, "{entry}"))?;
+            let length = file.seek(SeekFrom::End(0))?;
+            let mut last = *b"\n";
+            if length > 0 {
+                file.read_exact_at(&mut last, length - 1)?;
+            }
+            // A kill or a power cut may have left a part of a line.
+            let separator = if last == *b"\n" { "" } else { "\n" };
+            let lines: Vec<_> = entries.iter().map(|entry| format!("{entry}\n")).collect();
+            file.write_all((separator.to_owned() + &lines.concat()).as_bytes())?;
             file.sync_all()?;
             sync_dir(&dir)
         };
-        Ok(write().map_err(FileError::at(FileOp::Write, &path))?)
+        write().map_err(FileError::at(FileOp::Write, &path))?;
+        failpoint::hit(Failpoint::Quarantined);
+        Ok(())
     }
 
     fn create_kept(&self) -> Result<PathBuf> {
         let dir = self.kept();
         private_dir(&dir).map_err(FileError::at(FileOp::Create, &dir))?;
+        // What is moved into it has no other name.
+        sync_dir(self.path()).map_err(FileError::at(FileOp::Sync, self.path()))?;
         Ok(dir)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -148,5 +163,17 @@ mod tests {
             layout.quarantine(&entry).unwrap();
             assert_eq!((bytes(QUARANTINE), bytes(FORMER_QUARANTINE)), expected);
         }
+    }
+
+    #[test]
+    fn an_incomplete_entry_does_not_damage_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = StoreLayout::prepared(directory.path()).unwrap();
+        layout.quarantine(&[json!(1), json!(2)]).unwrap();
+        let path = layout.kept().join(QUARANTINE);
+        fs::write(&path, "1\n2\n{\"tr").unwrap();
+        layout.quarantine(&[json!(3)]).unwrap();
+        layout.quarantine(&[json!(4)]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n2\n{\"tr\n3\n4\n");
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::lock::LockName;
 use super::tail::DB_FILE;
 use crate::store::error::{Error, Result};
+use crate::store::failpoint::{self, Failpoint};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{ReplacedFile, durable_dirs, private_dir};
 
@@ -66,6 +67,7 @@ impl StoreLayout {
         }
         let layout = Self(path.to_owned());
         private_dir(&layout.runs()).map_err(FileError::at(FileOp::Create, &layout.runs()))?;
+        failpoint::hit(Failpoint::StorePrepared);
         Ok(layout)
     }
 
@@ -163,8 +165,8 @@ pub(super) fn is_staging(name: &OsStr) -> bool {
 
 /// Whether an earlier attempt to create a store may have left this name in its directory.
 fn is_ours(name: &OsStr) -> bool {
-    let ours = [RUNS, BACKUPS, KEPT, RESULTS].into_iter().chain(LockName::ALL.map(LockName::file_name));
-    let replaced = [CURRENT, DUE_HINT].map(|name| ReplacedFile::new(Path::new(""), name));
+    let ours = [RUNS, BACKUPS, KEPT].into_iter().chain(LockName::ALL.map(LockName::file_name));
+    let replaced = [CURRENT, DUE_HINT, RESULTS].map(|name| ReplacedFile::new(Path::new(""), name));
     ours.into_iter().any(|ours| name == ours)
         || replaced.iter().any(|file| [&file.path, &file.staging].iter().any(|ours| name == ours.as_os_str()))
         || database_number(name).is_some()
@@ -209,7 +211,7 @@ mod tests {
             fs::write(path.join(name), "").unwrap();
         }
         fs::write(ReplacedFile::new(&path, DUE_HINT).staging, "").unwrap();
-        for name in ["runs", "backups", "kept", "results", "db-3.new", "db-2"] {
+        for name in ["runs", "backups", "kept", "results", "results.new", "db-3.new", "db-2"] {
             fs::create_dir(path.join(name)).unwrap();
         }
         let layout = StoreLayout::prepared(&path).unwrap();

@@ -17,7 +17,7 @@ mod trees;
 mod tx;
 
 pub use backups::{BackupTimes, Backups, backup_name};
-pub use database::{catch_sled_panic, open_database, sync_log};
+pub use database::{catch_sled_panic, open_database, sync_log, wait_until_closed};
 pub use layout::StoreLayout;
 pub use lock::Locks;
 pub use recovery::remove_incomplete_snapshots;

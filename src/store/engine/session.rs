@@ -92,6 +92,7 @@ pub fn build<S: AsRef<Trees>, T: Send, E: From<Error> + Send>(
         // sled's threads belong to this process, so they end.
         wait_until_closed(&staging, Duration::MAX).map_err(Error::from)?;
         settle(&staging)?;
+        failpoint::hit(Failpoint::DatabaseFilled);
         Ok(filled)
     };
     match catch_sled_panic(layout.path(), build).map_err(E::from).flatten() {

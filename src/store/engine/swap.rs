@@ -34,6 +34,7 @@ impl StoreLayout {
         }
         let path = self.path().join(staging_name(last + 1));
         private_dir(&path).map_err(FileError::at(FileOp::Create, &path))?;
+        failpoint::hit(Failpoint::StagingCreated);
         Ok(path)
     }
 

@@ -1,22 +1,18 @@
-//! The database of kept results. It has its own lock, and is opened for one piece of work at a time.
+//! Keeping, reading and removing results. The database has its own lock, and is opened for one piece of work at a time.
 
 use std::ops::Bound::{Excluded, Unbounded};
-use std::path::Path;
 use std::time::Instant;
 
 use sled::IVec;
-use tracing::warn;
 
+use super::pieces::{replace, whole};
+use super::session::with_database;
 use super::stored::{EncodedResult, Limits, StoredResult, cxn_of, is_failure, job_of, key_prefix};
 use crate::model::{CxnId, JobName};
-use crate::store::engine::{
-    Entry, StoreLayout, catch_sled_panic, open_database, remove_incomplete_snapshots, sync_log,
-};
-use crate::store::error::{Error, Item, Problem, Result};
+use crate::store::engine::Entry;
+use crate::store::error::{Error, Item, Result};
 use crate::store::sessions::{SLICE, Sessions};
 use crate::store::skipped::Skipped;
-use crate::util::file_error::{FileError, FileOp};
-use crate::util::fs_atomic::{private_dir, sync_tree};
 
 /// How many results are read at a time.
 ///
@@ -36,7 +32,7 @@ pub fn keep(sessions: &Sessions, results: &[EncodedResult], limits: &Limits) -> 
     }
     with_database(sessions, |database| {
         for result in results {
-            database.insert(&result.key, &result.record[..])?;
+            replace(database, &result.key, &result.record)?;
         }
         for result in results {
             let (mut all, mut failures) = (0, 0);
@@ -47,7 +43,7 @@ pub fn keep(sessions: &Sessions, results: &[EncodedResult], limits: &Limits) -> 
                 all += 1;
                 failures += usize::from(failed);
                 if all > limits.all || (failed && failures > limits.failures) {
-                    database.remove(key)?;
+                    replace(database, &key, &[])?;
                 }
             }
         }
@@ -106,7 +102,7 @@ fn read_batch(sessions: &Sessions, prefix: &[u8], after: Option<&[u8]>) -> Resul
         let from = after.map_or(prefix.to_vec(), |after| [after, &[0]].concat());
         let entries = database.range(from..).take(READ_BATCH);
         let entries = entries.filter(|entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)));
-        Ok(entries.collect::<sled::Result<_>>()?)
+        entries.map(|entry| whole(database, entry?)).collect()
     })
 }
 
@@ -123,7 +119,7 @@ pub fn remove(sessions: &Sessions, cxn_id: Option<&CxnId>, job: Option<&JobName>
         for key in database.scan_prefix(key_prefix(cxn_id, job)).keys() {
             let key = key?;
             if job.is_none_or(|job| job_of(&key) == Some(job.as_str().as_bytes())) {
-                database.remove(key)?;
+                replace(database, &key, &[])?;
                 removed += 1;
             }
         }
@@ -142,7 +138,7 @@ pub fn delete(sessions: &Sessions, gone: &[CxnId]) -> Result<()> {
     with_database(sessions, |database| {
         for cxn_id in gone {
             for key in database.scan_prefix(key_prefix(Some(cxn_id), None)).keys() {
-                database.remove(key?)?;
+                replace(database, &key?, &[])?;
             }
         }
         Ok(())
@@ -171,7 +167,7 @@ pub fn read_part(sessions: &Sessions, after: Option<&[u8]>) -> Result<Part> {
     with_database(sessions, |database| {
         let (began, mut part) = (Instant::now(), Part::default());
         for entry in database.range::<&[u8], _>((after.map_or(Unbounded, Excluded), Unbounded)) {
-            let (key, value) = entry?;
+            let (key, value) = whole(database, entry?)?;
             part.keys.push(key.clone());
             if StoredResult::decode(&key, &value).is_none() {
                 part.unreadable.push((key, value));
@@ -196,7 +192,7 @@ pub fn delete_entries(sessions: &Sessions, keys: &[IVec]) -> Result<()> {
     }
     with_database(sessions, |database| {
         for key in keys {
-            database.remove(key)?;
+            replace(database, key, &[])?;
         }
         Ok(())
     })
@@ -204,53 +200,4 @@ pub fn delete_entries(sessions: &Sessions, keys: &[IVec]) -> Result<()> {
 
 fn exists(sessions: &Sessions) -> bool {
     sessions.layout.results().exists()
-}
-
-/// Opens the database, runs `work`, and makes what was written durable. Creates the database where there is none.
-///
-/// A database that is too damaged to be opened is moved to `kept/`, with a warning, and a new one takes its place.
-fn with_database<T: Send>(sessions: &Sessions, work: impl FnOnce(&sled::Db) -> Result<T> + Send) -> Result<T> {
-    let dir = sessions.layout.results();
-    let run = || {
-        let done = catch_sled_panic(sessions.layout.path(), || run(&sessions.layout, &dir, work)).flatten();
-        done.map_err(|error| match error {
-            Error::Database { problem, .. } => failed(sessions, problem),
-            // That another process holds the database is no fault of the directory.
-            Error::File(error) if error.op != FileOp::Lock => Error::ResultsFile { error, dir: dir.clone() },
-            error => error,
-        })
-    };
-    sessions.locks.lock_results(run)
-}
-
-fn run<T>(layout: &StoreLayout, dir: &Path, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
-    let (database, is_new) = match open(dir) {
-        Err(Error::Database { problem: Problem::Damaged { .. } | Problem::Panicked(_), .. }) => {
-            let kept = layout.quarantine_results()?;
-            warn!("the kept results were damaged; they are now in {}, and new ones are kept", kept.display());
-            open(dir)?
-        }
-        opened => opened?,
-    };
-    let done = work(&database)?;
-    database.flush()?;
-    drop(database);
-    if is_new {
-        sync_tree(dir)?;
-    } else {
-        sync_log(dir)?;
-    }
-    Ok(done)
-}
-
-/// Opens the database, and returns whether it is new.
-fn open(dir: &Path) -> Result<(sled::Db, bool)> {
-    private_dir(dir).map_err(FileError::at(FileOp::Create, dir))?;
-    remove_incomplete_snapshots(dir)?;
-    let is_new = !dir.join("conf").exists();
-    Ok((open_database(dir)?, is_new))
-}
-
-fn failed(sessions: &Sessions, problem: Problem) -> Error {
-    Error::Results { problem, path: sessions.layout.results() }
 }

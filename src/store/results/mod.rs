@@ -3,6 +3,8 @@
 //! They are in a separate database, so that opening the store stays fast.
 
 mod database;
+mod pieces;
+mod session;
 mod stored;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::{Limits, StoredResult};
 use crate::model::{Failure, FailureClass};
+use crate::store::engine::open_database;
+use crate::store::schema::MAX_VALUE_BYTES;
 use crate::store::{Error, Store};
 
 fn result(cxn: &str, job: &str, at: i64, failed: bool) -> StoredResult {
@@ -71,4 +73,42 @@ fn the_newest_results_are_kept_within_the_limits() {
     assert_eq!(store.remove_results(Some(&"cxn:a".parse().unwrap()), Some(&"j".parse().unwrap())).unwrap(), 2);
     assert_eq!(store.remove_results(None, Some(&"j".parse().unwrap())).unwrap(), 4);
     assert_eq!(store.remove_results(None, None).unwrap(), 3);
+}
+
+#[test]
+fn a_long_result_is_stored_in_parts() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::create(&directory.path().join("store"), Duration::from_secs(5)).unwrap();
+    let limits = Limits::default();
+    let random: Vec<u64> = (0..2_000_u64).map(|number| number.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+    let long = StoredResult {
+        value: json!(random),
+        bytes: json!(random).to_string().len() as u64,
+        ..result("a", "j", 1, false)
+    };
+    let encoded = long.encode(&limits).unwrap();
+    assert!(encoded.record.len() > 3 * MAX_VALUE_BYTES);
+    let stored = || {
+        let database = open_database(&store.path().join("results")).unwrap();
+        let pieces = database.open_tree("pieces").unwrap();
+        let lengths: Vec<_> = database.iter().chain(pieces.iter()).map(|entry| entry.unwrap().1.len()).collect();
+        (lengths.iter().sum::<usize>(), lengths.into_iter().max().unwrap_or(0))
+    };
+    store.keep_results(&[encoded], &limits).unwrap();
+    assert_eq!(all(&store, false), std::slice::from_ref(&long));
+    let encoded = long.encode(&limits).unwrap();
+    assert_eq!(stored(), (encoded.record.len(), MAX_VALUE_BYTES));
+
+    // A shorter one in its place, or its removal, leaves none of the parts.
+    let short = result("a", "j", 1, false).encode(&limits).unwrap();
+    let length = short.record.len();
+    store.keep_results(&[short], &limits).unwrap();
+    assert_eq!(stored(), (length, length));
+    store.keep_results(&[long.encode(&limits).unwrap()], &limits).unwrap();
+    store.remove_results(None, None).unwrap();
+    assert_eq!(stored(), (0, 0));
+
+    // Former builds stored it whole.
+    open_database(&store.path().join("results")).unwrap().insert(&encoded.key, &encoded.record[..]).unwrap();
+    assert_eq!(all(&store, false), [long]);
 }

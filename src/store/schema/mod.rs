@@ -30,4 +30,5 @@ pub use keys::{
 pub use records::{CxnRecord, DueRecord, IdRecord, Record, SharedRecord, StatusRecord, first_text, read};
 pub use run_record::RunRecord;
 pub use session::{EntryId, ReadSession, WriteSession};
+pub use shared::MAX_VALUE_BYTES;
 pub use statuses::{DueFacts, Statuses, delete_status, due_write, host_of, read_status, status_writes, write_status};

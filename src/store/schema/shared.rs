@@ -13,11 +13,11 @@ use super::session::{ReadSession, WriteSession};
 use crate::store::engine::TreeName;
 use crate::store::error::{Item, Result};
 
-/// The largest value of what connections share, in bytes; the rest of it goes into further entries.
+/// The largest value that is written, in bytes; the rest of a longer one goes into further entries.
 ///
 /// sled keeps a leaf of more than 128 KiB in a separate file, which it neither syncs nor removes in order, so that a
 /// power cut could damage the database. A leaf has some twenty entries, so it stays below that size.
-const MAX_VALUE_BYTES: usize = 4096;
+pub const MAX_VALUE_BYTES: usize = 4096;
 
 impl SharedRecord {
     fn new(app_url: &str, perm: &Value) -> Self {

@@ -50,6 +50,7 @@ fn write_and_rotate(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl F
     let Backups { past, future, next_sequence } = store.backups(now.timestamp())?;
     let (staging, path) = (dir.join(STAGING), unused_path(&dir, now));
     let mut file = AtomicFile::staged_as(&staging, &path).map_err(at(FileOp::Create, &staging))?;
+    failpoint::hit(Failpoint::BackupStarted);
     let (cxns, lacks) = match write(store, now, next_sequence, file.file(), &staging, stop) {
         Ok(written) => written,
         Err(Interrupt::Stopped) => return Ok(None),
@@ -71,6 +72,7 @@ fn write_and_rotate(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl F
         let old = past.into_iter().chain(future).skip(keep.max(1) - 1);
         for old in old.chain(partial.exists().then_some(partial)) {
             fs::remove_file(&old).map_err(at(FileOp::Remove, &old))?;
+            failpoint::hit(Failpoint::OldBackupRemoved);
         }
     }
     let bytes = fs::metadata(&path).map_err(at(FileOp::Inspect, &path))?.len();

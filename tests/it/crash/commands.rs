@@ -1,117 +1,61 @@
-//! Commands that are killed at every failpoint, and at random times.
+//! Commands that are killed at every failpoint, and in any order at random times.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{HOUR, kills};
-use crate::testkit::library::{assert_backup_is_whole, assert_idle_is_true, exported_line, kill_points};
-use crate::testkit::{APP, MIDNIGHT, Random, World, assert_quiet, code, stderr, was_killed};
+use super::files::assert_bounded;
+use super::scene::{Death, KINDS, Scene};
+use crate::testkit::library::kill_points;
+use crate::testkit::{APP, Random, World, code, number_from_env, stderr, was_killed};
 
-/// The commands that write to a store.
-const COMMANDS: [&[&str]; 5] = [
-    &["import", "more.jsonl"],
-    &["poll", APP, "--per-host", "64"],
-    &["store", "backup"],
-    &["store", "restore"],
-    &["store", "compact"],
-];
-
-/// A command that changes a store, and what the store may hold.
-struct Scene {
-    world: World,
-    arguments: &'static [&'static str],
-    /// How often the command ran.
-    runs: AtomicI64,
-    /// What an export holds before the command, and after it.
-    before: Vec<String>,
-    after: Vec<String>,
-}
-
-/// Returns an export without what a poll changes.
-fn export(world: &World) -> Vec<String> {
-    let lines = world.export();
-    lines.iter().map(|line| line.split(",\"pollStatus\"").next().unwrap().to_owned()).collect()
-}
-
-impl Scene {
-    fn new(arguments: &'static [&'static str]) -> Self {
-        let world = World::with(["ok"; 60]);
-        world.poll(MIDNIGHT, &[]);
-        assert_quiet(&world.run(&["store", "backup"]));
-        let before = export(&world);
-        let mut after = before.clone();
-        if arguments[0] == "import" {
-            let mut lines = Vec::new();
-            for number in 60..1200 {
-                let code = format!(r#""batchCode":{number}"#);
-                lines.push(world.site(number, "ok").jsonl().replacen('}', &format!(",{code}}}"), 1));
-            }
-            fs::write(world.path("more.jsonl"), lines.join("\n")).unwrap();
-            after.extend(lines.iter().map(|line| exported_line(line)));
-            after.sort();
-        }
-        Self { world, arguments, runs: AtomicI64::new(1), before, after }
-    }
-
-    /// Asserts that the store is sound, that nothing is lost, and that every line is whole.
-    fn verify(&self) {
-        assert_idle_is_true(&self.world.store());
-        self.world.assert_sound();
-        let now = export(&self.world);
-        assert!(self.before.iter().all(|line| now.contains(line)), "{:?} lost a connection", self.arguments);
-        assert!(now.iter().all(|line| self.after.contains(line)), "{:?} left half a line", self.arguments);
-        for backup in fs::read_dir(self.world.store().join("backups")).unwrap() {
-            let path = backup.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "gz") {
-                assert_backup_is_whole(&path);
-            }
-        }
-    }
-
-    /// Returns the command. Each poll is an hour later than the one before, so that all sites are due.
-    fn command(&self) -> Command {
-        let mut command = self.world.command(self.arguments);
-        if self.arguments[0] == "poll" {
-            let hour = self.runs.fetch_add(1, Ordering::Relaxed);
-            command.arg("--now").arg((MIDNIGHT + hour * HOUR).to_string());
-        }
-        command
-    }
-
-    /// Asserts that the command succeeds when it runs again.
-    fn run_again(&self) {
-        let output = self.command().output().unwrap();
-        assert_eq!(code(&output), 0, "{:?}: {output:?}", self.arguments);
-        assert_eq!(export(&self.world), self.after, "{:?}", self.arguments);
-    }
-}
+/// How many stores are written to at the same time.
+const THREADS: u64 = 2;
+/// How many commands are killed on one store.
+const KILLS_PER_STORE: u64 = 100;
 
 #[test]
 fn every_command_survives_sigkill_at_every_failpoint() {
+    let mut random = Random::from_env();
+    let seed = random.next();
+    let random = Mutex::new(random);
     let reached = Mutex::new(BTreeSet::new());
+    let kinds = Mutex::new(KINDS.iter());
+    // By default a third of all, and each failpoint at least once.
+    let is_long = number_from_env("CXNPOLL_KILLS").is_some();
+    let max_times = if is_long { 3 } else { 1 };
     thread::scope(|scope| {
-        for arguments in COMMANDS {
-            let reached = &reached;
-            scope.spawn(move || {
-                let scene = Scene::new(arguments);
-                for point in kill_points() {
-                    for times in 1..=2 {
-                        let wanted = format!("{point}:{times}");
-                        let output = scene.command().env("CXNPOLL_DIE_AT", &wanted).output().unwrap();
-                        if !was_killed(&output) {
-                            assert_eq!(code(&output), 0, "{arguments:?} {wanted}: {output:?}");
-                            break;
-                        }
-                        reached.lock().unwrap().insert(point.clone());
-                        scene.verify();
+        scope.spawn(|| {
+            let steps = kill_first_commands(seed);
+            reached.lock().unwrap().extend(steps);
+        });
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let Some((before, kind)) = kinds.lock().unwrap().next() else { break };
+                    let mut scene = Scene::new(seed);
+                    for kind in ["import", "poll", "backup", before] {
+                        scene.run(kind, &Death::Never);
                     }
+                    if *kind == "backup" {
+                        scene.fill_backups();
+                    }
+                    let steps = stderr(&scene.output_of(kind, &Death::At(String::new())));
+                    for point in kill_points() {
+                        let is_chosen = is_long || random.lock().unwrap().below(3) == 0;
+                        if !is_chosen && reached.lock().unwrap().contains(&point) {
+                            continue;
+                        }
+                        let times = steps.lines().filter(|step| *step == point).count().min(max_times);
+                        for time in 1..=times {
+                            if scene.run(kind, &Death::At(format!("{point}:{time}"))) {
+                                reached.lock().unwrap().insert(point.clone());
+                            }
+                        }
+                    }
+                    scene.run(kind, &Death::Never);
                 }
-                scene.run_again();
             });
         }
     });
@@ -120,28 +64,66 @@ fn every_command_survives_sigkill_at_every_failpoint() {
     assert!(missed.is_empty(), "no command reaches {missed:?}");
 }
 
+/// Kills the first import and the first poll at the steps that create files; returns these steps.
+fn kill_first_commands(seed: u64) -> Vec<String> {
+    let scene = |kind: &str| {
+        let mut scene = Scene::new(seed);
+        if kind == "poll" {
+            scene.run("import", &Death::Never);
+        }
+        scene
+    };
+    let mut reached = Vec::new();
+    for kind in ["import", "poll"] {
+        let steps = stderr(&scene(kind).output_of(kind, &Death::At(String::new())));
+        let creates = |point: &String| kind == "import" || point.starts_with("Results") || point.starts_with("Backup");
+        for point in kill_points().into_iter().filter(creates).filter(|point| steps.lines().any(|step| step == point)) {
+            let mut scene = scene(kind);
+            assert!(scene.run(kind, &Death::At(point.clone())), "{kind} does not reach {point}");
+            scene.run(kind, &Death::Never);
+            reached.push(point);
+        }
+    }
+    reached
+}
+
 #[test]
-fn every_command_survives_sigkill_at_any_time() {
+fn any_commands_survive_sigkill_at_any_time() {
+    let kills = number_from_env("CXNPOLL_KILLS").unwrap_or(40);
+    let mut seeds = Random::from_env();
     thread::scope(|scope| {
-        for arguments in COMMANDS {
+        for thread in 0..THREADS {
+            let mut random = Random::new(seeds.next());
             scope.spawn(move || {
-                let scene = Scene::new(arguments);
-                let mut random = Random::from_env();
-                let began = Instant::now();
-                scene.run_again();
-                let duration = began.elapsed();
-                for _ in 0..kills(8) {
-                    let mut child = scene.command().spawn().unwrap();
-                    thread::sleep(random.duration_below(duration));
-                    child.kill().unwrap();
-                    let output = child.wait_with_output().unwrap();
-                    assert!(was_killed(&output) || code(&output) == 0, "{output:?}");
-                    scene.verify();
+                let mut left = (kills + thread) / THREADS;
+                while left > 0 {
+                    let here = left.min(KILLS_PER_STORE);
+                    kill_commands(random.next(), here);
+                    left -= here;
                 }
-                scene.run_again();
             });
         }
     });
+}
+
+/// Runs random commands on a new store until a number of them has been killed.
+///
+/// Then one command of each kind runs to its end.
+fn kill_commands(seed: u64, kills: u64) {
+    println!("store of seed {seed}");
+    let (mut random, mut scene) = (Random::new(seed), Scene::new(seed));
+    let points = kill_points();
+    let mut killed = 0;
+    while killed < kills {
+        let kind = if scene.is_empty() { "import" } else { KINDS[random.below(KINDS.len())].1 };
+        let at_point = Death::At(format!("{}:{}", points[random.below(points.len())], 1 + random.below(4)));
+        let death = [Death::AnyTime, Death::AnyTime, at_point][random.below(3)].clone();
+        killed += u64::from(scene.run(kind, &death));
+    }
+    for (_, kind) in KINDS {
+        scene.run(kind, &Death::Never);
+    }
+    assert_bounded(&scene.world);
 }
 
 #[test]

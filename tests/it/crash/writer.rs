@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::{HOUR, kills};
+use super::HOUR;
 use crate::testkit::library::{Writer, import_line};
-use crate::testkit::{MIDNIGHT, Random};
+use crate::testkit::{MIDNIGHT, Random, number_from_env};
 
 /// The number of stores that are written to at the same time.
 const STORES: u64 = 3;
@@ -30,6 +30,11 @@ const ROUND: &str = "CXNPOLL_CRASH_ROUND";
 const DONE: &str = "done ";
 /// The test that is the child process.
 const CHILD: &str = "crash::writer::child";
+
+/// Returns how many writers are killed on each store.
+fn kills_per_store() -> u64 {
+    (number_from_env("CXNPOLL_KILLS").unwrap_or(200) / 5).max(1)
+}
 
 /// Returns the numbers of the connections that a round imports.
 fn imported(round: u64) -> impl Iterator<Item = u64> {
@@ -72,14 +77,14 @@ fn kill_writers(mut random: Random) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let mut acknowledged: Option<u64> = None;
-    for _ in 0..kills(60 / STORES) {
+    for _ in 0..kills_per_store() {
         let next = acknowledged.map_or(0, |round| round + 1);
         acknowledged = last_round(&path, next, &mut random).or(acknowledged);
         if let Some(round) = acknowledged {
             verify(&path, round);
         }
     }
-    assert!(acknowledged > Some(kills(60 / STORES) / 2), "{acknowledged:?}");
+    assert!(acknowledged > Some(kills_per_store() / 2), "{acknowledged:?}");
 }
 
 /// Starts a child at a round, and kills it at a random time.
