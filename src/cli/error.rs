@@ -234,6 +234,10 @@ impl From<Error> for Report {
             Error::LogFile { path, error } => Self::config(format!("cannot write the log {}: {error}", path.display())),
             Error::Stdin(error) => Self::cannot("read standard input", &error),
             Error::Stdout(error) => Self::cannot("write to standard output", &error),
+            Error::Spool(error) if error.kind() == io::ErrorKind::FileTooLarge => Self {
+                hint: file::space_hint(error.kind()).map(str::to_owned),
+                ..Self::cannot("write the input to a temporary file", &error)
+            },
             Error::Spool(error) => Self::cannot("write the input to a temporary file", &error)
                 .hint("free some space in the temporary directory, or name another with TMPDIR"),
             Error::Prompt(error) => Self::cannot("ask at the terminal", &error),
@@ -267,7 +271,8 @@ fn unknown_app(app_id: &AppId, suggestion: Option<String>) -> Report {
 
 fn output_file(path: &Path, kind: io::ErrorKind) -> Report {
     let exit_code = if kind == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::INTERNAL };
-    Report::new(exit_code, format!("cannot write {}: {kind}", path.display()))
+    let hint = file::space_hint(kind).map(str::to_owned);
+    Report { hint, ..Report::new(exit_code, format!("cannot write {}: {kind}", path.display())) }
 }
 
 fn config_problems(problems: usize, file: &str) -> String {

@@ -97,7 +97,7 @@ pub enum Error {
     Compress(io::Error),
     /// The system has no random numbers.
     Random(getrandom::Error),
-    /// The thread that works on databases cannot be started.
+    /// The threads that work on databases cannot be started.
     NoThread(String),
     /// All numbers of a kind are used up.
     NumbersExhausted,
@@ -115,6 +115,8 @@ pub enum Problem {
     },
     /// The disk is full.
     StorageFull,
+    /// A file of the database would exceed the limit of file sizes.
+    FileTooLarge,
     /// An operation of the database failed, with sled's text.
     Failed(String),
     /// The database panicked, with sled's text.
@@ -196,6 +198,7 @@ impl From<sled::Error> for Problem {
         match error {
             sled::Error::Corruption { .. } => Self::Damaged { damage: Damage::Checksum, rebuild_failed: false },
             sled::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::StorageFull,
+            sled::Error::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => Self::FileTooLarge,
             sled::Error::Io(error) if !is_damage(error.kind()) => Self::Failed(sled::Error::Io(error).to_string()),
             sled::Error::Unsupported(_) => Self::Failed(error.to_string()),
             other => Self::Damaged { damage: Damage::Reported(other.to_string()), rebuild_failed: false },

@@ -1,14 +1,12 @@
 //! The texts, hints and kinds of the store's errors.
 
-use std::io;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::file;
-use super::report::Report;
+use super::report::{MORE_THREADS_HINT, Report};
 use crate::exit;
 use crate::store::{self, Item, Problem};
-
-const DISK_FULL_HINT: &str = "free some disk space and try again; no acknowledged change is lost";
 
 impl From<store::Error> for Report {
     fn from(error: store::Error) -> Self {
@@ -28,10 +26,9 @@ impl From<store::Error> for Report {
                 Self::new(exit::STORE, format!("{} does not name a database of this store", path.display()))
                     .hint(backup_hint(newest_backup.as_deref()))
             }
-            E::File(error) | E::ResultsFile { error, .. } if error.source.kind() == io::ErrorKind::StorageFull => {
-                Self::new(exit::STORE, file::text(&error)).hint(DISK_FULL_HINT)
+            E::File(error) => {
+                Self { hint: space_hint(error.source.kind()), ..Self::new(exit::STORE, file::text(&error)) }
             }
-            E::File(error) => Self::new(exit::STORE, file::text(&error)),
             E::DueHint(error) => Self::new(exit::STORE, file::text(&error))
                 .hint("it must be a file that can be replaced: remove what is there, and make its directory writable"),
             E::Busy { path, waited, owner } => {
@@ -57,26 +54,42 @@ impl From<store::Error> for Report {
                 Self::new(exit::STORE, problem_text(&problem)).hint(results_hint(&problem, &path))
             }
             E::ResultsFile { error, dir } => {
-                Self::new(exit::STORE, file::text(&error)).hint(without_results_hint(&dir))
+                let hint = space_hint(error.source.kind()).unwrap_or_else(|| without_results_hint(&dir));
+                Self::new(exit::STORE, file::text(&error)).hint(hint)
             }
             E::Compress(error) => Self::new(exit::INTERNAL, format!("cannot compress a result: {error}")),
             E::Random(error) => Self::new(exit::INTERNAL, format!("the system has no random numbers: {error}")),
-            E::NoThread(error) => Self::new(exit::STORE, format!("cannot start the store's thread: {error}")),
+            E::NoThread(error) => {
+                Self::new(exit::STORE, format!("cannot start the store's threads: {error}")).hint(MORE_THREADS_HINT)
+            }
             E::NumbersExhausted => Self::new(exit::STORE, "the store has run out of numbers"),
         }
     }
 }
 
-fn database_hint(problem: &Problem, newest_backup: Option<&Path>) -> String {
+/// What helps if a file of the store cannot grow; `None` for other errors.
+fn space_hint(kind: ErrorKind) -> Option<String> {
+    file::space_hint(kind).map(|hint| format!("{hint}; no acknowledged change is lost"))
+}
+
+/// What helps if a file of a database cannot grow; `None` for other problems.
+fn growth_hint(problem: &Problem) -> Option<String> {
     match problem {
-        Problem::StorageFull => DISK_FULL_HINT.to_owned(),
-        _ => backup_hint(newest_backup),
+        Problem::StorageFull => space_hint(ErrorKind::StorageFull),
+        Problem::FileTooLarge => space_hint(ErrorKind::FileTooLarge),
+        _ => None,
     }
 }
 
+fn database_hint(problem: &Problem, newest_backup: Option<&Path>) -> String {
+    growth_hint(problem).unwrap_or_else(|| backup_hint(newest_backup))
+}
+
 fn results_hint(problem: &Problem, path: &Path) -> String {
+    if let Some(hint) = growth_hint(problem) {
+        return hint;
+    }
     match problem {
-        Problem::StorageFull => DISK_FULL_HINT.to_owned(),
         Problem::Unreadable(Item::StoredResult) => {
             "remove the results of a connection with `cxnpoll results --remove`".to_owned()
         }
@@ -105,6 +118,7 @@ fn problem_text(problem: &Problem) -> String {
             format!("the store's database is damaged ({damage}){rebuild}")
         }
         Problem::StorageFull => "the store's database failed: the disk is full".to_owned(),
+        Problem::FileTooLarge => "the store's database failed: a file would exceed the limit of file sizes".to_owned(),
         Problem::Failed(text) | Problem::Panicked(text) => format!("the store's database failed: {text}"),
         Problem::Unreadable(item) => format!("{item} cannot be read"),
         Problem::MissingCxn(cxn_id) => format!("{cxn_id} has a number but no record"),
