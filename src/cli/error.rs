@@ -231,7 +231,8 @@ impl From<Error> for Report {
             Error::InvalidAppName { name, error } => Self::config(format!("app '{name}': {error}")),
             Error::NoAppMetadata(name) => Self::config(format!("app '{name}': there is no metadata.json")),
             Error::ConfigProblems { count, file } => Self::config(config_problems(count, &file)),
-            Error::LogFile { path, error } => Self::config(format!("cannot write the log {}: {error}", path.display())),
+            Error::LogFile { path, error } => Self::config(format!("cannot write the log {}: {error}", path.display()))
+                .hint("name a file in a directory that exists and that other users cannot write to"),
             Error::Stdin(error) => Self::cannot("read standard input", &error),
             Error::Stdout(error) => Self::cannot("write to standard output", &error),
             Error::Spool(error) if error.kind() == io::ErrorKind::FileTooLarge => Self {

@@ -3,5 +3,6 @@
 pub mod file_error;
 pub mod fs_atomic;
 pub mod lock;
+pub mod open;
 pub mod text;
 pub mod time;
