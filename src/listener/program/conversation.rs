@@ -293,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_writes_in_a_loop_exceeds_its_time() {
+        for script in ["exec yes '{\"log\":\"\"}'", "yes >&2; true"] {
+            let program = Program { timeout: Duration::from_millis(300), ..shell(script, false) };
+            let (results, _) = events(&program, 1);
+            let (EventResult::Lost(failure) | EventResult::Broken(failure)) = &results[0] else {
+                panic!("{results:?}")
+            };
+            assert!(matches!(failure.error, ProgramError::Timeout(_)), "{failure}");
+        }
+    }
+
+    #[test]
     fn a_program_that_has_begun_to_work_is_not_broken_by_a_timeout() {
         let script = "echo '{\"log\":\"working\"}'; exec sleep 60";
         let program = Program { timeout: Duration::from_secs(1), ..shell(script, false) };

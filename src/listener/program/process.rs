@@ -128,6 +128,8 @@ impl Process {
     /// Waits for the next line on stdout.
     pub(super) fn next_line(&mut self, deadline: Deadline) -> Result<Vec<u8>, ProgramError> {
         loop {
+            // The pipes of a program that writes in a loop can always be read.
+            deadline.check()?;
             if self.reads_stdout() {
                 if let Some(line) = self.stdout_buf.take_line() {
                     return Ok(line);
