@@ -244,9 +244,14 @@ impl From<Error> for Report {
             Error::InvalidAppName { name, error } => Self::config(format!("app '{name}': {error}")),
             Error::NoAppMetadata(name) => Self::config(format!("app '{name}': there is no metadata.json")),
             Error::ConfigProblems { count, file } => Self::config(config_problems(count, &file)),
-            Error::LogFile { path, error } => Self::config(format!("cannot write the log {}: {error}", path.display())),
+            Error::LogFile { path, error } => Self::config(format!("cannot write the log {}: {error}", path.display()))
+                .hint("name a file in a directory that exists and that other users cannot write to"),
             Error::Stdin(error) => Self::cannot("read standard input", &error),
             Error::Stdout(error) => Self::cannot("write to standard output", &error),
+            Error::Spool(error) if error.kind() == io::ErrorKind::FileTooLarge => Self {
+                hint: file::space_hint(error.kind()).map(str::to_owned),
+                ..Self::cannot("write the input to a temporary file", &error)
+            },
             Error::Spool(error) => Self::cannot("write the input to a temporary file", &error)
                 .hint("free some space in the temporary directory, or name another with TMPDIR"),
             Error::Prompt(error) => Self::cannot("ask at the terminal", &error),
@@ -284,7 +289,8 @@ fn unknown_app(app_id: &AppId, suggestion: Option<String>) -> Report {
 
 fn output_file(path: &Path, kind: io::ErrorKind) -> Report {
     let exit_code = if kind == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::INTERNAL };
-    Report::new(exit_code, format!("cannot write {}: {kind}", path.display()))
+    let hint = file::space_hint(kind).map(str::to_owned);
+    Report { hint, ..Report::new(exit_code, format!("cannot write {}: {kind}", path.display())) }
 }
 
 fn config_problems(problems: usize, file: &str) -> String {

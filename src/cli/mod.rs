@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::exit;
 use crate::listener::{InvalidListener, Listener};
 use crate::model::UnixTime;
+use crate::run::survive_file_size_limit;
 use crate::store::{AdminAction, SkippedEntries};
 use crate::util::text::panic_message;
 use crate::util::time::unix_now;
@@ -112,6 +113,7 @@ type Added = Result<Vec<Listener>, InvalidListener>;
 ///
 /// If one cannot be added, that is reported instead of running the command.
 pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Added) -> u8 {
+    survive_file_size_limit();
     // The schedule uses the time at which the process started, before any lock or wait.
     let started = unix_now().max(0);
     let arguments: Vec<OsString> = arguments.into_iter().collect();

@@ -25,6 +25,8 @@ pub enum Error {
     },
     /// No store is named, and the user has no home directory for one.
     NoHome,
+    /// The heartbeat URL of this origin is not an http or https URL. It may hold a key, so it is left out.
+    InvalidHeartbeat(HeartbeatOrigin),
     /// An app's `metadata.json` is not JSON.
     MetadataJson {
         /// The file.
@@ -56,6 +58,17 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// The origin of a heartbeat URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeartbeatOrigin {
+    /// The option `--heartbeat`.
+    Option,
+    /// The environment variable `CXNPOLL_HEARTBEAT`.
+    Variable,
+    /// The configuration file.
+    File,
 }
 
 /// The result of reading the configuration.

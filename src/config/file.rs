@@ -34,6 +34,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// How long a call to a site may take.
     pub timeouts: Timeouts,
+    /// The URL to call after successful runs. It may hold a key, so it is not to be shown.
+    pub heartbeat: Option<String>,
     /// How administrators of sites can reach the operator; part of the user agent.
     pub contact: Option<String>,
     /// How many polls at a time a host gets, in place of `--per-host`. A proxy takes more.

@@ -7,11 +7,13 @@ mod certificate;
 mod cxnapp;
 mod error;
 mod file;
+mod heartbeat;
 mod listeners;
 
 pub use app_table::AppTable;
 pub use certificate::{EXPIRY_WARNING_DAYS, certificate_problems};
-pub use error::{CertificateDefect, CertificateProblem, Error, Result};
+pub use error::{CertificateDefect, CertificateProblem, Error, HeartbeatOrigin, Result};
 pub use file::{Backups, Config};
 pub(crate) use file::{CONFIG_VARIABLE, STORE_VARIABLE};
+pub(crate) use heartbeat::HEARTBEAT_VARIABLE;
 pub use listeners::ListenerTable;

@@ -9,8 +9,8 @@ use tracing::{Span, warn};
 
 use super::coordinator::TICK;
 use super::state::SHUTDOWN_GRACE_S;
-use super::{PollRun, Signals};
-use crate::listener::{self, Phase, RunEvent};
+use super::{Error, PollRun, Signals};
+use crate::listener::{Phase, RunEvent};
 
 /// How far the listeners of an event came without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +27,8 @@ pub(super) enum Emitted {
 /// and are killed then. A listener that is not a program is waited for.
 ///
 /// # Errors
-/// That of the first listener that failed, unless it failed because it was killed.
-pub(super) fn emit(
-    run: &PollRun,
-    due: u64,
-    summary: Option<Value>,
-    signals: &Signals,
-) -> Result<Emitted, listener::Error> {
+/// That of the first listener that failed, unless it failed because it was killed; [`Error::NoThread`].
+pub(super) fn emit(run: &PollRun, due: u64, summary: Option<Value>, signals: &Signals) -> Result<Emitted, Error> {
     let phase = if summary.is_some() { Phase::PostPoll } else { Phase::PrePoll };
     let listeners = run.listeners.of(&run.app.app_id, &run.job, phase);
     if listeners.is_empty() {
@@ -43,7 +38,7 @@ pub(super) fn emit(
     thread::scope(|scope| {
         let (sender, result) = channel();
         let dispatcher = listeners.dispatcher();
-        scope.spawn(move || {
+        let work = move || {
             let _run = span.enter();
             let mut dispatcher = dispatcher;
             let mut event = RunEvent::new(&run.app, &run.job, run.batch, run.now, due, summary);
@@ -51,13 +46,15 @@ pub(super) fn emit(
             // Its programs end here.
             drop(dispatcher);
             let _ = sender.send(dispatched);
-        });
+        };
+        let builder = thread::Builder::new().name("around".to_owned());
+        builder.spawn_scoped(scope, work).map_err(|error| Error::NoThread(error.to_string()))?;
         let mut stopping_since: Option<Instant> = None;
         let mut killed = false;
         loop {
             match result.recv_timeout(TICK) {
                 Ok(Err(_)) if killed => return Ok(Emitted::Killed),
-                Ok(dispatched) => return dispatched.map(|()| Emitted::Complete),
+                Ok(dispatched) => return Ok(dispatched.map(|()| Emitted::Complete)?),
                 // The thread ended without a result, which only a panic can do: the scope passes it on.
                 Err(RecvTimeoutError::Disconnected) => return Ok(Emitted::Complete),
                 Err(RecvTimeoutError::Timeout) if signals.stop_code().is_some() => {
@@ -91,7 +88,7 @@ impl<'a> PostPoll<'a> {
     ///
     /// # Errors
     /// That of the first listener that failed.
-    pub(super) fn emit(mut self, summary: Value) -> Result<Emitted, listener::Error> {
+    pub(super) fn emit(mut self, summary: Value) -> Result<Emitted, Error> {
         self.emitted = true;
         emit(self.run, self.due, Some(summary), self.signals)
     }

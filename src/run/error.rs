@@ -37,13 +37,8 @@ pub enum Error {
     CxnDisabled(CxnId),
     /// The maximum runtime was over before it was known what is due.
     OutOfTime,
-    /// The threads of a run cannot be started.
-    NoThreads {
-        /// How many were requested.
-        threads: usize,
-        /// The system's error message.
-        reason: String,
-    },
+    /// A thread that the run needs cannot be started; with the system's error message.
+    NoThread(String),
     /// A listener cannot be used, which is not the fault of a site.
     Listener(listener::Error),
     /// The store cannot be used.

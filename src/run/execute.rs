@@ -137,7 +137,7 @@ impl PollRun {
             let (sender, messages) = channel();
             let limits = context.config.results;
             let recorder = Recorder::start(scope, self, store, &context.stop, limits, sender.clone())
-                .map_err(|error| Error::NoThreads { threads: 1, reason: error.to_string() })?;
+                .map_err(|error| Error::NoThread(error.to_string()))?;
             recorder.select();
             let Some(selection) = self.await_selection(context, &messages)? else { return Ok(self.empty_summary()) };
             let Selection { job, host_key, due: entries, first, opening } = selection;
@@ -207,7 +207,7 @@ impl PollRun {
     /// Returns the panic of `observe`, if it panicked.
     ///
     /// # Errors
-    /// [`Error::NoThreads`]. Then nothing was polled.
+    /// [`Error::NoThread`]. Then nothing was polled.
     fn poll(
         &self,
         context: &Context,
@@ -224,7 +224,9 @@ impl PollRun {
             config.per_host.iter().map(|(host, limit)| (host_key.hash(host), *limit)).collect();
         let per_host = self.per_host;
         let queue = Arc::new(Queue::new(threads, self.now, move |host| limits.get(&host).copied().unwrap_or(per_host)));
-        let workers = workers::start(self, threads, &queue, client, config.results, *started, sender)?;
+        let workers = workers::start(self, threads, &queue, client, config.results, *started, &sender)?;
+        // The channel is to be disconnected once the recorder and all workers have ended.
+        drop(sender);
         let mut observer = Observer::new(observe);
         observer.report(Update::Started { due });
         let mut coordinator = Coordinator {

@@ -2,33 +2,45 @@
 //!
 //! There is one file per app, job and batch, as the textfile collector of its node exporter reads them. All figures are those of the last run.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use prometheus::{Encoder, GaugeVec, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
 use sha2::{Digest, Sha256};
+use tracing::warn;
 
 use super::summary::{Summary, by_count};
 use crate::model::UnixTime;
 use crate::store::failpoint::{self, Failpoint};
 use crate::util::fs_atomic::{AtomicFile, Durability};
+use crate::util::open::open_trusted;
 
 /// Upper bounds of the histogram, in seconds: a fast site, the limit of connecting, that of a call.
 const BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// How much of the previous file is read, in bytes. The program's own has some thousand.
+const MAX_BYTES: u64 = 1 << 20;
 /// The only figure that a failed run keeps from the run before.
 const LAST_SUCCESS: &str = "cxnpoll_last_success_timestamp_seconds";
 
 impl Summary {
     /// Writes the metrics of a run that ended at `at` into `directory`, and replaces the file as a whole. If the run did
-    /// not succeed, the time of the last success stays that of the previous file.
+    /// not succeed, the time of the last success stays that of the previous file. Without one that can be read, there is
+    /// none, and a warning unless the file is missing.
     ///
     /// # Errors
     /// Those of writing.
     pub fn write_metrics(&self, directory: &Path, at: UnixTime, succeeded: bool, store_bytes: u64) -> io::Result<()> {
         let path = directory.join(self.metrics_file_name());
-        let last_success = if succeeded { Some(at) } else { last_success(&path) };
+        let last_success = if succeeded {
+            Some(at)
+        } else {
+            last_success(&path).unwrap_or_else(|error| {
+                warn!("cannot read the previous metrics {}: {error}", path.display());
+                None
+            })
+        };
         let text = self.metrics(at, last_success, store_bytes).map_err(io::Error::other)?;
         // The exporter runs as another user.
         let mut file = AtomicFile::beside(&path, &fs::Permissions::from_mode(0o644))?;
@@ -93,10 +105,21 @@ impl Summary {
     }
 }
 
-/// The time of the last success in the previous file, if there is one.
-fn last_success(path: &Path) -> Option<UnixTime> {
-    let text = fs::read_to_string(path).ok()?;
-    let line = text.lines().find(|line| line.starts_with(LAST_SUCCESS))?;
+/// The time of the last success in the previous file; `None` if there is no such file or no time in it.
+///
+/// # Errors
+/// Those of reading the file, which other users may have put there.
+fn last_success(path: &Path) -> io::Result<Option<UnixTime>> {
+    let file = match open_trusted(path, File::options().read(true)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text)?;
+    let time = text.lines().find(|line| line.starts_with(LAST_SUCCESS)).and_then(|line| line.rsplit(' ').next());
     #[expect(clippy::cast_possible_truncation, reason = "times are written without a fraction")]
-    line.rsplit(' ').next()?.parse().ok().map(|at: f64| at as UnixTime)
+    Ok(time.and_then(|time| time.parse().ok()).map(|at: f64| at as UnixTime))
 }

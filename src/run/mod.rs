@@ -31,7 +31,7 @@ mod workers;
 pub use error::Error;
 pub use poll_run::PollRun;
 pub use queue::Queue;
-pub use signals::Signals;
+pub use signals::{Signals, survive_file_size_limit};
 pub use summary::{Summary, run_json, run_text};
 pub use update::{FILE_ONLY, Update, Warning};
 

@@ -134,6 +134,11 @@ impl Queue {
         Self { state: state.into(), changed: Condvar::new(), host_limit: Box::new(host_limit) }
     }
 
+    /// Corrects the number of workers.
+    pub(super) fn set_workers(&self, workers: usize) {
+        self.lock().max_slow = workers / 2;
+    }
+
     /// Adds tasks behind those that wait.
     pub(super) fn extend(&self, tasks: impl IntoIterator<Item = PollTask>) {
         let mut state = self.lock();

@@ -1,13 +1,21 @@
-//! SIGINT and SIGTERM: the first asks a run to end, the second ends the process at once.
+//! SIGINT and SIGTERM: the first asks a run to end, the second ends the process at once. SIGXFSZ ends nothing.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::exit;
+
+/// Makes a write beyond the limit of file sizes fail, instead of ending the process by SIGXFSZ.
+///
+/// Listener programs start with the default action, as a handler is not inherited.
+pub fn survive_file_size_limit() {
+    // If the system allows no handler, the signal ends the process.
+    let _ = flag::register(SIGXFSZ, Arc::default());
+}
 
 /// The first signal that asked the process to end.
 #[derive(Debug, Clone, Default)]

@@ -1,14 +1,16 @@
 //! The workers: threads that each draw from the one queue.
 
 use std::any::Any;
+use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rayon::ThreadPoolBuilder;
 use serde_json::Value;
-use tracing::Span;
+use tracing::{Span, warn};
 
 use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
@@ -19,12 +21,14 @@ use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
 use crate::model::{Cxn, Failure, FailureClass, Outcome};
 use crate::site::{Api, Client};
 use crate::store::{EncodedResult, Limits, StoredResult};
-use crate::util::text::panic_message;
+use crate::util::text::{count, panic_message};
 
 /// A worker's stack in bytes: a reply nested as deep as the protocol allows must fit. Only what is used takes memory.
 const STACK_BYTES: usize = 4 << 20;
-/// Descriptors of a listener program: its three streams.
-const FILES_PER_PROGRAM: u64 = 3;
+/// Memory that is kept for polls and the store while workers start, in bytes. It is not touched.
+const RESERVED_BYTES: usize = 24 << 20;
+/// Descriptors of a listener program: its three streams, and the pipe to the process that guards it.
+const FILES_PER_PROGRAM: u64 = 4;
 /// How long workers get to end their listener programs.
 const PROGRAM_EXIT_WAIT: Duration = Duration::from_secs(3);
 
@@ -57,15 +61,16 @@ struct Shared {
     limits: Limits,
     started: Instant,
     span: Span,
+    /// How many workers work, once all are started. The others end at once.
+    working: OnceLock<usize>,
 }
 
 /// Starts up to `threads` workers on a queue that is still empty. They end when it is closed and empty.
 ///
-/// Each does all its work in the handler that the pool calls when a thread starts. The pool itself never gets a task: its
-/// threads would search each other for tasks, which costs more the more threads there are.
+/// If the system does not start all of them, the run goes on with three quarters of those that it starts.
 ///
 /// # Errors
-/// [`Error::NoThreads`] if the system does not start all of them. Then the queue is closed, so those that were started end.
+/// [`Error::NoThread`] if the system starts none.
 pub(super) fn start(
     run: &PollRun,
     threads: usize,
@@ -73,32 +78,44 @@ pub(super) fn start(
     client: &Arc<Client>,
     limits: Limits,
     started: Instant,
-    messages: Sender<Message>,
+    messages: &Sender<Message>,
 ) -> Result<Workers, Error> {
     let listeners = run.listeners.of(&run.app.app_id, &run.job, Phase::Poll);
     let files_per_worker = if listeners.has_programs() { FILES_PER_PROGRAM } else { 0 };
     let threads = clamp_to_fd_limit(threads.max(1), files_per_worker);
     let (alive, ended) = channel();
     let workers = Workers { listeners: listeners.clone(), alive: ended };
-    let (run, queue, client, span) = (run.clone(), Arc::clone(queue), Arc::clone(client), Span::current());
-    let shared = Shared { run, queue: Arc::clone(&queue), client, listeners, limits, started, span };
-    let senders = Mutex::new((messages, alive));
-    let work = move |_| {
-        // No code panics while it holds the lock.
-        let (messages, _alive) = senders.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        shared.work(&messages);
+    let (run, client, span, working) = (run.clone(), Arc::clone(client), Span::current(), OnceLock::new());
+    let shared = Arc::new(Shared { run, queue: Arc::clone(queue), client, listeners, limits, started, span, working });
+    let start = |index| {
+        let (shared, messages, alive) = (Arc::clone(&shared), messages.clone(), Sender::<()>::clone(&alive));
+        let work = move || {
+            let _alive = alive;
+            let work = || shared.work(&messages);
+            // A poll whose outcome never arrives would make the run wait for ever.
+            if index < *shared.working.wait() && catch_unwind(AssertUnwindSafe(work)).is_err() {
+                process::abort();
+            }
+        };
+        thread::Builder::new().name(format!("poll-{index}")).stack_size(STACK_BYTES).spawn(work)
     };
-    // The pool goes out of scope here, and its threads end when their work is done.
-    ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .stack_size(STACK_BYTES)
-        .thread_name(|index| format!("poll-{index}"))
-        .start_handler(work)
-        .build()
-        .map_err(|error| {
-            queue.cancel_pending();
-            Error::NoThreads { threads, reason: error.to_string() }
-        })?;
+    let mut reserve = Vec::<u8>::new();
+    let startable = if reserve.try_reserve_exact(RESERVED_BYTES).is_ok() { threads } else { 1 };
+    let mut working = (0..startable).take_while(|index| start(*index).is_ok()).count();
+    // Otherwise the compiler may leave out memory that is not used.
+    drop(black_box(reserve));
+    if working < threads {
+        // What other threads, programs and polls need must be left.
+        working -= working / 4;
+        if working == 0 {
+            start(0).map_err(|error| Error::NoThread(error.to_string()))?;
+            working = 1;
+        }
+        let sites = count(working as u64, "site");
+        warn!("only {sites} at the same time, not {threads}: the system allows no more threads (ulimit -u, -v)");
+    }
+    queue.set_workers(working);
+    shared.working.get_or_init(|| working);
     Ok(workers)
 }
 
@@ -108,7 +125,7 @@ impl Shared {
         let mut dispatcher = self.listeners.dispatcher();
         while let Some(task) = self.queue.take() {
             let began = self.started.elapsed();
-            // A panic would end the process, since the pool has no other place for it.
+            // Any other panic ends the process.
             let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn)));
             let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
             let ended = self.started.elapsed();

@@ -76,7 +76,7 @@ impl Resolver {
     /// # Errors
     /// Class `dns` where the name has no address, class `timeout` where no answer came in time.
     pub(super) fn resolve(&self, host: &str, limit: Duration) -> Answer {
-        let name = self.name(host)?;
+        let name = self.name(host);
         let waiting = |progress: &mut Progress| !matches!(progress, Progress::Answered(_));
         let (progress, _) = name
             .answered
@@ -95,30 +95,29 @@ impl Resolver {
     }
 
     /// Returns the entry of a host's name, and queues a name that is new.
-    fn name(&self, host: &str) -> Result<Arc<Name>, Failure> {
+    fn name(&self, host: &str) -> Arc<Name> {
         let mut state = lock(&self.0.state);
         if let Some(name) = state.names.get(host) {
-            return Ok(Arc::clone(name));
+            return Arc::clone(name);
         }
         if state.names.len() >= MAX_CACHED {
             state.names.retain(|_, name| !matches!(*lock(&name.progress), Progress::Answered(_)));
         }
         if state.threads < self.0.max_lookups {
             let shared = Arc::clone(&self.0);
-            match thread::Builder::new().name("resolver".into()).spawn(move || shared.serve()) {
-                Ok(_) => state.threads += 1,
-                // A thread that is alive will take the name from the queue. Without one, the name would stay there.
-                Err(error) if state.threads == 0 => {
-                    let message = format!("cannot start a thread for the lookup: {error}");
-                    return Err(Phase::Resolving.failure(FailureClass::Dns, message));
-                }
-                Err(_) => {}
-            }
+            let started = thread::Builder::new().name("resolver".into()).spawn(move || shared.serve());
+            state.threads += usize::from(started.is_ok());
         }
         let (host, name) = (Arc::<str>::from(host), Arc::<Name>::default());
         state.names.insert(Arc::clone(&host), Arc::clone(&name));
-        state.queue.push_back((host, Arc::clone(&name)));
-        Ok(name)
+        if state.threads > 0 {
+            state.queue.push_back((host, Arc::clone(&name)));
+        } else {
+            // The system starts no thread. That is not the site's fault, so the caller goes without a limit of time.
+            drop(state);
+            self.0.look_up(&host, &name);
+        }
+        name
     }
 }
 
@@ -134,11 +133,15 @@ impl Shared {
                 };
                 next
             };
-            *lock(&name.progress) = Progress::InFlight;
-            let answer = self.answer(&host);
-            *lock(&name.progress) = Progress::Answered(answer);
-            name.answered.notify_all();
+            self.look_up(&host, &name);
         }
+    }
+
+    fn look_up(&self, host: &str, name: &Name) {
+        *lock(&name.progress) = Progress::InFlight;
+        let answer = self.answer(host);
+        *lock(&name.progress) = Progress::Answered(answer);
+        name.answered.notify_all();
     }
 
     fn answer(&self, host: &str) -> Answer {
@@ -242,6 +245,13 @@ mod tests {
         assert_eq!(lock(&resolver.0.state).threads, 1);
         drop(release);
         assert!(resolver.resolve("good", LONG).is_ok());
+    }
+
+    #[test]
+    fn a_name_is_looked_up_without_a_thread_if_none_can_be_started() {
+        let (resolver, lookups, _release) = counting(0);
+        assert_eq!(*resolver.resolve("good", SHORT).unwrap(), [ADDRESS]);
+        assert_eq!((lookups.load(Ordering::SeqCst), lock(&resolver.0.state).threads), (1, 0));
     }
 
     #[test]

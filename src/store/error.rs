@@ -101,7 +101,7 @@ pub enum Error {
     Compress(io::Error),
     /// The system has no random numbers.
     Random(getrandom::Error),
-    /// The thread that works on databases cannot be started.
+    /// The threads that work on databases cannot be started.
     NoThread(String),
     /// All numbers of a kind are used up.
     NumbersExhausted,
@@ -121,6 +121,8 @@ pub enum Problem {
     },
     /// The disk is full.
     StorageFull,
+    /// A file of the database would exceed the limit of file sizes.
+    FileTooLarge,
     /// The disk failed to write or sync the database.
     NotWritten,
     /// The system refused an operation of the database, with this error number.
@@ -207,6 +209,7 @@ impl From<sled::Error> for Problem {
         match error {
             sled::Error::Corruption { .. } => Self::Damaged { damage: Damage::Checksum, rebuild_failed: false },
             sled::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::StorageFull,
+            sled::Error::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => Self::FileTooLarge,
             sled::Error::Io(error) if is_damage(error.kind()) => damaged(error.to_string()),
             sled::Error::Io(error) => match error.raw_os_error() {
                 Some(number) => Self::System(number),

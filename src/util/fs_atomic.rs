@@ -67,7 +67,7 @@ pub fn sync_tree(path: &Path) -> Result<(), FileError> {
 }
 
 /// The directory of a file; `.` for a bare name.
-fn dir_of(path: &Path) -> &Path {
+pub(super) fn dir_of(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -3,6 +3,7 @@
 pub mod file_error;
 pub mod fs_atomic;
 pub mod lock;
+pub mod open;
 mod staging;
 pub mod text;
 pub mod time;

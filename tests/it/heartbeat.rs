@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
+use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr, stdout};
 
 /// Starts a server that answers with a status; returns its address and the first line of every request.
 fn heartbeat_server(status: &'static str) -> (SocketAddr, Receiver<String>) {
@@ -52,4 +52,50 @@ fn heartbeat_is_sent_after_a_successful_run_only() {
         (code(&output), stderr(&output)),
         (0, "warning: the heartbeat failed: http: status 500 Internal Server Error\n".to_owned())
     );
+}
+
+#[test]
+fn url_comes_from_the_option_the_environment_or_the_configuration() {
+    let world = World::with(["ok"]);
+    let (address, requests) = heartbeat_server("200 OK");
+    let url = |name: &str| format!("http://{address}/{name}");
+    let config = world.config();
+    world.set_config(&format!("heartbeat = \"{}\"\n{config}", url("file")));
+    let poll = |variable: &str, more: &[&str]| {
+        let output =
+            world.command(&[&["poll", APP], more].concat()).env("CXNPOLL_HEARTBEAT", variable).output().unwrap();
+        assert_quiet(&output);
+        requests.try_recv().ok()
+    };
+    let called = |name: &str| Some(format!("GET /{name} HTTP/1.1"));
+    assert_eq!(poll("", &[]), called("file"));
+    assert_eq!(poll(&url("variable"), &[]), called("variable"));
+    assert_eq!(poll(&url("variable"), &["--heartbeat", &url("option")]), called("option"));
+    let by_hand = ["--cxn", &world.site(0, "ok").cxn_id];
+    assert_eq!(poll(&url("variable"), &by_hand), None, "a poll by hand does not show that cron works");
+    assert_eq!(poll("", &[&by_hand[..], &["--heartbeat", &url("option")]].concat()), called("option"));
+}
+
+#[test]
+fn url_is_not_shown() {
+    let world = World::with(["ok"]);
+    let config = world.config();
+    let assert_hidden = |arguments: &[&str], variable: &str, exit: i32, expected: &str| {
+        let output = world.command(arguments).env("CXNPOLL_HEARTBEAT", variable).output().unwrap();
+        let text = stdout(&output) + &stderr(&output);
+        assert_eq!(code(&output), exit, "{text}");
+        assert!(text.contains(expected) && !text.contains("T0KEN"), "{text}");
+    };
+    let poll = ["poll", APP, "-vv"];
+    assert_hidden(&["poll", APP, "--heartbeat", "T0KEN"], "", 2, "error: --heartbeat is not an http or https URL");
+    assert_hidden(&poll, "T0KEN", 78, "error: CXNPOLL_HEARTBEAT is not an http or https URL");
+    assert_hidden(&["config", "show"], "https://a.example.org/T0KEN", 0, "a.example.org/…");
+    let (address, _requests) = heartbeat_server("301 Moved\r\nLocation: https://a.example.org/T0KEN");
+    assert_hidden(&poll, &format!("http://{address}/T0KEN"), 0, "the heartbeat failed: redirect: status 301");
+    world.set_config(&format!("heartbeat = \"ftp://T0KEN\"\n{config}"));
+    assert_hidden(&poll, "", 78, "error: heartbeat in the configuration is not an http or https URL");
+    assert_hidden(&["config", "check"], "", 78, "error: heartbeat in the configuration is not");
+    assert_hidden(&["config", "show", "--json"], "http://a.example.org/T0KEN", 0, "\"CXNPOLL_HEARTBEAT\"");
+    world.set_config(&format!("heartbeat = \"https://T0KEN\n{config}"));
+    assert_hidden(&poll, "", 78, "heartbeat = \"https://…");
 }

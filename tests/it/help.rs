@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use crate::testkit::{World, code, stdout};
 
@@ -75,4 +76,13 @@ fn completions_cover_every_shell_and_man_pages_every_command() {
     }
     assert_eq!(code(&world.run(&["man", "--dir", "nowhere"])), 66);
     assert!(!world.store().exists());
+}
+
+#[test]
+fn pages_replace_links() {
+    let world = World::new();
+    fs::create_dir(world.path("man")).unwrap();
+    symlink("../victim", world.path("man/cxnpoll.1")).unwrap();
+    assert_eq!(code(&world.run(&["man", "--dir", "man"])), 0);
+    assert!(!world.path("victim").exists() && world.path("man/cxnpoll.1").is_file());
 }

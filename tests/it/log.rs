@@ -1,7 +1,9 @@
 //! The log file.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -76,4 +78,28 @@ fn log_names_failures_and_holds_no_secret() {
         let line = lines.iter().find(|line| line["cxn"] == site.cxn_id.as_str()).unwrap();
         assert_eq!((&line["outcome"], &line["level"]), (&json!(class), &json!("INFO")), "{line}");
     }
+}
+
+#[test]
+fn log_is_not_written_to_what_others_may_have_put_there() {
+    let world = World::with(["ok"]);
+    let directory = world.path("shared");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+    symlink("../victim", directory.join("link")).unwrap();
+    assert!(Command::new("mkfifo").arg(directory.join("pipe")).status().unwrap().success());
+    for (name, expected) in
+        [("link", "a symbolic link in a directory that other users"), ("pipe", "not a regular file")]
+    {
+        let message = world.refused(78, &["poll", APP, "--log-file", &format!("shared/{name}")]);
+        assert!(message.contains(expected) && message.contains("hint: name a file in a directory"), "{message}");
+    }
+    assert!(!world.path("victim").exists());
+    assert_eq!(world.server.total(), 0);
+    // A link of the user is followed where no other user could have made it.
+    symlink("target", world.path("log")).unwrap();
+    assert_quiet(&world.run(&["poll", APP, "--log-file", "log"]));
+    assert!(fs::read_to_string(world.path("target")).unwrap().contains("1 polled"));
+    let output = world.run(&["retry", "1 day (x3)", "--log-file", "/dev/stderr", "-q"]);
+    assert_eq!(code(&output), 0, "{output:?}");
 }

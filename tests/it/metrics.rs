@@ -1,8 +1,9 @@
 //! Metrics for Prometheus.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -55,4 +56,26 @@ fn metrics_describe_the_last_run_and_keep_the_last_success() {
     let output = world.run(&["poll", APP, "--metrics", "nowhere", "--now", &(MIDNIGHT + 7200).to_string()]);
     assert_eq!((code(&output), stderr(&output).lines().count()), (0, 1), "{output:?}");
     assert!(stderr(&output).starts_with("warning: cannot write metrics to nowhere: "), "{output:?}");
+}
+
+#[test]
+fn metrics_wait_for_no_pipe_and_follow_no_link_of_others() {
+    let world = World::with(["status-500"]);
+    let directory = world.path("metrics");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+    let path = directory.join(format!("cxnpoll-{APP}-default-0of1.prom"));
+    let endless = || symlink("/dev/zero", &path).unwrap();
+    let pipe = || assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    for (hour, plant) in [(0, &pipe as &dyn Fn()), (1, &endless)] {
+        plant();
+        let now = (MIDNIGHT + hour * 3600).to_string();
+        let output = world.run(&["poll", APP, "--metrics", "metrics", "--strict", "--now", &now]);
+        let message = stderr(&output);
+        assert_eq!((code(&output), message.lines().count()), (3, 1), "{message}");
+        assert!(message.starts_with("warning: cannot read the previous metrics metrics/cxnpoll-"), "{message}");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(metric(&text, "cxnpoll_due{"), 1);
+        fs::remove_file(&path).unwrap();
+    }
 }

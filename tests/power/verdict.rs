@@ -70,10 +70,7 @@ pub fn check(
     let store = rebuilt.join(STORE);
     let run = |arguments: &[&str]| on_store(world, &store, arguments).output().unwrap();
     let repair = if was_damaged { &["--repair"][..] } else { &[] };
-    let mut check = run(&[&["store", "check", "--json"], repair].concat());
-    if has_only_orphaned_results(&check) {
-        check = run(&["store", "check", "--json", "--repair"]);
-    }
+    let check = run(&[&["store", "check", "--json"], repair].concat());
     if code(&check) == 66 && acknowledged.is_none() {
         return match code(&import(world, rebuilt)) {
             0 => Verdict::NoStoreYet,
@@ -101,13 +98,6 @@ pub fn check(
         (0, 0) => Verdict::SoundWithMessage(message),
         (more, check) => Verdict::Broken(format!("a further import ends with {more}, a check of it with {check}")),
     }
-}
-
-/// Whether all faults are results of connections that were removed: their removal comes after that of the connection.
-fn has_only_orphaned_results(check: &Output) -> bool {
-    let faults = serde_json::from_slice::<Value>(&check.stdout).map(|check| check["firstFaults"].clone());
-    let is_orphan = |fault: &Value| fault.as_str().is_some_and(|fault| fault.starts_with("results are kept of "));
-    faults.is_ok_and(|faults| faults.as_array().is_some_and(|all| !all.is_empty() && all.iter().all(is_orphan)))
 }
 
 /// Imports one more connection.

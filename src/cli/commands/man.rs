@@ -1,12 +1,16 @@
 //! `cxnpoll man`: manual pages.
 
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::cli::error::{Error, Result};
 use crate::cli::ui::output;
 use crate::exit;
+use crate::util::fs_atomic::{AtomicFile, Durability};
 
 /// Print a manual page, or write the pages of all commands
 #[derive(Args)]
@@ -26,8 +30,9 @@ impl Man {
             if !directory.is_dir() {
                 return Err(Error::NoDirectory(directory.clone()));
             }
-            clap_mangen::generate_to(command, directory).map_err(Error::ManualPage)?;
-            return Ok(exit::OK);
+            command = command.disable_help_subcommand(true);
+            command.build();
+            return write_pages(&command, directory).map_err(Error::ManualPage).map(|()| exit::OK);
         }
         command.build();
         let mut page = &command;
@@ -38,4 +43,17 @@ impl Man {
         clap_mangen::Man::new(page.clone()).render(&mut text).map_err(Error::ManualPage)?;
         output::bytes(&text).map(|()| exit::OK)
     }
+}
+
+/// Writes the pages of a command and of all commands below it.
+///
+/// Each file replaces what has its name, so that no link of another user is followed.
+fn write_pages(command: &clap::Command, directory: &Path) -> io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        write_pages(below, directory)?;
+    }
+    let page = clap_mangen::Man::new(command.clone());
+    let mut file = AtomicFile::beside(&directory.join(page.get_filename()), &Permissions::from_mode(0o644))?;
+    page.render(file.file())?;
+    file.commit(Durability::None, || ()).map(drop)
 }

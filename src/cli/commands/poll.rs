@@ -16,12 +16,11 @@ use crate::cli::error::{Error, Report, Result};
 use crate::cli::ui::progress::RunProgress;
 use crate::cli::ui::{output, table, time};
 use crate::cli::values;
-use crate::config::Backups;
+use crate::config::{Backups, HeartbeatOrigin};
 use crate::exit;
 use crate::model::{AppId, JobName};
 use crate::retry::Policy;
 use crate::run::{self, PollRun, Signals, Summary};
-use crate::site::Endpoint;
 use crate::store::{PollTask, Store};
 use crate::transfer::backup;
 use crate::util::text::{count, sanitize};
@@ -72,8 +71,9 @@ pub(in crate::cli) struct Poll {
     /// Write metrics in Prometheus text format to this directory, one file per app, job and batch
     #[arg(long, value_name = "DIR")]
     metrics: Option<PathBuf>,
-    /// Call this URL when the run ends with exit code 0
-    #[arg(long, value_name = "URL", value_parser = url)]
+    /// Call this URL when the run ends with exit code 0. The default is `CXNPOLL_HEARTBEAT`, then the
+    /// configuration, which keep a key in it out of the list of processes
+    #[arg(long, value_name = "URL")]
     heartbeat: Option<String>,
     #[command(flatten)]
     clock: Clock,
@@ -84,6 +84,7 @@ pub(in crate::cli) struct Poll {
 
 impl Poll {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
+        let heartbeat = context.config.heartbeat(self.heartbeat.as_deref())?;
         let store = context.store()?;
         let app = context.app(&store, &self.app)?;
         let only = match &self.cxn {
@@ -108,10 +109,12 @@ impl Poll {
         if self.dry_run {
             return self.list(&plan, &store);
         }
-        self.poll(context, &plan, &store)
+        // A poll by hand does not show that cron works, so only an option makes it call.
+        let heartbeat = heartbeat.filter(|(_, origin)| plan.only.is_none() || *origin == HeartbeatOrigin::Option);
+        self.poll(context, &plan, &store, heartbeat.map(|(url, _)| url).as_deref())
     }
 
-    fn poll(&self, context: &Context, plan: &PollRun, store: &Store) -> Result<u8> {
+    fn poll(&self, context: &Context, plan: &PollRun, store: &Store, heartbeat: Option<&str>) -> Result<u8> {
         let signals = Signals::listen().map_err(Error::Signals)?;
         let client = Arc::new(context.client(&plan.app, self.timeout)?);
         let mut progress = RunProgress::new(context.shows_progress());
@@ -131,24 +134,20 @@ impl Poll {
             output::json(&summary.to_json())?;
         }
         let code = summary.exit_code(self.strict, plan.only.is_some());
-        self.publish(context, plan, store, &summary, code == exit::OK && context.skipped.is_empty());
+        let ended_well = code == exit::OK && context.skipped.is_empty();
+        self.write_metrics(plan, store, &summary, ended_well);
+        if let Some(url) = heartbeat.filter(|_| ended_well) {
+            call_heartbeat(context, url);
+        }
         Ok(code)
     }
 
-    /// Writes the metrics and calls the heartbeat URL. A failure of either does not fail the run.
-    fn publish(&self, context: &Context, plan: &PollRun, store: &Store, summary: &Summary, ended_well: bool) {
+    /// Writes the metrics. A failure does not fail the run.
+    fn write_metrics(&self, plan: &PollRun, store: &Store, summary: &Summary, ended_well: bool) {
         if let Some(directory) = self.metrics.as_ref().filter(|_| plan.only.is_none()) {
             let size = store.file_size().unwrap_or_default();
             if let Err(error) = summary.write_metrics(directory, unix_now(), ended_well, size) {
                 warn!("cannot write metrics to {}: {error}", directory.display());
-            }
-        }
-        if let Some(url) = self.heartbeat.as_ref().filter(|_| ended_well) {
-            // The warning leaves the URL out, because it may hold a key.
-            match context.heartbeat_client().map(|client| client.get(url)) {
-                Ok(Ok(())) => {}
-                Ok(Err(failure)) => warn!("the heartbeat failed: {failure}"),
-                Err(error) => warn!("the heartbeat failed: {}", Report::from(error)),
             }
         }
     }
@@ -185,9 +184,14 @@ impl Poll {
     }
 }
 
-/// A URL that can be called.
-fn url(text: &str) -> Result<String, String> {
-    Endpoint::new(text, None).map(|_| text.to_owned()).map_err(|_| "expected an http or https URL".to_owned())
+/// Calls the heartbeat URL. A failure does not fail the run.
+fn call_heartbeat(context: &Context, url: &str) {
+    // The warning leaves the URL out, because it may hold a key.
+    match context.heartbeat_client().map(|client| client.get(url)) {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => warn!("the heartbeat failed: {failure}"),
+        Err(error) => warn!("the heartbeat failed: {}", Report::from(error)),
+    }
 }
 
 /// Backs up the store if a backup is due. A failure does not fail the run.

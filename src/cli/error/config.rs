@@ -6,9 +6,22 @@ use chrono::DateTime;
 
 use super::file;
 use super::report::Report;
-use crate::config::{self, CertificateDefect, CertificateProblem};
+use crate::config::{self, CertificateDefect, CertificateProblem, HEARTBEAT_VARIABLE, HeartbeatOrigin};
 use crate::model::UnixTime;
 use crate::util::text::sanitize;
+
+/// Completes the message about an invalid heartbeat URL, which is not shown, as it may hold a key.
+const NO_URL: &str = "is not an http or https URL";
+
+/// Hides the part of each URL after its scheme: the line with an error may be that of the heartbeat.
+fn hide_urls(text: &str) -> String {
+    let mut parts = text.split("://");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |shown, part| {
+        let end = part.find(['"', '\'', '\n', '`']).unwrap_or(part.len());
+        format!("{shown}://…{}", &part[end..])
+    })
+}
 
 impl From<config::Error> for Report {
     fn from(error: config::Error) -> Self {
@@ -17,10 +30,15 @@ impl From<config::Error> for Report {
             E::NoFile { path } => Self::not_found(format!("there is no configuration file {}", path.display())),
             E::File(error) => Self::config(file::text(&error)),
             E::Toml { path, source } => {
-                Self::config(format!("in {}: {}", path.display(), source.to_string().trim_end()))
+                Self::config(format!("in {}: {}", path.display(), hide_urls(source.to_string().trim_end())))
             }
             E::NoHome => Self::config("no store is named and the user has no home directory")
                 .hint("name one with --store, CXNPOLL_STORE or `store` in the configuration"),
+            E::InvalidHeartbeat(HeartbeatOrigin::Option) => Self::usage(format!("--heartbeat {NO_URL}")),
+            E::InvalidHeartbeat(HeartbeatOrigin::Variable) => Self::config(format!("{HEARTBEAT_VARIABLE} {NO_URL}")),
+            E::InvalidHeartbeat(HeartbeatOrigin::File) => {
+                Self::config(format!("heartbeat in the configuration {NO_URL}"))
+            }
             E::MetadataJson { path, source } => Self::config(format!("{}: {source}", path.display())),
             E::NoMetadata { path, app_id } => {
                 Self::config(format!("{}: there is no object '{app_id}' in it", path.display()))
@@ -65,6 +83,7 @@ fn date(at: UnixTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::exit;
     use std::path::PathBuf;
 
@@ -79,6 +98,22 @@ mod tests {
         assert_eq!(invalid.exit_code, exit::CONFIG);
         assert!(invalid.message.starts_with("in /etc/cxnpoll/cxnpoll.toml: ") && invalid.message.contains("line 1"));
         assert!(Report::from(config::Error::NoHome).hint.is_some());
+    }
+
+    #[test]
+    fn an_error_in_the_file_shows_no_url() {
+        let text = |text: &str| {
+            let source = toml::from_str::<Config>(text).unwrap_err();
+            Report::from(config::Error::Toml { path: "c.toml".into(), source }).message
+        };
+        for (file, expected) in [
+            ("hartbeat = \"https://a.example.org/key\"", "unknown field `hartbeat`"),
+            ("heartbeat = \"https://a.example.org/key", "heartbeat = \"https://…"),
+            ("[per-host]\nheartbeat = 'https://a.example.org/key'", "string \"https://…\", expected usize"),
+        ] {
+            let message = text(file);
+            assert!(message.contains(expected) && !message.contains("key"), "{message}");
+        }
     }
 
     #[test]

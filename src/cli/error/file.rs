@@ -1,6 +1,17 @@
-//! The text of a failed operation on a file.
+//! The text of a failed operation on a file, and the hint of one that failed for lack of space.
+
+use std::io::ErrorKind;
 
 use crate::util::file_error::{FileError, FileOp};
+
+/// What helps if a file cannot grow; `None` for other errors.
+pub(super) fn space_hint(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::StorageFull => Some("free some disk space and try again"),
+        ErrorKind::FileTooLarge => Some("raise the limit of file sizes (ulimit -f) and try again"),
+        _ => None,
+    }
+}
 
 /// Describes a failed operation: `cannot open /etc/x: Permission denied (os error 13)`.
 pub(super) fn text(error: &FileError) -> String {

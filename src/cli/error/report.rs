@@ -4,6 +4,9 @@ use std::{fmt, io};
 
 use crate::exit;
 
+/// What helps if the system starts no thread.
+pub(super) const MORE_THREADS_HINT: &str = "raise the limits of processes and memory (ulimit -u and -v)";
+
 /// The message, the hint and the exit code of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Report {

@@ -1,6 +1,6 @@
 //! The texts, hints and exit codes of the errors of a run.
 
-use super::report::Report;
+use super::report::{MORE_THREADS_HINT, Report};
 use super::{Error, file};
 use crate::exit;
 use crate::run;
@@ -25,9 +25,8 @@ impl From<run::Error> for Report {
                 "the maximum runtime was over before the store could be read: nothing was polled",
             )
             .hint("raise --max-runtime, or see which command keeps the store busy"),
-            E::NoThreads { threads, reason } => {
-                let threads = count(threads as u64, "thread");
-                Self::new(exit::INTERNAL, format!("cannot start {threads}: {reason}")).hint("set fewer with --threads")
+            E::NoThread(reason) => {
+                Self::new(exit::INTERNAL, format!("cannot start a thread: {reason}")).hint(MORE_THREADS_HINT)
             }
             E::Listener(error) => error.into(),
             E::Store(error) => error.into(),

@@ -6,13 +6,14 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::file;
-use super::report::Report;
+use super::report::{MORE_THREADS_HINT, Report};
 use crate::exit;
 use crate::store::{self, Problem, Skipped};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::text::count;
 
 const DISK_FULL_HINT: &str = "free some disk space and try again; no acknowledged change is lost";
+const FILE_SIZE_HINT: &str = "raise the limit of file sizes (ulimit -f) and try again; no acknowledged change is lost";
 const UNREADABLE_HINT: &str =
     "the disk cannot be read: check it, then try again; everything acknowledged is still stored";
 const NOT_WRITTEN_HINT: &str = "check the disk, then try again; everything acknowledged is stored, but changes that this \
@@ -71,7 +72,9 @@ impl From<store::Error> for Report {
             E::ResultsFile { error, dir } => file_report(&error, Some(without_results_hint(&dir))),
             E::Compress(error) => Self::new(exit::INTERNAL, format!("cannot compress a result: {error}")),
             E::Random(error) => Self::new(exit::INTERNAL, format!("the system has no random numbers: {error}")),
-            E::NoThread(error) => Self::new(exit::STORE, format!("cannot start the store's thread: {error}")),
+            E::NoThread(error) => {
+                Self::new(exit::STORE, format!("cannot start the store's threads: {error}")).hint(MORE_THREADS_HINT)
+            }
             E::NumbersExhausted => Self::new(exit::STORE, "the store has run out of numbers"),
             E::RecordTooLarge(item) => Self::new(exit::STORE, format!("{item} is too large to be stored")),
         }
@@ -98,9 +101,13 @@ pub(super) fn skipped(entries: &[Skipped]) -> Report {
 /// The report of an operation on a file. `hint` is that of errors which do not pass by themselves.
 fn file_report(error: &FileError, hint: Option<String>) -> Report {
     let report = Report::new(exit::STORE, file::text(error));
-    let is_full = (error.source.kind() == io::ErrorKind::StorageFull).then_some(DISK_FULL_HINT);
+    let space_hint = match error.source.kind() {
+        io::ErrorKind::StorageFull => Some(DISK_FULL_HINT),
+        io::ErrorKind::FileTooLarge => Some(FILE_SIZE_HINT),
+        _ => None,
+    };
     let of_number = |number| passing_hint(number, error.op == FileOp::Read);
-    let passing = is_full.or_else(|| error.source.raw_os_error().and_then(of_number));
+    let passing = space_hint.or_else(|| error.source.raw_os_error().and_then(of_number));
     let hint = passing.map(str::to_owned).or(hint);
     hint.map_or(report.clone(), |hint| report.hint(hint))
 }
@@ -129,6 +136,7 @@ fn database_hint(problem: &Problem, newest_backup: Option<&Path>) -> String {
 fn problem_hint(problem: &Problem) -> &'static str {
     let passing = match problem {
         Problem::StorageFull => Some(DISK_FULL_HINT),
+        Problem::FileTooLarge => Some(FILE_SIZE_HINT),
         Problem::NotWritten => Some(NOT_WRITTEN_HINT),
         Problem::System(number) => passing_hint(*number, true),
         _ => None,
@@ -164,6 +172,7 @@ fn problem_text(problem: &Problem) -> String {
             format!("the store's database is damaged ({damage}){rebuild}")
         }
         Problem::StorageFull => "the store's database failed: the disk is full".to_owned(),
+        Problem::FileTooLarge => "the store's database failed: a file would exceed the limit of file sizes".to_owned(),
         Problem::NotWritten => "the disk failed to write the store's database".to_owned(),
         Problem::System(number) => {
             format!("the store's database failed: {}", io::Error::from_raw_os_error(*number))

@@ -50,7 +50,7 @@ fn every_error_has_its_exit_code() {
         (StoreError::Cancelled.into(), exit::DECLINED),
         (RunError::CxnDisabled(cxn()).into(), exit::USAGE),
         (RunError::NoSuchCxn(cxn()).into(), exit::NOT_FOUND),
-        (RunError::NoThreads { threads: 1, reason: "no memory".to_owned() }.into(), exit::INTERNAL),
+        (RunError::NoThread("no memory".to_owned()).into(), exit::INTERNAL),
         (Error::LogFile { path: path.clone(), error: io_error() }, exit::CONFIG),
         (
             Error::InvalidAppName { name: "a/b".to_owned(), error: AppId::from_argument("a/b").unwrap_err() },

@@ -1,7 +1,6 @@
 //! Texts, hints and exit codes for errors of imports, exports and backups.
 
 use std::fmt;
-use std::io;
 
 use super::file;
 use super::report::Report;
@@ -14,10 +13,10 @@ impl From<transfer::Error> for Report {
         use transfer::Error as E;
         match error {
             E::Store(error) => error.into(),
-            E::File(error) if error.source.kind() == io::ErrorKind::StorageFull => {
-                Self::new(exit::STORE, file::text(&error)).hint("free some disk space and try again")
+            E::File(error) => {
+                let hint = file::space_hint(error.source.kind()).map(str::to_owned);
+                Self { hint, ..Self::new(exit::STORE, file::text(&error)) }
             }
-            E::File(error) => Self::new(exit::STORE, file::text(&error)),
             E::ReadInput(error) => Self::new(exit::INTERNAL, format!("cannot read the input: {error}")),
             E::InvalidJson { line, problem } => {
                 bad_input(&format!("line {line}: {problem}")).hint(
@@ -111,6 +110,7 @@ impl fmt::Display for BackupProblem {
 mod tests {
     use super::*;
     use crate::util::file_error::{FileError, FileOp};
+    use std::io;
     use std::path::Path;
 
     #[test]

@@ -19,6 +19,7 @@ use super::stderr::Stderr;
 use crate::cli::error::{Error, Result};
 use crate::listener::TERMINAL_ONLY;
 pub(in crate::cli) use crate::run::FILE_ONLY;
+use crate::util::open::open_trusted;
 
 /// Format of the log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -70,10 +71,7 @@ pub(in crate::cli) fn start(options: Options<'_>) -> Result<()> {
     let file = match options.file {
         None => None,
         Some(path) => {
-            let file = File::options()
-                .create(true)
-                .append(true)
-                .open(path)
+            let file = open_trusted(path, File::options().create(true).append(true))
                 .map_err(|error| Error::LogFile { path: path.to_owned(), error })?;
             let file = LogFile { file, has_failed: AtomicBool::new(false) };
             let layer = layers::layer().with_ansi(false).with_target(false).with_writer(file);

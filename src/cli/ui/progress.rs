@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::LazyLock;
+use std::thread;
 use std::time::Duration;
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -30,6 +31,15 @@ fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
     let _ = write!(out, "{:.0}/s", state.per_sec());
 }
 
+/// Makes a separate thread draw a bar, so that no worker waits for the terminal.
+///
+/// If the system starts no thread, the bar is drawn when it changes: indicatif would panic.
+fn draw_steadily(bar: &ProgressBar) {
+    if thread::Builder::new().spawn(|| ()).is_ok() {
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
+}
+
 /// A bar that counts polls.
 pub(in crate::cli) struct Progress(ProgressBar);
 
@@ -51,8 +61,7 @@ impl Progress {
             .with_key("left", left);
         let bar = BARS.add(ProgressBar::new(polls as u64).with_style(style));
         bar.set_message("0 ok, 0 failed");
-        // A separate thread draws, so that no worker waits for the terminal.
-        bar.enable_steady_tick(Duration::from_millis(200));
+        draw_steadily(&bar);
         Self(bar)
     }
 
@@ -69,7 +78,7 @@ impl Progress {
         let style = style.with_key("rate", rate);
         let bar = BARS.add(bar.with_style(style));
         bar.set_message(done);
-        bar.enable_steady_tick(Duration::from_millis(200));
+        draw_steadily(&bar);
         Self(bar)
     }
 

@@ -8,9 +8,10 @@ use tracing::{debug, error, info, warn};
 
 use super::error::{ProgramError, ProgramFailure};
 use super::process::{Deadline, Process};
+use super::quota::LineQuota;
 use super::spawn::{EXIT_GRACE, Program};
-use super::wire::Message;
-use crate::util::text::sanitize;
+use super::wire::{MAX_LINE_BYTES, Message, WireError};
+use crate::util::text::{count, sanitize};
 
 /// What a program may ask for while it works on an event.
 pub(in crate::listener) trait Host {
@@ -51,13 +52,30 @@ impl Program {
         host: &mut impl Host,
     ) -> EventResult {
         let deadline = Deadline::after(self.timeout);
+        let mut logged = LineQuota::default();
+        let result = self.handle_with(slot, event, deadline, &mut logged, host);
+        let more = logged.reset();
+        if more > 0 {
+            info!("and {} of {}", count(more, "more line"), self.name());
+        }
+        result
+    }
+
+    fn handle_with(
+        &self,
+        slot: &mut Option<Process>,
+        event: &Value,
+        deadline: Deadline,
+        logged: &mut LineQuota,
+        host: &mut impl Host,
+    ) -> EventResult {
         loop {
             let is_reused = slot.is_some();
             let mut process = match slot.take().map_or_else(|| self.start(), Ok) {
                 Ok(process) => process,
                 Err(error) => return EventResult::Broken(self.failure(error, None)),
             };
-            let Breakdown { error, responded } = match converse(&mut process, event, deadline, host) {
+            let Breakdown { error, responded } = match converse(&mut process, event, deadline, logged, host) {
                 Ok(result) => {
                     self.answered.store(true, Ordering::Relaxed);
                     if self.reuse && process.is_silent() {
@@ -97,9 +115,12 @@ fn converse(
     process: &mut Process,
     event: &Value,
     deadline: Deadline,
+    logged: &mut LineQuota,
     host: &mut impl Host,
 ) -> Result<EventResult, Breakdown> {
     let mut responded = false;
+    let mut kept_bytes = 0;
+    process.begin_event();
     process.send(event);
     loop {
         let breakdown = |error| Breakdown { error, responded };
@@ -113,8 +134,15 @@ fn converse(
                 let reply = host.call(&method, params);
                 process.send(&reply);
             }
-            Message::Log { text, level } => log(&text, level.as_deref()),
-            Message::Keep(value) => host.keep(value),
+            Message::Log { text, level } if logged.admit() => log(&text, level.as_deref()),
+            Message::Log { .. } => {}
+            Message::Keep(value) => {
+                kept_bytes += line.len();
+                if kept_bytes > MAX_LINE_BYTES {
+                    return Err(Breakdown { error: ProgramError::Protocol(WireError::KeepsTooMuch), responded });
+                }
+                host.keep(value);
+            }
             Message::Succeeded { stop } => return Ok(EventResult::Ok { stop }),
             Message::Failed(message) => return Ok(EventResult::Failed(message)),
         }
@@ -238,6 +266,42 @@ mod tests {
         assert!(matches!(error(&endless), ProgramError::Protocol(WireError::TooLong)));
         let silent = Program { timeout: Duration::from_millis(100), ..shell("exec sleep 60", false) };
         assert!(matches!(error(&silent), ProgramError::Timeout(limit) if limit == silent.timeout));
+    }
+
+    #[test]
+    fn a_program_that_reads_no_reply_or_keeps_too_much_takes_little_memory() {
+        struct LongReplies(usize);
+        impl Host for LongReplies {
+            fn call(&mut self, _: &str, _: Map<String, Value>) -> Value {
+                self.0 += 1;
+                json!("x".repeat(1 << 20))
+            }
+
+            fn keep(&mut self, _: Value) {}
+        }
+        let handle = |script| {
+            let program = Program { timeout: Duration::from_secs(1), ..shell(script, false) };
+            let mut host = LongReplies(0);
+            let result = program.handle(&mut None, &Value::Null, &mut host);
+            let (EventResult::Lost(failure) | EventResult::Broken(failure)) = result else { panic!("{result:?}") };
+            (failure.error, host.0)
+        };
+        let (error, calls) = handle("exec yes '{\"call\":\"A.b\"}'");
+        assert!(matches!(error, ProgramError::Timeout(_)) && (1..8).contains(&calls), "{error:?} {calls}");
+        let (error, _) = handle("x=$(head -c 60000 /dev/zero | tr '\\0' x); exec yes \"{\\\"keep\\\":\\\"$x\\\"}\"");
+        assert!(matches!(error, ProgramError::Protocol(WireError::KeepsTooMuch)), "{error:?}");
+    }
+
+    #[test]
+    fn a_program_that_writes_in_a_loop_exceeds_its_time() {
+        for script in ["exec yes '{\"log\":\"\"}'", "yes >&2; true"] {
+            let program = Program { timeout: Duration::from_millis(300), ..shell(script, false) };
+            let (results, _) = events(&program, 1);
+            let (EventResult::Lost(failure) | EventResult::Broken(failure)) = &results[0] else {
+                panic!("{results:?}")
+            };
+            assert!(matches!(failure.error, ProgramError::Timeout(_)), "{failure}");
+        }
     }
 
     #[test]

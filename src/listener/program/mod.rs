@@ -4,7 +4,9 @@
 
 mod conversation;
 mod error;
+mod guard;
 mod process;
+mod quota;
 mod spawn;
 mod wire;
 

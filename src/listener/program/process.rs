@@ -1,6 +1,7 @@
 //! A running program and its three pipes.
 
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,11 +13,15 @@ use serde_json::Value;
 use tracing::{debug, info};
 
 use super::error::ProgramError;
-use super::wire::{LineBuffer, WireError};
-use crate::util::text::sanitize;
+use super::guard::Guard;
+use super::quota::LineQuota;
+use super::wire::{LineBuffer, MAX_LINE_BYTES, WireError};
+use crate::util::text::{count, sanitize};
 
-/// How often stderr is read at most before the next step. A program may write faster than this process reads.
-const MAX_STDERR_READS: usize = 64;
+/// How often a pipe is read at most before the next step. A program may write faster than this process reads.
+const MAX_READS: usize = 64;
+/// A longer line on stderr is divided, in bytes.
+const MAX_STDERR_LINE_BYTES: usize = 64 << 10;
 /// The first and the longest pause between two checks whether a process has exited.
 const EXIT_POLL_INTERVALS: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
 
@@ -26,6 +31,8 @@ pub(in crate::listener) struct Process {
     /// The program and its arguments, made safe to show.
     name: String,
     child: Child,
+    /// Leads the process group of the child; `None` if the child does.
+    guard: Option<Guard>,
     /// `None` once it is closed.
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
@@ -36,6 +43,8 @@ pub(in crate::listener) struct Process {
     /// What is still to be written to stdin.
     pending: Vec<u8>,
     last_stderr_line: Option<String>,
+    /// Counts the lines of stderr since the last event began.
+    stderr_quota: LineQuota,
 }
 
 /// When an event must be answered.
@@ -76,7 +85,7 @@ struct Ready {
 
 impl Process {
     /// Takes over a child that was started with three pipes.
-    pub(super) fn new(name: String, mut child: Child) -> io::Result<Self> {
+    pub(super) fn new(name: String, mut child: Child, guard: Option<Guard>) -> io::Result<Self> {
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::other("the process has no pipes"));
@@ -85,6 +94,7 @@ impl Process {
         Ok(Self {
             name,
             child,
+            guard,
             stdin: Some(stdin),
             stdout,
             stderr: Some(stderr),
@@ -92,11 +102,21 @@ impl Process {
             stderr_buf: LineBuffer::default(),
             pending: Vec::new(),
             last_stderr_line: None,
+            stderr_quota: LineQuota::default(),
         })
     }
 
-    pub(super) fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+    /// The process group, which exists until [`Process::reap`].
+    pub(super) fn group(&self) -> Pid {
+        self.guard.as_ref().map_or_else(|| Pid::from_child(&self.child), Guard::group)
+    }
+
+    /// Begins an event: lines on stderr are logged again.
+    pub(super) fn begin_event(&mut self) {
+        let more = self.stderr_quota.reset();
+        if more > 0 {
+            info!(pid = self.child.id(), "listener's stderr: and {}", count(more, "more line"));
+        }
     }
 
     /// Queues a line for stdin. It is written while [`Process::next_line`] waits.
@@ -108,14 +128,23 @@ impl Process {
     /// Waits for the next line on stdout.
     pub(super) fn next_line(&mut self, deadline: Deadline) -> Result<Vec<u8>, ProgramError> {
         loop {
-            if let Some(line) = self.stdout_buf.take_line() {
-                return Ok(line);
-            }
-            if self.stdout_buf.is_too_long() {
-                return Err(ProgramError::Protocol(WireError::TooLong));
+            // The pipes of a program that writes in a loop can always be read.
+            deadline.check()?;
+            if self.reads_stdout() {
+                if let Some(line) = self.stdout_buf.take_line() {
+                    return Ok(line);
+                }
+                if self.stdout_buf.len() > MAX_LINE_BYTES {
+                    return Err(ProgramError::Protocol(WireError::TooLong));
+                }
             }
             self.exchange(deadline)?;
         }
+    }
+
+    /// Whether lines on stdout are read. They are not while the program does not read the replies to its calls.
+    fn reads_stdout(&self) -> bool {
+        self.pending.len() <= MAX_LINE_BYTES
     }
 
     /// Waits until bytes can be read or written, and moves them.
@@ -144,7 +173,8 @@ impl Process {
     fn wait(&self, deadline: Deadline) -> Result<Ready, ProgramError> {
         // Some microseconds more, so that the wait does not end before the deadline.
         let timeout = Timespec::try_from(deadline.left().saturating_add(Duration::from_micros(10))).ok();
-        let mut files = vec![PollFd::new(&self.stdout, PollFlags::IN)];
+        let from_stdout = if self.reads_stdout() { PollFlags::IN } else { PollFlags::empty() };
+        let mut files = vec![PollFd::new(&self.stdout, from_stdout)];
         let stderr = self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN));
         let stdin = self.stdin.as_ref().filter(|_| !self.pending.is_empty());
         let (has_stderr, has_stdin) = (stderr.is_some(), stdin.is_some());
@@ -164,7 +194,7 @@ impl Process {
         })
     }
 
-    /// Reads stderr once and logs its lines.
+    /// Reads stderr once, and logs its lines as far as the quota allows.
     fn read_stderr(&mut self) {
         if let Some(stderr) = &mut self.stderr
             && self.stderr_buf.fill(stderr) == 0
@@ -174,7 +204,9 @@ impl Process {
         while let Some(line) = self.take_stderr_line() {
             let text = sanitize(&String::from_utf8_lossy(&line));
             if !text.is_empty() {
-                info!(pid = self.child.id(), "listener's stderr: {text}");
+                if self.stderr_quota.admit() {
+                    info!(pid = self.child.id(), "listener's stderr: {text}");
+                }
                 self.last_stderr_line = Some(text);
             }
         }
@@ -182,21 +214,30 @@ impl Process {
 
     /// The next line of stderr. At its end, and where a line is too long, the rest counts as a line.
     fn take_stderr_line(&mut self) -> Option<Vec<u8>> {
-        let flush = self.stderr.is_none() || self.stderr_buf.is_too_long();
+        let flush = self.stderr.is_none() || self.stderr_buf.len() > MAX_STDERR_LINE_BYTES;
         self.stderr_buf.take_line().or_else(|| if flush { self.stderr_buf.take_rest() } else { None })
     }
 
     /// Reads what has arrived on stderr, without waiting.
     fn drain_stderr(&mut self) {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        for _ in 0..MAX_STDERR_READS {
-            let Some(stderr) = &self.stderr else { return };
-            if !matches!(poll(&mut [PollFd::new(stderr, PollFlags::IN)], Some(&now)), Ok(1..)) {
+        for _ in 0..MAX_READS {
+            if !self.stderr.as_ref().is_some_and(can_read) {
                 return;
             }
             self.read_stderr();
         }
         debug!("{} writes to stderr faster than it is read", self.name);
+    }
+
+    /// Reads and ignores what has arrived, so that a program that exits does not wait for this process.
+    fn drain(&mut self) {
+        self.drain_stderr();
+        for _ in 0..MAX_READS {
+            if !can_read(&self.stdout) || self.stdout_buf.fill(&mut self.stdout) == 0 {
+                return;
+            }
+            self.stdout_buf = LineBuffer::default();
+        }
     }
 
     /// Takes the last line of stderr so far; `None` if there is none.
@@ -219,13 +260,15 @@ impl Process {
         let [mut pause, longest] = EXIT_POLL_INTERVALS;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let has_exited = loop {
-            match waitid(WaitId::Pid(self.pid()), options) {
+            self.drain();
+            match waitid(WaitId::Pid(Pid::from_child(&self.child)), options) {
                 Ok(None) if Instant::now() < deadline => thread::sleep(pause),
                 exited => break matches!(exited, Ok(Some(_))),
             }
             pause = (pause * 2).min(longest);
         };
         self.drain_stderr();
+        self.begin_event();
         has_exited
     }
 
@@ -233,4 +276,10 @@ impl Process {
     pub(super) fn reap(mut self) -> Option<ExitStatus> {
         self.child.wait().ok()
     }
+}
+
+/// Whether a pipe can be read without waiting, also because it is at its end.
+fn can_read(pipe: &impl AsFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&now)), Ok(1..))
 }

@@ -7,13 +7,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tracing::debug;
 
 use super::error::ProgramError;
+use super::guard::Guard;
 use super::process::Process;
 use crate::util::text::sanitize;
 
@@ -45,8 +46,8 @@ pub(crate) struct Program {
 /// The processes of a program.
 #[derive(Debug, Default)]
 pub(crate) struct Started {
-    /// Those that run now.
-    pids: HashSet<Pid>,
+    /// The process groups of those that run now.
+    groups: HashSet<Pid>,
     /// Whether none may be started, because the run has ended.
     closed: bool,
 }
@@ -79,27 +80,30 @@ impl Program {
         let mut command = Command::new(path);
         command.args(arguments).current_dir(&self.directory).env_clear().envs(variables).envs(&self.env);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        close_inherited_files();
+        let guard = Guard::start();
         let mut started = self.started();
         if started.closed {
             return Err(io::Error::new(io::ErrorKind::Interrupted, "the run has ended"));
         }
         // In its own process group: Ctrl-C does not reach it, and what it starts can be killed with it.
-        let child = command.process_group(0).spawn()?;
-        started.pids.insert(Pid::from_child(&child));
+        let group = guard.as_ref().map(Guard::group);
+        let child = command.process_group(group.map_or(0, Pid::as_raw_pid)).spawn()?;
+        started.groups.insert(group.unwrap_or_else(|| Pid::from_child(&child)));
         drop(started);
         debug!("started {}", self.name());
-        Process::new(self.name(), child)
+        Process::new(self.name(), child, guard)
     }
 
     /// Closes the input of a process, waits, and kills it and everything that it started.
     ///
     /// Returns how it exited; `None` if it was killed.
     pub(in crate::listener) fn end(&self, mut process: Process, grace: Duration) -> Option<ExitStatus> {
-        let pid = process.pid();
+        let group = process.group();
         let has_exited = process.close(grace);
         let mut started = self.started();
-        if started.pids.remove(&pid) {
-            let _ = kill_process_group(pid, Signal::KILL);
+        if started.groups.remove(&group) {
+            let _ = kill_process_group(group, Signal::KILL);
         }
         drop(started);
         process.reap().filter(|_| has_exited)
@@ -114,8 +118,8 @@ impl Program {
     pub(in crate::listener) fn kill(&self) {
         let mut started = self.started();
         started.closed = true;
-        for pid in started.pids.drain() {
-            let _ = kill_process_group(pid, Signal::KILL);
+        for group in started.groups.drain() {
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 
@@ -123,6 +127,14 @@ impl Program {
         // Nothing panics while it is held.
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes programs start without the files that this process has inherited, except its standard streams.
+///
+/// The files that it opened itself are closed in programs anyway.
+fn close_inherited_files() {
+    static CLOSED: Once = Once::new();
+    CLOSED.call_once(|| close_fds::set_fds_cloexec_threadsafe(3, &[]));
 }
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ pub enum WireError {
     /// An object that is no message.
     #[error("a line without call, log, keep, ok or error")]
     NoMessage,
+    /// More values to keep than 4 MiB.
+    #[error("more than {MAX_LINE_BYTES} bytes of values to keep")]
+    KeepsTooMuch,
     /// A line of more than 4 MiB.
     #[error("a line of more than {MAX_LINE_BYTES} bytes")]
     TooLong,
@@ -84,13 +87,18 @@ impl Message {
 #[derive(Debug, Default)]
 pub(super) struct LineBuffer {
     bytes: Vec<u8>,
-    /// How many bytes are known to hold no end of a line.
+    /// Where the bytes begin that were not taken yet.
+    start: usize,
+    /// Where the bytes begin that may hold the end of a line.
     searched: usize,
 }
 
 impl LineBuffer {
     /// Reads once and returns how many bytes arrived; 0 is the end, or an error.
     pub(super) fn fill(&mut self, from: &mut impl Read) -> usize {
+        self.bytes.drain(..self.start);
+        self.searched -= std::mem::take(&mut self.start);
+        self.bytes.shrink_to(2 * READ_BYTES);
         let before = self.bytes.len();
         self.bytes.resize(before + READ_BYTES, 0);
         let read = loop {
@@ -109,25 +117,27 @@ impl LineBuffer {
             self.searched = self.bytes.len();
             return None;
         };
-        let rest = self.bytes.split_off(self.searched + end + 1);
-        self.searched = 0;
-        Some(std::mem::replace(&mut self.bytes, rest))
+        self.searched += end + 1;
+        let line = self.bytes[self.start..self.searched].to_vec();
+        self.start = self.searched;
+        Some(line)
     }
 
     /// Takes everything as the last line; `None` if nothing is left.
     pub(super) fn take_rest(&mut self) -> Option<Vec<u8>> {
-        self.searched = 0;
-        (!self.bytes.is_empty()).then(|| std::mem::take(&mut self.bytes))
+        let rest = self.bytes.split_off(self.start);
+        *self = Self::default();
+        (!rest.is_empty()).then_some(rest)
     }
 
     /// Whether nothing is left.
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
-    /// Whether more is left than a line may hold.
-    pub(super) fn is_too_long(&self) -> bool {
-        self.bytes.len() > MAX_LINE_BYTES
+    /// How many bytes are left.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.start
     }
 }
 
@@ -176,12 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_does_not_end_is_too_long() {
+    fn taken_lines_take_no_memory() {
         let mut buffer = LineBuffer::default();
-        while !buffer.is_too_long() {
-            assert!(buffer.bytes.len() <= MAX_LINE_BYTES);
-            buffer.fill(&mut std::io::repeat(b'x'));
+        for _ in 0..1000 {
+            buffer.fill(&mut std::io::repeat(b'\n'));
+            assert_eq!(std::iter::from_fn(|| buffer.take_line()).count(), READ_BYTES);
         }
-        assert!(buffer.bytes.len() <= MAX_LINE_BYTES + READ_BYTES);
+        assert!(buffer.bytes.capacity() <= 2 * READ_BYTES);
     }
 }

@@ -10,25 +10,26 @@ use crate::store::error::{Error, Result};
 use crate::store::results::{self, cxn_of};
 use crate::store::sessions::Sessions;
 
-/// Checks that every kept result can be read and has a connection; with `repair` removes others.
+/// Checks that every kept result can be read, and returns how many have no connection.
 ///
-/// Those that cannot be read are copied to quarantine. Goes in parts: one session reads results, one of the store looks
+/// `repair` removes both. Those that cannot be read are copied to quarantine. Goes in parts: one session reads results, one of the store looks
 /// for their connections, and one removes results. None holds two locks. A result that a run keeps meanwhile has
 /// another key, and stays.
 ///
 /// # Errors
 /// Those of the sessions. A database of results that does not work is a fault, because the store works without it.
-pub(super) fn check(sessions: &Sessions, repair: bool, mut emit: impl FnMut(Reported)) -> Result<()> {
+pub(super) fn check(sessions: &Sessions, repair: bool, mut emit: impl FnMut(Reported)) -> Result<u64> {
     match check_parts(sessions, repair, &mut emit) {
         Err(Error::Results { .. } | Error::ResultsFile { .. }) => {
             emit(Reported { what: "the database of kept results cannot be used".to_owned(), repaired: false });
-            Ok(())
+            Ok(0)
         }
         checked => checked,
     }
 }
 
-fn check_parts(sessions: &Sessions, repair: bool, emit: &mut impl FnMut(Reported)) -> Result<()> {
+fn check_parts(sessions: &Sessions, repair: bool, emit: &mut impl FnMut(Reported)) -> Result<u64> {
+    let mut orphans = 0;
     let mut after: Option<IVec> = None;
     loop {
         let part = results::read_part(sessions, after.as_deref())?;
@@ -49,23 +50,21 @@ fn check_parts(sessions: &Sessions, repair: bool, emit: &mut impl FnMut(Reported
             }
             of_cxn.keys().map(exists).collect::<Result<Vec<bool>>>()
         })?;
-        let mut report = |what: String, done: &str| {
-            emit(Reported { what: if repair { format!("{what} (repaired: {done})") } else { what }, repaired: repair });
-        };
         for (key, _) in &part.unreadable {
             let owner = cxn_of(key).map_or_else(|| "an unknown connection".to_owned(), |cxn_id| cxn_id.to_string());
-            report(format!("a kept result of {owner} cannot be read"), "moved to quarantine");
+            let repaired = if repair { " (repaired: moved to quarantine)" } else { "" };
+            emit(Reported { what: format!("a kept result of {owner} cannot be read{repaired}"), repaired: repair });
             removed.push(key.clone());
         }
-        for ((cxn_id, keys), _) in of_cxn.into_iter().zip(stored).filter(|(_, is_stored)| !is_stored) {
-            report(format!("results are kept of {cxn_id}, which is no connection"), "removed");
+        for ((_, keys), _) in of_cxn.into_iter().zip(stored).filter(|(_, is_stored)| !is_stored) {
+            orphans += keys.len() as u64;
             removed.extend(keys);
         }
         if repair {
             results::delete_entries(sessions, &removed)?;
         }
         if part.is_last {
-            return Ok(());
+            return Ok(orphans);
         }
         after = part.keys.last().cloned();
     }

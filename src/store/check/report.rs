@@ -18,6 +18,8 @@ pub struct Check {
     pub repaired: u64,
     /// The first of them, one sentence each.
     pub first_faults: Vec<String>,
+    /// How many kept results belong to no connection. Removals leave them now and then, so they are no faults.
+    pub orphaned_results: u64,
     /// The size of all keys and values in bytes.
     pub live_bytes: u64,
     /// The size of the database's file in bytes.
@@ -78,7 +80,7 @@ impl Check {
 ///
 /// Every cxnId must lead to its connection and back. Every connection must have a status for each job whose backfill has
 /// passed it, every status its connection and its one entry in the due index, and every entry its status. Numbers and
-/// names must agree, and every record must be readable. Every kept result must be readable and belong to a connection.
+/// names must agree, and every record and kept result must be readable. Kept results of no connection are counted.
 /// What cannot be read is copied to quarantine before it is removed.
 ///
 /// Works in batches. Each fault is found and repaired within one session, so that other commands do not interfere.
@@ -109,7 +111,7 @@ pub fn check(sessions: &Sessions, repair: bool) -> Result<Check> {
                 Ok::<_, Error>(())
             })?;
         }
-        kept_results::check(sessions, repair, |finding| check.add(finding))?;
+        check.orphaned_results = kept_results::check(sessions, repair, |finding| check.add(finding))?;
         check.file_bytes = sessions.layout.file_size()?;
         Ok::<_, Error>(())
     })?;

@@ -8,27 +8,28 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
+use std::thread;
 
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::store::error::{Error, Problem, Result};
 use crate::util::text::panic_message;
 
 /// One thread for all sessions: with a thread per session the allocator would give each its own arena.
-static THREAD: LazyLock<Result<ThreadPool, ThreadPoolBuildError>> = LazyLock::new(|| {
-    ThreadPoolBuilder::new()
-        .num_threads(1)
-        .thread_name(|_| "store".to_owned())
-        .start_handler(|_| filter::apply())
-        .build()
+static THREAD: LazyLock<Result<ThreadPool, String>> = LazyLock::new(|| {
+    let builder = ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "store".to_owned());
+    let pool = builder.start_handler(|_| filter::apply()).build().map_err(|error| error.to_string())?;
+    // sled waits for ever if it gets no thread of its own.
+    thread::Builder::new().spawn(|| ()).map_err(|error| error.to_string())?;
+    Ok(pool)
 });
 
 /// Runs `work` on the thread on which sled uses `fsync`, and catches its panics.
 ///
 /// # Errors
-/// [`Error::NoThread`] where the thread cannot be started, [`Problem::Panicked`] where `work` panicked.
+/// [`Error::NoThread`] where the threads cannot be started, [`Problem::Panicked`] where `work` panicked.
 pub(super) fn run_on_store_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
-    let thread = THREAD.as_ref().map_err(|error| Error::NoThread(error.to_string()))?;
+    let thread = THREAD.as_ref().map_err(|error| Error::NoThread(error.clone()))?;
     catch_unwind(AssertUnwindSafe(|| thread.install(work))).map_err(|panic| panic_error(&*panic))
 }
 

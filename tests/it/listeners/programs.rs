@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::{configure, program, script};
-use crate::testkit::{APP, MIDNIGHT, World, code, stderr, stdout};
+use crate::testkit::{APP, MIDNIGHT, World, code, stderr, stdout, until};
 
 #[test]
 fn broken_program_ends_the_run_and_no_failure_is_counted() {
@@ -138,4 +139,55 @@ fn program_logs_and_its_stderr_is_shown_with_verbose() {
     let output = world.run(&["poll", APP, "--now", &(MIDNIGHT + 86_400).to_string(), "-v"]);
     let message = stderr(&output);
     assert!(message.contains("diagnostics") && message.contains("by the way"), "{message}");
+}
+
+#[test]
+fn log_and_stderr_of_an_event_are_limited() {
+    let world = World::with(["ok"; 2]);
+    let flood = r#"for n in 1 2 3; do seq -f '{"log":"line %g"}' 1000; seq -f 'on stderr %g' 1000 >&2; done"#;
+    script(&world, &format!("while read -r event; do {flood}; echo '{{\"ok\":true}}'; done"), "reuse = true");
+    let output = world.run(&["poll", APP, "--threads", "1", "-v", "--log-file", "log"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    for text in [stderr(&output), fs::read_to_string(world.path("log")).unwrap()] {
+        let lines = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+        assert_eq!((lines("line "), lines("and 2900 more lines of sh listener.sh")), (200, 2), "{text}");
+        assert_eq!((lines("on stderr "), lines("listener's stderr: and ")), (200, 2), "{text}");
+    }
+}
+
+#[test]
+fn program_that_writes_much_before_it_exits_is_not_killed() {
+    let world = World::with(["ok"]);
+    let text = "while read -r event; do echo '{\"ok\":true}'; done\nhead -c 999999 /dev/zero\nhead -c 999999 /dev/zero >&2\ntouch ended";
+    script(&world, text, "reuse = true");
+    assert_eq!(world.poll(MIDNIGHT, &[])["ok"], 1);
+    assert!(world.path("ended").exists());
+}
+
+#[test]
+fn killed_run_takes_its_programs_along() {
+    let world = World::with(["ok"; 2]);
+    let mark = format!("{}", 186_400 + std::process::id());
+    // Neither ends with its input, and one is a child of the program.
+    script(&world, &format!("trap '' HUP TERM\nsleep {mark} &\nread -r event\nsleep {mark}"), "reuse = true");
+    let mut run = world.start(&["poll", APP, "--threads", "2"]);
+    let running = || is_running(&format!("sleep {mark}"));
+    until("the programs run", || world.store().join("store.lock").exists() && running());
+    thread::sleep(Duration::from_millis(300));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let killed = Instant::now();
+    until("no program runs", || !running());
+    assert!(killed.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn program_gets_only_its_standard_streams() {
+    let world = World::with(["ok"]);
+    let listing = "read -r event; ls /proc/self/fd > files; echo '{\"ok\":true}'";
+    configure(&world, &program("civi_cxn.poll", &["sh", "-c", listing], ""));
+    let output = world.run_in_shell("exec 7< cxnpoll.toml 9>> inherited", &format!("poll {APP} --log-file log"));
+    assert_eq!(code(&output), 0, "{output:?}");
+    // `ls` itself opens the directory.
+    assert_eq!(fs::read_to_string(world.path("files")).unwrap(), "0\n1\n2\n3\n");
 }

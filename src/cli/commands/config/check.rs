@@ -63,6 +63,7 @@ fn findings(context: &Context, names: &[String]) -> Findings {
     }
     let message = |error: Error| Report::from(error).message;
     findings.problems.extend(config.authorities().err().map(|error| message(error.into())));
+    findings.problems.extend(config.heartbeat(None).err().map(|error| message(error.into())));
     for name in names {
         match app(config, name) {
             Ok(app) => {

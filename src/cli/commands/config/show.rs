@@ -4,12 +4,13 @@ use std::env;
 
 use clap::Args;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::apps::{app, file};
 use crate::cli::context::Context;
 use crate::cli::error::Result;
 use crate::cli::ui::{output, table};
-use crate::config::{CONFIG_VARIABLE, Config, STORE_VARIABLE};
+use crate::config::{CONFIG_VARIABLE, Config, HEARTBEAT_VARIABLE, HeartbeatOrigin, STORE_VARIABLE};
 use crate::exit;
 use crate::util::text::escape;
 
@@ -102,12 +103,24 @@ fn top_level(context: &Context, written: &toml::Table) -> Result<Vec<Setting>> {
         ]
         .map(|(key, value)| Setting::new(key, value, source(key))),
     );
+    values.push(heartbeat(config)?);
     values.extend(global.allow_net.iter().map(|network| Setting::new("allow-net", json!(network), "--allow-net")));
     let per_host = config.per_host.iter();
     values.extend(
         per_host.map(|(host, limit)| Setting::new(format!("per-host.{host}"), json!(limit), source("per-host"))),
     );
     Ok(values)
+}
+
+/// The heartbeat URL without what may be a key.
+fn heartbeat(config: &Config) -> Result<Setting> {
+    let Some((url, origin)) = config.heartbeat(None)? else {
+        return Ok(Setting::new("heartbeat", Value::Null, "default"));
+    };
+    let from = if origin == HeartbeatOrigin::Variable { HEARTBEAT_VARIABLE.to_owned() } else { file(config) };
+    let url = Url::parse(&url).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    Ok(Setting::new("heartbeat", json!(format!("{host}/…")), from))
 }
 
 /// The tables of limits.

@@ -38,6 +38,7 @@ impl Check {
                 "faults": check.faults,
                 "mended": check.repaired,
                 "firstFaults": check.first_faults,
+                "orphanedResults": check.orphaned_results,
                 "fileBytes": check.file_bytes,
                 "compactingPays": check.compacting_pays(),
                 "kept": kept,
@@ -64,6 +65,14 @@ impl Check {
             (faults, repaired) if self.repair => format!("{}, {repaired} repaired.", count(faults, "fault")),
             (faults, _) => format!("{}. Repair what can be derived with `--repair`.", count(faults, "fault")),
         });
+        if check.orphaned_results > 0 {
+            let results = count(check.orphaned_results, "kept result");
+            lines.push(if self.repair {
+                format!("Removed {results} of connections that no longer exist.")
+            } else {
+                format!("Found {results} of connections that no longer exist. `--repair` removes them.")
+            });
+        }
         if check.compacting_pays() {
             lines.push("`cxnpoll store compact` would at least halve the size of the store.".to_owned());
         }

@@ -87,13 +87,13 @@ fn a_listener_that_cannot_be_used_stops_the_run_and_no_failure_is_counted() {
     let mut run = Fixture::new(100, |_| ());
     run.take(3);
     let task = run.in_flight.pop().unwrap();
-    let error = Error::NoThreads { threads: 1, reason: "any error".into() };
+    let error = Error::NoThread("any error".to_owned());
     run.apply(Event::PollsEnded(vec![result(task, ms(0), ms(1), Err(error))]));
     assert_eq!(run.log, ["stopping, 2 in flight"]);
     run.end_polls(ms(1), &Ok(()));
     let (record, error) = run.end();
     assert_eq!((record.polled, record.failed, record.dropped), (2, 0, 1));
-    assert!(matches!(error, Some(Error::NoThreads { .. })));
+    assert!(matches!(error, Some(Error::NoThread(_))));
 }
 
 #[test]

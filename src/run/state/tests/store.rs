@@ -240,9 +240,9 @@ fn lost_outcomes_are_reported_where_a_listener_failed_before() {
     run.poll(10, &Ok(()));
     run.take(1);
     let task = run.in_flight.pop().unwrap();
-    let error = Error::NoThreads { threads: 1, reason: "any error".into() };
+    let error = Error::NoThread("any error".to_owned());
     run.apply(Event::PollsEnded(vec![result(task, ms(0), ms(1), Err(error))]));
     run.apply(Event::Finished(FinalReport { recorded: Err(busy()), results_error: None }));
     assert!(run.log.last().unwrap().contains("outcomes: 10"), "{:?}", run.log);
-    assert!(matches!(run.state.into_result().1, Some(Error::NoThreads { .. })));
+    assert!(matches!(run.state.into_result().1, Some(Error::NoThread(_))));
 }

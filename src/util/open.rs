@@ -1,0 +1,162 @@
+//! Opens a file by a name that other users may know, and may have used before.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use super::fs_atomic::dir_of;
+
+/// How many symbolic links are followed.
+const MAX_LINKS: usize = 16;
+/// The bit of a mode that allows all users to write.
+const OTHERS_WRITE: u32 = 0o002;
+
+/// What another user may have put in the place of a file.
+#[derive(Debug, thiserror::Error)]
+enum Planted {
+    #[error("a symbolic link in a directory that other users can write to")]
+    Link,
+    #[error("not a regular file")]
+    Special,
+    #[error("a file of another user, or with several names, in a directory that other users can write to")]
+    Foreign,
+}
+
+impl From<Planted> for io::Error {
+    fn from(planted: Planted) -> Self {
+        Self::new(io::ErrorKind::PermissionDenied, planted)
+    }
+}
+
+/// Opens a file, and never waits for the other end of a pipe.
+///
+/// In a directory that belongs to another user than root and this one, or that all users can write to, the file must be
+/// regular, have one name, and belong to one of these users or the owner of the directory. Elsewhere, links of this user
+/// and of root are followed, and devices and pipes are opened too.
+///
+/// # Errors
+/// Those of opening the file; [`io::ErrorKind::PermissionDenied`] for what another user may have put there.
+pub fn open_trusted(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let dir = fs::metadata(dir_of(&path))?;
+        let is_private = is_own(&dir) && dir.mode() & OTHERS_WRITE == 0;
+        // Links below /proc are the kernel's, and need not name a path.
+        let follow = if path.starts_with("/proc") { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let flags = (follow | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        match options.clone().custom_flags(flags).open(&path) {
+            Ok(file) => {
+                let metadata = file.metadata()?;
+                if !is_private && !metadata.is_file() {
+                    return Err(Planted::Special.into());
+                }
+                if !is_private && (metadata.nlink() > 1 || !is_own(&metadata) && metadata.uid() != dir.uid()) {
+                    return Err(Planted::Foreign.into());
+                }
+                fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+                return Ok(file);
+            }
+            // FreeBSD reports a link as MLINK.
+            Err(error) if is(&error, Errno::LOOP) || is(&error, Errno::MLINK) => {
+                if !is_private || !is_own(&fs::symlink_metadata(&path)?) {
+                    return Err(Planted::Link.into());
+                }
+                path = dir_of(&path).join(fs::read_link(&path)?);
+            }
+            // No process reads the pipe.
+            Err(error) if is(&error, Errno::NXIO) => return Err(Planted::Special.into()),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::LOOP.into())
+}
+
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+/// Whether a file belongs to root or to the user of this process.
+fn is_own(metadata: &Metadata) -> bool {
+    metadata.uid() == 0 || metadata.uid() == geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::fs::Permissions;
+    use std::io::{Read, Write};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    /// Opens a file to append to it.
+    fn append(path: &Path) -> io::Result<File> {
+        open_trusted(path, File::options().append(true).create(true))
+    }
+
+    fn refusal(path: &Path) -> String {
+        let error = append(path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn only_own_regular_files_are_opened_where_all_users_can_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+        append(&path("file")).unwrap().write_all(b"one").unwrap();
+        append(&path("file")).unwrap().write_all(b"two").unwrap();
+        assert_eq!(fs::read_to_string(path("file")).unwrap(), "onetwo");
+        symlink(path("file"), path("link")).unwrap();
+        symlink(path("new"), path("dangling")).unwrap();
+        assert!(refusal(&path("link")).starts_with("a symbolic link"));
+        assert!(refusal(&path("dangling")).starts_with("a symbolic link") && !path("new").exists());
+        mknodat(CWD, path("pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+        assert_eq!(refusal(&path("pipe")), "not a regular file");
+        assert!(open_trusted(&path("pipe"), File::options().read(true)).is_err());
+        fs::hard_link(path("file"), path("second")).unwrap();
+        assert!(refusal(&path("second")).starts_with("a file of another user, or with several names"));
+        fs::remove_file(path("second")).unwrap();
+        // Only root can give files away.
+        if geteuid().is_root() {
+            chown(path("file"), Some(1), None).unwrap();
+            assert!(refusal(&path("file")).starts_with("a file of another user"));
+            // Neither is a directory of another user private.
+            fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+            chown(directory.path(), Some(1), None).unwrap();
+            append(&path("file")).unwrap();
+            assert!(refusal(&path("link")).starts_with("a symbolic link"));
+        }
+    }
+
+    #[test]
+    fn own_links_and_the_devices_of_the_system_are_opened_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir(path("logs")).unwrap();
+        symlink("logs/today", path("second")).unwrap();
+        symlink("second", path("log")).unwrap();
+        append(&path("log")).unwrap().write_all(b"line").unwrap();
+        assert_eq!(fs::read_to_string(path("logs/today")).unwrap(), "line");
+        // A link to a directory for all users leads to what they may have put there.
+        fs::set_permissions(path("logs"), Permissions::from_mode(0o777)).unwrap();
+        fs::rename(path("logs/today"), path("logs/file")).unwrap();
+        symlink("file", path("logs/today")).unwrap();
+        assert!(refusal(&path("log")).starts_with("a symbolic link"));
+        symlink("circle", path("circle")).unwrap();
+        assert!(is(&append(&path("circle")).unwrap_err(), Errno::LOOP));
+        for device in ["/dev/null", "/dev/stderr", "/proc/self/fd/2"] {
+            append(Path::new(device)).unwrap();
+        }
+        // No process reads this pipe, and none is waited for.
+        mknodat(CWD, path("pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+        assert_eq!(refusal(&path("pipe")), "not a regular file");
+        let mut text = String::new();
+        open_trusted(&path("pipe"), File::options().read(true)).unwrap().read_to_string(&mut text).unwrap();
+    }
+}

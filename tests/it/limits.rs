@@ -1,0 +1,64 @@
+//! Limits of the process: open files, memory, the size of files.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use super::listeners::{configure, latest};
+use crate::testkit::{APP, MIDNIGHT, World, code, stderr};
+
+/// Runs `poll` under a limit that the shell sets; every poll must succeed.
+fn poll_with_limit(world: &World, limit: &str, more: &str) -> Output {
+    let output = world.run_in_shell(limit, &format!("poll {APP} {more} --json"));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["ok"], summary["due"], "{summary}");
+    output
+}
+
+#[test]
+fn low_limit_reduces_the_threads_and_no_poll_fails() {
+    let world = World::with(["slow-300"; 120]);
+    let output = poll_with_limit(&world, "ulimit -n 128", "--threads 500 --per-host 500");
+    assert!(stderr(&output).contains("only 32 sites at the same time, not 120"), "{output:?}");
+    assert_eq!(world.server.max_open(), 32);
+}
+
+#[test]
+fn soft_limit_is_raised() {
+    let world = World::with(["slow-3000"; 150]);
+    let output = poll_with_limit(&world, "ulimit -Sn 64", "--threads 150 --per-host 150");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    assert_eq!(world.server.max_open(), 150);
+}
+
+#[test]
+fn run_goes_on_with_the_threads_that_fit_into_the_memory() {
+    let world = World::with(["slow-300"; 60]);
+    let output = poll_with_limit(&world, "ulimit -v 150000", "--threads 60 --per-host 60");
+    let message = stderr(&output);
+    assert!(message.contains(" at the same time, not 60: ") && message.lines().count() == 1, "{message}");
+    let workers = message.trim_start_matches("warning: only ").split(' ').next().unwrap();
+    assert_eq!(world.server.max_open().to_string(), workers);
+}
+
+#[test]
+fn limit_of_file_sizes_is_an_error_of_the_store() {
+    let world = World::with(["ok"]);
+    let output = world.run_in_shell("ulimit -f 100", &format!("poll {APP}"));
+    let message = stderr(&output);
+    assert_eq!(code(&output), 74, "{message}");
+    assert!(message.contains("limit of file sizes") && message.contains("(ulimit -f)"), "{message}");
+    assert_eq!(world.poll(MIDNIGHT, &[])["ok"], 1);
+    world.assert_sound();
+}
+
+#[test]
+fn programs_are_ended_by_the_limit_of_file_sizes_as_usual() {
+    let world = World::with(["ok"]);
+    let script = r#"read -r event
+        (ulimit -f 1; head -c 9999 /dev/zero > file); echo "{\"keep\":$?}"; echo '{"ok":true}'"#;
+    let listener = format!("[[listeners]]\nevent = \"civi_cxn.poll\"\nprogram = [\"sh\", \"-c\", {script:?}]\n");
+    configure(&world, &listener);
+    assert_eq!(world.poll(MIDNIGHT, &[])["ok"], 1);
+    assert_eq!(latest(&world)[0]["value"], 153, "128 and the number of SIGXFSZ");
+}
