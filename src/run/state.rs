@@ -176,6 +176,8 @@ impl RunState {
     /// Applies one event, given the current state of the queue, and returns what must be done.
     pub(super) fn apply(&mut self, at: Duration, queue: QueueView, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
+        // What was loaded is not in this view of the queue.
+        let is_stale = matches!(event, Event::Loaded(_));
         match event {
             Event::PollsEnded(polled) => polled.into_iter().for_each(|result| self.add_result(result, &mut effects)),
             Event::Loaded(tasks) => self.add_loaded(tasks, &mut effects),
@@ -200,7 +202,9 @@ impl RunState {
             // The view of the queue is the one before.
             return effects;
         }
-        self.leave_last_host(at, queue, &mut effects);
+        if !is_stale {
+            self.leave_last_host(at, queue, &mut effects);
+        }
         self.finish_if_done(at, &mut effects);
         self.start_session_if_needed(at, queue, &mut effects);
         effects

@@ -97,7 +97,11 @@ impl Sessions {
         &self,
         fill: impl FnOnce(&WriteSession) -> Result<T, E> + Send,
     ) -> Result<(PathBuf, T), E> {
-        engine::build(&self.layout, WriteSession::create, fill)
+        engine::build(&self.layout, WriteSession::create, |session| {
+            let filled = fill(session)?;
+            session.check_nothing_skipped()?;
+            Ok(filled)
+        })
     }
 
     /// A session, for a process that holds the store shared or exclusively.

@@ -300,6 +300,12 @@ fn counters_that_cannot_be_read_stop_no_reader_and_are_counted_again() {
     replace(&world, "meta", b"counters", &[9]);
     let output = world.run(&["export"]);
     assert_eq!((code(&output), stdout(&output).lines().count()), (74, 4), "{output:?}");
+    // A new connection gets no number, which must not go unnoticed.
+    fs::write(world.path("new"), world.site(9, "ok").jsonl()).unwrap();
+    assert_eq!(code(&world.run(&["import", "new"])), 74);
+    // A backup does not hold the counters, so it lacks nothing.
+    let backup = world.run(&["store", "backup", "--json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&backup.stdout).unwrap()["lacks"], 0, "{backup:?}");
     assert_eq!(code(&world.run(&["store", "check"])), 74);
     assert_eq!(code(&world.run(&["store", "check", "--repair"])), 0);
     world.assert_sound();

@@ -65,8 +65,11 @@ impl AdminArgs {
         // What cannot be read can still be removed.
         for (cxn_id, key) in unreadable.into_iter().filter(|_| action == AdminAction::Remove) {
             if self.dry_run {
-                let json = || json!({"cxnId": cxn_id}).to_string();
-                output::line(&if self.json { json() } else { format!("{cxn_id}  {UNREADABLE}") })?;
+                if self.json {
+                    output::json_line(&json!({"cxnId": cxn_id}))?;
+                } else {
+                    output::line(&format!("{cxn_id}  {UNREADABLE}"))?;
+                }
             } else {
                 preview.add(|| format!("{cxn_id}  {UNREADABLE}"));
             }

@@ -204,7 +204,14 @@ fn back_up(context: &Context, store: &Store, signals: &Signals) {
         if every_s == 0 || stop() || !backup::is_due(store, now, every_s)? {
             return Ok(None);
         }
-        backup::back_up(store, now, keep.get(), stop)
+        store.lock_shared(|| {
+            // A compaction that was waited for has written one.
+            if !backup::is_due(store, now, every_s)? {
+                return Ok(None);
+            }
+            backup::warn_of_future(store, now)?;
+            backup::back_up(store, now, keep.get(), stop)
+        })
     };
     match backup() {
         Ok(Some(backup)) => {

@@ -106,7 +106,8 @@ fn file_report(error: &FileError, hint: Option<String>) -> Report {
         io::ErrorKind::FileTooLarge => Some(FILE_SIZE_HINT),
         _ => None,
     };
-    let of_number = |number| passing_hint(number, error.op == FileOp::Read);
+    let is_read = matches!(error.op, FileOp::Inspect | FileOp::Open | FileOp::Read | FileOp::List | FileOp::Lock);
+    let of_number = |number| passing_hint(number, is_read);
     let passing = space_hint.or_else(|| error.source.raw_os_error().and_then(of_number));
     let hint = passing.map(str::to_owned).or(hint);
     hint.map_or(report.clone(), |hint| report.hint(hint))
@@ -219,7 +220,9 @@ mod tests {
             let error = FileError { op, path: "/store/db-1/db".into(), source };
             Report::from(store::Error::File(error)).hint.unwrap_or_default()
         };
-        assert!(hint(FileOp::Read, Errno::IO.into()).contains("the disk cannot be read"));
+        for op in [FileOp::Read, FileOp::Open, FileOp::List] {
+            assert!(hint(op, Errno::IO.into()).contains("the disk cannot be read"), "{op:?}");
+        }
         assert!(hint(FileOp::Sync, Errno::IO.into()).contains("did not acknowledge may be missing"));
         assert_eq!(hint(FileOp::Write, Errno::DQUOT.into()), DISK_FULL_HINT);
         assert_eq!(hint(FileOp::Write, io::ErrorKind::StorageFull.into()), DISK_FULL_HINT);

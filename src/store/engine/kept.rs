@@ -80,6 +80,9 @@ impl StoreLayout {
             removed => removed.map_err(FileError::at(FileOp::Remove, &archived))?,
         }
         fs::rename(&results, &archived).map_err(FileError::at(FileOp::Move, &results))?;
+        for dir in [&self.kept(), self.path()] {
+            sync_dir(dir).map_err(FileError::at(FileOp::Sync, dir))?;
+        }
         Ok(archived)
     }
 

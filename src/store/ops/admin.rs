@@ -1,8 +1,9 @@
 //! What an administrator does to connections.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
-use super::delete::{cxn_id_of, delete_cxn, delete_damaged};
+use super::delete::{cxn_ids_of, delete_cxn, delete_damaged};
 use crate::model::CxnId;
 use crate::store::engine::{TX_BATCH, TreeName, Tx, TxResult};
 use crate::store::error::Result;
@@ -32,7 +33,7 @@ impl WriteSession {
     /// Changes connections, and returns for each whether that changed anything.
     ///
     /// A connection that is gone, or already is as it should be, stays as it is. One of which something cannot be read is
-    /// skipped, except that it can be removed. Of each [`TX_BATCH`] other connections all or none are changed.
+    /// skipped, except that it can be removed. Of each [`TX_BATCH`] connections all or none are changed, unless one is such.
     ///
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).
@@ -55,12 +56,16 @@ impl WriteSession {
                 }
             };
             let entry_id = |(key, ..): &Target| self.entry_id(TreeName::Cxn, &key.to_bytes(), *key);
-            for ((key, ..), done) in batch.iter().zip(self.transact_each(&batch, entry_id, change)?) {
-                changed.push(match done {
-                    None if action == AdminAction::Remove => delete_damaged(self, *key)?,
-                    done => done.unwrap_or_default(),
-                });
+            let done = self.transact_each(&batch, entry_id, change)?;
+            let mut damaged = HashSet::new();
+            for ((key, ..), _) in batch.iter().zip(&done).filter(|(_, done)| done.is_none()) {
+                if action == AdminAction::Remove && self.trees.contains(TreeName::Cxn, &key.to_bytes())? {
+                    damaged.insert(*key);
+                }
             }
+            delete_damaged(self, &damaged)?;
+            let done = batch.iter().zip(done).map(|((key, ..), done)| done.unwrap_or_else(|| damaged.contains(key)));
+            changed.extend(done);
         }
         Ok(changed)
     }
@@ -114,9 +119,8 @@ pub fn admin(
                 let (mut done, mut gone) = (0, Vec::new());
                 for batch in rest.chunks(TX_BATCH) {
                     if action == AdminAction::Remove {
-                        for (key, _) in batch {
-                            gone.extend(cxn_id_of(session, *key)?);
-                        }
+                        let keys: Vec<_> = batch.iter().map(|(key, _)| *key).collect();
+                        gone.extend(cxn_ids_of(session, &keys)?);
                     }
                     changed += session.admin(batch, action)?.into_iter().filter(|changed| *changed).count() as u64;
                     done += batch.len();

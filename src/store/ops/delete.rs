@@ -1,5 +1,7 @@
 //! Deleting a connection.
 
+use std::collections::HashSet;
+
 use crate::model::CxnId;
 use crate::store::engine::{TreeName, Tx, TxResult, Write};
 use crate::store::error::Result;
@@ -23,54 +25,63 @@ pub fn delete_cxn(tx: &Tx, jobs: &[JobNo], key: CxnKey, record: &CxnRecord) -> T
     Ok(())
 }
 
-fn leads_to(value: &[u8], key: CxnKey) -> bool {
-    IdRecord::from_bytes(value).and_then(CxnKey::try_from) == Ok(key)
+fn leads_to(value: &[u8]) -> Option<CxnKey> {
+    IdRecord::from_bytes(value).and_then(CxnKey::try_from).ok()
 }
 
-/// The cxnId of a stored connection, also if its record cannot be read; `None` if nothing leads to it.
+/// The cxnIds of stored connections, also if their records cannot be read. Those to which nothing leads are left out.
 ///
 /// # Errors
 /// Those of the database.
-pub fn cxn_id_of(session: &ReadSession, key: CxnKey) -> Result<Option<CxnId>> {
-    let known = session.known_cxn_id(key);
-    if known.is_some() || !session.trees.contains(TreeName::Cxn, &key.to_bytes())? {
-        return Ok(known);
-    }
-    for entry in session.trees.entries(TreeName::Id, &[], None) {
-        let (name, value) = entry?;
-        if leads_to(&value, key) {
-            return Ok(std::str::from_utf8(&name).ok().and_then(|name| name.parse().ok()));
+pub fn cxn_ids_of(session: &ReadSession, keys: &[CxnKey]) -> Result<Vec<CxnId>> {
+    let (mut ids, mut unknown) = (Vec::new(), HashSet::new());
+    for key in keys {
+        match session.known_cxn_id(*key) {
+            Some(cxn_id) => ids.push(cxn_id),
+            None if session.trees.contains(TreeName::Cxn, &key.to_bytes())? => _ = unknown.insert(*key),
+            None => {}
         }
     }
-    Ok(None)
+    if !unknown.is_empty() {
+        for entry in session.trees.entries(TreeName::Id, &[], None) {
+            let (name, value) = entry?;
+            if leads_to(&value).is_some_and(|key| unknown.contains(&key)) {
+                ids.extend(std::str::from_utf8(&name).ok().and_then(|name| name.parse().ok()));
+            }
+        }
+    }
+    Ok(ids)
 }
 
-/// Deletes a connection of which something cannot be read; returns whether it was there.
+/// Deletes connections of which something cannot be read.
 ///
-/// All entries are searched for those that belong to it.
+/// All entries are searched once for those that belong to them.
 ///
 /// # Errors
 /// Those of the database.
-pub fn delete_damaged(session: &WriteSession, key: CxnKey) -> Result<bool> {
-    if !session.trees.contains(TreeName::Cxn, &key.to_bytes())? {
-        return Ok(false);
+pub fn delete_damaged(session: &WriteSession, keys: &HashSet<CxnKey>) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
     }
-    let mut writes = vec![Write::remove(TreeName::Cxn, key.to_bytes())];
-    // Its own entry may be unreadable, too.
-    writes.extend(session.known_cxn_id(key).map(|cxn_id| Write::remove(TreeName::Id, cxn_id.as_str())));
+    let locators: HashSet<_> = keys.iter().map(|key| key.locator).collect();
+    let mut writes = Vec::new();
+    for key in keys {
+        writes.push(Write::remove(TreeName::Cxn, key.to_bytes()));
+        // Its own entry may be unreadable, too.
+        writes.extend(session.known_cxn_id(*key).map(|cxn_id| Write::remove(TreeName::Id, cxn_id.as_str())));
+    }
     for tree in [TreeName::Id, TreeName::Status, TreeName::Due] {
         for entry in session.trees.entries(tree, &[], None) {
             let (name, value) = entry?;
             let belongs = match tree {
-                TreeName::Id => leads_to(&value, key),
-                TreeName::Due => DueKey::parse(&name).is_some_and(|due| due.locator == key.locator),
-                _ => parse_status_key(&name).is_some_and(|(_, locator)| locator == key.locator),
+                TreeName::Id => leads_to(&value).is_some_and(|key| keys.contains(&key)),
+                TreeName::Due => DueKey::parse(&name).is_some_and(|due| locators.contains(&due.locator)),
+                _ => parse_status_key(&name).is_some_and(|(_, locator)| locators.contains(&locator)),
             };
             if belongs {
                 writes.push(Write::remove(tree, &*name));
             }
         }
     }
-    session.trees.apply(&writes)?;
-    Ok(true)
+    session.trees.apply(&writes)
 }

@@ -68,6 +68,14 @@ impl WriteSession {
         Self { reader, trees }
     }
 
+    /// Fails if anything was skipped. For a database that takes the place of another.
+    ///
+    /// # Errors
+    /// [`Problem::Unreadable`].
+    pub(in crate::store) fn check_nothing_skipped(&self) -> Result<()> {
+        self.skipped.take().into_iter().next().map_or(Ok(()), |skipped| Err(skipped.item.into()))
+    }
+
     /// Works on each item in one transaction.
     ///
     /// If something of an item cannot be read, each item gets a transaction of its own, and that item is skipped, with

@@ -30,14 +30,13 @@ pub const PARTIAL: &str = "partial.gz";
 
 /// Whether the newest backup of a store is at least `every_s` seconds old, or there is none.
 ///
-/// A backup whose time is in the future does not count. Warns of it, as [`warn_of_future`] does.
+/// A backup whose time is in the future does not count.
 ///
 /// # Errors
 /// Fails if the directory of backups cannot be read.
 pub fn is_due(store: &Store, now: DateTime<Utc>, every_s: i64) -> Result<bool> {
     let now = now.timestamp();
-    let BackupTimes { latest, future } = store.backup_times(now)?;
-    warn_of(&future);
+    let BackupTimes { latest, .. } = store.backup_times(now)?;
     let partial = fs::metadata(store.backup_dir().join(PARTIAL)).ok().map(|metadata| metadata.mtime());
     let is_old = |at: i64| now.abs_diff(at) >= every_s.unsigned_abs();
     Ok(latest.is_none_or(is_old) && partial.is_none_or(is_old))
@@ -48,13 +47,10 @@ pub fn is_due(store: &Store, now: DateTime<Utc>, every_s: i64) -> Result<bool> {
 /// # Errors
 /// Fails if the directory of backups cannot be read.
 pub fn warn_of_future(store: &Store, now: DateTime<Utc>) -> Result<()> {
-    warn_of(&store.backup_times(now.timestamp())?.future);
-    Ok(())
-}
-
-fn warn_of(future: &[PathBuf]) {
-    let Some(first) = future.first() else { return };
+    let future = store.backup_times(now.timestamp())?.future;
+    let Some(first) = future.first() else { return Ok(()) };
     let others = if future.len() > 1 { format!(" (one of {})", future.len()) } else { String::new() };
     let first = first.display();
     warn!("{first}{others} is from the future and counts as an old backup: correct the clock, or remove the file");
+    Ok(())
 }

@@ -115,7 +115,9 @@ impl Import {
             (true, None) => Ok(Counts { added: findings.cxns, updated: findings.statuses, ..Counts::default() }),
             (true, Some(store)) => compare(store, records, self.force, &progress),
             (false, _) => {
-                let store = Store::create(path, context.global.store_wait)?.with_owner(context.name);
+                let store = Store::create(path, context.global.store_wait)?
+                    .with_owner(context.name)
+                    .with_skipped(context.skipped.clone());
                 let counts = store.lock_shared(|| apply(&store, records, self.force, &progress))?;
                 store.admin(pruned, AdminAction::Remove)?;
                 Ok(counts)

@@ -95,6 +95,18 @@ fn what_is_not_loaded_yet_counts() {
     assert!(run(PollTask { due: NOW, ..task(9, 9) }).is_empty(), "a site of another host is to be loaded");
 }
 
+#[test]
+fn what_was_just_loaded_is_not_left() {
+    let mut run = with_last_host(true, NOW, ms(0));
+    run.state.rest = vec![entry(&witness(9))];
+    run.wait(secs(1));
+    run.last_host.as_mut().unwrap().slowest = secs(1);
+    // The queue holds only slow sites of one host until the loaded one is in it.
+    assert_eq!(run.session.as_ref().unwrap().load.len(), 1);
+    run.apply(Event::Loaded(vec![witness(9)]));
+    assert!(run.log.is_empty() && run.queue.iter().any(|task| task.host == 9), "{:?}", run.log);
+}
+
 /// Sites that cron polls every five minutes on simulated time, with 32 workers and four polls per host.
 struct Fleet {
     policy: Policy,
