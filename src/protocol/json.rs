@@ -14,7 +14,7 @@ pub const MAX_KEPT_DEPTH: usize = MAX_DEPTH + 17;
 /// The most memory that the values of a reply may take, in bytes.
 ///
 /// A value may need a hundred times the memory of its text.
-pub(super) const MAX_VALUE_BYTES: usize = 4 << 20;
+pub(super) const MAX_REPLY_MEMORY_BYTES: usize = 4 << 20;
 
 /// An allocation of its own takes at least this much.
 const ALLOCATION_BYTES: usize = 32;
@@ -34,11 +34,11 @@ const MEMBER_BYTES: usize = 2 * (ENTRY_BYTES + size_of::<u64>());
 pub(super) enum Refusal {
     /// Not JSON, or nested too deeply.
     NotJson,
-    /// Its values would take more than [`MAX_VALUE_BYTES`].
+    /// Its values would take more than [`MAX_REPLY_MEMORY_BYTES`].
     TooLarge,
 }
 
-/// Parses JSON that is nested at most 511 levels deep and takes at most [`MAX_VALUE_BYTES`].
+/// Parses JSON that is nested at most 511 levels deep and takes at most [`MAX_REPLY_MEMORY_BYTES`].
 ///
 /// Both limits are checked before parsing. So the parser's recursion and memory are bounded for any text.
 pub(super) fn parse(text: &[u8]) -> Result<Value, Refusal> {
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Value, Refusal> {
     if size.depth > MAX_DEPTH {
         return Err(Refusal::NotJson);
     }
-    if size.bytes > MAX_VALUE_BYTES {
+    if size.bytes > MAX_REPLY_MEMORY_BYTES {
         return Err(Refusal::TooLarge);
     }
     read(text).map_err(|_| Refusal::NotJson)

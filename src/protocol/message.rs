@@ -53,15 +53,15 @@ pub enum ProtocolError {
     #[error("the reply does not hold JSON")]
     NotJson,
     /// A plaintext whose values would take too much memory.
-    #[error("the values of the reply take more than {} MiB of memory", json::MAX_VALUE_BYTES >> 20)]
-    TooManyValues,
+    #[error("the values of the reply take more than {} MiB of memory", json::MAX_REPLY_MEMORY_BYTES >> 20)]
+    TooLarge,
 }
 
 impl From<json::Refusal> for ProtocolError {
     fn from(refusal: json::Refusal) -> Self {
         match refusal {
             json::Refusal::NotJson => Self::NotJson,
-            json::Refusal::TooLarge => Self::TooManyValues,
+            json::Refusal::TooLarge => Self::TooLarge,
         }
     }
 }
@@ -70,7 +70,7 @@ impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
         let class = match error {
             ProtocolError::Garbled => FailureClass::Garbled,
-            ProtocolError::TooManyValues => FailureClass::TooLarge,
+            ProtocolError::TooLarge => FailureClass::TooLarge,
             _ => FailureClass::Protocol,
         };
         Failure::new(class, error.to_string())
@@ -130,7 +130,7 @@ pub fn decode(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) ->
 /// So it needs little memory, and the number of values is not limited.
 ///
 /// # Errors
-/// As [`decode`], except [`ProtocolError::TooManyValues`].
+/// As [`decode`], except [`ProtocolError::TooLarge`].
 pub fn check(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) -> Result<Checked, ProtocolError> {
     Ok(json::check(&decrypt(message, cxn_id, secret, now)?)?)
 }

@@ -18,10 +18,11 @@ pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 /// Tasks by host, with a limit of polls in flight per host.
 ///
-/// Hosts take turns. A site is slow if one of its last polls was slow, or if it has been unwell for a day: it may take its
-/// time again. Started last, it would hold up the end of the run; so slow sites come first. Many of them would hold up all
-/// others; so they get at most half of the workers while other sites wait. Among slow sites the most overdue come first, so that all get their turn where runs are cut short,
-/// and then the slowest. With one worker, no site counts as slow.
+/// Hosts take turns. A site is slow if one of its last polls was slow, or if it has been unwell for a day: the next poll
+/// may take long as well. Started last, it would hold up the end of the run; so slow sites come first. Many of them would
+/// hold up all others; so they get at most half of the workers while other sites wait. Among slow sites the most overdue
+/// come first, so that all get their turn where runs are cut short, and then the slowest. With one worker, no site counts
+/// as slow.
 pub struct Queue {
     state: Mutex<State>,
     /// Signalled when a worker may find a task, or when there will be none.

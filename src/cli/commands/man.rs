@@ -55,5 +55,5 @@ fn write_pages(command: &clap::Command, directory: &Path) -> io::Result<()> {
     let page = clap_mangen::Man::new(command.clone());
     let mut file = AtomicFile::beside(&directory.join(page.get_filename()), &Permissions::from_mode(0o644))?;
     page.render(file.file())?;
-    file.commit(Durability::None, || ()).map(drop)
+    file.commit(Durability::None, || ())
 }

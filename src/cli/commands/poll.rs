@@ -71,8 +71,7 @@ pub(in crate::cli) struct Poll {
     /// Write metrics in Prometheus text format to this directory, one file per app, job and batch
     #[arg(long, value_name = "DIR")]
     metrics: Option<PathBuf>,
-    /// Call this URL when the run ends with exit code 0. The default is `CXNPOLL_HEARTBEAT`, then the
-    /// configuration, which keep a key in it out of the list of processes
+    /// Call this URL when the run ends with exit code 0 [default: `CXNPOLL_HEARTBEAT`, or `heartbeat` of the configuration]
     #[arg(long, value_name = "URL")]
     heartbeat: Option<String>,
     #[command(flatten)]

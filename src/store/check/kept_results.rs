@@ -12,9 +12,9 @@ use crate::store::sessions::Sessions;
 
 /// Checks that every kept result can be read, and returns how many have no connection.
 ///
-/// `repair` removes both. Those that cannot be read are copied to quarantine. Goes in parts: one session reads results, one of the store looks
-/// for their connections, and one removes results. None holds two locks. A result that a run keeps meanwhile has
-/// another key, and stays.
+/// `repair` removes both. Those that cannot be read are copied to quarantine. Goes in parts: one session reads results, one
+/// of the store looks for their connections, and one removes results. None holds the locks of both databases. A result
+/// that a run keeps meanwhile has another key, and stays.
 ///
 /// # Errors
 /// Those of the sessions. A database of results that does not work is a fault, because the store works without it.

@@ -213,7 +213,7 @@ fn put_back(staging: &Path, path: &Path, kept: &mut File) -> io::Result<()> {
     kept.rewind()?;
     let mut file = AtomicFile::staged_as(staging, path)?;
     io::copy(kept, file.file())?;
-    file.commit(Durability::Durable, || ()).map(drop)
+    file.commit(Durability::Durable, || ())
 }
 
 /// Lists the snapshots of a database with their lsn, including those that sled did not complete.
