@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
 use crate::site::MAX_LOOKUPS;
+use crate::util::text::count;
 
 /// Descriptors other than those of the workers: standard streams, logs, locks, the database.
 const OTHER_FILES: u64 = 64;
@@ -23,7 +24,10 @@ pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> usize 
     }
     let workers = workers_within(getrlimit(Resource::Nofile).current, threads, files_per_worker);
     if workers < threads {
-        warn!("only {workers} sites at the same time, not {threads}: more open files are not allowed (ulimit -n)");
+        warn!(
+            "only {} at the same time, not {threads}: more open files are not allowed (ulimit -n)",
+            count(workers as u64, "site")
+        );
     }
     workers
 }

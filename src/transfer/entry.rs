@@ -34,7 +34,7 @@ impl Record {
             Self::Cxn(patch) => {
                 patch.cxn_id.check_new().map_err(Problem::InvalidName)?;
                 for (key, url) in [("appUrl", &patch.app_url), ("siteUrl", &patch.site_url)] {
-                    if !is_printable(url) || !Url::parse(url).is_ok_and(|url| is_callable(&url)) {
+                    if !is_printable(url) || url.trim() != url || !Url::parse(url).is_ok_and(|url| is_callable(&url)) {
                         return Err(Problem::NotAWebUrl { key });
                     }
                 }
@@ -251,6 +251,7 @@ mod tests {
             ("siteUrl", json!("no url"), invalid("siteUrl")),
             ("siteUrl", json!("/civicrm"), invalid("siteUrl")),
             ("siteUrl", json!("http://"), invalid("siteUrl")),
+            ("siteUrl", json!(" https://site.example/"), invalid("siteUrl")),
             ("siteUrl", json!("admin:geheim@site.example"), invalid("siteUrl")),
             ("siteUrl", json!("javascript:alert(1)"), invalid("siteUrl")),
             ("siteUrl", json!("https://site.example/\u{202e}gpj.exe"), invalid("siteUrl")),

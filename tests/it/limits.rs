@@ -42,6 +42,24 @@ fn run_goes_on_with_the_threads_that_fit_into_the_memory() {
 }
 
 #[test]
+fn too_little_memory_is_not_damage() {
+    let world = World::with(["ok"; 3]);
+    configure(&world, "[[listeners]]\nevent = \"civi_cxn.poll\"\nkeep = true\ncalls = [{ api = \"System.get\" }]\n");
+    world.poll(MIDNIGHT, &[]);
+    let mut refused = 0;
+    for kib in (48_000..=76_000).step_by(2_000) {
+        for command in ["results", "status"] {
+            let output = world.run_in_shell(&format!("ulimit -v {kib}"), command);
+            let message = stderr(&output);
+            assert!(!message.contains("damaged") && !message.contains("restore"), "{kib}: {message}");
+            refused += u32::from(message.contains("too little memory"));
+        }
+    }
+    assert!(refused > 0, "the limit is reached where a database is opened");
+    assert_eq!(latest(&world).len(), 3);
+}
+
+#[test]
 fn limit_of_file_sizes_is_an_error_of_the_store() {
     let world = World::with(["ok"]);
     let output = world.run_in_shell("ulimit -f 100", &format!("poll {APP}"));

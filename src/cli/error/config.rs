@@ -23,6 +23,19 @@ fn hide_urls(text: &str) -> String {
     })
 }
 
+/// Hides values in the lines that an error of TOML quotes: `1 | heartbeat = "…`.
+fn hide_values(text: &str) -> String {
+    let hide = |line: &str| match line.split_once(" | ") {
+        Some((number, quoted)) if number.trim().parse::<u32>().is_ok() => {
+            let end = quoted.find(['=', '"', '\'']).map_or(quoted.len(), |at| at + 1);
+            let hidden = if end < quoted.len() { " …" } else { "" };
+            format!("{number} | {}{hidden}", &quoted[..end])
+        }
+        _ => line.to_owned(),
+    };
+    text.lines().map(hide).collect::<Vec<_>>().join("\n")
+}
+
 impl From<config::Error> for Report {
     fn from(error: config::Error) -> Self {
         use config::Error as E;
@@ -30,7 +43,8 @@ impl From<config::Error> for Report {
             E::NoFile { path } => Self::not_found(format!("there is no configuration file {}", path.display())),
             E::File(error) => Self::config(file::text(&error)),
             E::Toml { path, source } => {
-                Self::config(format!("in {}: {}", path.display(), hide_urls(source.to_string().trim_end())))
+                let text = hide_urls(&hide_values(source.to_string().trim_end()));
+                Self::config(format!("in {}: {text}", path.display()))
             }
             E::NoHome => Self::config("no store is named and the user has no home directory")
                 .hint("name one with --store, CXNPOLL_STORE or `store` in the configuration"),
@@ -107,12 +121,16 @@ mod tests {
             Report::from(config::Error::Toml { path: "c.toml".into(), source }).message
         };
         for (file, expected) in [
-            ("hartbeat = \"https://a.example.org/key\"", "unknown field `hartbeat`"),
-            ("heartbeat = \"https://a.example.org/key", "heartbeat = \"https://…"),
-            ("[per-host]\nheartbeat = 'https://a.example.org/key'", "string \"https://…\", expected usize"),
+            ("hartbeat = \"https://a.example.org/T0KEN\"", "unknown field `hartbeat`"),
+            ("heartbeat = \"https://a.example.org/T0KEN", "1 | heartbeat = …"),
+            ("heartbeat = \"a.example.org/T0KEN\" j", "1 | heartbeat = …"),
+            ("heartbeat = { url = \"https:\\u002f\\u002fa/T0KEN\" }", "1 | heartbeat = …"),
+            ("heartbeat = [\"T0KEN\"]", "1 | heartbeat = …"),
+            ("[apps.\"T0KEN\"]\nsecret = 5", "secret = …"),
+            ("[per-host]\nheartbeat = 'https://a.example.org/T0KEN'", "string \"https://…\", expected usize"),
         ] {
             let message = text(file);
-            assert!(message.contains(expected) && !message.contains("key"), "{message}");
+            assert!(message.contains(expected) && !message.contains("T0KEN"), "{message}");
         }
     }
 

@@ -17,9 +17,8 @@ impl From<run::Error> for Report {
             E::Lock(error) => Self::new(exit::STORE, file::text(&error)),
             E::NoSuchCxn(cxn_id) => Error::UnknownCxn(cxn_id.to_string()).into(),
             E::CxnOfOtherApp { cxn_id, app_id, polled } => Error::OtherApp { cxn_id, app_id, expected: polled }.into(),
-            E::CxnDisabled(cxn_id) => {
-                Self::usage(format!("{cxn_id} is disabled")).hint(format!("enable it first: cxnpoll enable {cxn_id}"))
-            }
+            E::CxnDisabled(cxn_id) => Self::usage(format!("{cxn_id} is disabled"))
+                .hint(format!("enable it first: cxnpoll enable {}", argument(cxn_id.as_str()))),
             E::OutOfTime => Self::new(
                 exit::DECLINED,
                 "the maximum runtime was over before the store could be read: nothing was polled",
@@ -36,6 +35,29 @@ impl From<run::Error> for Report {
                 let message = format!("{outcomes} could not be recorded, their sites are polled again: {message}");
                 Self { message, hint, exit_code }
             }
+        }
+    }
+}
+
+/// An id as an argument for a shell. Former builds accepted ids that it would not take as they are.
+fn argument(id: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '-');
+    if id.chars().all(is_plain) && !id.starts_with('-') {
+        return id.to_owned();
+    }
+    format!("-- '{}'", id.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_in_a_hint_is_one_argument() {
+        for (id, expected) in
+            [("cxn:0a", "cxn:0a"), ("--all", "-- '--all'"), ("cxn:*", "-- 'cxn:*'"), ("cxn:'\"", r#"-- 'cxn:'\''"'"#)]
+        {
+            assert_eq!(argument(id), expected);
         }
     }
 }

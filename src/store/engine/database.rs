@@ -1,12 +1,14 @@
 //! sled: opening and closing its databases, and its panics.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::param::page_size;
+use rustix::process::{Resource, getrlimit};
 use tracing::debug;
 
 use super::fsync_thread::{panic_error, run_on_store_thread};
@@ -27,24 +29,40 @@ const CACHE_BYTES: u64 = 8 << 20;
 const MAX_ATTEMPTS: usize = 3;
 /// A disk with less space is full, in bytes: sled writes up to half of it at once.
 const DISK_FULL_BELOW: u64 = 1 << 20;
+/// An address space with less room is full, in bytes: sled and its threads take some MiB at once.
+const MEMORY_FULL_BELOW: u64 = 64 << 20;
 
 /// Runs `work` on the thread that works on databases, and turns a panic of sled into an error.
 ///
 /// sled panics where it cannot read or write some of its files. `path` is on the disk of the database.
 ///
 /// # Errors
-/// [`Problem::Panicked`], or [`Problem::StorageFull`] where the disk is full; [`Error::NoThread`].
+/// [`Problem::Panicked`], or what explains the panic: a full disk or too little memory; [`Error::NoThread`].
 pub fn catch_sled_panic<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T> {
-    run_on_store_thread(work).map_err(|error| blame_full_disk(path, error))
+    run_on_store_thread(work).map_err(|error| blame_system(path, error))
 }
 
-/// Replaces a panic by [`Problem::StorageFull`] where the disk of `path` is full.
+/// Replaces a panic by the lack of space or memory that explains it.
 ///
-/// sled's panics have no error kind.
-pub(super) fn blame_full_disk(path: &Path, error: Error) -> Error {
+/// sled's panics have no error kind. `path` is on the disk of the database.
+pub(super) fn blame_system(path: &Path, error: Error) -> Error {
     let is_full = || rustix::fs::statvfs(path).is_ok_and(|disk| is_full(disk.f_blocks, disk.f_bavail * disk.f_frsize));
-    let has_panicked = matches!(error, Error::Database { problem: Problem::Panicked(_), .. });
-    if has_panicked && is_full() { Problem::StorageFull.into() } else { error }
+    match error {
+        Error::Database { problem: Problem::Panicked(_), .. } if is_full() => Problem::StorageFull.into(),
+        Error::Database { problem: Problem::Panicked(_), .. } if is_memory_full() => {
+            Problem::System(Errno::NOMEM.raw_os_error()).into()
+        }
+        error => error,
+    }
+}
+
+/// Whether the limit of the address space leaves this process little room. Without a limit it never does.
+fn is_memory_full() -> bool {
+    let Some(limit) = getrlimit(Resource::As).current else { return false };
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
+    // Where the size is not known, the limit may well have been reached.
+    pages.is_none_or(|pages| limit.saturating_sub(pages * page_size() as u64) < MEMORY_FULL_BELOW)
 }
 
 /// Whether a disk with these numbers of blocks is full. A file system that does not know its size reports none.
@@ -114,7 +132,7 @@ pub(super) fn settle(path: &Path) -> Result<()> {
 fn open_unchecked(path: &Path) -> Result<sled::Db> {
     let config = sled::Config::new().path(path).flush_every_ms(None).cache_capacity(CACHE_BYTES);
     let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    Ok(opened.map_err(|panic| blame_full_disk(path, panic_error(&*panic)))??)
+    Ok(opened.map_err(|panic| blame_system(path, panic_error(&*panic)))??)
 }
 
 /// Reads the log once, since sled may take for damage what the disk does not return.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::database::{blame_full_disk, check_readable, open_database, wait_until_closed};
+use super::database::{blame_system, check_readable, open_database, wait_until_closed};
 use super::fsync_thread::panic_error;
 use super::layout::StoreLayout;
 use super::tail::{DB_FILE, snapshots};
@@ -99,7 +99,7 @@ fn open<S>(database: &Path, prepare: &impl Fn(Trees) -> Result<S>) -> Result<S, 
         prepare(trees)
     };
     let opened = catch_unwind(AssertUnwindSafe(open));
-    opened.unwrap_or_else(|panic| Err(blame_full_disk(database, panic_error(&*panic)))).map_err(OpenError::from)
+    opened.unwrap_or_else(|panic| Err(blame_system(database, panic_error(&*panic)))).map_err(OpenError::from)
 }
 
 /// Opens a database, and tries it again if it seems damaged: a read may have failed only once.

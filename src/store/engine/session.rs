@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::database::{blame_full_disk, catch_sled_panic, open_database, settle, sync_log, wait_until_closed};
+use super::database::{blame_system, catch_sled_panic, open_database, settle, sync_log, wait_until_closed};
 use super::fsync_thread::panic_error;
 use super::layout::StoreLayout;
 use super::recovery::open_or_rebuild;
@@ -67,7 +67,7 @@ pub fn run<S: AsRef<Trees>, T>(
     failpoint::hit(Failpoint::Closed);
     match result {
         Ok(result) => Ok(Closed { result: result?, database, opened, worked }),
-        Err(panic) => Err(blame_full_disk(layout.path(), panic_error(&*panic))),
+        Err(panic) => Err(blame_system(layout.path(), panic_error(&*panic))),
     }
 }
 
