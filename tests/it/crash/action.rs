@@ -149,7 +149,11 @@ impl Action {
                 cxns.clone_from(&backup.expect("the backup is known").cxns);
                 units.push(before.cxns.keys().chain(cxns.keys()).cloned().collect());
             }
-            Self::Repair { cxn } => drop(cxns.get_mut(cxn).unwrap().as_object_mut().unwrap().remove("pollStatus")),
+            Self::Repair { cxn } => {
+                drop(cxns.get_mut(cxn).unwrap().as_object_mut().unwrap().remove("pollStatus"));
+                // A restore may leave results of connections that are not in the backup.
+                results.retain(|(id, _), _| cxns.contains_key(id));
+            }
             Self::RemoveResults { cxn } => results.retain(|(id, _), _| cxn.as_ref().is_some_and(|cxn| cxn != id)),
             Self::Backup | Self::Compact | Self::Export => {}
         }
