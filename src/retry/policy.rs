@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use super::Period;
 use crate::model::{Failure, Outcome, PollStatus, UnixTime};
@@ -73,6 +74,13 @@ impl Policy {
     #[must_use]
     pub fn levels(&self) -> &[Level] {
         &self.levels
+    }
+
+    /// The mean period of level 0: the usual time between two polls of a healthy site.
+    #[must_use]
+    pub fn usual_period(&self) -> Duration {
+        let seconds = self.levels.first().map_or(0, |level| level.period.mean_seconds());
+        Duration::from_secs(seconds.unsigned_abs())
     }
 
     /// The level of an index; `None` if a site is given up.

@@ -37,14 +37,14 @@ impl LastHostRule {
     pub(super) fn new(due: &[DueEntry], policy: &Policy, now: UnixTime, slow: Duration) -> Self {
         let host = due.last().map_or(0, |last| last.host);
         let tail = due.iter().rev().take_while(|entry| entry.host == host).count();
-        let period_s = policy.levels().first().map_or(0, |level| level.period.mean_seconds());
+        let period = policy.usual_period();
         Self {
             had_others: tail < due.len(),
             tail: (host, tail),
             slow,
-            hold: (Duration::from_secs(period_s.unsigned_abs()) / 2).max(MIN_HOLD),
+            hold: (period / 2).max(MIN_HOLD),
             new_due: policy.next_due(0, 0).unwrap_or(0),
-            late_since: now.saturating_sub(period_s),
+            late_since: now.saturating_sub_unsigned(period.as_secs()),
         }
     }
 

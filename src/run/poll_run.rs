@@ -47,8 +47,7 @@ impl PollRun {
     /// Later runs decline while one is active. So a longer run would delay the sites that become due meanwhile.
     #[must_use]
     pub fn default_max_runtime(policy: &Policy) -> Duration {
-        let period_s = policy.levels().first().map_or(0, |level| level.period.mean_seconds());
-        Duration::from_secs(period_s.unsigned_abs()).max(Self::MIN_MAX_RUNTIME)
+        policy.usual_period().max(Self::MIN_MAX_RUNTIME)
     }
 
     /// The time at which connections must be due to be polled; `None` if one is polled by hand, due or not.
