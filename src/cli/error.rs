@@ -77,6 +77,8 @@ pub(in crate::cli) enum Error {
     },
     /// An import rejected lines.
     RejectedLines(RejectedLines),
+    /// An import was given an input without a record: this file, or standard input.
+    EmptyInput(Option<PathBuf>),
     /// `import --prune` was given an input without connections.
     EmptyPrune,
     /// The input file of an import cannot be read.
@@ -89,7 +91,12 @@ pub(in crate::cli) enum Error {
     /// Standard input cannot be read.
     Stdin(io::Error),
     /// The temporary file of an import cannot be written or read.
-    Spool(io::Error),
+    Spool {
+        /// The directory of temporary files.
+        dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// The output file of an export cannot be written.
     OutputFile {
         /// The file.
@@ -248,17 +255,13 @@ impl From<Error> for Report {
                 .hint("name a file in a directory that exists and that other users cannot write to"),
             Error::Stdin(error) => Self::cannot("read standard input", &error),
             Error::Stdout(error) => Self::cannot("write to standard output", &error),
-            Error::Spool(error) if error.kind() == io::ErrorKind::FileTooLarge => Self {
-                hint: file::space_hint(error.kind()).map(str::to_owned),
-                ..Self::cannot("write the input to a temporary file", &error)
-            },
-            Error::Spool(error) => Self::cannot("write the input to a temporary file", &error)
-                .hint("free some space in the temporary directory, or name another with TMPDIR"),
+            Error::Spool { dir, error } => import::spool(&dir, &error),
             Error::Prompt(error) => Self::cannot("ask at the terminal", &error),
             Error::ManualPage(error) => Self::cannot("write the manual page", &error),
             Error::Signals(error) => Self::cannot("handle signals", &error),
             Error::Panic(message) => panicked(&message),
             Error::RejectedLines(lines) => lines.into(),
+            Error::EmptyInput(path) => import::empty(path.as_deref()),
             Error::EmptyPrune => Self::new(exit::BAD_DATA, "the input has no connections, so --prune would remove all"),
             Error::BackupInProgress => Self::new(exit::DECLINED, "another command is writing a backup of this store"),
             Error::SiteFailed { cxn_id, failure } => {

@@ -41,7 +41,8 @@ pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Result};
 pub use face::{ExclusiveStore, Store};
 pub use ops::{
-    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, InputIndex, PollTask, StateCounts, StatusPatch, StatusUpdate,
+    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, PollTask, StateCounts, StatusPatch,
+    StatusUpdate,
 };
 pub use results::{EncodedResult, Limits, StoredResult};
 pub use schema::{

@@ -7,10 +7,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::error::Problem;
-use super::json_problem::problem_of;
+use super::ids::RecordIds;
+use super::json_problem;
+use super::place::{Fault, Place};
 use super::poll_status::StatusEntry;
 use crate::model::{AppId, BatchCode, Cxn, CxnId, JobName, PollStatus, Secret, ViaPort, is_callable};
-use crate::store::{CxnPatch, StatusPatch};
+use crate::store::{CxnPatch, FieldPatch, StatusPatch};
 use crate::util::text::is_printable;
 
 /// What one record of an input changes.
@@ -23,6 +25,17 @@ pub enum Record {
 }
 
 impl Record {
+    /// Makes the record of a connection.
+    ///
+    /// # Errors
+    /// [`Problem::PermTooLarge`]. A backup is read without this check, since it may hold what former builds imported.
+    pub fn of_cxn(patch: CxnPatch) -> Result<Self, Problem> {
+        match &patch.perm {
+            FieldPatch::Set(perm) if perm.to_string().len() > MAX_PERM_BYTES => Err(Problem::PermTooLarge),
+            _ => Ok(Self::Cxn(Box::new(patch))),
+        }
+    }
+
     /// Checks the names and URLs that others chose, which former builds did not.
     ///
     /// A backup is restored without this check, so that those of former builds stay usable.
@@ -61,23 +74,35 @@ impl Raw {
     ///
     /// # Errors
     /// What is wrong with it, without a secret.
-    pub fn parse(&self) -> Result<Record, Problem> {
+    pub fn parse(&self) -> Result<Record, Fault> {
         match self {
-            Self::Cxn(text) => {
-                let patch = parse(text)?;
-                // A backup may hold what was imported before there was this limit.
-                if patch.perm.as_ref().is_some_and(|perm| perm.to_string().len() > MAX_PERM_BYTES) {
-                    return Err(Problem::PermTooLarge);
-                }
-                Ok(Record::Cxn(Box::new(patch)))
+            Self::Cxn(text) => Ok(Record::of_cxn(CxnEntry::read(text)?.into_patch(None)?)?),
+            Self::Status(text) => {
+                let entry: StatusesEntry = json_problem::parse(text)?;
+                Ok(Record::Status(StatusPatch { cxn_id: entry.cxn_id, poll_status: statuses(entry.poll_status)? }))
             }
-            Self::Status(text) => parse_status(text).map(Record::Status),
         }
     }
 }
 
-/// Receives each record of an input, or what is wrong with it, with its number.
-pub type Emit<'a, E> = dyn FnMut(usize, Result<Raw, Problem>) -> Result<(), E> + 'a;
+/// A record that cannot be imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// What is wrong with it.
+    pub problem: Problem,
+    /// The ids in it, as far as they can be trusted.
+    pub ids: RecordIds,
+}
+
+impl From<Problem> for Rejected {
+    /// A record that may be about any connection.
+    fn from(problem: Problem) -> Self {
+        Self { problem, ids: RecordIds::default() }
+    }
+}
+
+/// Receives each record of an input with its text, or what is wrong with it, with its place.
+pub type Emit<'a, E> = dyn FnMut(Place, Result<(Record, Raw), Rejected>) -> Result<(), E> + 'a;
 
 /// The keys of a connection. The first five are required.
 pub const KEYS: [&str; 10] =
@@ -92,25 +117,28 @@ pub const MAX_PERM_BYTES: usize = 1 << 20;
 /// A connection as a JSON object. Keys after the first five are left out where they have their default.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
-struct CxnEntry {
-    cxn_id: CxnId,
+pub struct CxnEntry {
+    /// In the file store of cxnapp, an entry may have it only as its key.
+    #[serde(default)]
+    pub cxn_id: Option<CxnId>,
     secret: String,
     app_id: AppId,
     app_url: String,
     site_url: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    perm: Option<Value>,
-    /// `null` clears the stored value, a missing key keeps it.
-    #[expect(clippy::option_option, reason = "missing, null, or a value")]
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    via_port: Option<Option<ViaPort>>,
+    perm: Nullable<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    via_port: Nullable<ViaPort>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     batch_code: Option<BatchCode>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    disabled: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    disabled: Nullable<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     poll_status: Option<BTreeMap<JobName, StatusEntry>>,
 }
+
+/// A missing key, `null`, or a value. This is how serde tells the first two apart.
+type Nullable<T> = Option<Option<T>>;
 
 /// The poll statuses of a connection as a JSON object.
 #[derive(Deserialize)]
@@ -120,9 +148,12 @@ struct StatusesEntry {
     poll_status: BTreeMap<JobName, StatusEntry>,
 }
 
-#[expect(clippy::option_option, reason = "as in `CxnEntry`")]
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<ViaPort>>, D::Error> {
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Nullable<T>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+fn field<T>(value: Nullable<T>) -> FieldPatch<T> {
+    value.map_or(FieldPatch::Keep, |value| value.map_or(FieldPatch::Clear, FieldPatch::Set))
 }
 
 /// Parses a connection from one line.
@@ -130,33 +161,51 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<V
 /// # Errors
 /// What is wrong with it, without the secret.
 pub fn parse(text: &str) -> Result<CxnPatch, Problem> {
-    // serde accepts an array of all values in place of an object.
-    if text.trim_start().starts_with('[') {
-        return Err(Problem::NotAnObject);
-    }
-    let entry: CxnEntry = serde_json::from_str(text).map_err(|error| problem_of(&error))?;
-    for (key, url) in [("appUrl", &entry.app_url), ("siteUrl", &entry.site_url)] {
-        if url.is_empty() || url.len() > MAX_URL_BYTES || url.chars().any(char::is_control) {
-            return Err(Problem::InvalidUrl { key });
-        }
-    }
-    Ok(CxnPatch {
-        secret: Secret::from_base64(&entry.secret).map_err(|_| Problem::InvalidSecret)?,
-        poll_status: statuses(entry.poll_status.unwrap_or_default())?,
-        cxn_id: entry.cxn_id,
-        app_id: entry.app_id,
-        app_url: entry.app_url,
-        site_url: entry.site_url,
-        perm: entry.perm,
-        via_port: entry.via_port,
-        batch_code: entry.batch_code,
-        disabled: entry.disabled,
-    })
+    CxnEntry::read(text).and_then(|entry| Ok(entry.into_patch(None)?)).map_err(|fault| fault.problem)
 }
 
-fn parse_status(text: &str) -> Result<StatusPatch, Problem> {
-    let entry: StatusesEntry = serde_json::from_str(text).map_err(|error| problem_of(&error))?;
-    Ok(StatusPatch { cxn_id: entry.cxn_id, poll_status: statuses(entry.poll_status)? })
+impl CxnEntry {
+    /// Parses an entry.
+    ///
+    /// # Errors
+    /// What is wrong with it, without the secret.
+    pub fn read(text: &str) -> Result<Self, Fault> {
+        // serde accepts an array of all values in place of an object.
+        if text.trim_start().starts_with('[') {
+            return Err(Problem::NotAnObject.into());
+        }
+        json_problem::parse(text)
+    }
+
+    /// Checks the entry and returns what it changes. `key` is the key that the entry has in the file store of cxnapp.
+    ///
+    /// # Errors
+    /// What is wrong with it, without the secret.
+    pub fn into_patch(self, key: Option<&CxnId>) -> Result<CxnPatch, Problem> {
+        let cxn_id = match (self.cxn_id, key) {
+            (Some(cxn_id), Some(key)) if cxn_id != *key => return Err(Problem::CxnIdDiffers),
+            (None, None) => return Err(Problem::Json { reason: "missing field `cxnId`".to_owned() }),
+            (Some(cxn_id), _) => cxn_id,
+            (None, Some(key)) => key.clone(),
+        };
+        for (key, url) in [("appUrl", &self.app_url), ("siteUrl", &self.site_url)] {
+            if url.is_empty() || url.len() > MAX_URL_BYTES || url.chars().any(char::is_control) {
+                return Err(Problem::InvalidUrl { key });
+            }
+        }
+        Ok(CxnPatch {
+            secret: Secret::from_base64(&self.secret).map_err(|_| Problem::InvalidSecret)?,
+            poll_status: statuses(self.poll_status.unwrap_or_default())?,
+            cxn_id,
+            app_id: self.app_id,
+            app_url: self.app_url,
+            site_url: self.site_url,
+            perm: field(self.perm),
+            via_port: field(self.via_port),
+            batch_code: self.batch_code,
+            disabled: field(self.disabled),
+        })
+    }
 }
 
 fn statuses(entries: BTreeMap<JobName, StatusEntry>) -> Result<Vec<(JobName, PollStatus)>, Problem> {
@@ -168,15 +217,15 @@ fn statuses(entries: BTreeMap<JobName, StatusEntry>) -> Result<Vec<(JobName, Pol
 pub fn line(cxn: &Cxn, statuses: impl IntoIterator<Item = (JobName, PollStatus)>) -> String {
     let statuses: BTreeMap<_, _> = statuses.into_iter().map(|(job, status)| (job, (&status).into())).collect();
     let entry = CxnEntry {
-        cxn_id: cxn.cxn_id.clone(),
+        cxn_id: Some(cxn.cxn_id.clone()),
         secret: cxn.secret.to_base64(),
         app_id: cxn.app_id.clone(),
         app_url: cxn.app_url.to_string(),
         site_url: cxn.site_url.clone(),
-        perm: (!cxn.perm.is_null()).then(|| (*cxn.perm).clone()),
+        perm: (!cxn.perm.is_null()).then(|| Some((*cxn.perm).clone())),
         via_port: cxn.via_port.clone().map(Some),
         batch_code: Some(cxn.batch_code),
-        disabled: cxn.disabled.then_some(true),
+        disabled: cxn.disabled.then_some(Some(true)),
         poll_status: (!statuses.is_empty()).then_some(statuses),
     };
     // Serializing fails only for maps whose keys are not text, and there are none.
@@ -209,7 +258,10 @@ mod tests {
     #[test]
     fn five_keys_are_enough() {
         let line = parse(&minimal().to_string()).unwrap();
-        assert_eq!((line.perm, line.via_port, line.batch_code, line.disabled), (None, None, None, None));
+        assert_eq!(
+            (line.perm, line.via_port, line.batch_code, line.disabled),
+            (FieldPatch::Keep, FieldPatch::Keep, None, FieldPatch::Keep)
+        );
     }
 
     #[test]
@@ -232,8 +284,9 @@ mod tests {
         let text = line(&cxn, [(JobName::default(), status.clone())]);
         let read = parse(&text).unwrap();
         assert_eq!(read.poll_status, [(JobName::default(), status)]);
-        assert_eq!((read.via_port, read.disabled), (Some(cxn.via_port.clone()), Some(true)));
-        assert_eq!(read.perm.as_ref(), Some(&*cxn.perm));
+        let via_port = cxn.via_port.clone().map_or(FieldPatch::Keep, FieldPatch::Set);
+        assert_eq!((read.via_port, read.disabled), (via_port, FieldPatch::Set(true)));
+        assert_eq!(read.perm, FieldPatch::Set((*cxn.perm).clone()));
     }
 
     #[test]
@@ -268,13 +321,18 @@ mod tests {
     }
 
     #[test]
-    fn a_via_port_that_is_null_is_cleared() {
-        assert_eq!(with("viaPort", Value::Null).unwrap().via_port, Some(None));
+    fn an_optional_value_that_is_null_is_cleared_or_kept() {
+        let null = |key| with(key, Value::Null).unwrap();
+        assert_eq!(null("viaPort").via_port, FieldPatch::Clear);
+        assert_eq!(null("perm").perm, FieldPatch::Clear);
+        assert_eq!(null("disabled").disabled, FieldPatch::Clear);
+        let kept = parse(&minimal().to_string()).unwrap();
+        assert_eq!([null("batchCode"), null("pollStatus")], [kept.clone(), kept]);
     }
 
     #[test]
     fn a_bad_line_has_a_problem_without_the_secret() {
-        let json = |reason: &str| Problem::Json { reason: reason.to_owned(), column: 0 };
+        let json = |reason: &str| Problem::Json { reason: reason.to_owned() };
         let status = |level: u32, last_run: i64, class: &str| {
             let attempts = json!([{"at": 1, "class": class}]);
             json!({"default": {"pollLevel": level, "pollCount": 0, "lastRun": last_run, "attempts": attempts}})
@@ -284,7 +342,7 @@ mod tests {
             ("batchCode", json!(10_001), json("batchCode is above 10000")),
             ("appId", json!("org.example"), json("appId does not begin with 'app:'")),
             ("secret", json!(format!("{}x", secret())), Problem::InvalidSecret),
-            ("disabled", json!(secret()), Problem::WrongType { expected: "a boolean".to_owned(), column: 0 }),
+            ("disabled", json!(secret()), Problem::WrongType { expected: "a boolean".to_owned() }),
             ("siteUrl", json!(""), Problem::InvalidUrl { key: "siteUrl" }),
             ("siteUrl", json!("x".repeat(MAX_URL_BYTES + 1)), Problem::InvalidUrl { key: "siteUrl" }),
             ("appUrl", json!("a\u{1b}b"), Problem::InvalidUrl { key: "appUrl" }),
@@ -293,26 +351,17 @@ mod tests {
             ("pollStatus", status(0, 0, "unheard-of"), Problem::UnknownFailureClass),
         ] {
             let problem = with(key, value).unwrap_err();
-            assert_eq!(without_column(problem.clone()), expected, "{key}");
+            assert_eq!(problem, expected, "{key}");
             assert!(!format!("{problem:?}").contains(&secret()[..8]), "{key}: {problem:?}");
         }
         assert_eq!(parse("[]"), Err(Problem::NotAnObject));
-        assert_eq!(parse("{").map_err(without_column), Err(json("EOF while parsing an object")));
-    }
-
-    fn without_column(mut problem: Problem) -> Problem {
-        if let Problem::Json { column, .. } | Problem::WrongType { column, .. } | Problem::UnknownKey { column, .. } =
-            &mut problem
-        {
-            assert_ne!(std::mem::take(column), 0);
-        }
-        problem
+        assert_eq!(parse("{"), Err(Problem::Incomplete));
     }
 
     #[test]
     fn an_unknown_key_is_shown_only_if_it_cannot_be_a_secret() {
         for (key, shown) in [("viaport", Some("viaport")), (&secret(), None), ("\u{1b}[31m", None)] {
-            let Err(Problem::UnknownKey { key: found, expected, .. }) = with(key, json!(1)) else { panic!("{key}") };
+            let Err(Problem::UnknownKey { key: found, expected }) = with(key, json!(1)) else { panic!("{key}") };
             assert_eq!(found.as_deref(), shown);
             assert!(expected.starts_with("one of `cxnId`, ") && expected.ends_with("`pollStatus`"), "{expected}");
         }
@@ -325,6 +374,6 @@ mod tests {
         let Ok(Record::Status(patch)) = raw.parse() else { panic!("{raw:?}") };
         assert_eq!(patch.poll_status.len(), 1);
         let raw = Raw::Status(minimal().to_string());
-        assert!(matches!(raw.parse(), Err(Problem::UnknownKey { .. })));
+        assert!(matches!(raw.parse().unwrap_err().problem, Problem::UnknownKey { .. }));
     }
 }

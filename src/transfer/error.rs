@@ -14,24 +14,29 @@ pub enum Error {
     Store(store::Error),
     /// The input cannot be read any further.
     ReadInput(io::Error),
-    /// The input as a whole is not valid JSON.
-    InvalidJson {
-        /// The line where reading stopped, from 1.
+    /// The input is in no format that can be read.
+    Foreign(Foreign),
+    /// The input should be one JSON object, and does not begin with `{`.
+    NotAnObject {
+        /// The line where something else is, from 1.
         line: usize,
-        /// What is wrong there.
-        problem: Problem,
     },
-    /// A line that is not UTF-8 in a table in which later rows depend on earlier ones.
-    InvalidLine {
-        /// The line, from 1.
-        line: usize,
+    /// A record that was accepted cannot be read again.
+    InvalidRecord {
+        /// Its number, from 1.
+        number: usize,
         /// What is wrong with it.
         problem: Problem,
     },
     /// The first line of a table does not name its columns.
     NoHeader,
-    /// A quote in a CSV file is not closed.
-    UnclosedQuote,
+    /// A header names a column twice.
+    DuplicateColumn {
+        /// The line of the header, from 1.
+        line: usize,
+        /// The column, as the input has it.
+        column: String,
+    },
     /// A file of a backup cannot be written.
     File(FileError),
     /// A backup cannot be opened or examined.
@@ -56,11 +61,30 @@ impl From<store::Error> for Error {
     }
 }
 
+/// What an input is that cannot be imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// Text in UTF-16, with or without a byte order mark.
+    Utf16,
+    /// Compressed by a program other than gzip, with this name.
+    Compressed(&'static str),
+    /// A ZIP archive, such as a spreadsheet.
+    Zip,
+    /// A backup of a store.
+    Backup,
+}
+
 /// What is wrong with one record of an input. No problem holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
     /// The bytes are not UTF-8.
     NotUtf8,
+    /// The record ends early.
+    Incomplete,
+    /// The last row of a table has no line end, so that its last field may have lost its end.
+    NoLineEnd,
+    /// A quote in a CSV file is not closed.
+    UnclosedQuote,
     /// The value is not a JSON object.
     NotAnObject,
     /// A key is not known.
@@ -71,29 +95,21 @@ pub enum Problem {
         key: Option<String>,
         /// The keys that are known: ``one of `cxnId`, `secret` ``.
         expected: String,
-        /// The column in the line, from 1.
-        column: usize,
     },
     /// A value has another type than expected.
     WrongType {
         /// What was expected: `a boolean`.
         expected: String,
-        /// The column in the line, from 1.
-        column: usize,
     },
     /// A value has the right type and is out of range.
     WrongValue {
         /// What was expected: `u16`.
         expected: String,
-        /// The column in the line, from 1.
-        column: usize,
     },
     /// Any other problem of JSON: its syntax, a missing key, or a value that its domain type rejects.
     Json {
         /// The reason, which quotes no value of the input.
         reason: String,
-        /// The column in the line, from 1.
-        column: usize,
     },
     /// The secret is not the base64 of 32 bytes.
     InvalidSecret,
@@ -129,7 +145,7 @@ pub enum Problem {
         /// The name of its column.
         column: String,
     },
-    /// A field of a table is neither 0 nor 1.
+    /// A field of a table is no word for true or false.
     NotAFlag {
         /// The name of its column.
         column: String,

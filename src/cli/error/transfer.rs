@@ -5,7 +5,7 @@ use std::fmt;
 use super::file;
 use super::report::Report;
 use crate::exit;
-use crate::transfer::{self, BackupProblem, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_URL_BYTES, Problem};
+use crate::transfer::{self, BackupProblem, Foreign, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_URL_BYTES, Place, Problem};
 use crate::util::text::{count, sanitize};
 
 impl From<transfer::Error> for Report {
@@ -17,17 +17,21 @@ impl From<transfer::Error> for Report {
                 let hint = file::space_hint(error.source.kind()).map(str::to_owned);
                 Self { hint, ..Self::new(exit::STORE, file::text(&error)) }
             }
-            E::ReadInput(error) => Self::new(exit::INTERNAL, format!("cannot read the input: {error}")),
-            E::InvalidJson { line, problem } => {
-                bad_input(&format!("line {line}: {problem}")).hint(
-                    "write {cxnId: {…}}, as the file store of cxnapp does, or name another format with --format",
-                )
+            E::ReadInput(error) if error.raw_os_error().is_none() => {
+                bad_input("the gzip data of the input is damaged or cut off")
             }
-            E::InvalidLine { line, problem } => bad_input(&format!("line {line}: {problem}")),
+            E::ReadInput(error) => Self::new(exit::INTERNAL, format!("cannot read the input: {error}")),
+            E::Foreign(foreign) => foreign_input(foreign),
+            E::NotAnObject { line } => bad_input(&format!("line {line}: expected a JSON object")).hint(
+                "write {cxnId: {…}}, as the file store of cxnapp does, or name another format with --format",
+            ),
+            E::InvalidRecord { number, problem } => bad_input(&format!("record {number}: {problem}")),
             E::NoHeader => bad_input("the first line does not name the columns").hint(
                 "name cxnId, secret, appId, appUrl, siteUrl, … in the first line (`mysql -B` prints it, -N leaves it out)",
             ),
-            E::UnclosedQuote => bad_input("a quote is not closed"),
+            E::DuplicateColumn { line, column } => {
+                bad_input(&format!("line {line}: there is more than one column {}", sanitize(&column)))
+            }
             E::OpenBackup(error) => Self::not_found(file::text(&error)),
             E::InvalidBackup { path, problem, older } => {
                 let hint = older.map_or_else(
@@ -45,22 +49,43 @@ fn bad_input(problem: &str) -> Report {
     Report::new(exit::BAD_DATA, format!("{problem}\nnothing was imported"))
 }
 
+fn foreign_input(foreign: Foreign) -> Report {
+    match foreign {
+        Foreign::Utf16 => bad_input("the input is in UTF-16").hint("convert it with `iconv -f UTF-16 -t UTF-8`"),
+        Foreign::Compressed(program) => bad_input(&format!("the input is compressed with {program}"))
+            .hint("decompress it; only gzip is read as it is"),
+        Foreign::Zip => bad_input("the input is a ZIP archive, or a spreadsheet").hint("save it as CSV"),
+        Foreign::Backup => {
+            bad_input("the input is a backup of a store").hint("restore it with `cxnpoll store restore FILE`")
+        }
+    }
+}
+
+/// What is wrong with a record, and where: `line 3: batchCode: invalid type, expected u16, at column 7`.
+pub(super) fn bad_record(place: &Place, problem: &Problem) -> String {
+    let text = problem.to_string();
+    // Some problems name the key themselves.
+    let key = place.key.as_ref().filter(|key| !text.contains(key.as_str()));
+    let key = key.map_or(String::new(), |key| format!("{}: ", sanitize(key)));
+    let column = place.column.map_or(String::new(), |column| format!(", at column {column}"));
+    format!("line {}: {key}{text}{column}", place.line)
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotUtf8 => f.write_str("not UTF-8"),
             Self::NotAnObject => f.write_str("expected a JSON object"),
-            Self::UnknownKey { key: Some(key), expected, column } => {
-                write!(f, "unknown field `{key}`, expected {expected}, at column {column}")
+            Self::Incomplete => f.write_str("it ends early, perhaps because the input was cut off"),
+            Self::NoLineEnd => f.write_str("the last row has no line end, so the input may have been cut off"),
+            Self::UnclosedQuote => f.write_str("a quote is not closed"),
+            Self::UnknownKey { key: Some(key), expected } => write!(f, "unknown field `{key}`, expected {expected}"),
+            Self::UnknownKey { key: None, expected } => {
+                write!(f, "unknown field (not shown, it may be a secret), expected {expected}")
             }
-            Self::UnknownKey { key: None, expected, column } => {
-                write!(f, "unknown field (not shown, it may be a secret), expected {expected}, at column {column}")
-            }
-            Self::WrongType { expected, column } => write!(f, "invalid type, expected {expected}, at column {column}"),
-            Self::WrongValue { expected, column } => {
-                write!(f, "invalid value, expected {expected}, at column {column}")
-            }
-            Self::Json { reason, column } => write!(f, "{reason}, at column {column}"),
+            Self::WrongType { expected } => write!(f, "invalid type, expected {expected}"),
+            Self::WrongValue { expected } => write!(f, "invalid value, expected {expected}"),
+            Self::Json { reason } => f.write_str(reason),
             Self::InvalidSecret => f.write_str("secret is not the base64 of 32 bytes"),
             Self::InvalidUrl { key } => {
                 write!(f, "{key} is empty, longer than {MAX_URL_BYTES} bytes, or has control characters")
@@ -77,7 +102,7 @@ impl fmt::Display for Problem {
                 write!(f, "{}, where the header has {expected}", count(*found as u64, "column"))
             }
             Self::NotANumber { column } => write!(f, "{column} is not a number"),
-            Self::NotAFlag { column } => write!(f, "{column} is neither 0 nor 1"),
+            Self::NotAFlag { column } => write!(f, "{column} is none of true, false, yes, no, 1, 0"),
             Self::NotJson { column } => write!(f, "{column} does not hold JSON"),
             Self::SeveralLines { column } => {
                 write!(f, "{} spans several lines: is a quote not closed?", sanitize(column))
@@ -115,12 +140,18 @@ mod tests {
 
     #[test]
     fn a_refused_input_reports_that_nothing_was_imported() {
-        let problem = || Problem::Json { reason: "expected value".to_owned(), column: 7 };
         for (error, message) in [
-            (transfer::Error::InvalidJson { line: 3, problem: problem() }, "line 3: expected value, at column 7"),
-            (transfer::Error::InvalidLine { line: 2, problem: Problem::NotUtf8 }, "line 2: not UTF-8"),
+            (transfer::Error::NotAnObject { line: 3 }, "line 3: expected a JSON object"),
+            (
+                transfer::Error::DuplicateColumn { line: 2, column: "site\u{1b}Url".to_owned() },
+                "line 2: there is more than one column site Url",
+            ),
+            (transfer::Error::Foreign(Foreign::Utf16), "the input is in UTF-16"),
+            (
+                transfer::Error::ReadInput(io::ErrorKind::UnexpectedEof.into()),
+                "the gzip data of the input is damaged or cut off",
+            ),
             (transfer::Error::NoHeader, "the first line does not name the columns"),
-            (transfer::Error::UnclosedQuote, "a quote is not closed"),
         ] {
             let error = Report::from(error);
             assert_eq!((error.exit_code, error.message), (exit::BAD_DATA, format!("{message}\nnothing was imported")));
@@ -147,27 +178,36 @@ mod tests {
 
     #[test]
     fn problems_are_precise() {
-        let (expected, column) = ("one of `cxnId`, `secret`".to_owned(), 12);
-        for (problem, text) in [
+        let expected = "one of `cxnId`, `secret`".to_owned();
+        let json = |reason: &str| Problem::Json { reason: reason.to_owned() };
+        let a_boolean = || Problem::WrongType { expected: "a boolean".to_owned() };
+        for (key, column, problem, text) in [
             (
-                Problem::UnknownKey { key: Some("viaport".to_owned()), expected: expected.clone(), column },
+                None,
+                Some(12),
+                Problem::UnknownKey { key: Some("viaport".to_owned()), expected: expected.clone() },
                 "unknown field `viaport`, expected one of `cxnId`, `secret`, at column 12",
             ),
             (
-                Problem::UnknownKey { key: None, expected, column },
+                None,
+                Some(12),
+                Problem::UnknownKey { key: None, expected },
                 "unknown field (not shown, it may be a secret), expected one of `cxnId`, `secret`, at column 12",
             ),
+            (Some("disabled"), Some(12), a_boolean(), "disabled: invalid type, expected a boolean, at column 12"),
+            (Some("pollStatus"), None, a_boolean(), "pollStatus: invalid type, expected a boolean"),
+            (Some("batchCode"), None, json("batchCode is above 10000"), "batchCode is above 10000"),
+            (Some("no\u{1b}tes"), None, Problem::NotUtf8, "no tes: not UTF-8"),
+            (None, None, Problem::WrongColumnCount { found: 1, expected: 8 }, "1 column, where the header has 8"),
             (
-                Problem::WrongType { expected: "a boolean".to_owned(), column },
-                "invalid type, expected a boolean, at column 12",
-            ),
-            (Problem::WrongColumnCount { found: 1, expected: 8 }, "1 column, where the header has 8"),
-            (
+                None,
+                None,
                 Problem::SeveralLines { column: "no\u{1b}tes".to_owned() },
                 "no tes spans several lines: is a quote not closed?",
             ),
         ] {
-            assert_eq!(problem.to_string(), text);
+            let place = Place { line: 3, column, key: key.map(str::to_owned) };
+            assert_eq!(bad_record(&place, &problem), format!("line 3: {text}"));
         }
     }
 }

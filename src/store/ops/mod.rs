@@ -14,4 +14,4 @@ pub use counts::{StateCounts, state_counts};
 pub use due::DueEntry;
 pub use load::{PollTask, for_each_absent, for_each_cxn};
 pub use outcomes::StatusUpdate;
-pub use upsert::{Change, CxnPatch, InputIndex, StatusPatch};
+pub use upsert::{Change, CxnPatch, FieldPatch, InputIndex, StatusPatch};

@@ -1,128 +1,202 @@
 //! `{cxnId: {…}}`, as the file store of cxnapp has it.
 
-use std::fmt;
-use std::io::Read;
+use std::io::BufRead;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
-use serde_json::{Map, Value};
-
-use crate::transfer::entry::{Emit, Raw};
+use super::lines::filled;
+use crate::model::CxnId;
+use crate::transfer::entry::{CxnEntry, Emit, Raw, Record, Rejected};
 use crate::transfer::error::{Error, Problem};
-use crate::transfer::json_problem::problem_of;
+use crate::transfer::ids::RecordIds;
+use crate::transfer::place::{Cursor, Fault, Place};
 
 /// Emits the entries one by one, without holding all of them.
-pub fn read<E: From<Error>>(input: impl Read, emit: &mut Emit<E>) -> Result<(), E> {
-    let mut failed = None;
-    let mut parser = serde_json::Deserializer::from_reader(input);
-    let parsed = Entries { emit, failed: &mut failed }.deserialize(&mut parser).and_then(|()| parser.end());
-    match (failed, parsed) {
-        (Some(error), _) => Err(error),
-        (None, Err(error)) if error.is_io() => Err(Error::ReadInput(error.into()).into()),
-        (None, Err(error)) => Err(Error::InvalidJson { line: error.line(), problem: problem_of(&error) }.into()),
-        (None, Ok(())) => Ok(()),
-    }
-}
-
-/// Visits the entries. serde cannot carry an error of `emit`, so that goes into `failed`.
-struct Entries<'a, 'e, E> {
-    emit: &'a mut Emit<'e, E>,
-    failed: &'a mut Option<E>,
-}
-
-impl<'de, E> DeserializeSeed<'de> for Entries<'_, '_, E> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, E> Visitor<'de> for Entries<'_, '_, E> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a JSON object of connections by cxnId")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut number = 0;
-        while let Some((cxn_id, value)) = map.next_entry::<String, Value>()? {
-            number += 1;
-            if let Err(error) = (self.emit)(number, entry(cxn_id, value)) {
-                *self.failed = Some(error);
-                return Err(serde::de::Error::custom("stopped"));
+///
+/// The object is split at its own commas before any entry is parsed, so that a bad entry does not end the reading.
+pub fn read<E: From<Error>>(mut input: impl BufRead, emit: &mut Emit<E>) -> Result<(), E> {
+    let mut splitter = Splitter::new();
+    loop {
+        let chunk = filled(&mut input)?;
+        if chunk.is_empty() {
+            break;
+        }
+        for byte in chunk {
+            match splitter.push(*byte)? {
+                Step::More => {}
+                Step::Entry => {
+                    emit_entry(&splitter, emit)?;
+                    splitter.entry.clear();
+                }
+                Step::Trailing => {
+                    let fault = Fault { offset: Some(0), ..json("trailing characters").into() };
+                    emit(fault.place(splitter.here, b""), Err(fault.problem.into()))?;
+                }
             }
         }
-        Ok(())
+        let length = chunk.len();
+        input.consume(length);
     }
+    if splitter.state == State::Inside {
+        let place = Place { line: splitter.last_line, ..Place::default() };
+        emit(place, Err(Problem::Incomplete.into()))?;
+    }
+    Ok(())
 }
 
-/// Makes a record of one entry, whose value may lack the cxnId.
-fn entry(cxn_id: String, value: Value) -> Result<Raw, Problem> {
-    let Value::Object(fields) = value else { return Err(Problem::NotAnObject) };
-    let mut object = Map::from_iter([("cxnId".to_owned(), Value::from(cxn_id))]);
-    for (key, value) in fields {
-        if key == "cxnId" && object["cxnId"] != value {
-            return Err(Problem::CxnIdDiffers);
-        }
-        object.insert(key, value);
-    }
-    Ok(Raw::Cxn(Value::Object(object).to_string()))
+/// Where in the input a byte is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Before,
+    Inside,
+    After,
+    /// Behind something that follows the object, which is reported once.
+    Trailing,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a byte ends.
+enum Step {
+    More,
+    Entry,
+    Trailing,
+}
 
-    fn records(text: &str) -> Result<Vec<Result<Raw, Problem>>, Error> {
-        let mut records = Vec::new();
-        read(text.as_bytes(), &mut |_, record| {
-            records.push(record);
-            Ok::<_, Error>(())
-        })?;
-        Ok(records)
-    }
+/// Splits an object into its entries. It knows strings and brackets, and nothing else of JSON.
+struct Splitter {
+    state: State,
+    here: Cursor,
+    /// The last line with anything but blanks.
+    last_line: usize,
+    entry: Vec<u8>,
+    start: Cursor,
+    entries: usize,
+    is_last: bool,
+    /// How many brackets of the entry are open.
+    depth: usize,
+    is_in_string: bool,
+    is_escaped: bool,
+}
 
-    #[test]
-    fn the_key_of_an_entry_is_its_cxn_id() {
-        let text =
-            r#"{"cxn:1": {"secret": "x"}, "cxn:2": {"cxnId": "cxn:2"}, "cxn:3": {"cxnId": "cxn:4"}, "cxn:5": 5}"#;
-        assert_eq!(
-            records(text).unwrap(),
-            [
-                Ok(Raw::Cxn(r#"{"cxnId":"cxn:1","secret":"x"}"#.to_owned())),
-                Ok(Raw::Cxn(r#"{"cxnId":"cxn:2"}"#.to_owned())),
-                Err(Problem::CxnIdDiffers),
-                Err(Problem::NotAnObject),
-            ]
-        );
-    }
-
-    #[test]
-    fn an_input_that_is_not_json_is_an_error_with_its_line() {
-        for text in ["{\"cxn:1\": {},\n x}", "{\"cxn:1\": {}}\n x", "\n[1]"] {
-            let error = records(text).unwrap_err();
-            assert!(matches!(error, Error::InvalidJson { line: 2, .. }), "{text}: {error:?}");
+impl Splitter {
+    fn new() -> Self {
+        let here = Cursor::at_line(1);
+        Self {
+            state: State::Before,
+            here,
+            last_line: 1,
+            entry: Vec::new(),
+            start: here,
+            entries: 0,
+            is_last: false,
+            depth: 0,
+            is_in_string: false,
+            is_escaped: false,
         }
     }
 
-    #[test]
-    fn an_error_of_emit_ends_the_reading() {
-        #[derive(Debug)]
-        enum Stop {
-            Here(usize),
-            Transfer(Error),
+    fn push(&mut self, byte: u8) -> Result<Step, Error> {
+        let is_blank = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        if !is_blank {
+            self.last_line = self.here.line;
         }
-        impl From<Error> for Stop {
-            fn from(error: Error) -> Self {
-                Self::Transfer(error)
+        let step = match self.state {
+            State::Inside => self.push_inside(byte, is_blank),
+            _ if is_blank => Step::More,
+            State::Before if byte == b'{' => {
+                self.state = State::Inside;
+                Step::More
+            }
+            State::Before => return Err(Error::NotAnObject { line: self.here.line }),
+            State::After => {
+                self.state = State::Trailing;
+                // The cursor is before the byte until it is passed.
+                return Ok(Step::Trailing);
+            }
+            State::Trailing => Step::More,
+        };
+        self.here.pass(byte);
+        Ok(step)
+    }
+
+    fn push_inside(&mut self, byte: u8, is_blank: bool) -> Step {
+        if self.entry.is_empty() {
+            if is_blank {
+                return Step::More;
+            }
+            self.start = self.here;
+            (self.depth, self.is_in_string, self.is_escaped) = (0, false, false);
+        }
+        if self.is_in_string {
+            match byte {
+                // No string goes over a line end. Taking this for the end of a quote that is not closed finds the end of
+                // the entry where it is written over several lines.
+                b'\n' | b'\r' => self.is_in_string = false,
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' => self.is_escaped = true,
+                b'"' => self.is_in_string = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b'"' => (self.is_in_string, self.is_escaped) = (true, false),
+                b'{' | b'[' => self.depth += 1,
+                b',' | b'}' if self.depth == 0 => {
+                    self.is_last = byte == b'}';
+                    if self.is_last {
+                        self.state = State::After;
+                    }
+                    self.entries += 1;
+                    return Step::Entry;
+                }
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
             }
         }
-        let text = r#"{"cxn:1": {}, "cxn:2": {}, not JSON"#;
-        let stopped =
-            read(text.as_bytes(), &mut |number, _| if number == 2 { Err(Stop::Here(number)) } else { Ok(()) });
-        assert!(matches!(stopped, Err(Stop::Here(2))), "{stopped:?}");
-        let invalid = read(text.as_bytes(), &mut |_, _| Ok::<_, Stop>(()));
-        assert!(matches!(invalid, Err(Stop::Transfer(Error::InvalidJson { .. }))), "{invalid:?}");
+        self.entry.push(byte);
+        Step::More
     }
+}
+
+fn emit_entry<E: From<Error>>(splitter: &Splitter, emit: &mut Emit<E>) -> Result<(), E> {
+    let Splitter { entry, start, .. } = splitter;
+    if entry.is_empty() && splitter.is_last && splitter.entries == 1 {
+        return Ok(());
+    }
+    match parse(entry) {
+        Ok(read) => emit(Place { line: start.line, ..Place::default() }, Ok(read)),
+        Err((fault, ids)) => emit(fault.place(*start, entry), Err(Rejected { problem: fault.problem, ids })),
+    }
+}
+
+/// Parses an entry, whose value may lack the cxnId.
+fn parse(entry: &[u8]) -> Result<(Record, Raw), (Fault, RecordIds)> {
+    let unknown = |fault: Fault| (fault, RecordIds::default());
+    let text = std::str::from_utf8(entry)
+        .map_err(|error| unknown(Fault { offset: Some(error.valid_up_to()), ..Problem::NotUtf8.into() }))?;
+    let no_entry = || unknown(json("expected a connection by its cxnId").into());
+    let mut keys = serde_json::Deserializer::from_str(text).into_iter::<String>();
+    let Some(Ok(key)) = keys.next() else { return Err(no_entry()) };
+    let value = text[keys.byte_offset()..].trim_start().strip_prefix(':').ok_or_else(no_entry)?;
+    let before = text.len() - value.len();
+    let within = |fault: Fault| Fault { offset: fault.offset.map(|offset| before + offset), ..fault };
+
+    let cxn_id: CxnId =
+        key.parse().map_err(|error: crate::model::InvalidId| unknown(json(&error.to_string()).into()))?;
+    let ids = |problem: &Problem| match problem {
+        Problem::CxnIdDiffers => RecordIds::default(),
+        _ => RecordIds { cxn_id: Some(cxn_id.clone()), ..RecordIds::of(&Raw::Cxn(value.to_owned())) },
+    };
+    let read = CxnEntry::read(value).map_err(within).and_then(|entry| {
+        let lacks_id = entry.cxn_id.is_none();
+        Ok((Record::of_cxn(entry.into_patch(Some(&cxn_id))?)?, lacks_id))
+    });
+    let (record, lacks_id) = read.map_err(|fault| (fault.clone(), ids(&fault.problem)))?;
+    // No string of JSON holds a line end, so these are blanks between values.
+    let mut line = value.trim().replace(['\n', '\r'], " ");
+    if lacks_id {
+        line.insert_str(1, &format!("\"cxnId\":{},", serde_json::Value::from(key)));
+    }
+    Ok((record, Raw::Cxn(line)))
+}
+
+fn json(reason: &str) -> Problem {
+    Problem::Json { reason: reason.to_owned() }
 }

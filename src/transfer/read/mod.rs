@@ -1,4 +1,4 @@
-//! The readers of each format. Each emits records as text, with their numbers.
+//! The readers of each format. Each emits records with their places.
 
 pub mod csv;
 pub mod json;
@@ -6,3 +6,7 @@ pub mod jsonl;
 mod lines;
 pub mod mysql_tsv;
 mod table;
+#[cfg(test)]
+mod testdata;
+#[cfg(test)]
+mod tests;

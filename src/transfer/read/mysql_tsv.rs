@@ -4,48 +4,76 @@ use std::io::BufRead;
 
 use serde_json::{Map, Value, json};
 
-use super::lines::for_each_line;
-use super::table::Header;
-use crate::transfer::entry::{Emit, Raw};
+use super::lines::{Line, Lines};
+use super::table::{Field, Header};
+use crate::transfer::entry::Emit;
 use crate::transfer::error::{Error, Problem};
 use crate::transfer::format::NULL;
+use crate::transfer::place::Place;
 
 /// Emits the rows of one table or of several, each with its header.
 ///
-/// Consecutive rows of a join that have the same connection become one record.
+/// Consecutive rows of a join that have the same connection become one record. `mysql` ends each line, so a last row
+/// without an end is not trusted.
 pub fn read<E: From<Error>>(input: impl BufRead, emit: &mut Emit<E>) -> Result<(), E> {
     let mut rows = Rows { header: None, joined: None, emit };
-    for_each_line(input, |number, line| match line {
-        Ok("") => Ok(()),
-        Ok(line) => rows.add(number, line.trim_start_matches('\u{feff}')),
-        // The line may be a header, without which the rows that follow mean nothing.
-        Err(problem) => Err(Error::InvalidLine { line: number, problem }.into()),
-    })?;
+    let mut lines = Lines::of_mysql(input);
+    while let Some(line) = lines.next()? {
+        rows.add(&line)?;
+    }
     rows.emit_joined()
 }
 
 struct Rows<'a, 'e, E> {
     header: Option<Header>,
-    /// The rows of a join so far that have the same connection, with the number of the first.
+    /// The rows of a join so far that have the same connection, with the line of the first.
     joined: Option<(usize, Map<String, Value>)>,
     emit: &'a mut Emit<'e, E>,
 }
 
 impl<E: From<Error>> Rows<'_, '_, E> {
-    fn add(&mut self, number: usize, line: &str) -> Result<(), E> {
-        if let Some(header) = header_of(line) {
+    fn add(&mut self, line: &Line) -> Result<(), E> {
+        if line.bytes.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        if line.end.is_empty() {
+            self.emit_joined()?;
+            let place = Place { line: line.number, ..Place::default() };
+            return (self.emit)(place, Err(Problem::NoLineEnd.into()));
+        }
+        if let Some(header) = self.header_of(line)? {
+            self.emit_joined()?;
             self.header = Some(header);
-            return self.emit_joined();
+            return Ok(());
         }
         let header = self.header.as_ref().ok_or(Error::NoHeader)?;
-        let fields = line.split('\t').map(unescape).collect::<Result<Vec<_>, _>>();
-        match fields.and_then(|fields| header.object(fields)) {
-            Ok(object) if header.is_joined() => self.join(number, object),
-            row => {
-                let record = row.map(|object| header.record(object));
+        let fields: Vec<Field> = line.bytes.split(|byte| *byte == b'\t').map(field).collect();
+        match header.row(line.number, &fields, true) {
+            None => Ok(()),
+            Some(Ok(object)) if header.is_joined() => self.join(line.number, object),
+            Some(row) => {
+                let (place, record) = match row {
+                    Ok(object) => header.record(line.number, object),
+                    Err((place, rejected)) => (place, Err(rejected)),
+                };
                 self.emit_joined()?;
-                (self.emit)(number, record)
+                (self.emit)(place, record)
             }
+        }
+    }
+
+    /// The header that a line is; `None` if it is a row.
+    fn header_of(&self, line: &Line) -> Result<Option<Header>, Error> {
+        let is_name = |name: &str| {
+            let name = name.trim();
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        match std::str::from_utf8(line.bytes) {
+            // Before any header a line cannot be a row, so that its columns may have any names.
+            Ok(text) if self.header.is_none() || text.split('\t').all(is_name) => {
+                Header::new(line.number, text.split('\t'))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -65,21 +93,15 @@ impl<E: From<Error>> Rows<'_, '_, E> {
     }
 
     fn emit_joined(&mut self) -> Result<(), E> {
-        match self.joined.take() {
-            Some((number, object)) => (self.emit)(number, Ok(Raw::Cxn(Value::Object(object).to_string()))),
-            None => Ok(()),
-        }
+        let (Some((number, object)), Some(header)) = (self.joined.take(), &self.header) else { return Ok(()) };
+        let (place, record) = header.record(number, object);
+        (self.emit)(place, record)
     }
 }
 
-/// The header that a line is; `None` if it is a row.
-fn header_of(line: &str) -> Option<Header> {
-    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    line.split('\t').all(is_name).then(|| Header::new(line.split('\t'))).flatten()
-}
-
-/// Reverts the escapes of `mysql -B` in a field; `None` for `NULL`.
-fn unescape(field: &str) -> Result<Option<String>, Problem> {
+/// Reverts the escapes of `mysql -B` in a field.
+fn field(bytes: &[u8]) -> Field {
+    let field = std::str::from_utf8(bytes).map_err(|_| Problem::NotUtf8)?;
     if field == NULL {
         return Ok(None);
     }
@@ -103,46 +125,47 @@ fn unescape(field: &str) -> Result<Option<String>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn records(text: &str) -> Vec<(usize, Result<Raw, Problem>)> {
-        let mut records = Vec::new();
-        read(text.as_bytes(), &mut |number, record| {
-            records.push((number, record));
-            Ok::<_, Error>(())
-        })
-        .unwrap();
-        records
-    }
+    use crate::transfer::entry::Record;
+    use crate::transfer::read::testdata::{read_all, row};
 
     #[test]
     fn consecutive_rows_of_a_join_become_one_record() {
-        let rows = "cxnId\tsecret\tjobName\tpollLevel\ncxn:1\ts\ta\t1\ncxn:1\ts\tb\t2\ncxn:2\ts\tNULL\tNULL\n";
-        let expected = [
-            (
-                2,
-                Raw::Cxn(
-                    r#"{"cxnId":"cxn:1","secret":"s","pollStatus":{"a":{"pollLevel":1},"b":{"pollLevel":2}}}"#.into(),
-                ),
-            ),
-            (4, Raw::Cxn(r#"{"cxnId":"cxn:2","secret":"s"}"#.into())),
-        ];
-        assert_eq!(records(rows), expected.map(|(number, record)| (number, Ok(record))));
+        let header = "cxnId\tsecret\tappId\tappUrl\tsiteUrl\tjobName\tpollLevel\tpollCount\tlastRun\n";
+        let [one, two] = [1, 2].map(|number| row(number, "\t"));
+        let text = format!("{header}{one}\ta\t1\t0\t7\n{one}\tb\t2\t0\t8\n{two}\tNULL\tNULL\tNULL\tNULL\n");
+        let records = read_all(|emit| read(text.as_bytes(), emit)).unwrap();
+        let levels: Vec<_> = records
+            .into_iter()
+            .map(|(place, record)| {
+                let Ok(Record::Cxn(patch)) = record else { panic!("{record:?}") };
+                (place.line, patch.poll_status.iter().map(|(_, status)| status.level).collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(levels, [(2, vec![1, 2]), (4, vec![])]);
     }
 
     #[test]
     fn a_bad_row_does_not_lose_the_joined_rows_before_it() {
-        let rows = "cxnId\tsecret\tjobName\tpollLevel\ncxn:1\ts\ta\t1\ncxn:1\ts\tb\tx\ncxn:1\ts\tc\t3\n";
-        let records = records(rows);
-        let numbers: Vec<_> = records.iter().map(|(number, record)| (*number, record.is_ok())).collect();
-        assert_eq!(numbers, [(2, true), (3, false), (4, true)]);
+        let header = "cxnId\tsecret\tappId\tappUrl\tsiteUrl\tjobName\tpollLevel\tpollCount\tlastRun\n";
+        let row = row(1, "\t");
+        let bad = [format!("{row}\tb\tx\t0\t7\n"), "\n".to_owned(), format!("{row}\tb\t1\t")];
+        for (bad, lines) in
+            bad.iter().zip([vec![(2, true), (3, false), (4, true)], vec![(2, true)], vec![(2, true), (3, false)]])
+        {
+            let last = if bad.ends_with('\n') { format!("{row}\tc\t3\t0\t7\n") } else { String::new() };
+            let text = format!("{header}{row}\ta\t1\t0\t7\n{bad}{last}");
+            let records = read_all(|emit| read(text.as_bytes(), emit)).unwrap();
+            let found: Vec<_> = records.iter().map(|(place, record)| (place.line, record.is_ok())).collect();
+            assert_eq!(found, lines, "{bad:?}");
+        }
     }
 
     #[test]
     fn escapes_are_reverted() {
-        assert_eq!(unescape(r"a\tb\\n\n\0"), Ok(Some("a\tb\\n\n\0".to_owned())));
-        assert_eq!(unescape("NULL"), Ok(None));
-        for bad in [r"\x", r"end\"] {
-            assert_eq!(unescape(bad), Err(Problem::InvalidEscape));
+        assert_eq!(field(br"a\tb\\n\n\0"), Ok(Some("a\tb\\n\n\0".to_owned())));
+        assert_eq!(field(b"NULL"), Ok(None));
+        for bad in [&br"\x"[..], br"end\"] {
+            assert_eq!(field(bad), Err(Problem::InvalidEscape));
         }
     }
 }

@@ -2,11 +2,23 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::transfer::entry::{KEYS, Raw};
-use crate::transfer::error::Problem;
+use crate::transfer::entry::{KEYS, Raw, Record, Rejected};
+use crate::transfer::error::{Error, Problem};
+use crate::transfer::ids::RecordIds;
+use crate::transfer::place::{Fault, Place};
 
 /// The columns of cxnapp's table `PollStatus` that hold numbers.
 const STATUS_NUMBERS: [&str; 3] = ["pollLevel", "pollCount", "lastRun"];
+/// The name of the job in that table.
+const JOB_NAME: &str = "jobName";
+/// The columns whose stored value an empty field clears. A batch code never changes, and a poll status only if newer.
+const CLEARABLE: [&str; 3] = ["perm", "viaPort", "disabled"];
+
+/// A field as its format has it. `None` is the format's word for no value.
+pub type Field = Result<Option<String>, Problem>;
+
+/// What a row of a table is.
+pub type Row = Result<Map<String, Value>, (Place, Rejected)>;
 
 /// The names of the columns of a table.
 pub struct Header {
@@ -14,10 +26,21 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads a header; `None` if no column is named `cxnId`.
-    pub fn new(names: impl Iterator<Item = impl AsRef<str>>) -> Option<Self> {
-        let header = Self { names: names.map(|name| name.as_ref().trim().to_owned()).collect() };
-        header.has("cxnId").then_some(header)
+    /// Reads a header, whose names have any case, in a line; `None` if no column is named `cxnId`.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateColumn`].
+    pub fn new<'a>(line: usize, names: impl Iterator<Item = &'a str>) -> Result<Option<Self>, Error> {
+        let names: Vec<String> = names.map(canonical).collect();
+        let header = Self { names };
+        if !header.has("cxnId") {
+            return Ok(None);
+        }
+        let is_twice = |(at, name): &(usize, &String)| !name.is_empty() && header.names[..*at].contains(*name);
+        match header.names.iter().enumerate().find(is_twice) {
+            Some((_, column)) => Err(Error::DuplicateColumn { line, column: column.clone() }),
+            None => Ok(Some(header)),
+        }
     }
 
     fn has(&self, name: &str) -> bool {
@@ -31,34 +54,73 @@ impl Header {
 
     /// Whether rows hold connections joined with one poll status each.
     pub fn is_joined(&self) -> bool {
-        self.has_connections() && self.has("jobName")
+        self.has_connections() && self.has(JOB_NAME)
     }
 
-    /// Makes the record of an object that [`Header::object`] returned.
-    pub fn record(&self, object: Map<String, Value>) -> Raw {
-        let text = Value::Object(object).to_string();
-        if self.has_connections() { Raw::Cxn(text) } else { Raw::Status(text) }
-    }
-
-    /// Reads a row, in which `None` is no value.
+    /// Reads a row in a line; `None` if all of its fields are empty.
     ///
-    /// Columns that are not known, such as the number of a row, are skipped. A column without a value has no key in the
-    /// object, so that an import keeps the stored value.
-    pub fn object(&self, fields: Vec<Option<String>>) -> Result<Map<String, Value>, Problem> {
+    /// A row over several lines may have swallowed others, so the ids in it are not trusted.
+    pub fn row(&self, line: usize, fields: &[Field], is_one_line: bool) -> Option<Row> {
+        if fields.iter().all(|field| matches!(field, Ok(Some(text)) if text.trim().is_empty())) {
+            return None;
+        }
+        Some(self.object(fields).map_err(|fault| {
+            let place = Place { line, column: None, key: fault.key };
+            let ids = if is_one_line { self.ids(fields) } else { RecordIds::default() };
+            (place, Rejected { problem: fault.problem, ids })
+        }))
+    }
+
+    /// Makes the record of an object that [`Header::row`] returned.
+    pub fn record(&self, line: usize, object: Map<String, Value>) -> (Place, Result<(Record, Raw), Rejected>) {
+        let text = Value::Object(object).to_string();
+        let raw = if self.has_connections() { Raw::Cxn(text) } else { Raw::Status(text) };
+        match raw.parse() {
+            Ok(record) => (Place { line, ..Place::default() }, Ok((record, raw))),
+            // An offset would be one in the text above, which no user has seen.
+            Err(Fault { problem, key, offset: _ }) => {
+                (Place { line, column: None, key }, Err(Rejected { problem, ids: RecordIds::of(&raw) }))
+            }
+        }
+    }
+
+    /// The ids in a row, of which some other field is wrong.
+    fn ids(&self, fields: &[Field]) -> RecordIds {
         if fields.len() != self.names.len() {
-            return Err(Problem::WrongColumnCount { found: fields.len(), expected: self.names.len() });
+            return RecordIds::default();
+        }
+        let text = |name: &str| {
+            let at = self.names.iter().position(|known| known == name)?;
+            fields[at].as_ref().ok()?.as_deref()
+        };
+        RecordIds {
+            cxn_id: text("cxnId").and_then(|text| text.parse().ok()),
+            app_id: text("appId").and_then(|text| text.parse().ok()),
+        }
+    }
+
+    /// Reads a row into the JSON object of a record. Columns that are not known, such as the number of a row, are skipped.
+    fn object(&self, fields: &[Field]) -> Result<Map<String, Value>, Fault> {
+        if fields.len() != self.names.len() {
+            return Err(Problem::WrongColumnCount { found: fields.len(), expected: self.names.len() }.into());
         }
         let (mut object, mut status) = (Map::new(), Map::new());
         for (name, field) in self.names.iter().zip(fields) {
-            let Some(text) = field.filter(|text| !text.is_empty()) else { continue };
+            let field = field.clone().map_err(|problem| Fault { key: Some(name.clone()), ..problem.into() })?;
+            let Some(text) = field.filter(|text| !text.trim().is_empty()) else {
+                if CLEARABLE.contains(&name.as_str()) {
+                    object.insert(name.clone(), Value::Null);
+                }
+                continue;
+            };
             let column = || name.clone();
             let number = || {
                 let number = text.trim().parse::<i64>().map(Value::from);
                 number.map_err(|_| Problem::NotANumber { column: column() })
             };
             // An unclosed quote would swallow the rows that follow.
-            if text.contains('\n') && !matches!(name.as_str(), "perm" | "pollStatus") {
-                return Err(Problem::SeveralLines { column: column() });
+            if text.contains(['\n', '\r']) && !matches!(name.as_str(), "perm" | "pollStatus") {
+                return Err(Problem::SeveralLines { column: column() }.into());
             }
             match name.as_str() {
                 "perm" | "pollStatus" => {
@@ -67,22 +129,29 @@ impl Header {
                 }
                 "batchCode" => drop(object.insert(name.clone(), number()?)),
                 "disabled" => {
-                    let flag = match text.trim() {
-                        "0" | "false" => false,
-                        "1" | "true" => true,
-                        _ => return Err(Problem::NotAFlag { column: column() }),
+                    let flag = match text.trim().to_ascii_lowercase().as_str() {
+                        "0" | "false" | "no" => false,
+                        "1" | "true" | "yes" => true,
+                        _ => return Err(Problem::NotAFlag { column: column() }.into()),
                     };
                     object.insert(name.clone(), flag.into());
                 }
-                "jobName" => drop(status.insert(name.clone(), text.into())),
+                JOB_NAME => drop(status.insert(name.clone(), text.into())),
                 known if STATUS_NUMBERS.contains(&known) => drop(status.insert(name.clone(), number()?)),
                 known if KEYS.contains(&known) => drop(object.insert(name.clone(), text.into())),
                 _ => {}
             }
         }
-        if let Some(job) = status.remove("jobName").as_ref().and_then(Value::as_str) {
+        if let Some(job) = status.remove(JOB_NAME).as_ref().and_then(Value::as_str) {
             object.insert("pollStatus".to_owned(), json!({ job: status }));
         }
         Ok(object)
     }
+}
+
+/// The name of a column as this program writes it, without blanks around it.
+fn canonical(name: &str) -> String {
+    let name = name.trim();
+    let known = KEYS.iter().chain(&STATUS_NUMBERS).chain([&JOB_NAME]);
+    known.copied().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or(name).to_owned()
 }

@@ -19,7 +19,7 @@ use crate::cli::ui::progress::Progress;
 use crate::cli::ui::prompt::{Change, Preview};
 use crate::exit;
 use crate::store::{AdminAction, AdminTarget, Store};
-use crate::transfer::{Format, detect};
+use crate::transfer::{Error as TransferError, Format, detect};
 use crate::util::text::count;
 
 /// Add and update connections
@@ -71,16 +71,32 @@ enum OnError {
     Skip,
 }
 
+/// An opened input.
+struct Input {
+    format: Format,
+    /// Whether it is a file, and not standard input or a pipe with a name.
+    is_file: bool,
+    reader: Box<dyn BufRead>,
+}
+
 impl Import {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let path = context.store_path()?;
-        let (format, input) = self.input()?;
+        let Input { format, is_file, reader } = self.input()?;
         let known = context.existing_store()?;
         let checking = Progress::begin_of(0, "checked", context.shows_progress());
-        let (findings, spool) = Findings::of(input, format, self.lenient, known.as_ref(), &checking)?;
+        // A spreadsheet leaves out the last line end of its file. Whatever prunes or comes from a program must have it.
+        let needs_line_end = self.prune || !is_file;
+        let (findings, spool) = Findings::of(reader, format, needs_line_end, self.lenient, known.as_ref(), &checking)?;
         drop(checking);
+        if findings.records == 0 {
+            return Err(Error::EmptyInput(self.path().map(Path::to_owned)));
+        }
         if !findings.rejected.is_empty() && self.on_error == OnError::Abort {
             return Err(self.rejected(findings, Rest::Aborted));
+        }
+        if findings.cxns + findings.statuses == 0 {
+            return Err(self.rejected(findings, Rest::None));
         }
         if self.prune && findings.input.is_empty() {
             return Err(Error::EmptyPrune);
@@ -96,7 +112,7 @@ impl Import {
         if findings.rejected.is_empty() {
             return Ok(exit::OK);
         }
-        Err(self.rejected(findings, if self.dry_run { Rest::DryRun } else { Rest::Imported }))
+        Err(self.rejected(findings, if self.dry_run { Rest::None } else { Rest::Imported }))
     }
 
     /// Applies the good records and removes what is pruned, or with `--dry-run` only counts the changes.
@@ -130,21 +146,31 @@ impl Import {
         Error::RejectedLines(RejectedLines { count, reported, rest, prune: self.prune })
     }
 
+    /// The input file; `None` is standard input.
+    fn path(&self) -> Option<&Path> {
+        self.file.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
     /// Opens the input and detects its format, unless the options name it.
-    fn input(&self) -> Result<(Format, impl BufRead + use<>)> {
-        let path = self.file.as_deref().filter(|path| *path != Path::new("-"));
-        let open = || -> io::Result<_> {
-            let input: Box<dyn Read> = match path {
-                Some(path) => Box::new(File::open(path)?),
-                None => Box::new(io::stdin()),
-            };
-            detect(path, input)
-        };
-        let (detected, input) = open().map_err(|error| match path {
+    fn input(&self) -> Result<Input> {
+        let path = self.path();
+        let failed = |error| match path {
             Some(path) => Error::InputFile { path: path.to_owned(), error },
             None => Error::Stdin(error),
+        };
+        let (input, is_file): (Box<dyn Read>, bool) = match path {
+            Some(path) => {
+                let file = File::open(path).map_err(failed)?;
+                let is_file = file.metadata().map_err(failed)?.is_file();
+                (Box::new(file), is_file)
+            }
+            None => (Box::new(io::stdin()), false),
+        };
+        let (detected, reader) = detect(path, input).map_err(|error| match error {
+            TransferError::ReadInput(error) if error.raw_os_error().is_some() => failed(error),
+            error => error.into(),
         })?;
-        Ok((self.format.unwrap_or(detected), input))
+        Ok(Input { format: self.format.unwrap_or(detected), is_file, reader })
     }
 
     /// Lists what `--prune` removes and asks where needed; `None` if the answer is no.

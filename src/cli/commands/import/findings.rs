@@ -8,7 +8,7 @@ use crate::cli::error::{Error, Result};
 use crate::cli::ui::progress::Progress;
 use crate::model::CxnId;
 use crate::store::{self, InputIndex, ReadSession, Store, TX_BATCH};
-use crate::transfer::{Format, Problem, Record, read_records};
+use crate::transfer::{Format, Place, Problem, Record, RecordIds, Rejected, read_records};
 
 /// How many bad records are reported in words.
 const MAX_REPORTED: usize = 10;
@@ -26,21 +26,25 @@ pub(super) struct Findings {
     pub(super) statuses: u64,
     /// The numbers of the bad records.
     pub(super) rejected: HashSet<usize>,
+    /// The ids in the bad records of which a connection may have been meant to stay.
+    pub(super) rejected_ids: HashSet<RecordIds>,
     /// The first bad records.
-    reported: Vec<(usize, Problem)>,
+    reported: Vec<(Place, Problem)>,
 }
 
 impl Findings {
     /// Checks all records of an input and spools the good ones.
     ///
-    /// With `lenient`, names and URLs are accepted that only former builds accepted. `store` is `None` if there is none
-    /// yet. The spool may also have records that are rejected later.
+    /// With `needs_line_end`, a last row of CSV without a line end is bad. With `lenient`, names and URLs are accepted
+    /// that only former builds accepted. `store` is `None` if there is none yet. The spool may also have records that are
+    /// rejected later.
     ///
     /// # Errors
     /// Fails if the input as a whole cannot be read, or the store or the spool fails.
     pub(super) fn of(
         input: impl BufRead,
         format: Format,
+        needs_line_end: bool,
         lenient: bool,
         store: Option<&Store>,
         progress: &Progress,
@@ -48,23 +52,23 @@ impl Findings {
         let mut findings = Self::default();
         let mut spool = Spool::new()?;
         let mut elsewhere = Vec::new();
-        read_records(format, input, &mut |number, raw| {
+        read_records(format, needs_line_end, input, &mut |place, read| {
             progress.advance(1);
             findings.records += 1;
-            let checked = raw.and_then(|raw| {
-                let record = raw.parse()?;
-                if !lenient {
-                    record.check_new()?;
-                }
-                Ok((record, raw))
+            let accepted = read.and_then(|(record, raw)| {
+                let checked = if lenient { Ok(()) } else { record.check_new() };
+                let accepted = checked.and_then(|()| findings.accept(record));
+                let rejected = |problem| Rejected { problem, ids: RecordIds::of(&raw) };
+                accepted.map_err(rejected).map(|unknown| (unknown, raw))
             });
-            match checked.and_then(|(record, raw)| Ok((findings.accept(record)?, raw))) {
+            match accepted {
                 Ok((unknown, raw)) => {
-                    elsewhere.extend(unknown.map(|cxn_id| (number, cxn_id)));
-                    spool.add(number, &raw)
+                    elsewhere.extend(unknown.map(|cxn_id| (findings.records, place, cxn_id)));
+                    spool.add(findings.records, &raw)
                 }
-                Err(problem) => {
-                    findings.reject(number, problem);
+                Err(Rejected { problem, ids }) => {
+                    findings.rejected_ids.insert(ids);
+                    findings.reject(findings.records, place, problem);
                     Ok::<_, Error>(())
                 }
             }
@@ -91,33 +95,35 @@ impl Findings {
     }
 
     /// Rejects statuses whose connection is neither before them in the input nor in the store.
-    fn find_elsewhere(&mut self, elsewhere: &[(usize, CxnId)], store: Option<&Store>) -> Result<()> {
+    ///
+    /// So there is no connection that they could have kept.
+    fn find_elsewhere(&mut self, elsewhere: &[(usize, Place, CxnId)], store: Option<&Store>) -> Result<()> {
         for batch in elsewhere.chunks(TX_BATCH) {
             let are_stored = |session: &ReadSession| {
-                let are_stored = batch.iter().map(|(_, cxn_id)| Ok(session.find(cxn_id)?.is_some()));
+                let are_stored = batch.iter().map(|(_, _, cxn_id)| Ok(session.find(cxn_id)?.is_some()));
                 are_stored.collect::<store::Result<Vec<bool>>>()
             };
             let are_stored = match store {
                 Some(store) => store.read(are_stored)?,
                 None => vec![false; batch.len()],
             };
-            for ((number, cxn_id), _) in batch.iter().zip(are_stored).filter(|(_, is_stored)| !is_stored) {
+            for ((number, place, cxn_id), _) in batch.iter().zip(are_stored).filter(|(_, is_stored)| !is_stored) {
                 self.statuses -= 1;
-                self.reject(*number, Problem::UnknownCxn(cxn_id.clone()));
+                self.reject(*number, place.clone(), Problem::UnknownCxn(cxn_id.clone()));
             }
         }
         Ok(())
     }
 
-    fn reject(&mut self, number: usize, problem: Problem) {
+    fn reject(&mut self, number: usize, place: Place, problem: Problem) {
         self.rejected.insert(number);
         if self.reported.len() < MAX_REPORTED {
-            self.reported.push((number, problem));
+            self.reported.push((place, problem));
         }
     }
 
     /// The number of bad records, and the first of them.
-    pub(super) fn into_rejected(self) -> (usize, Vec<(usize, Problem)>) {
+    pub(super) fn into_rejected(self) -> (usize, Vec<(Place, Problem)>) {
         (self.rejected.len(), self.reported)
     }
 }
@@ -136,7 +142,7 @@ mod tests {
 
     fn findings(text: &str, format: Format, store: Option<&Store>) -> (Findings, usize) {
         let progress = Progress::begin_of(0, "checked", false);
-        let (findings, spool) = Findings::of(text.as_bytes(), format, false, store, &progress).unwrap();
+        let (findings, spool) = Findings::of(text.as_bytes(), format, true, false, store, &progress).unwrap();
         let records = spool.into_records(&findings.rejected).unwrap().count();
         (findings, records)
     }
@@ -144,7 +150,7 @@ mod tests {
     fn rejected(findings: Findings) -> Vec<String> {
         let (count, reported) = findings.into_rejected();
         assert_eq!(count, reported.len());
-        reported.iter().map(|(number, problem)| format!("{number}: {problem}")).collect()
+        reported.iter().map(|(place, problem)| format!("{}: {problem}", place.line)).collect()
     }
 
     #[test]
@@ -161,7 +167,7 @@ mod tests {
         let text = "{\n".repeat(MAX_REPORTED + 2);
         let (count, reported) = findings(&text, Format::Jsonl, None).0.into_rejected();
         assert_eq!((count, reported.len()), (MAX_REPORTED + 2, MAX_REPORTED));
-        assert!(reported[0].1.to_string().starts_with("EOF"), "{reported:?}");
+        assert_eq!(reported[0].1, Problem::Incomplete);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The records of an input on disk, from the time they are checked until they are applied.
 
 use std::collections::HashSet;
+use std::env;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 
 use crate::cli::error::{Error, Result};
-use crate::transfer::{self, Raw, Record};
+use crate::transfer::{self, Fault, Raw, Record};
 
 /// The size of the buffer for reading, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -21,7 +22,7 @@ pub(super) struct Spool(BufWriter<File>);
 impl Spool {
     /// Makes an empty spool.
     pub(super) fn new() -> Result<Self> {
-        tempfile::tempfile().map(|file| Self(BufWriter::new(file))).map_err(Error::Spool)
+        tempfile::tempfile().map(|file| Self(BufWriter::new(file))).map_err(failed)
     }
 
     /// Adds a record.
@@ -30,23 +31,27 @@ impl Spool {
             Raw::Cxn(text) => (CXN, text),
             Raw::Status(text) => (STATUS, text),
         };
-        writeln!(self.0, "{number} {kind} {text}").map_err(Error::Spool)
+        writeln!(self.0, "{number} {kind} {text}").map_err(failed)
     }
 
     /// Ends the writing and returns the records in their order, without those whose numbers are `rejected`.
     pub(super) fn into_records(self, rejected: &HashSet<usize>) -> Result<impl Iterator<Item = Result<Record>> + Send> {
-        let mut file = self.0.into_inner().map_err(|error| Error::Spool(error.into_error()))?;
-        file.rewind().map_err(Error::Spool)?;
+        let mut file = self.0.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.rewind().map_err(failed)?;
         let lines = BufReader::with_capacity(BUFFER_BYTES, file).lines();
         Ok(lines.filter_map(move |line| match line {
             Ok(line) => {
                 let (number, raw) = parse(&line)?;
-                let invalid = |problem| Error::from(transfer::Error::InvalidLine { line: number, problem });
+                let invalid = |fault: Fault| transfer::Error::InvalidRecord { number, problem: fault.problem }.into();
                 (!rejected.contains(&number)).then(|| raw.parse().map_err(invalid))
             }
-            Err(error) => Some(Err(Error::Spool(error))),
+            Err(error) => Some(Err(failed(error))),
         }))
     }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::Spool { dir: env::temp_dir(), error }
 }
 
 /// Parses a line; `None` if no spool wrote it.

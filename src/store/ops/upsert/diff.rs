@@ -1,6 +1,6 @@
 //! What a patch changes of what is stored: the one comparison, for imports and for dry runs.
 
-use super::patch::CxnPatch;
+use super::patch::{CxnPatch, FieldPatch};
 use super::resolve::{Resolved, jobs_of, resolve};
 use crate::model::PollStatus;
 use crate::retry::Policy;
@@ -113,11 +113,16 @@ fn patched(old: Option<&CxnRecord>, incoming: &Resolved) -> CxnRecord {
         secret: *patch.secret.as_bytes(),
         site_url: patch.site_url.clone(),
         via_port: match &patch.via_port {
-            Some(via_port) => via_port.as_ref().map(ToString::to_string),
-            None => old.and_then(|old| old.via_port.clone()),
+            FieldPatch::Keep => old.and_then(|old| old.via_port.clone()),
+            FieldPatch::Clear => None,
+            FieldPatch::Set(via_port) => Some(via_port.to_string()),
         },
         shared: incoming.shared,
-        disabled: patch.disabled.unwrap_or_else(|| old.is_some_and(|old| old.disabled)),
+        disabled: match patch.disabled {
+            FieldPatch::Keep => old.is_some_and(|old| old.disabled),
+            FieldPatch::Clear => false,
+            FieldPatch::Set(disabled) => disabled,
+        },
     }
 }
 

@@ -12,4 +12,4 @@ mod tests;
 
 pub use diff::Change;
 pub use input_index::InputIndex;
-pub use patch::{CxnPatch, StatusPatch};
+pub use patch::{CxnPatch, FieldPatch, StatusPatch};

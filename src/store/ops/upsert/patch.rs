@@ -7,7 +7,19 @@ use crate::store::engine::TreeName;
 use crate::store::error::Result;
 use crate::store::schema::{EntryId, ReadSession};
 
-/// A connection as an import defines it. `None` keeps the stored value; a new connection gets the default.
+/// What a patch does to an optional value of a connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum FieldPatch<T> {
+    /// The stored value stays. A new connection gets the default.
+    #[default]
+    Keep,
+    /// The default replaces the stored value.
+    Clear,
+    /// This replaces the stored value.
+    Set(T),
+}
+
+/// A connection as an import defines it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CxnPatch {
     /// Which connection is added or updated.
@@ -21,13 +33,13 @@ pub struct CxnPatch {
     /// Where the site takes API calls.
     pub site_url: String,
     /// What the site allows; `null` by default.
-    pub perm: Option<Value>,
-    /// `Some(None)` removes the one that is stored.
-    pub via_port: Option<Option<ViaPort>>,
+    pub perm: FieldPatch<Value>,
+    /// The proxy; none by default.
+    pub via_port: FieldPatch<ViaPort>,
     /// Only for a new connection; random by default.
     pub batch_code: Option<BatchCode>,
     /// False by default.
-    pub disabled: Option<bool>,
+    pub disabled: FieldPatch<bool>,
     /// Taken where it is newer than the stored one.
     pub poll_status: Vec<(JobName, PollStatus)>,
 }
@@ -61,10 +73,10 @@ impl ReadSession {
             app_id: cxn.app_id,
             app_url: cxn.app_url.to_string(),
             site_url: cxn.site_url,
-            perm: None,
-            via_port: None,
+            perm: FieldPatch::Keep,
+            via_port: FieldPatch::Keep,
             batch_code: None,
-            disabled: None,
+            disabled: FieldPatch::Keep,
             poll_status: status.poll_status.clone(),
         }))
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::patch::CxnPatch;
+use super::patch::{CxnPatch, FieldPatch};
 use crate::model::{AppId, JobName, PollStatus};
 use crate::store::engine::TreeName;
 use crate::store::error::Result;
@@ -122,9 +122,8 @@ pub fn resolve<'a>(
     let app = numbers.app_no(&patch.app_id)?;
     let stored = find_record(&session.trees, &patch.cxn_id)?;
     let shared = match (&patch.perm, &stored) {
-        (Some(perm), _) => numbers.shared_with(&patch.app_url, perm)?,
-        // The stored perm stays.
-        (None, Some((_, record))) => {
+        (FieldPatch::Set(perm), _) => numbers.shared_with(&patch.app_url, perm)?,
+        (FieldPatch::Keep, Some((_, record))) => {
             let shared = session.shared(record.shared)?;
             if *shared.app_url == *patch.app_url {
                 record.shared
@@ -132,7 +131,7 @@ pub fn resolve<'a>(
                 numbers.shared_with(&patch.app_url, &shared.perm)?
             }
         }
-        (None, None) => numbers.shared_with(&patch.app_url, &Value::Null)?,
+        (FieldPatch::Clear, _) | (FieldPatch::Keep, None) => numbers.shared_with(&patch.app_url, &Value::Null)?,
     };
     let left_jobs = match stored {
         Some((key, _)) if key.app != app => session.job_names(key.app)?.iter().map(|(no, _)| *no).collect(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{Change, CxnPatch, InputIndex, StatusPatch};
+use super::{Change, CxnPatch, FieldPatch, InputIndex, StatusPatch};
 use crate::model::{JobName, PollStatus, Secret};
 use crate::store::{Error, Result, Store, WriteSession};
 
@@ -22,10 +22,10 @@ fn patch(number: u8) -> CxnPatch {
         app_id: "app:org.example.one".parse().unwrap(),
         app_url: "https://app.example/".to_owned(),
         site_url: format!("https://{number}.example/"),
-        perm: None,
-        via_port: None,
+        perm: FieldPatch::Keep,
+        via_port: FieldPatch::Keep,
         batch_code: None,
-        disabled: None,
+        disabled: FieldPatch::Keep,
         poll_status: Vec::new(),
     }
 }
@@ -51,14 +51,22 @@ fn any_patch() -> impl Strategy<Value = CxnPatch> {
         statuses.into_iter().map(status).collect::<Vec<(JobName, PollStatus)>>()
     });
     let perm = prop_oneof![
-        Just(None),
-        Just(Some(json!(null))),
-        Just(Some(json!({"a": 1, "b": 2}))),
+        Just(FieldPatch::Keep),
+        Just(FieldPatch::Clear),
+        Just(FieldPatch::Set(json!({"a": 1, "b": 2}))),
         // Equal as a value, but not as text.
-        Just(Some(json!({"b": 2, "a": 1}))),
+        Just(FieldPatch::Set(json!({"b": 2, "a": 1}))),
     ];
-    let via_port = prop_oneof![Just(None), Just(Some(None)), Just(Some(Some("proxy.example:80".parse().unwrap())))];
-    let disabled = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    let via_port = prop_oneof![
+        Just(FieldPatch::Keep),
+        Just(FieldPatch::Clear),
+        Just(FieldPatch::Set("proxy.example:80".parse().unwrap())),
+    ];
+    let disabled = prop_oneof![
+        2 => Just(FieldPatch::Keep),
+        1 => Just(FieldPatch::Clear),
+        1 => any::<bool>().prop_map(FieldPatch::Set),
+    ];
     ((0..4_u8, 0..2_u8, 0..2_u8, 0..2_u8, 0..2_u8), (perm, via_port, disabled, statuses)).prop_map(
         |((number, app, app_url, site, secret), (perm, via_port, disabled, poll_status))| CxnPatch {
             secret: Secret::from_bytes([secret; 32]),
@@ -103,8 +111,8 @@ proptest! {
 #[test]
 fn each_kind_of_patch_changes_what_it_should() {
     let (_directory, store) = store();
-    let first = CxnPatch { perm: Some(json!({"a": 1})), poll_status: polled(1, 100), ..patch(1) };
-    let steps: [(&str, CxnPatch, bool, Change); 12] = [
+    let first = CxnPatch { perm: FieldPatch::Set(json!({"a": 1})), poll_status: polled(1, 100), ..patch(1) };
+    let steps: [(&str, CxnPatch, bool, Change); 14] = [
         ("a new connection", first.clone(), false, Change::Added),
         ("the same again", first.clone(), false, Change::Unchanged),
         ("nothing optional", patch(1), false, Change::Unchanged),
@@ -112,15 +120,17 @@ fn each_kind_of_patch_changes_what_it_should() {
         ("an older status, forced", CxnPatch { poll_status: polled(0, 99), ..patch(1) }, true, Change::Updated),
         ("the same status, forced", CxnPatch { poll_status: polled(0, 99), ..patch(1) }, true, Change::Unchanged),
         ("a newer status", CxnPatch { poll_status: polled(0, 101), ..patch(1) }, false, Change::Updated),
-        ("another perm", CxnPatch { perm: Some(json!(null)), ..patch(1) }, false, Change::Updated),
+        ("no perm", CxnPatch { perm: FieldPatch::Clear, ..patch(1) }, false, Change::Updated),
         (
             "a proxy",
-            CxnPatch { via_port: Some(Some("p.example:80".parse().unwrap())), ..patch(1) },
+            CxnPatch { via_port: FieldPatch::Set("p.example:80".parse().unwrap()), ..patch(1) },
             false,
             Change::Updated,
         ),
-        ("no proxy", CxnPatch { via_port: Some(None), ..patch(1) }, false, Change::Updated),
-        ("disabled", CxnPatch { disabled: Some(true), ..patch(1) }, false, Change::Updated),
+        ("no proxy", CxnPatch { via_port: FieldPatch::Clear, ..patch(1) }, false, Change::Updated),
+        ("disabled", CxnPatch { disabled: FieldPatch::Set(true), ..patch(1) }, false, Change::Updated),
+        ("still disabled", patch(1), false, Change::Unchanged),
+        ("enabled", CxnPatch { disabled: FieldPatch::Clear, ..patch(1) }, false, Change::Updated),
         (
             "another app",
             CxnPatch { app_id: "app:org.example.two".parse().unwrap(), ..patch(1) },
@@ -154,7 +164,10 @@ fn a_reconnected_site_that_was_given_up_is_new_again() {
             let app = session.app_no(&given_up.app_id)?.unwrap();
             let job = session.job(app, &JobName::default())?.unwrap();
             session.remember_retry(job.no, "1 hour (x1)")?;
-            assert_eq!(apply(session, &CxnPatch { disabled: Some(false), ..patch(1) }, false)?, Change::Unchanged);
+            assert_eq!(
+                apply(session, &CxnPatch { disabled: FieldPatch::Set(false), ..patch(1) }, false)?,
+                Change::Unchanged
+            );
             assert_eq!(level(session)?, 1);
             let moved = CxnPatch { site_url: "https://new.example/".to_owned(), ..patch(1) };
             assert_eq!(apply(session, &moved, false)?, Change::Updated);
@@ -167,7 +180,7 @@ fn a_reconnected_site_that_was_given_up_is_new_again() {
 #[test]
 fn a_status_patch_changes_nothing_else() {
     let (_directory, store) = store();
-    let first = CxnPatch { perm: Some(json!({"a": 1})), disabled: Some(true), ..patch(1) };
+    let first = CxnPatch { perm: FieldPatch::Set(json!({"a": 1})), disabled: FieldPatch::Set(true), ..patch(1) };
     store
         .write(|session| {
             apply(session, &first, false)?;
