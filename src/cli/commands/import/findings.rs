@@ -8,7 +8,7 @@ use crate::cli::error::{Error, Result};
 use crate::cli::ui::progress::Progress;
 use crate::model::CxnId;
 use crate::store::{self, InputIndex, ReadSession, Store, TX_BATCH};
-use crate::transfer::{Format, Problem, Record, read_records};
+use crate::transfer::{Format, Problem, Record, RecordIds, read_records};
 
 /// How many bad records are reported in words.
 const MAX_REPORTED: usize = 10;
@@ -26,6 +26,8 @@ pub(super) struct Findings {
     pub(super) statuses: u64,
     /// The numbers of the bad records.
     pub(super) rejected: HashSet<usize>,
+    /// The ids in the bad records, except in statuses without a connection, which could keep none.
+    pub(super) rejected_ids: HashSet<RecordIds>,
     /// The first bad records.
     reported: Vec<(usize, Problem)>,
 }
@@ -51,20 +53,23 @@ impl Findings {
         read_records(format, input, &mut |number, raw| {
             progress.advance(1);
             findings.records += 1;
-            let checked = raw.and_then(|raw| {
-                let record = raw.parse()?;
-                if !lenient {
-                    record.check_new()?;
-                }
-                Ok((record, raw))
+            let checked = raw.map_err(|problem| (problem, RecordIds::default())).and_then(|raw| {
+                let accepted = raw.parse().and_then(|record| {
+                    if !lenient {
+                        record.check_new()?;
+                    }
+                    findings.accept(record)
+                });
+                accepted.map_err(|problem| (problem, RecordIds::of(&raw))).map(|unknown| (unknown, raw))
             });
-            match checked.and_then(|(record, raw)| Ok((findings.accept(record)?, raw))) {
+            match checked {
                 Ok((unknown, raw)) => {
                     elsewhere.extend(unknown.map(|cxn_id| (number, cxn_id)));
                     spool.add(number, &raw)
                 }
-                Err(problem) => {
+                Err((problem, ids)) => {
                     findings.reject(number, problem);
+                    findings.rejected_ids.insert(ids);
                     Ok::<_, Error>(())
                 }
             }

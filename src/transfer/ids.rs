@@ -1,0 +1,64 @@
+//! The ids in a record, also in one that is rejected.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::entry::Raw;
+use crate::model::{AppId, CxnId};
+
+/// The ids in a record; `None` where one is missing or cannot be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct RecordIds {
+    /// The connection.
+    pub cxn_id: Option<CxnId>,
+    /// The app.
+    pub app_id: Option<AppId>,
+}
+
+impl RecordIds {
+    /// Reads the ids of a record whose other values may be wrong.
+    #[must_use]
+    pub fn of(raw: &Raw) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Values {
+            cxn_id: Value,
+            app_id: Value,
+        }
+        let (Raw::Cxn(text) | Raw::Status(text)) = raw;
+        // serde accepts an array of all values in place of an object. Of a key that occurs twice it accepts neither.
+        let is_object = !text.trim_start().starts_with('[');
+        let values: Values = serde_json::from_str(text).ok().filter(|_| is_object).unwrap_or_default();
+        Self {
+            cxn_id: values.cxn_id.as_str().and_then(|text| text.parse().ok()),
+            app_id: values.app_id.as_str().and_then(|text| text.parse().ok()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_where_other_values_are_wrong_and_nowhere_else() {
+        let both = r#""cxnId":"cxn:1","appId":"app:a""#;
+        for (text, cxn_id, app_id) in [
+            (format!(r#"{{{both},"secret":5,"unknown":[{{}}]}}"#), Some("cxn:1"), Some("app:a")),
+            (r#"{"cxnId":"cxn:1","appId":"a"}"#.to_owned(), Some("cxn:1"), None),
+            (r#"{"cxnId":"cxn:1","appId":["app:a"]}"#.to_owned(), Some("cxn:1"), None),
+            (r#"{"cxnId":"","appId":"app:a"}"#.to_owned(), None, Some("app:a")),
+            (r#"{"cxnId":"cxn:1"}"#.to_owned(), Some("cxn:1"), None),
+            (format!(r#"{{{both},"appId":"app:b"}}"#), None, None),
+            (format!("{{{both}"), None, None),
+            (format!("{{{both}}} {{}}"), None, None),
+            (r#"["cxn:1","app:a"]"#.to_owned(), None, None),
+            (String::new(), None, None),
+        ] {
+            let ids = RecordIds::of(&Raw::Cxn(text.clone()));
+            let found = (ids.cxn_id.as_ref().map(CxnId::as_str), ids.app_id.as_ref().map(AppId::as_str));
+            assert_eq!(found, (cxn_id, app_id), "{text}");
+            assert_eq!(RecordIds::of(&Raw::Status(text)), ids);
+        }
+    }
+}
