@@ -9,15 +9,17 @@ use serde_json::json;
 
 use super::apply::{Counts, apply, compare};
 use super::findings::Findings;
-use super::prune;
+use super::prune::{Limit, Plan};
 use super::spool::Spool;
 use crate::cli::context::Context;
-use crate::cli::error::{Error, RejectedLines, Rest, Result};
+use crate::cli::error::{Error, RejectedLines, Rest, Result, Spared};
 use crate::cli::selection::describe;
 use crate::cli::ui::output;
 use crate::cli::ui::progress::Progress;
 use crate::cli::ui::prompt::{Change, Preview};
+use crate::cli::values;
 use crate::exit;
+use crate::model::AppId;
 use crate::store::{AdminAction, AdminTarget, Store};
 use crate::transfer::{Format, detect};
 use crate::util::text::count;
@@ -46,6 +48,13 @@ pub(in crate::cli) struct Import {
     /// Remove connections that are not in the input, of the apps that are
     #[arg(long)]
     prune: bool,
+    /// With --prune: remove connections of this app and no other, also if the input has none of it (repeatable)
+    #[arg(long, value_name = "APP", value_parser = values::app, requires = "prune")]
+    app: Vec<AppId>,
+    /// With --prune: refuse to remove more than N, or N%, of an app's stored connections [default: 10, or 25% if that is
+    /// more]
+    #[arg(long, value_name = "N|N%", value_parser = Limit::from_argument, requires = "prune")]
+    prune_at_most: Option<Limit>,
     /// Do not ask; lets --prune remove more than one connection without a terminal
     #[arg(long, short = 'y')]
     yes: bool,
@@ -80,23 +89,21 @@ impl Import {
         let (findings, spool) = Findings::of(input, format, self.lenient, known.as_ref(), &checking)?;
         drop(checking);
         if !findings.rejected.is_empty() && self.on_error == OnError::Abort {
-            return Err(self.rejected(findings, Rest::Aborted));
+            return Err(rejected(findings, Rest::Aborted, Spared::default()));
         }
-        if self.prune && findings.input.is_empty() {
+        if self.prune && findings.input.is_empty() && findings.rejected.is_empty() {
             return Err(Error::EmptyPrune);
         }
-        let pruned = match &known {
-            Some(store) if self.prune => self.confirm_prune(context, store, &findings)?,
-            _ => Some(Vec::new()),
+        let Some(Plan { targets, spared }) = self.confirm_prune(context, known.as_ref(), &findings)? else {
+            return Ok(exit::OK);
         };
-        let Some(pruned) = pruned else { return Ok(exit::OK) };
-        let mut counts = self.import(context, &path, known.as_ref(), spool, &findings, &pruned)?;
-        counts.removed = pruned.len() as u64;
+        let mut counts = self.import(context, &path, known.as_ref(), spool, &findings, &targets)?;
+        counts.removed = targets.len() as u64;
         self.report(context, &counts, &findings)?;
         if findings.rejected.is_empty() {
             return Ok(exit::OK);
         }
-        Err(self.rejected(findings, if self.dry_run { Rest::DryRun } else { Rest::Imported }))
+        Err(rejected(findings, if self.dry_run { Rest::DryRun } else { Rest::Imported }, spared))
     }
 
     /// Applies the good records and removes what is pruned, or with `--dry-run` only counts the changes.
@@ -125,11 +132,6 @@ impl Import {
         }
     }
 
-    fn rejected(&self, findings: Findings, rest: Rest) -> Error {
-        let (count, reported) = findings.into_rejected();
-        Error::RejectedLines(RejectedLines { count, reported, rest, prune: self.prune })
-    }
-
     /// Opens the input and detects its format, unless the options name it.
     fn input(&self) -> Result<(Format, impl BufRead + use<>)> {
         let path = self.file.as_deref().filter(|path| *path != Path::new("-"));
@@ -148,9 +150,17 @@ impl Import {
     }
 
     /// Lists what `--prune` removes and asks where needed; `None` if the answer is no.
-    fn confirm_prune(&self, context: &Context, store: &Store, findings: &Findings) -> Result<Option<Vec<AdminTarget>>> {
+    fn confirm_prune(&self, context: &Context, store: Option<&Store>, findings: &Findings) -> Result<Option<Plan>> {
+        if !self.prune {
+            return Ok(Some(Plan::default()));
+        }
+        for app_id in self.app.iter().filter(|app_id| !findings.input.has_app(app_id)) {
+            context.check_app(store, app_id)?;
+        }
+        let apps = self.app.iter().cloned().collect();
+        let limit = self.prune_at_most.unwrap_or_default();
         let mut preview = Preview::default();
-        let targets = prune::targets(store, findings, |cxn| {
+        let plan = Plan::of(store, findings, &apps, limit, |cxn| {
             if self.dry_run && !self.json {
                 output::line(&format!("remove  {}", describe(cxn)))?;
             } else {
@@ -158,14 +168,15 @@ impl Import {
             }
             Ok(())
         })?;
+        let number = plan.targets.len();
         let change = Change {
-            action: format!("remove {} not in the input", count(targets.len() as u64, "connection")),
-            count: Some(targets.len()),
+            action: format!("remove {} not in the input", count(number as u64, "connection")),
+            count: Some(number),
             is_confirmed: self.yes || self.dry_run,
             asks_about_one: true,
             hint: "confirm with --yes, or list the changes with --dry-run",
         };
-        Ok(context.confirm(change, &preview)?.then_some(targets))
+        Ok(context.confirm(change, &preview)?.then_some(plan))
     }
 
     fn report(&self, context: &Context, counts: &Counts, findings: &Findings) -> Result<()> {
@@ -188,4 +199,9 @@ impl Import {
         }
         Ok(())
     }
+}
+
+fn rejected(findings: Findings, rest: Rest, spared: Spared) -> Error {
+    let (count, reported) = findings.into_rejected();
+    Error::RejectedLines(RejectedLines { count, reported, rest, spared })
 }
