@@ -180,14 +180,26 @@ impl Context {
             }
             return Ok(app);
         }
-        let stored = if store.knows_app(app_id) { None } else { Some(store.read(ReadSession::apps)?) };
-        if let Some(stored) = stored.filter(|stored| stored.iter().all(|(_, known)| known != app_id)) {
-            let stored = stored.iter().map(|(_, known)| known.short().to_owned());
-            let names: Vec<String> = stored.chain(self.config.app_names()).collect();
-            let suggestion = values::closest(app_id.short(), &names).cloned();
-            return Err(Error::UnknownApp { app_id: app_id.clone(), suggestion });
-        }
+        self.check_app(Some(store), app_id)?;
         Ok(AppMeta::bare(app_id.clone()))
+    }
+
+    /// Checks that the store or the configuration has an app; `store` is `None` if there is none yet.
+    ///
+    /// # Errors
+    /// [`Error::UnknownApp`] if neither has it; the store cannot be read.
+    pub(super) fn check_app(&self, store: Option<&Store>, app_id: &AppId) -> Result<()> {
+        let mut names = self.config.app_names();
+        if names.iter().any(|name| name == app_id.short()) || store.is_some_and(|store| store.knows_app(app_id)) {
+            return Ok(());
+        }
+        let stored = store.map_or(Ok(Vec::new()), |store| store.read(ReadSession::apps))?;
+        if stored.iter().any(|(_, known)| known == app_id) {
+            return Ok(());
+        }
+        names.extend(stored.iter().map(|(_, known)| known.short().to_owned()));
+        let suggestion = values::closest(app_id.short(), &names).cloned();
+        Err(Error::UnknownApp { app_id: app_id.clone(), suggestion })
     }
 
     /// Whether notices are printed.

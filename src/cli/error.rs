@@ -26,7 +26,7 @@ use crate::store::{Error as StoreError, Skipped};
 use crate::transfer::Error as TransferError;
 use crate::util::text::count;
 
-pub(in crate::cli) use import::{RejectedLines, Rest};
+pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use report::Report;
 
 /// What can go wrong in a command.
@@ -81,6 +81,8 @@ pub(in crate::cli) enum Error {
     EmptyInput(Option<PathBuf>),
     /// `import --prune` was given an input without connections.
     EmptyPrune,
+    /// `import --prune` would remove more connections of these apps than it may.
+    PruneOverLimit(Vec<Excess>),
     /// The input file of an import cannot be read.
     InputFile {
         /// The file.
@@ -262,7 +264,9 @@ impl From<Error> for Report {
             Error::Panic(message) => panicked(&message),
             Error::RejectedLines(lines) => lines.into(),
             Error::EmptyInput(path) => import::empty(path.as_deref()),
-            Error::EmptyPrune => Self::new(exit::BAD_DATA, "the input has no connections, so --prune would remove all"),
+            Error::EmptyPrune => Self::new(exit::BAD_DATA, "the input has no connections, so --prune would remove all")
+                .hint("remove all connections of an app with `cxnpoll remove --app APP`"),
+            Error::PruneOverLimit(excess) => import::prune_over_limit(&excess),
             Error::BackupInProgress => Self::new(exit::DECLINED, "another command is writing a backup of this store"),
             Error::SiteFailed { cxn_id, failure } => {
                 Self::new(exit::SITE_FAILED, format!("{cxn_id} failed: {failure}"))

@@ -11,7 +11,7 @@ use super::check::{self, Check};
 use super::due_hint::{self, JobHint};
 use super::engine::{BackupTimes, Backups, Locks, StoreLayout};
 use super::error::{Error, Result};
-use super::ops::{self, AdminAction, AdminTarget, InputIndex, StateCounts};
+use super::ops::{self, AdminAction, AdminTarget, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult};
 use super::schema::{CxnKey, Job, ReadSession, Statuses, WriteSession};
 use super::sessions::Sessions;
@@ -252,18 +252,6 @@ impl Store {
         emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
     ) -> Result<(), E> {
         ops::for_each_cxn(&self.sessions, emit)
-    }
-
-    /// Passes every connection to `emit` that an input lacks, although it has others of the same app.
-    ///
-    /// # Errors
-    /// As [`Store::for_each_cxn`].
-    pub fn for_each_absent<E: From<Error>>(
-        &self,
-        input: &InputIndex,
-        emit: impl FnMut(CxnKey, Cxn) -> Result<(), E>,
-    ) -> Result<(), E> {
-        ops::for_each_absent(&self.sessions, input, emit)
     }
 
     /// Counts the connections of a job by state, in batches.

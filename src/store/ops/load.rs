@@ -1,7 +1,6 @@
 //! Loading connections.
 
 use super::due::DueEntry;
-use super::upsert::InputIndex;
 use crate::model::{Cxn, PollStatus, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::TreeName;
@@ -112,16 +111,4 @@ pub fn for_each_cxn<E: From<Error>>(
             from = to;
         }
     })
-}
-
-/// Passes every connection to `emit` that an input lacks, although it has others of the same app.
-///
-/// # Errors
-/// As [`for_each_cxn`].
-pub fn for_each_absent<E: From<Error>>(
-    sessions: &Sessions,
-    input: &InputIndex,
-    mut emit: impl FnMut(CxnKey, Cxn) -> Result<(), E>,
-) -> Result<(), E> {
-    for_each_cxn(sessions, |key, cxn, _| if input.lacks(&cxn) { emit(key, cxn) } else { Ok(()) })
 }

@@ -69,7 +69,7 @@ impl Action {
         match self {
             Self::Import { prune, .. } => {
                 add(&["import", "import.jsonl"]);
-                add(if *prune { &["--prune", "--yes"] } else { &[] });
+                add(if *prune { &["--prune", "--yes", "--prune-at-most", "100%"] } else { &[] });
             }
             Self::Poll { now, only } => {
                 add(&["poll", APP, "--per-host", "64", "--retry", RETRY, "--metrics", "metrics", "--now"]);

@@ -9,15 +9,17 @@ use serde_json::json;
 
 use super::apply::{Counts, apply, compare};
 use super::findings::Findings;
-use super::prune;
+use super::prune::{Limit, Plan};
 use super::spool::Spool;
 use crate::cli::context::Context;
-use crate::cli::error::{Error, RejectedLines, Rest, Result};
+use crate::cli::error::{Error, RejectedLines, Rest, Result, Spared};
 use crate::cli::selection::describe;
 use crate::cli::ui::output;
 use crate::cli::ui::progress::Progress;
 use crate::cli::ui::prompt::{Change, Preview};
+use crate::cli::values;
 use crate::exit;
+use crate::model::AppId;
 use crate::store::{AdminAction, AdminTarget, Store};
 use crate::transfer::{Error as TransferError, Format, detect};
 use crate::util::text::count;
@@ -46,6 +48,13 @@ pub(in crate::cli) struct Import {
     /// Remove connections that are not in the input, of the apps that are
     #[arg(long)]
     prune: bool,
+    /// With --prune: remove connections of this app and no other, also if the input has none of it (repeatable)
+    #[arg(long, value_name = "APP", value_parser = values::app, requires = "prune")]
+    app: Vec<AppId>,
+    /// With --prune: refuse to remove more than N, or N%, of an app's stored connections [default: 10, or 25% if that is
+    /// more]
+    #[arg(long, value_name = "N|N%", value_parser = Limit::from_argument, requires = "prune")]
+    prune_at_most: Option<Limit>,
     /// Do not ask; lets --prune remove more than one connection without a terminal
     #[arg(long, short = 'y')]
     yes: bool,
@@ -93,26 +102,25 @@ impl Import {
             return Err(Error::EmptyInput(self.path().map(Path::to_owned)));
         }
         if !findings.rejected.is_empty() && self.on_error == OnError::Abort {
-            return Err(self.rejected(findings, Rest::Aborted));
+            return Err(rejected(findings, Rest::Aborted, Spared::default()));
         }
         if findings.cxns + findings.statuses == 0 {
-            return Err(self.rejected(findings, Rest::None));
+            let spared = if self.prune { Spared::All } else { Spared::default() };
+            return Err(rejected(findings, Rest::None, spared));
         }
-        if self.prune && findings.input.is_empty() {
+        if self.prune && findings.input.is_empty() && findings.rejected.is_empty() {
             return Err(Error::EmptyPrune);
         }
-        let pruned = match &known {
-            Some(store) if self.prune => self.confirm_prune(context, store, &findings)?,
-            _ => Some(Vec::new()),
+        let Some(Plan { targets, spared }) = self.confirm_prune(context, known.as_ref(), &findings)? else {
+            return Ok(exit::OK);
         };
-        let Some(pruned) = pruned else { return Ok(exit::OK) };
-        let mut counts = self.import(context, &path, known.as_ref(), spool, &findings, &pruned)?;
-        counts.removed = pruned.len() as u64;
+        let mut counts = self.import(context, &path, known.as_ref(), spool, &findings, &targets)?;
+        counts.removed = targets.len() as u64;
         self.report(context, &counts, &findings)?;
         if findings.rejected.is_empty() {
             return Ok(exit::OK);
         }
-        Err(self.rejected(findings, if self.dry_run { Rest::None } else { Rest::Imported }))
+        Err(rejected(findings, if self.dry_run { Rest::None } else { Rest::Imported }, spared))
     }
 
     /// Applies the good records and removes what is pruned, or with `--dry-run` only counts the changes.
@@ -139,11 +147,6 @@ impl Import {
                 Ok(counts)
             }
         }
-    }
-
-    fn rejected(&self, findings: Findings, rest: Rest) -> Error {
-        let (count, reported) = findings.into_rejected();
-        Error::RejectedLines(RejectedLines { count, reported, rest, prune: self.prune })
     }
 
     /// The input file; `None` is standard input.
@@ -174,9 +177,17 @@ impl Import {
     }
 
     /// Lists what `--prune` removes and asks where needed; `None` if the answer is no.
-    fn confirm_prune(&self, context: &Context, store: &Store, findings: &Findings) -> Result<Option<Vec<AdminTarget>>> {
+    fn confirm_prune(&self, context: &Context, store: Option<&Store>, findings: &Findings) -> Result<Option<Plan>> {
+        if !self.prune {
+            return Ok(Some(Plan::default()));
+        }
+        for app_id in self.app.iter().filter(|app_id| !findings.input.has_app(app_id)) {
+            context.check_app(store, app_id)?;
+        }
+        let apps = self.app.iter().cloned().collect();
+        let limit = self.prune_at_most.unwrap_or_default();
         let mut preview = Preview::default();
-        let targets = prune::targets(store, findings, |cxn| {
+        let plan = Plan::of(store, findings, &apps, limit, |cxn| {
             if self.dry_run && !self.json {
                 output::line(&format!("remove  {}", describe(cxn)))?;
             } else {
@@ -184,14 +195,15 @@ impl Import {
             }
             Ok(())
         })?;
+        let number = plan.targets.len();
         let change = Change {
-            action: format!("remove {} not in the input", count(targets.len() as u64, "connection")),
-            count: Some(targets.len()),
+            action: format!("remove {} not in the input", count(number as u64, "connection")),
+            count: Some(number),
             is_confirmed: self.yes || self.dry_run,
             asks_about_one: true,
             hint: "confirm with --yes, or list the changes with --dry-run",
         };
-        Ok(context.confirm(change, &preview)?.then_some(targets))
+        Ok(context.confirm(change, &preview)?.then_some(plan))
     }
 
     fn report(&self, context: &Context, counts: &Counts, findings: &Findings) -> Result<()> {
@@ -214,4 +226,9 @@ impl Import {
         }
         Ok(())
     }
+}
+
+fn rejected(findings: Findings, rest: Rest, spared: Spared) -> Error {
+    let (count, reported) = findings.into_rejected();
+    Error::RejectedLines(RejectedLines { count, reported, rest, spared })
 }

@@ -26,7 +26,7 @@ pub(super) struct Findings {
     pub(super) statuses: u64,
     /// The numbers of the bad records.
     pub(super) rejected: HashSet<usize>,
-    /// The ids in the bad records of which a connection may have been meant to stay.
+    /// The ids in the bad records, except in statuses without a connection, which could keep none.
     pub(super) rejected_ids: HashSet<RecordIds>,
     /// The first bad records.
     reported: Vec<(Place, Problem)>,

@@ -2,6 +2,8 @@
 
 mod apply;
 mod command;
+#[cfg(test)]
+mod cuts;
 mod findings;
 mod prune;
 mod spool;

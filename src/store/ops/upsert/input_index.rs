@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{AppId, Cxn, CxnId};
+use crate::model::{AppId, CxnId};
 
 /// The cxnIds and apps of an input. Of each cxnId it keeps 16 bytes of a hash, so that a million fit into memory.
 #[derive(Debug, Default)]
@@ -28,10 +28,10 @@ impl InputIndex {
         self.cxns.contains(&hash(cxn_id))
     }
 
-    /// Whether the input lacks a stored connection, although it holds others of the same app.
+    /// Whether the input holds connections of an app.
     #[must_use]
-    pub fn lacks(&self, cxn: &Cxn) -> bool {
-        self.apps.contains(&cxn.app_id) && !self.contains(&cxn.cxn_id)
+    pub fn has_app(&self, app_id: &AppId) -> bool {
+        self.apps.contains(app_id)
     }
 
     /// Whether the input holds no connection.
