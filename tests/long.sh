@@ -4,9 +4,10 @@
 #   tests/long.sh                                    2,000 kills of commands, 1,200 of writers, and 500 cuts per record
 #   CXNPOLL_KILLS=200 CXNPOLL_CUTS=50 tests/long.sh  a tenth of that
 #
-# `CXNPOLL_SEED` repeats a run. It needs strace. It begins with the kills at every failpoint.
+# It begins with imports of inputs that are cut at every byte. `CXNPOLL_SEED` repeats a run. It needs strace. The kills begin at every failpoint.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CXNPOLL_REQUIRE_TOOLS=1 CXNPOLL_KILLS="${CXNPOLL_KILLS:-2000}" CXNPOLL_CUTS="${CXNPOLL_CUTS:-500}"
+CXNPOLL_EVERY_CUT=1 cargo test --release --locked --lib import::cuts -- --nocapture
 cargo test --release --locked --test it crash::
 cargo test --release --locked --test it power:: -- --include-ignored --nocapture --test-threads 1

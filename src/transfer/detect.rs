@@ -6,9 +6,9 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::entry::{Emit, KEYS};
 use super::error::{Error, Foreign, Result};
-use super::format::Format;
+use super::format::{Format, KEYS};
+use super::ids::Emit;
 use super::read::{csv, json, jsonl, mysql_tsv};
 
 /// How much of a file is examined, in bytes.
@@ -29,7 +29,7 @@ const FOREIGN: [(&[u8], Foreign); 7] = [
     (br#"{"backup":"#, Foreign::Backup),
 ];
 
-/// Detects the format of an input by the extension of its file or else by its first bytes.
+/// Detects the format of an input by the extension of its file or its first bytes.
 ///
 /// Returns the format and the whole input as text: gzip is decompressed, and a byte order mark skipped. `path` is `None`
 /// for an input without a name.
@@ -58,7 +58,7 @@ fn examine<'a>(mut input: impl Read + 'a) -> Result<(Vec<u8>, Box<dyn Read + 'a>
     Ok((start, Box::new(input)))
 }
 
-/// What an input is that cannot be imported, by its first bytes; `None` if it may be text in a known format.
+/// What an input is by its first bytes; `None` if it may be text in a known format.
 fn foreign(start: &[u8]) -> Option<Foreign> {
     let known = FOREIGN.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, foreign)| *foreign);
     known.or_else(|| {
@@ -98,7 +98,7 @@ fn format_of(path: Option<&Path>, start: &str) -> Format {
     }
 }
 
-/// Reads an input and emits each record, or what is wrong with it, with its place.
+/// Reads an input and emits each record, or what is wrong with it, with its position.
 ///
 /// With `needs_line_end`, a last row of CSV without a line end is not trusted.
 ///

@@ -7,10 +7,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::error::Problem;
-use super::ids::RecordIds;
 use super::json_problem;
-use super::place::{Fault, Place};
 use super::poll_status::StatusEntry;
+use super::position::Defect;
 use crate::model::{AppId, BatchCode, Cxn, CxnId, JobName, PollStatus, Secret, ViaPort, is_callable};
 use crate::store::{CxnPatch, FieldPatch, StatusPatch};
 use crate::util::text::is_printable;
@@ -74,7 +73,7 @@ impl Raw {
     ///
     /// # Errors
     /// What is wrong with it, without a secret.
-    pub fn parse(&self) -> Result<Record, Fault> {
+    pub fn parse(&self) -> Result<Record, Defect> {
         match self {
             Self::Cxn(text) => Ok(Record::of_cxn(CxnEntry::read(text)?.into_patch(None)?)?),
             Self::Status(text) => {
@@ -84,29 +83,6 @@ impl Raw {
         }
     }
 }
-
-/// A record that cannot be imported.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// What is wrong with it.
-    pub problem: Problem,
-    /// The ids in it, as far as they can be trusted.
-    pub ids: RecordIds,
-}
-
-impl From<Problem> for Rejected {
-    /// A record that may be about any connection.
-    fn from(problem: Problem) -> Self {
-        Self { problem, ids: RecordIds::default() }
-    }
-}
-
-/// Receives each record of an input with its text, or what is wrong with it, with its place.
-pub type Emit<'a, E> = dyn FnMut(Place, Result<(Record, Raw), Rejected>) -> Result<(), E> + 'a;
-
-/// The keys of a connection. The first five are required.
-pub const KEYS: [&str; 10] =
-    ["cxnId", "secret", "appId", "appUrl", "siteUrl", "perm", "viaPort", "batchCode", "disabled", "pollStatus"];
 
 /// The longest URL that is imported, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
@@ -161,7 +137,7 @@ fn field<T>(value: Nullable<T>) -> FieldPatch<T> {
 /// # Errors
 /// What is wrong with it, without the secret.
 pub fn parse(text: &str) -> Result<CxnPatch, Problem> {
-    CxnEntry::read(text).and_then(|entry| Ok(entry.into_patch(None)?)).map_err(|fault| fault.problem)
+    CxnEntry::read(text).and_then(|entry| Ok(entry.into_patch(None)?)).map_err(|defect| defect.problem)
 }
 
 impl CxnEntry {
@@ -169,9 +145,9 @@ impl CxnEntry {
     ///
     /// # Errors
     /// What is wrong with it, without the secret.
-    pub fn read(text: &str) -> Result<Self, Fault> {
+    pub fn read(text: &str) -> Result<Self, Defect> {
         // serde accepts an array of all values in place of an object.
-        if text.trim_start().starts_with('[') {
+        if !text.trim_start().starts_with('{') {
             return Err(Problem::NotAnObject.into());
         }
         json_problem::parse(text)

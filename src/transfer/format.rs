@@ -37,3 +37,7 @@ impl Format {
 
 /// The field of a table that stands for no value.
 pub const NULL: &str = "NULL";
+
+/// The keys of a connection. The first five are required.
+pub const KEYS: [&str; 10] =
+    ["cxnId", "secret", "appId", "appUrl", "siteUrl", "perm", "viaPort", "batchCode", "disabled", "pollStatus"];

@@ -1,9 +1,11 @@
-//! The ids in a record, also in one that is rejected.
+//! What readers emit: records, and those that are rejected with the ids in them.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::entry::Raw;
+use super::entry::{Raw, Record};
+use super::error::Problem;
+use super::position::Position;
 use crate::model::{AppId, CxnId};
 
 /// The ids in a record; `None` where one is missing or cannot be read.
@@ -34,7 +36,34 @@ impl RecordIds {
             app_id: values.app_id.as_str().and_then(|text| text.parse().ok()),
         }
     }
+
+    /// Reads the ids of a connection that is not UTF-8, except those in which the wrong bytes are.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let Self { cxn_id, app_id } = Self::of(&Raw::Cxn(String::from_utf8_lossy(bytes).into_owned()));
+        let is_whole = |text: &str| !text.contains(char::REPLACEMENT_CHARACTER);
+        Self { cxn_id: cxn_id.filter(|id| is_whole(id.as_str())), app_id: app_id.filter(|id| is_whole(id.as_str())) }
+    }
 }
+
+/// A record that cannot be imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// What is wrong with it.
+    pub problem: Problem,
+    /// The ids in it, as far as they can be trusted.
+    pub ids: RecordIds,
+}
+
+impl From<Problem> for Rejected {
+    /// A record that may be about any connection.
+    fn from(problem: Problem) -> Self {
+        Self { problem, ids: RecordIds::default() }
+    }
+}
+
+/// Receives each record of an input with its text, or what is wrong with it, with its position.
+pub type Emit<'a, E> = dyn FnMut(Position, Result<(Record, Raw), Rejected>) -> Result<(), E> + 'a;
 
 #[cfg(test)]
 mod tests {
@@ -58,7 +87,10 @@ mod tests {
             let ids = RecordIds::of(&Raw::Cxn(text.clone()));
             let found = (ids.cxn_id.as_ref().map(CxnId::as_str), ids.app_id.as_ref().map(AppId::as_str));
             assert_eq!(found, (cxn_id, app_id), "{text}");
+            assert_eq!(RecordIds::of_bytes(text.as_bytes()), ids);
             assert_eq!(RecordIds::of(&Raw::Status(text)), ids);
         }
+        let ids = RecordIds::of_bytes(b"{\"cxnId\":\"cxn:1\",\"appId\":\"app:\xff\",\"x\":\"\xff\"}");
+        assert_eq!((ids.cxn_id.unwrap().as_str(), ids.app_id), ("cxn:1", None));
     }
 }

@@ -3,16 +3,16 @@
 use serde::Deserialize;
 use serde_path_to_error::Segment;
 
-use super::entry::KEYS;
 use super::error::Problem;
-use super::place::Fault;
+use super::format::KEYS;
+use super::position::Defect;
 
 /// The longest unknown key that is shown, in bytes. A secret is longer.
 const MAX_SHOWN_KEY_BYTES: usize = 20;
 
 /// Parses a text, and reports what is wrong with it and where.
-pub fn parse<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Fault> {
-    serde_json::from_str(text).map_err(|error| Fault {
+pub fn parse<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Defect> {
+    serde_json::from_str(text).map_err(|error| Defect {
         problem: problem_of(&error),
         offset: Some(offset_of(&error, text)),
         key: key_of::<T>(text),
@@ -95,8 +95,8 @@ mod tests {
             (r#"{"small": 1, "flag": true} x"#, json("trailing characters"), 27),
             (r#"{"small": 1, "fl"#, Problem::Incomplete, 15),
         ] {
-            let fault = parse::<Known>(text).unwrap_err();
-            assert_eq!((fault.problem, fault.offset), (expected, Some(offset)), "{text}");
+            let defect = parse::<Known>(text).unwrap_err();
+            assert_eq!((defect.problem, defect.offset), (expected, Some(offset)), "{text}");
         }
     }
 

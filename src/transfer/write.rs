@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-use super::entry::{KEYS, line};
-use super::format::{Format, NULL};
+use super::entry::line;
+use super::format::{Format, KEYS, NULL};
 use crate::model::Cxn;
 use crate::store::Statuses;
 use crate::util::text::escape;

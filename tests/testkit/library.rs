@@ -112,10 +112,10 @@ fn line_with_status(line: &str, change: impl FnOnce(&mut PollStatus)) -> String 
         app_id: parsed.app_id,
         app_url: parsed.app_url.into(),
         site_url: parsed.site_url,
-        perm: Arc::new(parsed.perm.unwrap_or_default()),
+        perm: Arc::new(parsed.perm.applied_to(None).unwrap_or_default()),
         via_port: None,
         batch_code: parsed.batch_code.unwrap(),
-        disabled: parsed.disabled.unwrap_or(false),
+        disabled: parsed.disabled.applied_to(None).unwrap_or(false),
     };
     // A status of a connection that was never polled is not written.
     let status = (status != PollStatus::default()).then(|| (JobName::default(), status));

@@ -9,7 +9,7 @@ use super::report::Report;
 use super::transfer::bad_record;
 use crate::exit;
 use crate::model::AppId;
-use crate::transfer::{Place, Problem};
+use crate::transfer::{Position, Problem};
 use crate::util::text::count;
 
 /// How many apps are named.
@@ -20,8 +20,8 @@ const MAX_NAMED: usize = 10;
 pub(in crate::cli) struct RejectedLines {
     /// The number of rejected lines.
     pub(in crate::cli) count: usize,
-    /// The first of them, with their places.
-    pub(in crate::cli) reported: Vec<(Place, Problem)>,
+    /// The first of them, with their positions.
+    pub(in crate::cli) reported: Vec<(Position, Problem)>,
     /// What became of the other lines.
     pub(in crate::cli) rest: Rest,
     /// The apps of which nothing was pruned because of the rejected lines; none without `--prune`.
@@ -68,7 +68,7 @@ pub(in crate::cli) enum Rest {
 impl RejectedLines {
     fn summary(&self) -> String {
         let mut lines = vec![format!("{} in the input", count(self.count as u64, "bad line"))];
-        lines.extend(self.reported.iter().map(|(place, problem)| bad_record(place, problem)));
+        lines.extend(self.reported.iter().map(|(position, problem)| bad_record(position, problem)));
         match self.count.saturating_sub(self.reported.len()) {
             0 => {}
             more => lines.push(format!("and {more} more")),
@@ -116,8 +116,9 @@ impl From<RejectedLines> for Report {
         };
         let pruning = if lines.rest == Rest::Aborted { String::new() } else { lines.spared.clause() };
         let report = Self::new(exit::BAD_DATA, format!("{}\n{rest}{pruning}", lines.summary()));
-        let is_accepted_leniently =
-            |(_, problem): &(Place, Problem)| matches!(problem, Problem::InvalidName(_) | Problem::NotAWebUrl { .. });
+        let is_accepted_leniently = |(_, problem): &(Position, Problem)| {
+            matches!(problem, Problem::InvalidName(_) | Problem::NotAWebUrl { .. })
+        };
         match lines.rest {
             Rest::Aborted if lines.reported.iter().any(is_accepted_leniently) => report.hint(
                 "import the other lines with --on-error skip, or accept names and URLs of former versions with --lenient",
@@ -131,7 +132,7 @@ impl From<RejectedLines> for Report {
 /// An input without a record, named `path`; `None` is standard input.
 pub(super) fn empty(path: Option<&Path>) -> Report {
     let name = path.map_or("standard input".to_owned(), |path| path.display().to_string());
-    Report::new(exit::BAD_DATA, format!("{name} is empty or has only a header, so there is no connection to import"))
+    Report::new(exit::BAD_DATA, format!("{name} has no connections"))
 }
 
 /// A temporary file in `dir` that cannot be written or read.
@@ -147,12 +148,8 @@ pub(super) fn spool(dir: &Path, error: &io::Error) -> Report {
 mod tests {
     use super::*;
 
-    fn place(line: usize) -> Place {
-        Place { line, ..Place::default() }
-    }
-
     fn report(count: usize, rest: Rest, spared: Spared) -> Report {
-        let reported = (1..=count.min(2)).map(|line| (place(line), Problem::NotUtf8)).collect();
+        let reported = (1..=count.min(2)).map(|line| (Position::at_line(line), Problem::NotUtf8)).collect();
         RejectedLines { count, reported, rest, spared }.into()
     }
 
@@ -175,7 +172,7 @@ mod tests {
     #[test]
     fn the_hint_names_lenient_where_that_accepts_a_line() {
         let hint = |problem: Problem| {
-            let reported = vec![(place(1), Problem::NotUtf8), (place(2), problem)];
+            let reported = vec![(Position::at_line(1), Problem::NotUtf8), (Position::at_line(2), problem)];
             Report::from(RejectedLines { count: 2, reported, rest: Rest::Aborted, spared: Spared::default() })
                 .hint
                 .unwrap()

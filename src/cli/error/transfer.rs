@@ -5,7 +5,7 @@ use std::fmt;
 use super::file;
 use super::report::Report;
 use crate::exit;
-use crate::transfer::{self, BackupProblem, Foreign, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_URL_BYTES, Place, Problem};
+use crate::transfer::{self, BackupProblem, Foreign, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_URL_BYTES, Position, Problem};
 use crate::util::text::{count, sanitize};
 
 impl From<transfer::Error> for Report {
@@ -30,7 +30,7 @@ impl From<transfer::Error> for Report {
                 "name cxnId, secret, appId, appUrl, siteUrl, … in the first line (`mysql -B` prints it, -N leaves it out)",
             ),
             E::DuplicateColumn { line, column } => {
-                bad_input(&format!("line {line}: there is more than one column {}", sanitize(&column)))
+                bad_input(&format!("line {line}: column {} occurs twice", sanitize(&column)))
             }
             E::OpenBackup(error) => Self::not_found(file::text(&error)),
             E::InvalidBackup { path, problem, older } => {
@@ -61,14 +61,16 @@ fn foreign_input(foreign: Foreign) -> Report {
     }
 }
 
-/// What is wrong with a record, and where: `line 3: batchCode: invalid type, expected u16, at column 7`.
-pub(super) fn bad_record(place: &Place, problem: &Problem) -> String {
+/// Describes what is wrong with a record, and where.
+///
+/// Such as `line 3: batchCode: invalid type, expected u16, at column 7`.
+pub(super) fn bad_record(position: &Position, problem: &Problem) -> String {
     let text = problem.to_string();
     // Some problems name the key themselves.
-    let key = place.key.as_ref().filter(|key| !text.contains(key.as_str()));
+    let key = position.key.as_ref().filter(|key| !text.contains(key.as_str()));
     let key = key.map_or(String::new(), |key| format!("{}: ", sanitize(key)));
-    let column = place.column.map_or(String::new(), |column| format!(", at column {column}"));
-    format!("line {}: {key}{text}{column}", place.line)
+    let column = position.column.map_or(String::new(), |column| format!(", at column {column}"));
+    format!("line {}: {key}{text}{column}", position.line)
 }
 
 impl fmt::Display for Problem {
@@ -144,7 +146,7 @@ mod tests {
             (transfer::Error::NotAnObject { line: 3 }, "line 3: expected a JSON object"),
             (
                 transfer::Error::DuplicateColumn { line: 2, column: "site\u{1b}Url".to_owned() },
-                "line 2: there is more than one column site Url",
+                "line 2: column site Url occurs twice",
             ),
             (transfer::Error::Foreign(Foreign::Utf16), "the input is in UTF-16"),
             (
@@ -206,8 +208,8 @@ mod tests {
                 "no tes spans several lines: is a quote not closed?",
             ),
         ] {
-            let place = Place { line: 3, column, key: key.map(str::to_owned) };
-            assert_eq!(bad_record(&place, &problem), format!("line 3: {text}"));
+            let position = Position { line: 3, column, key: key.map(str::to_owned) };
+            assert_eq!(bad_record(&position, &problem), format!("line 3: {text}"));
         }
     }
 }

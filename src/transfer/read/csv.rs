@@ -6,10 +6,10 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::lines::Lines;
 use super::table::{Field, Header};
-use crate::transfer::entry::Emit;
 use crate::transfer::error::{Error, Problem};
 use crate::transfer::format::NULL;
-use crate::transfer::place::Place;
+use crate::transfer::ids::Emit;
+use crate::transfer::position::Position;
 
 /// What may separate fields.
 const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
@@ -39,27 +39,25 @@ pub fn read<E: From<Error>>(input: impl BufRead, needs_line_end: bool, emit: &mu
             continue;
         }
         let (number, is_one_line) = (row.line, row.line == line.number);
-        let rejected = if !is_one_line && row.quotes % 2 == 1 {
+        let rejected = if !is_one_line && row.has_odd_quotes {
             // The quote that ended the row was one that should begin a field of a later row.
             Some(Problem::UnclosedQuote)
         } else {
             (needs_line_end && line.end.is_empty()).then_some(Problem::NoLineEnd)
         };
-        let (place, record) = if let Some(problem) = rejected {
-            (Place { line: number, ..Place::default() }, Err(problem.into()))
+        let (position, record) = if let Some(problem) = rejected {
+            (Position::at_line(number), Err(problem.into()))
         } else {
             match header.row(number, &row.fields(), is_one_line) {
                 None => continue,
                 Some(Ok(object)) => header.record(number, object),
-                Some(Err((place, rejected))) => (place, Err(rejected)),
+                Some(Err((position, rejected))) => (position, Err(rejected)),
             }
         };
-        emit(place, record)?;
+        emit(position, record)?;
     }
     match &table {
-        Some((_, row)) if row.is_open() => {
-            emit(Place { line: row.line, ..Place::default() }, Err(Problem::UnclosedQuote.into()))
-        }
+        Some((_, row)) if row.is_open() => emit(Position::at_line(row.line), Err(Problem::UnclosedQuote.into())),
         _ => Ok(()),
     }
 }
@@ -81,13 +79,11 @@ fn header_of(number: usize, line: &[u8]) -> Result<Option<(Header, Row)>, Error>
 
 /// A row, which a quoted field may extend over several lines.
 struct Row {
-    separator: u8,
     parser: Reader,
     /// The line in which the row begins, from 1.
     line: usize,
     is_complete: bool,
-    /// How many quotes there are in the row.
-    quotes: usize,
+    has_odd_quotes: bool,
     /// The unquoted fields, one after the other, and their ends. Both are longer than what is used of them.
     text: Vec<u8>,
     text_used: usize,
@@ -97,9 +93,16 @@ struct Row {
 
 impl Row {
     fn new(separator: u8) -> Self {
-        let parser = ReaderBuilder::new().delimiter(separator).build();
-        let (text, ends) = (Vec::new(), Vec::new());
-        Self { separator, parser, line: 0, is_complete: true, quotes: 0, text, text_used: 0, ends, ends_used: 0 }
+        Self {
+            parser: ReaderBuilder::new().delimiter(separator).build(),
+            line: 0,
+            is_complete: true,
+            has_odd_quotes: false,
+            text: Vec::new(),
+            text_used: 0,
+            ends: Vec::new(),
+            ends_used: 0,
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -107,12 +110,12 @@ impl Row {
     }
 
     fn begin(&mut self, line: usize) {
-        (self.line, self.is_complete, self.quotes, self.text_used, self.ends_used) = (line, false, 0, 0, 0);
+        (self.line, self.is_complete, self.has_odd_quotes, self.text_used, self.ends_used) = (line, false, false, 0, 0);
     }
 
     /// Adds a line. Returns whether the row is complete with it.
     fn add(&mut self, line: &[u8], end: &[u8]) -> bool {
-        self.quotes += line.iter().filter(|byte| **byte == b'"').count();
+        self.has_odd_quotes ^= line.iter().fold(false, |is_odd, byte| is_odd ^ (*byte == b'"'));
         for part in [line, end] {
             self.add_part(part);
         }
@@ -123,10 +126,9 @@ impl Row {
     fn add_part(&mut self, mut part: &[u8]) {
         // The parser takes an empty part for the end of the input.
         while !part.is_empty() && !self.is_complete {
-            let separators = part.iter().filter(|byte| **byte == self.separator).count();
-            // So the parser needs no more room. It stops where there is none.
+            // The parser stops where there is no room.
             self.text.resize(self.text.len().max(self.text_used + part.len() + 1), 0);
-            self.ends.resize(self.ends.len().max(self.ends_used + separators + 2), 0);
+            self.ends.resize(self.ends.len().max(self.ends_used + 64), 0);
             let (text, ends) = (&mut self.text[self.text_used..], &mut self.ends[self.ends_used..]);
             let (result, read, written, ended) = self.parser.read_record(part, text, ends);
             part = &part[read..];
@@ -161,7 +163,7 @@ mod tests {
     /// Returns the line and what is wrong with each record.
     fn found(text: &str, needs_line_end: bool) -> Vec<(usize, Option<Problem>)> {
         let records = read_all(|emit| read(text.as_bytes(), needs_line_end, emit)).unwrap();
-        records.into_iter().map(|(place, record)| (place.line, record.err())).collect()
+        records.into_iter().map(|(position, record)| (position.line, record.err())).collect()
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::io::BufRead;
 
 use super::lines::filled;
 use crate::model::CxnId;
-use crate::transfer::entry::{CxnEntry, Emit, Raw, Record, Rejected};
+use crate::transfer::entry::{CxnEntry, Raw, Record};
 use crate::transfer::error::{Error, Problem};
-use crate::transfer::ids::RecordIds;
-use crate::transfer::place::{Cursor, Fault, Place};
+use crate::transfer::ids::{Emit, RecordIds, Rejected};
+use crate::transfer::position::{Cursor, Defect, Position};
 
 /// Emits the entries one by one, without holding all of them.
 ///
@@ -27,8 +27,8 @@ pub fn read<E: From<Error>>(mut input: impl BufRead, emit: &mut Emit<E>) -> Resu
                     splitter.entry.clear();
                 }
                 Step::Trailing => {
-                    let fault = Fault { offset: Some(0), ..json("trailing characters").into() };
-                    emit(fault.place(splitter.here, b""), Err(fault.problem.into()))?;
+                    let defect = Defect { offset: Some(0), ..json("trailing characters").into() };
+                    emit(defect.position(splitter.here, b""), Err(defect.problem.into()))?;
                 }
             }
         }
@@ -36,8 +36,8 @@ pub fn read<E: From<Error>>(mut input: impl BufRead, emit: &mut Emit<E>) -> Resu
         input.consume(length);
     }
     if splitter.state == State::Inside {
-        let place = Place { line: splitter.last_line, ..Place::default() };
-        emit(place, Err(Problem::Incomplete.into()))?;
+        let position = Position::at_line(splitter.last_line);
+        emit(position, Err(Problem::Incomplete.into()))?;
     }
     Ok(())
 }
@@ -161,22 +161,25 @@ fn emit_entry<E: From<Error>>(splitter: &Splitter, emit: &mut Emit<E>) -> Result
         return Ok(());
     }
     match parse(entry) {
-        Ok(read) => emit(Place { line: start.line, ..Place::default() }, Ok(read)),
-        Err((fault, ids)) => emit(fault.place(*start, entry), Err(Rejected { problem: fault.problem, ids })),
+        Ok(read) => emit(Position::at_line(start.line), Ok(read)),
+        Err((defect, ids)) => emit(defect.position(*start, entry), Err(Rejected { problem: defect.problem, ids })),
     }
 }
 
 /// Parses an entry, whose value may lack the cxnId.
-fn parse(entry: &[u8]) -> Result<(Record, Raw), (Fault, RecordIds)> {
-    let unknown = |fault: Fault| (fault, RecordIds::default());
-    let text = std::str::from_utf8(entry)
-        .map_err(|error| unknown(Fault { offset: Some(error.valid_up_to()), ..Problem::NotUtf8.into() }))?;
+fn parse(entry: &[u8]) -> Result<(Record, Raw), (Defect, RecordIds)> {
+    let unknown = |defect: Defect| (defect, RecordIds::default());
+    let text = std::str::from_utf8(entry).map_err(|error| {
+        // A key with this bracket leaves no JSON, and so no ids.
+        let value = entry.iter().position(|byte| *byte == b'{').map_or(entry, |at| &entry[at..]);
+        (Defect { offset: Some(error.valid_up_to()), ..Problem::NotUtf8.into() }, RecordIds::of_bytes(value))
+    })?;
     let no_entry = || unknown(json("expected a connection by its cxnId").into());
     let mut keys = serde_json::Deserializer::from_str(text).into_iter::<String>();
     let Some(Ok(key)) = keys.next() else { return Err(no_entry()) };
     let value = text[keys.byte_offset()..].trim_start().strip_prefix(':').ok_or_else(no_entry)?;
     let before = text.len() - value.len();
-    let within = |fault: Fault| Fault { offset: fault.offset.map(|offset| before + offset), ..fault };
+    let within = |defect: Defect| Defect { offset: defect.offset.map(|offset| before + offset), ..defect };
 
     let cxn_id: CxnId =
         key.parse().map_err(|error: crate::model::InvalidId| unknown(json(&error.to_string()).into()))?;
@@ -188,7 +191,7 @@ fn parse(entry: &[u8]) -> Result<(Record, Raw), (Fault, RecordIds)> {
         let lacks_id = entry.cxn_id.is_none();
         Ok((Record::of_cxn(entry.into_patch(Some(&cxn_id))?)?, lacks_id))
     });
-    let (record, lacks_id) = read.map_err(|fault| (fault.clone(), ids(&fault.problem)))?;
+    let (record, lacks_id) = read.map_err(|defect| (defect.clone(), ids(&defect.problem)))?;
     // No string of JSON holds a line end, so these are blanks between values.
     let mut line = value.trim().replace(['\n', '\r'], " ");
     if lacks_id {

@@ -3,10 +3,10 @@
 use std::io::BufRead;
 
 use super::lines::Lines;
-use crate::transfer::entry::{Emit, Raw, Rejected};
+use crate::transfer::entry::Raw;
 use crate::transfer::error::{Error, Problem};
-use crate::transfer::ids::RecordIds;
-use crate::transfer::place::{Cursor, Fault, Place};
+use crate::transfer::ids::{Emit, RecordIds, Rejected};
+use crate::transfer::position::{Cursor, Defect, Position};
 
 /// Emits the lines that are not blank.
 ///
@@ -19,8 +19,11 @@ pub fn read<E: From<Error>>(input: impl BufRead, emit: &mut Emit<E>) -> Result<(
             Ok(text) if text.trim().is_empty() => continue,
             Ok(text) => text,
             Err(error) => {
-                let fault = Fault { offset: Some(error.valid_up_to()), ..Problem::NotUtf8.into() };
-                emit(fault.place(start, line.bytes), Err(Problem::NotUtf8.into()))?;
+                let defect = Defect { offset: Some(error.valid_up_to()), ..Problem::NotUtf8.into() };
+                emit(
+                    defect.position(start, line.bytes),
+                    Err(Rejected { problem: Problem::NotUtf8, ids: RecordIds::of_bytes(line.bytes) }),
+                )?;
                 continue;
             }
         };
@@ -28,12 +31,12 @@ pub fn read<E: From<Error>>(input: impl BufRead, emit: &mut Emit<E>) -> Result<(
         let raw = Raw::Cxn(trimmed.to_owned());
         match raw.parse() {
             Ok(record) => {
-                emit(Place { line: line.number, ..Place::default() }, Ok((record, raw)))?;
+                emit(Position::at_line(line.number), Ok((record, raw)))?;
             }
-            Err(fault) => {
+            Err(defect) => {
                 let start = start.after(&line.bytes[..text.len() - text.trim_start().len()]);
-                let place = fault.place(start, trimmed.as_bytes());
-                emit(place, Err(Rejected { ids: RecordIds::of(&raw), problem: fault.problem }))?;
+                let position = defect.position(start, trimmed.as_bytes());
+                emit(position, Err(Rejected { ids: RecordIds::of(&raw), problem: defect.problem }))?;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The readers of each format. Each emits records with their places.
+//! The readers of each format. Each emits records with their positions.
 
 pub mod csv;
 pub mod json;

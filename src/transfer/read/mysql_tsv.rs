@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::lines::{Line, Lines};
 use super::table::{Field, Header};
-use crate::transfer::entry::Emit;
 use crate::transfer::error::{Error, Problem};
 use crate::transfer::format::NULL;
-use crate::transfer::place::Place;
+use crate::transfer::ids::Emit;
+use crate::transfer::position::Position;
 
 /// Emits the rows of one table or of several, each with its header.
 ///
@@ -38,8 +38,8 @@ impl<E: From<Error>> Rows<'_, '_, E> {
         }
         if line.end.is_empty() {
             self.emit_joined()?;
-            let place = Place { line: line.number, ..Place::default() };
-            return (self.emit)(place, Err(Problem::NoLineEnd.into()));
+            let position = Position::at_line(line.number);
+            return (self.emit)(position, Err(Problem::NoLineEnd.into()));
         }
         if let Some(header) = self.header_of(line)? {
             self.emit_joined()?;
@@ -52,12 +52,12 @@ impl<E: From<Error>> Rows<'_, '_, E> {
             None => Ok(()),
             Some(Ok(object)) if header.is_joined() => self.join(line.number, object),
             Some(row) => {
-                let (place, record) = match row {
+                let (position, record) = match row {
                     Ok(object) => header.record(line.number, object),
-                    Err((place, rejected)) => (place, Err(rejected)),
+                    Err((position, rejected)) => (position, Err(rejected)),
                 };
                 self.emit_joined()?;
-                (self.emit)(place, record)
+                (self.emit)(position, record)
             }
         }
     }
@@ -94,8 +94,8 @@ impl<E: From<Error>> Rows<'_, '_, E> {
 
     fn emit_joined(&mut self) -> Result<(), E> {
         let (Some((number, object)), Some(header)) = (self.joined.take(), &self.header) else { return Ok(()) };
-        let (place, record) = header.record(number, object);
-        (self.emit)(place, record)
+        let (position, record) = header.record(number, object);
+        (self.emit)(position, record)
     }
 }
 
@@ -136,9 +136,9 @@ mod tests {
         let records = read_all(|emit| read(text.as_bytes(), emit)).unwrap();
         let levels: Vec<_> = records
             .into_iter()
-            .map(|(place, record)| {
+            .map(|(position, record)| {
                 let Ok(Record::Cxn(patch)) = record else { panic!("{record:?}") };
-                (place.line, patch.poll_status.iter().map(|(_, status)| status.level).collect::<Vec<_>>())
+                (position.line, patch.poll_status.iter().map(|(_, status)| status.level).collect::<Vec<_>>())
             })
             .collect();
         assert_eq!(levels, [(2, vec![1, 2]), (4, vec![])]);
@@ -155,7 +155,7 @@ mod tests {
             let last = if bad.ends_with('\n') { format!("{row}\tc\t3\t0\t7\n") } else { String::new() };
             let text = format!("{header}{row}\ta\t1\t0\t7\n{bad}{last}");
             let records = read_all(|emit| read(text.as_bytes(), emit)).unwrap();
-            let found: Vec<_> = records.iter().map(|(place, record)| (place.line, record.is_ok())).collect();
+            let found: Vec<_> = records.iter().map(|(position, record)| (position.line, record.is_ok())).collect();
             assert_eq!(found, lines, "{bad:?}");
         }
     }

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::transfer::entry::{KEYS, Raw, Record, Rejected};
+use crate::transfer::entry::{Raw, Record};
 use crate::transfer::error::{Error, Problem};
-use crate::transfer::ids::RecordIds;
-use crate::transfer::place::{Fault, Place};
+use crate::transfer::format::KEYS;
+use crate::transfer::ids::{RecordIds, Rejected};
+use crate::transfer::position::{Defect, Position};
 
 /// The columns of cxnapp's table `PollStatus` that hold numbers.
 const STATUS_NUMBERS: [&str; 3] = ["pollLevel", "pollCount", "lastRun"];
@@ -18,7 +19,7 @@ const CLEARABLE: [&str; 3] = ["perm", "viaPort", "disabled"];
 pub type Field = Result<Option<String>, Problem>;
 
 /// What a row of a table is.
-pub type Row = Result<Map<String, Value>, (Place, Rejected)>;
+pub type Row = Result<Map<String, Value>, (Position, Rejected)>;
 
 /// The names of the columns of a table.
 pub struct Header {
@@ -64,22 +65,22 @@ impl Header {
         if fields.iter().all(|field| matches!(field, Ok(Some(text)) if text.trim().is_empty())) {
             return None;
         }
-        Some(self.object(fields).map_err(|fault| {
-            let place = Place { line, column: None, key: fault.key };
+        Some(self.object(fields).map_err(|defect| {
+            let position = Position { line, column: None, key: defect.key };
             let ids = if is_one_line { self.ids(fields) } else { RecordIds::default() };
-            (place, Rejected { problem: fault.problem, ids })
+            (position, Rejected { problem: defect.problem, ids })
         }))
     }
 
     /// Makes the record of an object that [`Header::row`] returned.
-    pub fn record(&self, line: usize, object: Map<String, Value>) -> (Place, Result<(Record, Raw), Rejected>) {
+    pub fn record(&self, line: usize, object: Map<String, Value>) -> (Position, Result<(Record, Raw), Rejected>) {
         let text = Value::Object(object).to_string();
         let raw = if self.has_connections() { Raw::Cxn(text) } else { Raw::Status(text) };
         match raw.parse() {
-            Ok(record) => (Place { line, ..Place::default() }, Ok((record, raw))),
+            Ok(record) => (Position::at_line(line), Ok((record, raw))),
             // An offset would be one in the text above, which no user has seen.
-            Err(Fault { problem, key, offset: _ }) => {
-                (Place { line, column: None, key }, Err(Rejected { problem, ids: RecordIds::of(&raw) }))
+            Err(Defect { problem, key, offset: _ }) => {
+                (Position { line, column: None, key }, Err(Rejected { problem, ids: RecordIds::of(&raw) }))
             }
         }
     }
@@ -100,13 +101,13 @@ impl Header {
     }
 
     /// Reads a row into the JSON object of a record. Columns that are not known, such as the number of a row, are skipped.
-    fn object(&self, fields: &[Field]) -> Result<Map<String, Value>, Fault> {
+    fn object(&self, fields: &[Field]) -> Result<Map<String, Value>, Defect> {
         if fields.len() != self.names.len() {
             return Err(Problem::WrongColumnCount { found: fields.len(), expected: self.names.len() }.into());
         }
         let (mut object, mut status) = (Map::new(), Map::new());
         for (name, field) in self.names.iter().zip(fields) {
-            let field = field.clone().map_err(|problem| Fault { key: Some(name.clone()), ..problem.into() })?;
+            let field = field.clone().map_err(|problem| Defect { key: Some(name.clone()), ..problem.into() })?;
             let Some(text) = field.filter(|text| !text.trim().is_empty()) else {
                 if CLEARABLE.contains(&name.as_str()) {
                     object.insert(name.clone(), Value::Null);

@@ -1,9 +1,10 @@
 //! What tests of readers share.
 
 use crate::model::Secret;
-use crate::transfer::entry::{Emit, Record};
+use crate::transfer::entry::Record;
 use crate::transfer::error::{Error, Problem, Result};
-use crate::transfer::place::Place;
+use crate::transfer::ids::Emit;
+use crate::transfer::position::Position;
 
 /// Returns the five needed values of a connection, separated.
 pub fn row(number: usize, separator: &str) -> String {
@@ -21,10 +22,10 @@ pub fn object(number: usize) -> String {
 }
 
 /// Returns what a reader emits.
-pub fn read_all(read: impl FnOnce(&mut Emit<Error>) -> Result<()>) -> Result<Vec<(Place, Result<Record, Problem>)>> {
+pub fn read_all(read: impl FnOnce(&mut Emit<Error>) -> Result<()>) -> Result<Vec<(Position, Result<Record, Problem>)>> {
     let mut records = Vec::new();
-    read(&mut |place, record| {
-        records.push((place, record.map(|(record, _)| record).map_err(|rejected| rejected.problem)));
+    read(&mut |position, record| {
+        records.push((position, record.map(|(record, _)| record).map_err(|rejected| rejected.problem)));
         Ok(())
     })?;
     Ok(records)

@@ -9,23 +9,23 @@ use crate::transfer::detect::read_records;
 use crate::transfer::entry::Record;
 use crate::transfer::error::{Error, Problem, Result};
 use crate::transfer::format::Format;
-use crate::transfer::place::Place;
+use crate::transfer::position::Position;
 
-type Records = Vec<(Place, Result<Record, Problem>)>;
+type Records = Vec<(Position, Result<Record, Problem>)>;
 
 fn records(format: Format, text: &[u8]) -> Result<Records> {
     read_all(|emit| read_records(format, true, text, emit))
 }
 
-/// Returns the line of each record, with its place if it is bad.
+/// Returns the line of each record, with its position if it is bad.
 fn found(format: Format, text: &[u8]) -> Vec<(usize, bool)> {
-    records(format, text).unwrap().iter().map(|(place, record)| (place.line, record.is_ok())).collect()
+    records(format, text).unwrap().iter().map(|(position, record)| (position.line, record.is_ok())).collect()
 }
 
 /// Returns the only bad record.
-fn bad(format: Format, text: &str) -> (Place, Problem) {
+fn bad(format: Format, text: &str) -> (Position, Problem) {
     let all = records(format, text.as_bytes()).unwrap();
-    let mut bad = all.into_iter().filter_map(|(place, record)| Some((place, record.err()?)));
+    let mut bad = all.into_iter().filter_map(|(position, record)| Some((position, record.err()?)));
     let only = bad.next().unwrap();
     assert!(bad.next().is_none(), "{text}");
     only
@@ -79,6 +79,40 @@ fn a_bad_record_is_skipped_in_every_format_and_lines_are_counted_however_they_en
 }
 
 #[test]
+fn the_ids_of_a_bad_record_are_read_unless_it_may_hold_others() {
+    let ids = |format: Format, text: &[u8]| {
+        let mut found = Vec::new();
+        read_records(format, true, text, &mut |_, record| {
+            found.extend(record.err().map(|rejected| (rejected.ids.cxn_id.is_some(), rejected.ids.app_id.is_some())));
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+        found
+    };
+    for format in Format::ALL {
+        let wrong: [fn(String) -> Vec<u8>; 2] = [
+            |text| text.replace("2.example/", "2.ex\u{1}ample/").into_bytes(),
+            |text| {
+                text.replace("2.example/", "caf_")
+                    .into_bytes()
+                    .iter()
+                    .map(|byte| if *byte == b'_' { 0xe9 } else { *byte })
+                    .collect()
+            },
+        ];
+        for wrong in wrong {
+            let (text, _) = three(format, |number, text| if number == 2 { wrong(text) } else { text.into_bytes() });
+            assert_eq!(ids(format, &text), [(true, true)], "{format:?}");
+        }
+        let (text, _) = three(format, |_, text| text.into_bytes());
+        assert_eq!(ids(format, &text[..text.len() - 5]), [(false, false)], "{format:?}");
+    }
+    let header = "cxnId,secret,appId,appUrl,siteUrl,notes";
+    let text = format!("{header}\n{},\"a\n{},b\"\n{}\n", row(1, ","), row(2, ","), row(3, ","));
+    assert_eq!(ids(Format::Csv, text.as_bytes()), [(false, false), (false, false)]);
+}
+
+#[test]
 fn a_cut_in_the_last_record_is_a_bad_record() {
     for format in Format::ALL {
         let (text, first) = three(format, |_, text| text.into_bytes());
@@ -98,7 +132,7 @@ fn a_cut_in_the_last_record_is_a_bad_record() {
 
 #[test]
 fn places_are_those_of_the_users_file() {
-    let place = |line, column, key: Option<&str>| Place { line, column, key: key.map(str::to_owned) };
+    let position_of = |line, column, key: Option<&str>| Position { line, column, key: key.map(str::to_owned) };
     let good = object(1);
     let with = |value: &str| good.replace("\"appId\"", &format!("\"disabled\": {value}, \"appId\""));
     let (at, problem) =
@@ -106,23 +140,27 @@ fn places_are_those_of_the_users_file() {
     assert_eq!(problem, Problem::WrongType { expected: "a boolean".to_owned() });
     assert_eq!(
         at,
-        place(3, Some(2 + good.find("\"appId\"").unwrap() + "\"disabled\": \"é\"".chars().count()), Some("disabled"))
+        position_of(
+            3,
+            Some(2 + good.find("\"appId\"").unwrap() + "\"disabled\": \"é\"".chars().count()),
+            Some("disabled")
+        )
     );
 
     let pretty = with("5").replace(", ", ",\r\n    ");
     let (at, _) = bad(Format::Json, &format!("{{\r\n  \"cxn:1\":\r\n  {pretty}\r\n}}\r\n"));
-    assert_eq!(at, place(5, Some(4 + "\"disabled\": 5".len()), Some("disabled")));
+    assert_eq!(at, position_of(5, Some(4 + "\"disabled\": 5".len()), Some("disabled")));
     let (at, _) = bad(Format::Json, &format!("{{ \"cxn:1\": {}}}", with("5")));
     assert_eq!((at.line, at.column.unwrap()), (1, 11 + good.find("\"appId\"").unwrap() + 13));
 
     let header = "cxnId,secret,appId,appUrl,siteUrl,batchCode,pollStatus";
     for (fields, key) in [("70000,", "batchCode"), (",\"{\"\"a\"\":{\"\"pollLevel\"\":\"\"x\"\"}}\"", "pollStatus")] {
         let (at, _) = bad(Format::Csv, &format!("\n{header}\n{},{fields}\n", row(1, ",")));
-        assert_eq!(at, place(3, None, Some(key)));
+        assert_eq!(at, position_of(3, None, Some(key)));
     }
     let (at, problem) =
         bad(Format::Tsv, &format!("{}\tnotes\n{}\t\\x\n", header[..33].replace(',', "\t"), row(1, "\t")));
-    assert_eq!((at, problem), (place(2, None, Some("notes")), Problem::InvalidEscape));
+    assert_eq!((at, problem), (position_of(2, None, Some("notes")), Problem::InvalidEscape));
 }
 
 #[test]
@@ -150,7 +188,7 @@ fn the_entries_of_a_store_are_split_before_they_are_read() {
     let bare = one.replace("\"cxnId\": \"cxn:1\", ", "");
     let lines = |text: &str| -> Vec<_> {
         let all = records(Format::Json, text.as_bytes()).unwrap();
-        all.into_iter().map(|(place, record)| (place.line, record.err())).collect()
+        all.into_iter().map(|(position, record)| (position.line, record.err())).collect()
     };
     let json = |reason: &str| Some(Problem::Json { reason: reason.to_owned() });
     let entry = "expected a connection by its cxnId";
@@ -217,9 +255,9 @@ proptest! {
     fn no_input_makes_a_reader_panic_or_report_a_line_that_is_not_there(input in any_input()) {
         let ends = input.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
         for format in Format::ALL {
-            for (place, _) in records(format, &input).unwrap_or_default() {
-                prop_assert!((1..=ends + 1).contains(&place.line), "{:?} {:?}", format, place);
-                prop_assert!(place.column.is_none_or(|column| (1..=input.len() + 1).contains(&column)), "{:?}", place);
+            for (position, _) in records(format, &input).unwrap_or_default() {
+                prop_assert!((1..=ends + 1).contains(&position.line), "{:?} {:?}", format, position);
+                prop_assert!(position.column.is_none_or(|column| (1..=input.len() + 1).contains(&column)), "{:?}", position);
             }
         }
     }

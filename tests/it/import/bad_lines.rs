@@ -1,5 +1,7 @@
 //! Lines that an import refuses.
 
+use std::fs;
+
 use civisite::Site;
 use serde_json::{Value, json};
 
@@ -13,7 +15,7 @@ fn one_bad_line_aborts_the_import() {
     let secret = &site.secret_base64;
     let bad = |patch: Value| line(&site, &patch).to_string();
     for (case, problem) in [
-        ("{\"cxnId\"".to_owned(), "EOF"),
+        ("{\"cxnId\"".to_owned(), "ends early"),
         ("[]".to_owned(), "expected a JSON object"),
         (json!({"cxnId": site.cxn_id, "secret": secret}).to_string(), "missing field `appId`"),
         (bad(json!({"viaport": "a.example:1"})), "unknown field `viaport`"),
@@ -91,7 +93,7 @@ fn perm_above_the_limit_is_a_bad_record_in_every_format() {
                     field = format!("\"{field}\"");
                 }
                 let header = ["cxnId", "secret", "appId", "appUrl", "siteUrl", "perm"].join(separator);
-                [header, row(&good, ""), row(&site, &field)].join("\n")
+                [&header, &row(&good, ""), &row(&site, &field), ""].join("\n")
             }
         })
     };
@@ -127,4 +129,53 @@ fn skipped_lines_are_reported() {
     assert!(message.contains("\nline 3: ") && message.contains("\nand 2 more"), "{message}");
     assert_eq!(exported(&world).len(), 3);
     world.assert_sound();
+}
+
+#[test]
+fn cut_input_changes_nothing_in_any_format() {
+    let world = World::with(["ok"; 12]);
+    let before = world.export();
+    for format in ["jsonl", "json", "csv", "tsv"] {
+        let text = world.text(&["export", "--format", format]);
+        // Within the last line of a record, and in JSON also behind it.
+        let end = text.trim_end_matches(['\n', '}']).len();
+        for cut in [end / 2 - 40, end - 30, end - 1, end] {
+            let path = world.path("cut");
+            fs::write(&path, &text.as_bytes()[..cut]).unwrap();
+            let arguments = ["import", "--prune", "--yes", "--format", format];
+            let message = world.refused(65, &[&arguments[..], &[path.to_str().unwrap()]].concat());
+            let last = text[..cut].lines().count();
+            assert!(message.contains(&format!("line {last}: ")), "{format} {cut}: {message}");
+            let output =
+                world.run_with_pipe(&[&arguments[..], &["--on-error", "skip"]].concat(), &text.as_bytes()[..cut]);
+            assert_eq!(code(&output), 65, "{format} {cut}");
+            assert!(stderr(&output).contains("nothing was pruned"), "{format} {cut}: {output:?}");
+            assert_eq!(world.export(), before, "{format} {cut}");
+        }
+    }
+}
+
+#[test]
+fn input_without_connections_is_an_error_and_creates_no_store() {
+    let world = World::new();
+    for (format, text) in [
+        ("jsonl", ""),
+        ("jsonl", "\r\n \n\r"),
+        ("json", "{ }\n"),
+        ("json", "\u{feff}"),
+        ("csv", "\ncxnId,secret,appId,appUrl,siteUrl\n"),
+        ("csv", "cxnId,secret,appId,appUrl,siteUrl\n,,,,\n"),
+        ("tsv", "cxnId\tsecret\tappId\tappUrl\tsiteUrl\r\n"),
+    ] {
+        let path = world.path("input");
+        fs::write(&path, text).unwrap();
+        let message = world.refused(65, &["import", "--format", format, path.to_str().unwrap()]);
+        assert!(message.contains("input has no connections"), "{text:?}: {message}");
+        let output = world.run_with_pipe(&["import", "--format", format, "--on-error", "skip"], text.as_bytes());
+        assert_eq!(code(&output), 65, "{text:?}");
+        assert!(stderr(&output).contains("standard input has no connections"), "{text:?}: {output:?}");
+    }
+    let all_bad = world.run_with_pipe(&["import", "--on-error", "skip"], b"{\"cxnId\":1}\n");
+    assert!(code(&all_bad) == 65 && stderr(&all_bad).contains("nothing was imported"), "{all_bad:?}");
+    assert!(!world.store().exists());
 }

@@ -21,7 +21,7 @@ fn prune_needs_the_same_confirmation_as_remove() {
         assert_eq!(world.export(), before);
     };
     refused(&lines(0..3), &[], 2, "refusing to remove 2 connections");
-    refused("", &["--yes"], 65, "the input has no connections");
+    refused("", &["--yes"], 65, "standard input has no connections");
     refused(&(lines(0..1) + "{}"), &["--yes", "--on-error", "skip"], 65, "nothing was pruned");
     // Removing one needs no confirmation, and connections of other apps stay.
     assert_quiet(&world.run_with_input(&["import", "--prune"], &lines(0..4)));

@@ -26,7 +26,7 @@ struct Effect {
     is_aborted: bool,
 }
 
-/// What `import --on-error skip --prune --yes` would do; and whether it would do nothing without `skip`.
+/// Returns what `import --prune --on-error skip` would do, and whether it aborts without `skip`.
 fn effect(store: &Store, format: Format, input: &[u8]) -> Effect {
     let progress = Progress::begin_of(0, "checked", false);
     let mut removed = BTreeSet::new();

@@ -8,7 +8,7 @@ use crate::cli::error::{Error, Result};
 use crate::cli::ui::progress::Progress;
 use crate::model::CxnId;
 use crate::store::{self, InputIndex, ReadSession, Store, TX_BATCH};
-use crate::transfer::{Format, Place, Problem, Record, RecordIds, Rejected, read_records};
+use crate::transfer::{Format, Position, Problem, Record, RecordIds, Rejected, read_records};
 
 /// How many bad records are reported in words.
 const MAX_REPORTED: usize = 10;
@@ -29,7 +29,7 @@ pub(super) struct Findings {
     /// The ids in the bad records, except in statuses without a connection, which could keep none.
     pub(super) rejected_ids: HashSet<RecordIds>,
     /// The first bad records.
-    reported: Vec<(Place, Problem)>,
+    reported: Vec<(Position, Problem)>,
 }
 
 impl Findings {
@@ -52,7 +52,7 @@ impl Findings {
         let mut findings = Self::default();
         let mut spool = Spool::new()?;
         let mut elsewhere = Vec::new();
-        read_records(format, needs_line_end, input, &mut |place, read| {
+        read_records(format, needs_line_end, input, &mut |position, read| {
             progress.advance(1);
             findings.records += 1;
             let accepted = read.and_then(|(record, raw)| {
@@ -63,12 +63,12 @@ impl Findings {
             });
             match accepted {
                 Ok((unknown, raw)) => {
-                    elsewhere.extend(unknown.map(|cxn_id| (findings.records, place, cxn_id)));
+                    elsewhere.extend(unknown.map(|cxn_id| (findings.records, position, cxn_id)));
                     spool.add(findings.records, &raw)
                 }
                 Err(Rejected { problem, ids }) => {
                     findings.rejected_ids.insert(ids);
-                    findings.reject(findings.records, place, problem);
+                    findings.reject(findings.records, position, problem);
                     Ok::<_, Error>(())
                 }
             }
@@ -97,7 +97,7 @@ impl Findings {
     /// Rejects statuses whose connection is neither before them in the input nor in the store.
     ///
     /// So there is no connection that they could have kept.
-    fn find_elsewhere(&mut self, elsewhere: &[(usize, Place, CxnId)], store: Option<&Store>) -> Result<()> {
+    fn find_elsewhere(&mut self, elsewhere: &[(usize, Position, CxnId)], store: Option<&Store>) -> Result<()> {
         for batch in elsewhere.chunks(TX_BATCH) {
             let are_stored = |session: &ReadSession| {
                 let are_stored = batch.iter().map(|(_, _, cxn_id)| Ok(session.find(cxn_id)?.is_some()));
@@ -107,23 +107,23 @@ impl Findings {
                 Some(store) => store.read(are_stored)?,
                 None => vec![false; batch.len()],
             };
-            for ((number, place, cxn_id), _) in batch.iter().zip(are_stored).filter(|(_, is_stored)| !is_stored) {
+            for ((number, position, cxn_id), _) in batch.iter().zip(are_stored).filter(|(_, is_stored)| !is_stored) {
                 self.statuses -= 1;
-                self.reject(*number, place.clone(), Problem::UnknownCxn(cxn_id.clone()));
+                self.reject(*number, position.clone(), Problem::UnknownCxn(cxn_id.clone()));
             }
         }
         Ok(())
     }
 
-    fn reject(&mut self, number: usize, place: Place, problem: Problem) {
+    fn reject(&mut self, number: usize, position: Position, problem: Problem) {
         self.rejected.insert(number);
         if self.reported.len() < MAX_REPORTED {
-            self.reported.push((place, problem));
+            self.reported.push((position, problem));
         }
     }
 
     /// The number of bad records, and the first of them.
-    pub(super) fn into_rejected(self) -> (usize, Vec<(Place, Problem)>) {
+    pub(super) fn into_rejected(self) -> (usize, Vec<(Position, Problem)>) {
         (self.rejected.len(), self.reported)
     }
 }
@@ -150,7 +150,7 @@ mod tests {
     fn rejected(findings: Findings) -> Vec<String> {
         let (count, reported) = findings.into_rejected();
         assert_eq!(count, reported.len());
-        reported.iter().map(|(place, problem)| format!("{}: {problem}", place.line)).collect()
+        reported.iter().map(|(position, problem)| format!("{}: {problem}", position.line)).collect()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 
 use crate::cli::error::{Error, Result};
-use crate::transfer::{self, Fault, Raw, Record};
+use crate::transfer::{self, Defect, Raw, Record};
 
 /// The size of the buffer for reading, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -42,7 +42,8 @@ impl Spool {
         Ok(lines.filter_map(move |line| match line {
             Ok(line) => {
                 let (number, raw) = parse(&line)?;
-                let invalid = |fault: Fault| transfer::Error::InvalidRecord { number, problem: fault.problem }.into();
+                let invalid =
+                    |defect: Defect| transfer::Error::InvalidRecord { number, problem: defect.problem }.into();
                 (!rejected.contains(&number)).then(|| raw.parse().map_err(invalid))
             }
             Err(error) => Some(Err(failed(error))),

@@ -118,11 +118,7 @@ fn patched(old: Option<&CxnRecord>, incoming: &Resolved) -> CxnRecord {
             FieldPatch::Set(via_port) => Some(via_port.to_string()),
         },
         shared: incoming.shared,
-        disabled: match patch.disabled {
-            FieldPatch::Keep => old.is_some_and(|old| old.disabled),
-            FieldPatch::Clear => false,
-            FieldPatch::Set(disabled) => disabled,
-        },
+        disabled: patch.disabled.clone().applied_to(old.map(|old| old.disabled)).unwrap_or_default(),
     }
 }
 

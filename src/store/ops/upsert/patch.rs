@@ -19,6 +19,17 @@ pub enum FieldPatch<T> {
     Set(T),
 }
 
+impl<T> FieldPatch<T> {
+    /// The value after the patch, where `stored` is the one before; `None` is the default.
+    pub fn applied_to(self, stored: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => stored,
+            Self::Clear => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
 /// A connection as an import defines it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CxnPatch {

@@ -3,8 +3,8 @@
 use super::error::Problem;
 
 /// Where in an input a problem is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
     /// The line, from 1. LF, CR LF and CR each end a line.
     pub line: usize,
     /// The character in the line, from 1; `None` where the whole record, or a field of a table, is meant.
@@ -13,7 +13,15 @@ pub struct Place {
     pub key: Option<String>,
 }
 
-/// A position in an input. It moves with each byte.
+impl Position {
+    /// The whole record that begins in a line.
+    #[must_use]
+    pub fn at_line(line: usize) -> Self {
+        Self { line, column: None, key: None }
+    }
+}
+
+/// A position in an input that moves with each byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The line, from 1.
@@ -45,14 +53,16 @@ impl Cursor {
 
     /// The position behind a text.
     pub fn after(mut self, text: &[u8]) -> Self {
-        text.iter().for_each(|byte| self.pass(*byte));
+        for byte in text {
+            self.pass(*byte);
+        }
         self
     }
 }
 
 /// What is wrong with a record, and where in its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct Defect {
     /// What is wrong.
     pub problem: Problem,
     /// How many bytes of the text are before it; `None` where the whole record is meant.
@@ -61,17 +71,18 @@ pub struct Fault {
     pub key: Option<String>,
 }
 
-impl From<Problem> for Fault {
+impl From<Problem> for Defect {
     fn from(problem: Problem) -> Self {
         Self { problem, offset: None, key: None }
     }
 }
 
-impl Fault {
-    /// The place in an input in which the text of the record begins at `start`.
-    pub fn place(&self, start: Cursor, text: &[u8]) -> Place {
+impl Defect {
+    /// The position in an input in which the text of the record begins at `start`.
+    #[must_use]
+    pub fn position(&self, start: Cursor, text: &[u8]) -> Position {
         let cursor = start.after(text.get(..self.offset.unwrap_or_default()).unwrap_or(text));
-        Place { line: cursor.line, column: self.offset.map(|_| cursor.column), key: self.key.clone() }
+        Position { line: cursor.line, column: self.offset.map(|_| cursor.column), key: self.key.clone() }
     }
 }
 
