@@ -9,6 +9,7 @@ mod ids;
 mod json_problem;
 mod poll_status;
 mod read;
+mod redact;
 mod write;
 
 pub use detect::{detect, read_records};
