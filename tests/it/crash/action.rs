@@ -89,7 +89,7 @@ impl Action {
             Self::Repair { .. } => add(&["store", "check", "--repair"]),
             Self::RemoveResults { cxn: Some(cxn) } => add(&["results", "--remove", cxn]),
             Self::RemoveResults { cxn: None } => add(&["results", "--remove", "--all", "--yes"]),
-            Self::Export => add(&["export", EXPORTED]),
+            Self::Export => add(&["export", "--force", EXPORTED]),
         }
         arguments
     }
