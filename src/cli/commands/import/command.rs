@@ -16,7 +16,7 @@ use crate::cli::error::{Error, RejectedLines, Rest, Result, Spared};
 use crate::cli::selection::describe;
 use crate::cli::ui::output;
 use crate::cli::ui::progress::Progress;
-use crate::cli::ui::prompt::{Change, Preview};
+use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::values;
 use crate::exit;
 use crate::model::AppId;
@@ -55,9 +55,8 @@ pub(in crate::cli) struct Import {
     /// more]
     #[arg(long, value_name = "N|N%", value_parser = Limit::from_argument, requires = "prune")]
     prune_at_most: Option<Limit>,
-    /// Do not ask; lets --prune remove more than one connection without a terminal
-    #[arg(long, short = 'y')]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     /// Print what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -172,7 +171,7 @@ impl Import {
         let change = Change {
             action: format!("remove {} not in the input", count(number as u64, "connection")),
             count: Some(number),
-            is_confirmed: self.yes || self.dry_run,
+            is_confirmed: self.confirmation.yes || self.dry_run,
             asks_about_one: true,
             hint: "confirm with --yes, or list the changes with --dry-run",
         };
