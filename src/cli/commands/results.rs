@@ -134,6 +134,11 @@ mod tests {
     }
 
     #[test]
+    fn confirmation_needs_a_removal() {
+        assert!(Arguments::try_parse_from(["test", "-y"]).is_err());
+    }
+
+    #[test]
     fn only_the_removal_of_all_results_needs_a_confirmation() {
         for (arguments, is_confirmed) in [
             (&["--remove", "cxn:1"][..], true),
