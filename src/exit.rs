@@ -10,7 +10,7 @@ pub const INTERNAL: u8 = 1;
 pub const USAGE: u8 = 2;
 /// A site failed: that of `call` or `poll --cxn`, or any with `--strict`. Also a poll with `--cxn` that was deferred.
 pub const SITE_FAILED: u8 = 3;
-/// Bad records in an import.
+/// Bad records in an import, or a prune over its limit.
 pub const BAD_DATA: u8 = 65;
 /// A store, app, connection or file was not found.
 pub const NOT_FOUND: u8 = 66;

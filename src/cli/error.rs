@@ -24,7 +24,7 @@ use crate::retry::InvalidRetry;
 use crate::run::Error as RunError;
 use crate::store::{Error as StoreError, Skipped};
 use crate::transfer::Error as TransferError;
-use crate::util::text::count;
+use crate::util::text::{count, sanitize};
 
 pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use report::Report;
@@ -106,6 +106,15 @@ pub(in crate::cli) enum Error {
         /// Why.
         kind: io::ErrorKind,
     },
+    /// The output file of an export exists.
+    OutputExists(PathBuf),
+    /// The output file of an export has the name of something else.
+    NotAFile {
+        /// The text that was given.
+        text: String,
+        /// What has this name.
+        named: Named,
+    },
     /// An export would print secrets to a terminal.
     SecretsAtTerminal,
     /// Another command is writing a backup of the store.
@@ -174,6 +183,15 @@ pub(in crate::cli) enum Error {
     Run(RunError),
 }
 
+/// What has the name that was given for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Named {
+    /// A connection.
+    Cxn,
+    /// An app.
+    App,
+}
+
 /// The result of a command.
 pub(in crate::cli) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -237,6 +255,9 @@ impl From<Error> for Report {
             Error::NoDirectory(path) => Self::not_found(format!("there is no directory {}", path.display())),
             Error::InputFile { path, error } => Self::not_found(format!("cannot read {}: {error}", path.display())),
             Error::OutputFile { path, kind } => output_file(&path, kind),
+            Error::OutputExists(path) => Self::usage(format!("{} exists; nothing was written", path.display()))
+                .hint("replace it with --force, or name another file"),
+            Error::NotAFile { text, named } => not_a_file(&text, named),
             Error::NoCxnSelected { verb } => Self::usage(format!("no connections selected to {verb}"))
                 .hint("name connections, filter them (--state, --app, --url, …), or use --all"),
             Error::NoResultsSelected => {
@@ -295,9 +316,21 @@ fn unknown_app(app_id: &AppId, suggestion: Option<String>) -> Report {
 }
 
 fn output_file(path: &Path, kind: io::ErrorKind) -> Report {
-    let exit_code = if kind == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::INTERNAL };
+    if kind == io::ErrorKind::NotFound {
+        return Report::not_found(format!("cannot write {}: its directory does not exist", path.display()));
+    }
     let hint = file::space_hint(kind).map(str::to_owned);
-    Report { hint, ..Report::new(exit_code, format!("cannot write {}: {kind}", path.display())) }
+    Report { hint, ..Report::new(exit::INTERNAL, format!("cannot write {}: {kind}", path.display())) }
+}
+
+fn not_a_file(text: &str, named: Named) -> Report {
+    let text = sanitize(text);
+    let (what, hint) = match named {
+        Named::Cxn => ("a connection", format!("select it with --cxn {text}")),
+        Named::App => ("an app", format!("select its connections with --app {text}")),
+    };
+    Report::usage(format!("{text} names {what}, not a file; nothing was written"))
+        .hint(format!("{hint}, or name the file ./{text}"))
 }
 
 fn config_problems(problems: usize, file: &str) -> String {

@@ -254,6 +254,14 @@ impl Store {
         ops::for_each_cxn(&self.sessions, emit)
     }
 
+    /// Counts all connections in batches, also those that cannot be read.
+    ///
+    /// # Errors
+    /// Those of [`Store::read`].
+    pub fn cxn_count(&self) -> Result<u64> {
+        ops::cxn_count(&self.sessions)
+    }
+
     /// Counts the connections of a job by state, in batches.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod json_problem;
 mod poll_status;
 mod position;
 mod read;
+mod redact;
 mod write;
 
 pub use detect::{detect, read_records};

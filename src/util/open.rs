@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -45,7 +45,7 @@ pub fn open_trusted(path: &Path, options: &OpenOptions) -> io::Result<File> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
         let dir = fs::metadata(dir_of(&path))?;
-        let is_private = is_own(&dir) && dir.mode() & OTHERS_WRITE == 0;
+        let is_private = is_private(&dir);
         // Links below /proc are the kernel's, and need not name a path.
         let follow = if path.starts_with("/proc") { OFlags::empty() } else { OFlags::NOFOLLOW };
         let flags = (follow | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
@@ -76,8 +76,33 @@ pub fn open_trusted(path: &Path, options: &OpenOptions) -> io::Result<File> {
     Err(Errno::LOOP.into())
 }
 
+/// Returns the file that a path leads to through symbolic links, whether or not it exists.
+///
+/// Links of this user and of root are followed, unless other users can write to their directory.
+///
+/// # Errors
+/// Those of reading the directory of a link; [`io::ErrorKind::PermissionDenied`] for a link that another user may have put
+/// there.
+pub fn target_of(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(target) = fs::read_link(&path) else { return Ok(path) };
+        let dir = fs::metadata(dir_of(&path))?;
+        if !is_private(&dir) || !is_own(&fs::symlink_metadata(&path)?) {
+            return Err(Planted::Link.into());
+        }
+        path = dir_of(&path).join(target);
+    }
+    Err(Errno::LOOP.into())
+}
+
 fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+/// Whether only root and the user of this process, and perhaps its group, can write to a directory.
+fn is_private(dir: &Metadata) -> bool {
+    is_own(dir) && dir.mode() & OTHERS_WRITE == 0
 }
 
 /// Whether a file belongs to root or to the user of this process.
@@ -132,6 +157,24 @@ mod tests {
             append(&path("file")).unwrap();
             assert!(refusal(&path("link")).starts_with("a symbolic link"));
         }
+    }
+
+    #[test]
+    fn target_of_links_may_be_missing_and_is_no_choice_of_another_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir(path("disk")).unwrap();
+        symlink("disk/second", path("first")).unwrap();
+        symlink("file", path("disk/second")).unwrap();
+        assert_eq!(target_of(&path("first")).unwrap(), path("disk/file"));
+        fs::write(path("disk/file"), "").unwrap();
+        assert_eq!(target_of(&path("first")).unwrap(), path("disk/file"));
+        assert_eq!(target_of(&path("missing/file")).unwrap(), path("missing/file"));
+        symlink("circle", path("circle")).unwrap();
+        assert!(is(&target_of(&path("circle")).unwrap_err(), Errno::LOOP));
+        fs::set_permissions(path("disk"), Permissions::from_mode(0o777)).unwrap();
+        assert!(target_of(&path("first")).unwrap_err().to_string().starts_with("a symbolic link"));
+        assert_eq!(target_of(&path("disk/file")).unwrap(), path("disk/file"));
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn backup_from_the_future_counts_as_the_oldest() {
     assert_eq!(backups(&world).len(), 2);
     // A restore chooses the newest real one.
     assert_quiet(&world.run(&["remove", &site.cxn_id, "--yes"]));
-    warned(&["store", "restore"]);
+    warned(&["store", "restore", "--yes"]);
     assert_eq!(world.export().len(), 2);
     // The next backup takes the place of the one from the future.
     fs::rename(path(&future), path(&future.replacen("29", "30", 1))).unwrap();
@@ -62,7 +62,7 @@ fn backup_from_the_future_counts_as_the_oldest() {
     let backup: Value = serde_json::from_slice(&compacted.stdout).unwrap();
     assert!(Path::new(backup["backup"]["path"].as_str().unwrap()).exists(), "{compacted:?}");
     assert!(backups(&world).iter().all(|name| name.starts_with("20")) && backups(&world).len() == 2);
-    assert_quiet(&world.run(&["store", "restore"]));
+    assert_quiet(&world.run(&["store", "restore", "--yes"]));
     for name in backups(&world) {
         fs::rename(path(&name), path(&name.replacen("20", "29", 1))).unwrap();
     }
@@ -83,11 +83,36 @@ fn damaged_newest_backup_is_not_replaced_by_an_older_one() {
         let message = world.refused(65, &["store", "restore"]);
         assert!(message.contains(&format!("error: {newest} is not a complete backup")), "{message}");
         assert!(
-            message.contains(&format!("hint: restore the backup before it with `cxnpoll store restore {older}`")),
+            message.contains(&format!("hint: restore the backup before it with `cxnpoll store restore {older} --yes`")),
             "{message}"
         );
     }
-    assert_quiet(&world.run(&["store", "restore", &older]));
+    assert_quiet(&world.run(&["store", "restore", "--yes", &older]));
+}
+
+#[test]
+fn restore_over_connections_needs_a_confirmation() {
+    let world = World::with(["ok"; 2]);
+    let path = world.json(&["store", "backup", "--json"])["path"].as_str().unwrap().to_owned();
+    world.import(&[world.site(9, "ok")]);
+    let before = world.export();
+    for command in [&["store", "restore"][..], &["store", "restore", "-n", &path]] {
+        let message = world.refused(2, command);
+        let question = "refusing to replace 3 connections with the backup of 20";
+        assert!(message.contains(question) && message.contains("Z (2 connections) without asking"), "{message}");
+        assert!(message.ends_with("hint: confirm with --yes\n"), "{message}");
+        assert_eq!(world.export(), before);
+    }
+    // A store that cannot be read may have connections.
+    let database = fs::read_to_string(world.store().join("CURRENT")).unwrap();
+    fs::write(world.store().join("CURRENT"), "db-9").unwrap();
+    let message = world.refused(2, &["store", "restore"]);
+    assert!(message.contains("refusing to replace a store that cannot be read"), "{message}");
+    fs::write(world.store().join("CURRENT"), database).unwrap();
+    // Without connections there is nothing to ask about.
+    assert_quiet(&world.run(&["remove", "--all", "--yes"]));
+    assert_quiet(&world.run(&["store", "restore"]));
+    assert_eq!(world.export().len(), 2);
 }
 
 #[test]
@@ -102,7 +127,7 @@ fn other_files_beside_the_backups_are_ignored_and_stay() {
     }
     for _ in 0..2 {
         assert_quiet(&world.run(&["store", "backup"]));
-        assert_quiet(&world.run(&["store", "restore"]));
+        assert_quiet(&world.run(&["store", "restore", "--yes"]));
     }
     assert!(names.iter().all(|name| dir.join(name).exists()));
     assert_eq!(backups(&world).len(), 3);

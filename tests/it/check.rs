@@ -118,7 +118,7 @@ fn fault_that_needs_a_backup_is_not_repaired() {
     lose(&world.database(), "meta", b"S");
     let check = check(&world, &["--repair"], 74);
     assert!(check["firstFaults"].to_string().contains("only a backup brings it back"), "{check}");
-    assert_eq!(code(&world.run(&["store", "restore"])), 0);
+    assert_eq!(code(&world.run(&["store", "restore", "--yes"])), 0);
     assert_eq!(world.export(), before);
 }
 

@@ -63,6 +63,6 @@ fn names_of_new_directories_are_synced() {
         assert!(synced, "{dir}: {trace}");
     };
     traced(&["store", "backup"], "backups");
-    traced(&["store", "restore"], "kept");
+    traced(&["store", "restore", "--yes"], "kept");
     traced(&["poll", APP], "results");
 }

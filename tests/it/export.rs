@@ -8,7 +8,7 @@ use civisite::Site;
 use serde_json::{Value, json};
 
 use crate::import::{import, line};
-use crate::testkit::{MIDNIGHT, StoreLocks, World, assert_quiet, until};
+use crate::testkit::{APP, MIDNIGHT, StoreLocks, World, assert_quiet, until};
 
 #[test]
 fn export_is_imported_elsewhere_and_exports_the_same() {
@@ -45,7 +45,7 @@ fn exported_file_is_private() {
     let file = world.path("connections.jsonl");
     fs::write(&file, "an older export").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_quiet(&world.run(&["export", file.to_str().unwrap()]));
+    assert_quiet(&world.run(&["export", "--force", file.to_str().unwrap()]));
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read(&file).unwrap(), world.run(&["export", "-"]).stdout);
 }
@@ -57,10 +57,50 @@ fn export_through_a_symbolic_link_replaces_its_target() {
     let (target, link) = (world.path("exports/connections.jsonl"), world.path("link.jsonl"));
     fs::write(&target, "an older export").unwrap();
     symlink(&target, &link).unwrap();
-    assert_quiet(&world.run(&["export", link.to_str().unwrap()]));
+    assert_quiet(&world.run(&["export", "--force", link.to_str().unwrap()]));
     assert_eq!(fs::read_link(&link).unwrap(), target);
     assert!(fs::symlink_metadata(&target).unwrap().is_file());
     assert_eq!(fs::read(&target).unwrap(), world.run(&["export"]).stdout);
+}
+
+#[test]
+fn export_to_an_open_file_goes_where_it_is_open() {
+    let world = World::with(["ok"]);
+    let program = env!("CARGO_BIN_EXE_cxnpoll");
+    let export = world.text(&["export"]);
+    for (command, expected) in [
+        (format!("{program} export /dev/stdout >> file"), format!("before\n{export}")),
+        (format!("{program} export - >> file"), format!("before\n{export}")),
+        (format!("{program} export /dev/fd/3 3> file"), export.clone()),
+        (format!("{program} export /dev/stdout | cat > file"), export.clone()),
+    ] {
+        fs::write(world.path("file"), "before\n").unwrap();
+        assert_quiet(&world.command_of("bash").args(["-c", &command]).output().unwrap());
+        assert_eq!(fs::read_to_string(world.path("file")).unwrap(), expected, "{command}");
+    }
+}
+
+#[test]
+fn export_selects_connections_by_id_and_writes_to_no_file_named_like_one() {
+    let world = World::with(["ok"; 3]);
+    let id = world.site(1, "ok").cxn_id;
+    let line = world.text(&["export", "--cxn", &id]);
+    assert!(line.lines().count() == 1 && line.contains(&id), "{line}");
+    assert_eq!(world.text(&["export", "--cxn", &id, "--cxn", &world.site(2, "ok").cxn_id]).lines().count(), 2);
+    world.refused(66, &["export", "--cxn", "cxn:unknown"]);
+    for (name, hint) in [
+        (&id[..], format!("--cxn {id}")),
+        (&id[4..], format!("--cxn {}", &id[4..])),
+        ("CXN:x.jsonl", "--cxn CXN:x.jsonl".to_owned()),
+        (APP, format!("--app {APP}")),
+        ("app:unknown", "--app app:unknown".to_owned()),
+    ] {
+        let message = world.refused(2, &["export", "--force", name]);
+        assert!(message.contains(&hint) && message.contains(&format!("the file ./{name}")), "{message}");
+        assert!(!world.path(name).exists());
+    }
+    assert_quiet(&world.run(&["export", &format!("./{id}")]));
+    assert_eq!(fs::read(world.path(&id)).unwrap(), world.run(&["export"]).stdout);
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn failed_installation_leaves_no_database() {
     world.poll(MIDNIGHT, &[]);
     assert_eq!(code(&world.run(&["store", "backup"])), 0);
     let before = world.export();
-    for command in [["store", "restore"], ["store", "compact"]] {
+    for command in [&["store", "restore", "--yes"][..], &["store", "compact"]] {
         for (file, at) in
             [("/store/db-2.new/conf", "sync 1"), ("/store/db-2", "rename 1"), ("/store/CURRENT.new", "sync 1")]
         {

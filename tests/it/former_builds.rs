@@ -177,7 +177,7 @@ fn the_newest_backup_in_a_former_store_is_restored() {
     let world = unpacked(STORE_V2);
     assert_quiet(&world.run(&["remove", "--app", APP, "--all", "--yes"]));
     assert_eq!(world.export().len(), 19);
-    assert_quiet(&world.run(&["store", "restore"]));
+    assert_quiet(&world.run(&["store", "restore", "--yes"]));
     assert_eq!(world.export(), EXPORT_OF_V2.lines().collect::<Vec<_>>());
     world.assert_sound();
 }

@@ -77,7 +77,7 @@ fn former_stores_exports_and_backups_stay_usable() {
 
     assert_quiet(&world.run(&["store", "backup"]));
     assert_quiet(&world.run(&["remove", "--all", "--yes"]));
-    assert_quiet(&world.run(&["store", "restore"]));
+    assert_quiet(&world.run(&["store", "restore", "--yes"]));
     assert_eq!(world.export(), before);
 
     for (id, _) in FORMER {

@@ -57,7 +57,7 @@ fn unrepairable_database_stays_and_the_newest_backup_is_named() {
     let output = world.run(&["status"]);
     assert!(stderr(&output).contains("hint: ") && stderr(&output).contains("cxnpoll store restore /"), "{output:?}");
     assert!(!world.store().join("kept").exists());
-    assert_quiet(&world.run(&["store", "restore"]));
+    assert_quiet(&world.run(&["store", "restore", "--yes"]));
     assert_eq!(world.export(), before);
     assert!(world.store().join("kept/db-1/db").exists());
     world.assert_sound();

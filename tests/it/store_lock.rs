@@ -55,8 +55,8 @@ fn store_is_not_replaced_during_a_run() {
     let world = World::with(["ok"; 2]);
     assert_quiet(&world.run(&["store", "backup"]));
     library::hold_shared(&world, || {
-        for command in ["restore", "compact"] {
-            let output = world.run(&["store", command, "--store-wait", "0.1"]);
+        for command in [&["restore", "--yes"][..], &["compact"]] {
+            let output = world.run(&[&["store"], command, &["--store-wait", "0.1"]].concat());
             assert_eq!(code(&output), 75, "{output:?}");
             let last = "after 0.1 s; the last session was that of `cxnpoll store backup` (process ";
             assert!(stderr(&output).contains("is still using the store"), "{output:?}");
@@ -87,7 +87,7 @@ fn compaction_gets_in_between_runs_that_follow_each_other() {
             thread::sleep(Duration::from_millis(50));
         }
         let compacted = world.run(&["store", "compact", "--store-wait", "10"]);
-        let restored = world.run(&["store", "restore", "--store-wait", "10"]);
+        let restored = world.run(&["store", "restore", "--yes", "--store-wait", "10"]);
         stop.store(true, Ordering::Relaxed);
         assert_quiet(&compacted);
         assert_quiet(&restored);

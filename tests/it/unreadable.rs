@@ -335,10 +335,10 @@ fn backup_that_lacks_records_takes_no_other_ones_place() {
     let compact = world.refused(74, &["store", "compact"]);
     assert!(compact.contains("nothing was compacted") && compact.contains("cxn:"), "{compact}");
     // The newest backup is still the whole one.
-    let restored = world.json(&["store", "restore", "--json"]);
+    let restored = world.json(&["store", "restore", "--yes", "--json"]);
     assert_eq!((&restored["path"], &restored["cxns"]), (&whole["path"], &json!(4)));
     let partial = world.store().join("backups/partial.gz");
-    let restored = world.run(&["store", "restore", partial.to_str().unwrap()]);
+    let restored = world.run(&["store", "restore", "--yes", partial.to_str().unwrap()]);
     assert_eq!(code(&restored), 0);
     assert!(stderr(&restored).contains("the backup lacks 1 record"), "{restored:?}");
     assert_eq!(world.text(&["export"]).lines().count(), 3);

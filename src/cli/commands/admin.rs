@@ -8,7 +8,7 @@ use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Result};
 use crate::cli::selection::{Filter, Match, describe};
 use crate::cli::ui::output;
-use crate::cli::ui::prompt::{Change, Preview};
+use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::exit;
 use crate::store::{AdminAction, AdminTarget};
 use crate::util::text::count;
@@ -18,7 +18,6 @@ const UNREADABLE: &str = "cannot be read";
 
 /// The options of the commands that change connections.
 #[derive(Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(in crate::cli) struct AdminArgs {
     /// Connections
     #[arg(value_name = "CXN")]
@@ -28,9 +27,8 @@ pub(in crate::cli) struct AdminArgs {
     /// Apply to all connections that match the filter; without a filter, to all connections
     #[arg(long)]
     all: bool,
-    /// Do not ask
-    #[arg(long, short = 'y')]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     /// Show the connections that would be changed, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -92,7 +90,7 @@ impl AdminArgs {
         Change {
             action: format!("{} {}", Verbs::of(action).imperative, count(number as u64, "connection")),
             count: Some(number),
-            is_confirmed: self.yes && (self.all || can_ask),
+            is_confirmed: self.confirmation.yes && (self.all || can_ask),
             asks_about_one: action == AdminAction::Remove,
             hint: "confirm with --all and --yes, or list the connections with --dry-run",
         }

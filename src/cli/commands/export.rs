@@ -9,15 +9,23 @@ use clap::Args;
 
 use crate::batch::Batch;
 use crate::cli::context::Context;
-use crate::cli::error::{Error, Result};
+use crate::cli::cxn_arg::CxnArg;
+use crate::cli::error::{Error, Named, Result};
 use crate::cli::selection::Filter;
 use crate::cli::ui::progress::Progress;
 use crate::cli::ui::terminal;
 use crate::exit;
+use crate::model::AppId;
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::{ReadSession, Store};
 use crate::transfer::{Format, Writer};
 use crate::util::fs_atomic::{AtomicFile, Durability};
+use crate::util::open::target_of;
+
+/// Names of standard output. It may be a file to which more is appended, so it is not opened again.
+const STDOUT: [&[u8]; 4] = [b"-", b"/dev/stdout", b"/dev/fd/1", b"/proc/self/fd/1"];
+/// What leads to files that the process was given open, which may thus be replaced.
+const DESCRIPTORS: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
 
 /// Write connections with their secrets and poll statuses
 ///
@@ -25,12 +33,15 @@ use crate::util::fs_atomic::{AtomicFile, Durability};
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cxnpoll export connections.jsonl\n  cxnpoll export --batch 0/2 first-half.jsonl\n  \
-    cxnpoll export --redact --state given-up --format csv"
+    cxnpoll export --redact --state given-up --format csv\n  cxnpoll export --force /backup/connections.jsonl  # daily"
 )]
 pub(in crate::cli) struct Export {
     /// Output file, readable only by its owner; standard output if it is missing or -
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Replace the output file if it exists
+    #[arg(long)]
+    force: bool,
     /// Output format (default: by the name of the file, or else jsonl)
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
@@ -43,20 +54,51 @@ pub(in crate::cli) struct Export {
     /// Write secrets even to a terminal
     #[arg(long)]
     with_secrets: bool,
+    /// Select this connection (repeatable)
+    #[arg(long, value_name = "ID", help_heading = "Which connections")]
+    cxn: Vec<CxnArg>,
     #[command(flatten)]
     filter: Filter,
 }
 
 impl Export {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
+        let file = self.file.as_deref().filter(|path| !STDOUT.contains(&path.as_os_str().as_encoded_bytes()));
+        self.check_prefix()?;
         let store = context.store()?;
-        if let Some(path) = self.file.as_deref().filter(|path| *path != Path::new("-")) {
+        if let Some(path) = file {
+            self.check_name(context, &store)?;
             self.to_path(context, &store, path)?;
         } else {
             self.check_terminal(terminal::has_stdout())?;
             self.write(context, &store, io::stdout().lock(), None)?;
         }
         Ok(exit::OK)
+    }
+
+    /// Refuses a file whose name begins like that of a connection or an app.
+    fn check_prefix(&self) -> Result<()> {
+        let text = self.file.as_deref().and_then(Path::to_str).unwrap_or_default();
+        let begins = |prefix: &str| text.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
+        match [("cxn:", Named::Cxn), ("app:", Named::App)].into_iter().find(|(prefix, _)| begins(prefix)) {
+            Some((_, named)) => Err(Error::NotAFile { text: text.to_owned(), named }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a file that has the name of a connection or an app, without its prefix.
+    fn check_name(&self, context: &Context, store: &Store) -> Result<()> {
+        let Some(text) = self.file.as_deref().and_then(Path::to_str) else { return Ok(()) };
+        let refused = |named| Err(Error::NotAFile { text: text.to_owned(), named });
+        if let Ok(cxn) = text.parse::<CxnArg>()
+            && store.read(|session| cxn.find(session))?.is_some()
+        {
+            return refused(Named::Cxn);
+        }
+        match AppId::from_argument(text) {
+            Ok(app_id) if context.check_app(Some(store), &app_id).is_ok() => refused(Named::App),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses to write secrets to a terminal unless an option allows it.
@@ -67,14 +109,15 @@ impl Export {
         Ok(())
     }
 
-    /// Replaces a file as a whole. What is not a regular file, such as a pipe, is written to in place.
+    /// Writes a file as a whole. What is not a regular file, such as a pipe, is written to in place.
     fn to_path(&self, context: &Context, store: &Store, path: &Path) -> Result<()> {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             let pipe = File::options().write(true).open(path).map_err(|error| cannot_write(path, &error))?;
             self.check_terminal(terminal::is_terminal(&pipe))?;
             return self.write(context, store, pipe, Some(path));
         }
-        replace(path, |file, path| self.write(context, store, file, Some(path)))
+        let force = self.force || DESCRIPTORS.iter().any(|dir| path.starts_with(dir));
+        write_whole(path, force, |file, path| self.write(context, store, file, Some(path)))
     }
 
     fn write(&self, context: &Context, store: &Store, out: impl Write, path: Option<&Path>) -> Result<()> {
@@ -89,7 +132,7 @@ impl Export {
         let about = store.read(ReadSession::cxn_count_upper_bound)?;
         let progress = Progress::begin_of(usize::try_from(about).unwrap_or(0), "exported", shows_progress);
         let mut writer = Writer::new(self.format_for(path), self.redact, BufWriter::with_capacity(1 << 16, out));
-        self.filter.each(context, store, &[], |found, statuses| {
+        self.filter.each(context, store, &self.cxn, |found, statuses| {
             progress.advance(1);
             if range.contains(&found.cxn.batch_code) {
                 writer.write(&found.cxn, statuses).map_err(failed)
@@ -107,17 +150,27 @@ impl Export {
     }
 }
 
-/// Replaces a file, mode 0600, by what `write` writes. If that fails, the old file stays.
+/// Writes a file, mode 0600, as a whole. If that fails, an old file stays.
 ///
-/// If `path` is a symbolic link, the file that it leads to is replaced, and the link stays. `write` gets the path of the
-/// file that is replaced.
-fn replace(path: &Path, write: impl FnOnce(&mut File, &Path) -> Result<()>) -> Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+/// With `force` an old file is replaced. If `path` is a symbolic link, the file that it leads to is written, and the link
+/// stays. `write` gets the path of the file that is written.
+fn write_whole(path: &Path, force: bool, write: impl FnOnce(&mut File, &Path) -> Result<()>) -> Result<()> {
+    let path = target_of(path).map_err(|error| cannot_write(path, &error))?;
+    if !force && fs::symlink_metadata(&path).is_ok() {
+        return Err(Error::OutputExists(path));
+    }
     let failed = |error: io::Error| cannot_write(&path, &error);
     let mut file = AtomicFile::beside(&path, &Permissions::from_mode(0o600)).map_err(failed)?;
     write(file.file(), &path)?;
     let written = || failpoint::hit(Failpoint::ExportWritten);
-    file.commit(Durability::Durable, written).map_err(failed)
+    if force {
+        return file.commit(Durability::Durable, written).map_err(failed);
+    }
+    // Another process may have written the file meanwhile.
+    file.commit_new(written).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Error::OutputExists(path.clone()),
+        _ => failed(error),
+    })
 }
 
 /// Only the kind of the error is shown, because its text names the temporary file.
@@ -130,42 +183,60 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn write(path: &Path, text: &str) -> Result<()> {
-        replace(path, |file, path| file.write_all(text.as_bytes()).map_err(|error| cannot_write(path, &error)))
+    fn write(path: &Path, force: bool, text: &str) -> Result<()> {
+        write_whole(path, force, |file, path| {
+            file.write_all(text.as_bytes()).map_err(|error| cannot_write(path, &error))
+        })
     }
 
     #[test]
-    fn the_target_of_a_link_is_replaced_and_the_link_stays() {
+    fn a_link_stays_and_the_file_that_it_leads_to_is_written() {
         let dir = tempfile::tempdir().unwrap();
         let (target, link) = (dir.path().join("data/target.csv"), dir.path().join("link"));
         fs::create_dir(dir.path().join("data")).unwrap();
-        fs::write(&target, "old").unwrap();
         symlink("data/target.csv", &link).unwrap();
-        let mut extension = None;
-        replace(&link, |file, path| {
-            extension = path.extension().map(ToOwned::to_owned);
-            file.write_all(b"new").map_err(|error| cannot_write(path, &error))
-        })
-        .unwrap();
-        assert_eq!(extension.as_deref(), Some("csv".as_ref()));
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::read_to_string(&target).unwrap(), "new");
-        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+        for (force, text) in [(false, "new"), (true, "newer")] {
+            let mut extension = None;
+            write_whole(&link, force, |file, path| {
+                extension = path.extension().map(ToOwned::to_owned);
+                file.write_all(text.as_bytes()).map_err(|error| cannot_write(path, &error))
+            })
+            .unwrap();
+            assert_eq!(extension.as_deref(), Some("csv".as_ref()));
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert_eq!(fs::read_to_string(&target).unwrap(), text);
+            assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let refused = write(&link, false, "newest").unwrap_err();
+        assert!(matches!(&refused, Error::OutputExists(path) if *path == target), "{refused:?}");
+    }
+
+    #[test]
+    fn a_file_that_appears_meanwhile_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let refused = write_whole(&path, false, |_, path| {
+            fs::write(path, "of another process").unwrap();
+            Ok(())
+        });
+        assert!(matches!(refused, Err(Error::OutputExists(_))), "{refused:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "of another process");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn a_failed_export_leaves_the_old_file_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        write(&path, "old").unwrap();
-        let failed = replace(&path, |file, path| {
+        write(&path, false, "old").unwrap();
+        let failed = write_whole(&path, true, |file, path| {
             file.write_all(b"half").unwrap();
             Err(cannot_write(path, &io::ErrorKind::StorageFull.into()))
         });
         assert!(failed.is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        let missing = write(&dir.path().join("missing/file"), "").unwrap_err();
+        let missing = write(&dir.path().join("missing/file"), false, "").unwrap_err();
         assert!(matches!(missing, Error::OutputFile { kind: io::ErrorKind::NotFound, .. }), "{missing:?}");
     }
 }

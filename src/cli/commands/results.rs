@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Result};
-use crate::cli::ui::prompt::{Change, Preview};
+use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::{output, table, time};
 use crate::cli::values;
 use crate::exit;
@@ -19,6 +19,7 @@ use crate::util::text::count;
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(
+    mut_arg("yes", |arg| arg.requires("remove")),
     after_help = "Examples:\n  cxnpoll results cxn:0123… --latest\n  cxnpoll results --latest --json > latest.jsonl\n  cxnpoll results --remove cxn:0123…"
 )]
 pub(in crate::cli) struct Results {
@@ -46,9 +47,8 @@ pub(in crate::cli) struct Results {
     /// With --remove: remove the results of all connections
     #[arg(long, requires = "remove", conflicts_with = "cxn")]
     all: bool,
-    /// Do not ask
-    #[arg(long, short = 'y', requires = "remove")]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 impl Results {
@@ -77,7 +77,7 @@ impl Results {
         Change {
             action: "remove the results of all connections".to_owned(),
             count: None,
-            is_confirmed: self.cxn.is_some() || self.yes,
+            is_confirmed: self.cxn.is_some() || self.confirmation.yes,
             asks_about_one: true,
             hint: "confirm with --all and --yes",
         }
@@ -131,6 +131,11 @@ mod tests {
     struct Arguments {
         #[command(flatten)]
         results: Results,
+    }
+
+    #[test]
+    fn confirmation_needs_a_removal() {
+        assert!(Arguments::try_parse_from(["test", "-y"]).is_err());
     }
 
     #[test]

@@ -2,11 +2,21 @@
 
 use std::io::{self, BufRead, Write};
 
+use clap::Args;
+
 use super::stderr::Stderr;
 use crate::cli::error::{Error, Result};
 
 /// How many lines a preview shows.
 const MAX_PREVIEW_LINES: usize = 10;
+
+/// The option of every command that asks.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Confirmation {
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(in crate::cli) yes: bool,
+}
 
 /// The first lines of what a command is about to change, and how many lines there are.
 #[derive(Debug, Default)]

@@ -83,6 +83,24 @@ impl ReadSession {
     }
 }
 
+/// Counts all connections in batches, also those that cannot be read.
+///
+/// # Errors
+/// Those of [`Sessions::read`].
+pub fn cxn_count(sessions: &Sessions) -> Result<u64> {
+    let mut count = 0;
+    sessions.scan_in_batches(
+        TreeName::Cxn,
+        &[],
+        |_, _, _| Ok(Some(())),
+        |()| {
+            count += 1;
+            Ok::<_, Error>(())
+        },
+    )?;
+    Ok(count)
+}
+
 /// Counts the connections of a job by state, in batches.
 ///
 /// # Errors

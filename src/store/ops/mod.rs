@@ -10,7 +10,7 @@ mod outcomes;
 mod upsert;
 
 pub use admin::{AdminAction, AdminTarget, admin};
-pub use counts::{StateCounts, state_counts};
+pub use counts::{StateCounts, cxn_count, state_counts};
 pub use due::DueEntry;
 pub use load::{PollTask, for_each_cxn};
 pub use outcomes::StatusUpdate;

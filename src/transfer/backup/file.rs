@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use tracing::warn;
 
+use crate::model::UnixTime;
 use crate::store::{BackupTimes, Store};
 use crate::transfer::error::Result;
 
@@ -15,6 +16,8 @@ use crate::transfer::error::Result;
 pub struct Backup {
     /// Its file.
     pub path: PathBuf,
+    /// When it was written.
+    pub at: UnixTime,
     /// The number of its connections.
     pub cxns: u64,
     /// Its compressed size in bytes.

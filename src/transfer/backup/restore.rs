@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::file::Backup;
 use super::lines::{JobEntry, Line, VERSION};
+use crate::model::UnixTime;
 use crate::store::{CxnPatch, ExclusiveStore, TX_BATCH, WriteSession};
 use crate::transfer::entry::parse;
 use crate::transfer::error::{BackupProblem, Error, Result};
@@ -20,13 +21,13 @@ use crate::util::file_error::{FileError, FileOp};
 /// [`Error::OpenBackup`] where the file cannot be opened, [`Error::InvalidBackup`] where it is not a backup or damaged.
 pub fn verify(path: &Path) -> Result<Backup> {
     let mut cxns = 0;
-    let lacks = for_each_item(path, |item| {
+    let (at, lacks) = for_each_item(path, |item| {
         cxns += u64::from(matches!(item, Item::Cxn(_)));
         Ok(())
     })?;
     let bytes =
         fs::metadata(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Inspect, path)(error)))?.len();
-    Ok(Backup { path: path.to_owned(), cxns, bytes, lacks })
+    Ok(Backup { path: path.to_owned(), at, cxns, bytes, lacks })
 }
 
 /// Replaces the content of a store by that of a backup, which is checked before.
@@ -66,12 +67,14 @@ enum Item {
     Cxn(Box<CxnPatch>),
 }
 
-/// Reads a backup to its end, checks it, and emits what each line restores. Returns how many entries it lacks.
-fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Result<u64> {
+/// Reads a backup to its end, checks it, and emits what each line restores.
+///
+/// Returns when it was written, and how many entries it lacks.
+fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Result<(UnixTime, u64)> {
     let invalid = |problem: BackupProblem| Error::InvalidBackup { path: path.to_owned(), problem, older: None };
     let file = File::open(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Open, path)(error)))?;
     let mut reader = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
-    let (mut hash, mut text, mut line, mut cxns) = (Sha256::new(), String::new(), 0, 0_u64);
+    let (mut hash, mut text, mut line, mut at, mut cxns) = (Sha256::new(), String::new(), 0, 0, 0_u64);
     loop {
         text.clear();
         line += 1;
@@ -84,7 +87,7 @@ fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Resul
             emit(Item::Cxn(Box::new(patch)))?;
         } else {
             match serde_json::from_str(&text) {
-                Ok(Line::Backup { version: 1..=VERSION, .. }) if line == 1 => {}
+                Ok(Line::Backup { version: 1..=VERSION, at: written, .. }) if line == 1 => at = written,
                 Ok(Line::Backup { version: found, .. }) if line == 1 => {
                     return Err(invalid(BackupProblem::UnknownVersion { found, known: VERSION }));
                 }
@@ -95,7 +98,7 @@ fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Resul
                     }
                     // gzip compares its own checksum when the end of the file is read.
                     return match reader.read(&mut [0]) {
-                        Ok(0) => Ok(lacks),
+                        Ok(0) => Ok((at, lacks)),
                         Ok(_) => Err(invalid(BackupProblem::TrailingData)),
                         Err(error) => Err(invalid(BackupProblem::Unreadable(error))),
                     };

@@ -76,7 +76,7 @@ fn write_and_rotate(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl F
         }
     }
     let bytes = fs::metadata(&path).map_err(at(FileOp::Inspect, &path))?.len();
-    Ok(Some(Backup { path, cxns, bytes, lacks }))
+    Ok(Some(Backup { path, at: now.timestamp(), cxns, bytes, lacks }))
 }
 
 /// The path of a backup that is made at a time. No file has this name yet.

@@ -84,12 +84,12 @@ impl Action {
                 }
             }
             Self::Backup => add(&["store", "backup", "--json"]),
-            Self::Restore { backup } => add(&["store", "restore", &format!("store/backups/{backup}")]),
+            Self::Restore { backup } => add(&["store", "restore", "--yes", &format!("store/backups/{backup}")]),
             Self::Compact => add(&["store", "compact"]),
             Self::Repair { .. } => add(&["store", "check", "--repair"]),
             Self::RemoveResults { cxn: Some(cxn) } => add(&["results", "--remove", cxn]),
             Self::RemoveResults { cxn: None } => add(&["results", "--remove", "--all", "--yes"]),
-            Self::Export => add(&["export", EXPORTED]),
+            Self::Export => add(&["export", "--force", EXPORTED]),
         }
         arguments
     }

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::apply::{Counts, apply, compare};
 use super::findings::Findings;
-use super::prune::{Limit, Plan};
+use super::prune::{Limit, Pruning};
 use super::spool::Spool;
 use crate::cli::context::Context;
 use crate::cli::error::{Error, RejectedLines, Rest, Result, Spared};
 use crate::cli::selection::describe;
 use crate::cli::ui::output;
 use crate::cli::ui::progress::Progress;
-use crate::cli::ui::prompt::{Change, Preview};
+use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::values;
 use crate::exit;
 use crate::model::AppId;
@@ -48,16 +48,15 @@ pub(in crate::cli) struct Import {
     /// Remove connections that are not in the input, of the apps that are
     #[arg(long)]
     prune: bool,
-    /// With --prune: remove connections of this app and no other, also if the input has none of it (repeatable)
+    /// With --prune: remove only connections of this app, which the input may lack (repeatable)
     #[arg(long, value_name = "APP", value_parser = values::app, requires = "prune")]
     app: Vec<AppId>,
     /// With --prune: refuse to remove more than N, or N%, of an app's stored connections [default: 10, or 25% if that is
     /// more]
     #[arg(long, value_name = "N|N%", value_parser = Limit::from_argument, requires = "prune")]
     prune_at_most: Option<Limit>,
-    /// Do not ask; lets --prune remove more than one connection without a terminal
-    #[arg(long, short = 'y')]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     /// Print what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -111,7 +110,7 @@ impl Import {
         if self.prune && findings.input.is_empty() && findings.rejected.is_empty() {
             return Err(Error::EmptyPrune);
         }
-        let Some(Plan { targets, spared }) = self.confirm_prune(context, known.as_ref(), &findings)? else {
+        let Some(Pruning { targets, spared }) = self.confirm_prune(context, known.as_ref(), &findings)? else {
             return Ok(exit::OK);
         };
         let mut counts = self.import(context, &path, known.as_ref(), spool, &findings, &targets)?;
@@ -177,9 +176,9 @@ impl Import {
     }
 
     /// Lists what `--prune` removes and asks where needed; `None` if the answer is no.
-    fn confirm_prune(&self, context: &Context, store: Option<&Store>, findings: &Findings) -> Result<Option<Plan>> {
+    fn confirm_prune(&self, context: &Context, store: Option<&Store>, findings: &Findings) -> Result<Option<Pruning>> {
         if !self.prune {
-            return Ok(Some(Plan::default()));
+            return Ok(Some(Pruning::default()));
         }
         for app_id in self.app.iter().filter(|app_id| !findings.input.has_app(app_id)) {
             context.check_app(store, app_id)?;
@@ -187,7 +186,7 @@ impl Import {
         let apps = self.app.iter().cloned().collect();
         let limit = self.prune_at_most.unwrap_or_default();
         let mut preview = Preview::default();
-        let plan = Plan::of(store, findings, &apps, limit, |cxn| {
+        let pruning = Pruning::of(store, findings, &apps, limit, |cxn| {
             if self.dry_run && !self.json {
                 output::line(&format!("remove  {}", describe(cxn)))?;
             } else {
@@ -195,15 +194,15 @@ impl Import {
             }
             Ok(())
         })?;
-        let number = plan.targets.len();
+        let number = pruning.targets.len();
         let change = Change {
             action: format!("remove {} not in the input", count(number as u64, "connection")),
             count: Some(number),
-            is_confirmed: self.yes || self.dry_run,
+            is_confirmed: self.confirmation.yes || self.dry_run,
             asks_about_one: true,
             hint: "confirm with --yes, or list the changes with --dry-run",
         };
-        Ok(context.confirm(change, &preview)?.then_some(plan))
+        Ok(context.confirm(change, &preview)?.then_some(pruning))
     }
 
     fn report(&self, context: &Context, counts: &Counts, findings: &Findings) -> Result<()> {

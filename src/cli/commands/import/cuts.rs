@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::findings::Findings;
-use super::prune::{Limit, Plan};
+use super::prune::{Limit, Pruning};
 use crate::cli::ui::progress::Progress;
 use crate::model::{Cxn, CxnId, Secret};
 use crate::store::{Statuses, Store};
@@ -34,7 +34,7 @@ fn effect(store: &Store, format: Format, input: &[u8]) -> Effect {
     let Ok((findings, spool)) = Findings::of(input, format, true, false, Some(store), &progress) else {
         return Effect { applied: BTreeMap::new(), removed, is_aborted: true };
     };
-    let plan = Plan::of(Some(store), &findings, &BTreeSet::new(), Limit::Default, |cxn| {
+    let plan = Pruning::of(Some(store), &findings, &BTreeSet::new(), Limit::Default, |cxn| {
         removed.insert(cxn.cxn_id.clone());
         Ok(())
     });

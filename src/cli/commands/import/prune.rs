@@ -40,13 +40,13 @@ impl Limit {
 
 /// What an import removes.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct Pruning {
     pub(super) targets: Vec<AdminTarget>,
     /// The apps of which nothing is removed.
     pub(super) spared: Spared,
 }
 
-impl Plan {
+impl Pruning {
     /// Finds the stored connections that an input lacks, and emits each.
     ///
     /// They are those of `apps`, or of the apps in the input if `apps` is empty. Of an app that a rejected record may
@@ -93,9 +93,9 @@ impl Plan {
     }
 }
 
-/// The apps that rejected records may belong to: those that they name, and those of the connections that they name.
+/// The apps that rejected records may belong to.
 ///
-/// An input of which every record is rejected spares all apps.
+/// They are those that the records name, and those of the stored connections that they name. An input of which every record is rejected spares all apps.
 fn spared(store: Option<&Store>, findings: &Findings) -> Result<Spared> {
     if findings.input.is_empty() {
         return Ok(Spared::All);
@@ -150,20 +150,20 @@ mod tests {
         line
     }
 
-    /// Returns the plan for an input, with the ids of what it removes.
-    fn plan(store: Option<&Store>, input: &[Value], apps: &[&str], limit: Limit) -> Result<(Vec<String>, Spared)> {
+    /// Returns the ids of what is removed for an input, and what is spared.
+    fn pruning(store: Option<&Store>, input: &[Value], apps: &[&str], limit: Limit) -> Result<(Vec<String>, Spared)> {
         let text: String = input.iter().map(|line| format!("{line}\n")).collect();
         let progress = Progress::begin_of(0, "checked", false);
         let (findings, _) = Findings::of(text.as_bytes(), Format::Jsonl, true, false, store, &progress).unwrap();
         let apps = apps.iter().map(|app| app.parse().unwrap()).collect();
         let mut removed = Vec::new();
-        let plan = Plan::of(store, &findings, &apps, limit, |cxn| {
+        let pruning = Pruning::of(store, &findings, &apps, limit, |cxn| {
             removed.push(cxn.cxn_id.to_string());
             Ok(())
         })?;
-        assert_eq!(plan.targets.len(), removed.len());
+        assert_eq!(pruning.targets.len(), removed.len());
         removed.sort();
-        Ok((removed, plan.spared))
+        Ok((removed, pruning.spared))
     }
 
     fn store_of(dir: &tempfile::TempDir, lines: &[Value]) -> Store {
@@ -228,12 +228,12 @@ mod tests {
             let spared =
                 spared.map_or(Spared::All, |apps| Spared::Apps(apps.iter().map(|app| app.parse().unwrap()).collect()));
             let removed: Vec<_> = removed.iter().map(ToString::to_string).collect();
-            assert_eq!(plan(Some(&store), &input, apps, Limit::Default).unwrap(), (removed, spared), "{more}");
+            assert_eq!(pruning(Some(&store), &input, apps, Limit::Default).unwrap(), (removed, spared), "{more}");
         }
         // An input of which all lines are bad prunes nothing.
         let bad = bad(2, "app:a", "secret", json!("oops"));
-        assert_eq!(plan(Some(&store), &[bad.clone()], &["app:c"], Limit::Default).unwrap().1, Spared::All);
-        let without_store = plan(None, &[line(1, "app:b"), bad], &[], Limit::Default).unwrap();
+        assert_eq!(pruning(Some(&store), &[bad.clone()], &["app:c"], Limit::Default).unwrap().1, Spared::All);
+        let without_store = pruning(None, &[line(1, "app:b"), bad], &[], Limit::Default).unwrap();
         assert_eq!(without_store, (vec![], Spared::Apps(["app:a".parse().unwrap()].into())));
     }
 
@@ -246,12 +246,12 @@ mod tests {
         // Of app:c all but five are in the input.
         let input: Vec<_> = (0..60).filter(|number| *number < 3 || (number % 3 == 2 && *number < 45)).collect();
         let input: Vec<_> = input.into_iter().map(|number| line(number, of_app(number))).collect();
-        let Error::PruneOverLimit(excess) = plan(Some(&store), &input, &[], Limit::Default).unwrap_err() else {
+        let Error::PruneOverLimit(excess) = pruning(Some(&store), &input, &[], Limit::Default).unwrap_err() else {
             panic!("another error")
         };
         let excess: Vec<_> = excess.iter().map(|app| (app.app_id.as_str(), app.removed, app.stored)).collect();
         assert_eq!(excess, [("app:a", 19, 20), ("app:b", 19, 20)]);
-        assert_eq!(plan(Some(&store), &input, &["app:c"], Limit::Default).unwrap().0.len(), 5);
-        assert_eq!(plan(Some(&store), &input, &[], Limit::Number(19)).unwrap().0.len(), 43);
+        assert_eq!(pruning(Some(&store), &input, &["app:c"], Limit::Default).unwrap().0.len(), 5);
+        assert_eq!(pruning(Some(&store), &input, &[], Limit::Number(19)).unwrap().0.len(), 43);
     }
 }
