@@ -2,7 +2,7 @@
 
 use civisite::Site;
 use cxnpoll::model::{CxnId, Secret};
-use cxnpoll::store::CxnPatch;
+use cxnpoll::store::{CxnPatch, FieldPatch};
 
 use super::common::Result;
 
@@ -14,10 +14,10 @@ pub fn cxn_of(site: &Site) -> Result<CxnPatch> {
         app_id: site.app_id.parse()?,
         app_url: site.app_url.clone(),
         site_url: site.site_url.clone(),
-        perm: None,
-        via_port: None,
+        perm: FieldPatch::Keep,
+        via_port: FieldPatch::Keep,
         batch_code: None,
-        disabled: None,
+        disabled: FieldPatch::Keep,
         poll_status: Vec::new(),
     })
 }

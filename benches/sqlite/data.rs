@@ -1,7 +1,7 @@
 //! The connections of the comparison, as the store and as SQLite get them.
 
 use cxnpoll::model::{JobName, PollStatus, Secret};
-use cxnpoll::store::CxnPatch;
+use cxnpoll::store::{CxnPatch, FieldPatch};
 use cxnpoll_sqlite::Row;
 
 use crate::common::{APP, HOUR, MIDNIGHT, Result};
@@ -19,10 +19,10 @@ pub fn cxn(number: u32) -> Result<CxnPatch> {
         app_id: APP.parse()?,
         app_url: "https://myapp.example.org/cxn".to_owned(),
         site_url: site_url(number),
-        perm: None,
-        via_port: None,
+        perm: FieldPatch::Keep,
+        via_port: FieldPatch::Keep,
         batch_code: Some(batch_code(number).try_into()?),
-        disabled: None,
+        disabled: FieldPatch::Keep,
         poll_status: vec![(JobName::default(), status)],
     })
 }

@@ -54,7 +54,7 @@ fn text_of(number: usize) -> String {
     json!({
         "cxnId": format!("cxn:{number:04}"), "secret": Secret::from_bytes([7; 32]).to_base64(),
         "appId": format!("app:org.example.{}", number % 2), "appUrl": url, "siteUrl": format!("{url}/{number}"),
-        "perm": {"desc": "x, \"y\"\n", "api": [number]}, "batchCode": number, "disabled": number % 3 == 0,
+        "perm": {"desc": "x, \"y\"\n", "api": [number]}, "batchCode": number, "disabled": number.is_multiple_of(3),
         "pollStatus": {"default": status},
     })
     .to_string()
