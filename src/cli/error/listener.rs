@@ -48,6 +48,7 @@ mod tests {
             program: "sh listener.sh".into(),
             error: ProgramError::Timeout(Duration::from_millis(1500)),
             last_stderr_line: Some("waiting".into()),
+            has_cut_line: false,
         };
         let error = Report::from(listener::Error::Program(failure));
         assert_eq!(error.exit_code, exit::CONFIG);

@@ -4,6 +4,7 @@
 
 mod conversation;
 mod error;
+mod exit_watch;
 mod guard;
 mod process;
 mod quota;
