@@ -8,7 +8,6 @@ use super::apps::{app, file};
 use crate::cli::context::Context;
 use crate::cli::error::{Error, Report, Result};
 use crate::cli::ui::output;
-use crate::config::certificate_problems;
 use crate::exit;
 use crate::util::text::count;
 
@@ -67,7 +66,7 @@ fn findings(context: &Context, names: &[String]) -> Findings {
     for name in names {
         match app(config, name) {
             Ok(app) => {
-                let problems = certificate_problems(&app, context.started);
+                let problems = config.certificate_problems(&app, context.started);
                 findings.problems.extend(problems.iter().map(ToString::to_string));
                 findings.warnings.extend(app.tls_warning());
             }
