@@ -2,6 +2,7 @@
 //!
 //! `docs/listeners.md` describes the protocol for the authors of programs.
 
+mod check;
 mod conversation;
 mod error;
 mod exit_watch;
