@@ -14,7 +14,7 @@ use super::wire::{MAX_LINE_BYTES, Message, WireError};
 use crate::util::text::{count, sanitize};
 
 /// How long a process that has closed its stdout may take to exit, so that its status is known.
-const STATUS_GRACE: Duration = Duration::from_millis(100);
+const STATUS_GRACE: Duration = Duration::from_millis(500);
 
 /// What a program may ask for while it works on an event.
 pub(in crate::listener) trait Host {
