@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -17,8 +17,8 @@ use crate::util::file_error::{FileError, FileOp};
 const INTERPRETERS: [&str; 10] = ["sh", "bash", "dash", "ksh", "zsh", "python", "php", "perl", "ruby", "node"];
 /// Where a bare name is looked up without PATH.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
-/// How much of a script is read to find its interpreter, in bytes.
-const MAX_SHEBANG_BYTES: u64 = 4096;
+/// How much of a program is read to find its interpreter, in bytes.
+const START_BYTES: u64 = 4096;
 
 impl Program {
     /// Lists what is wrong with the working directory and the files of the command.
@@ -57,14 +57,20 @@ impl Program {
         env::split_paths(&path).map(|dir| self.directory.join(dir).join(name)).collect()
     }
 
-    /// Checks the interpreter that the first line of a script names: `#!/bin/sh`, or `#!/usr/bin/env php`.
-    fn check_interpreter(&self, script: PathBuf) -> Result<(), FileError> {
+    /// Checks that a file is no text, or names its interpreter: `#!/bin/sh`, or `#!/usr/bin/env php`.
+    fn check_interpreter(&self, program: PathBuf) -> Result<(), FileError> {
         // A program that cannot be read can be executed, unless it is a script.
-        let Some(interpreter) = File::open(&script).ok().and_then(interpreter) else { return Ok(()) };
-        self.find(&interpreter).map(drop).map_err(|FileError { source, .. }| {
-            let message = format!("its first line names the interpreter {interpreter:?}: {source}");
-            FileError { op: FileOp::Execute, path: script, source: io::Error::new(source.kind(), message) }
-        })
+        let Ok(start) = read_start(&program) else { return Ok(()) };
+        if start.contains(&0) {
+            return Ok(());
+        }
+        let found = match interpreter(&start) {
+            None => Err(io::Error::other("its first line names no interpreter, as #!/bin/sh does")),
+            Some(name) => self.find(&name).map(drop).map_err(|FileError { source, .. }| {
+                io::Error::new(source.kind(), format!("its first line names the interpreter {name:?}: {source}"))
+            }),
+        };
+        found.map_err(|source| FileError { op: FileOp::Execute, path: program, source })
     }
 
     /// Checks the script that an interpreter is to read, where the arguments show which file that is.
@@ -102,13 +108,19 @@ fn check_program(path: &Path) -> io::Result<()> {
     Ok(access(path, Access::EXEC_OK)?)
 }
 
-/// The interpreter that the first line of a file names; `None` if it names none.
-fn interpreter(file: File) -> Option<String> {
-    let mut line = Vec::new();
-    BufReader::new(file.take(MAX_SHEBANG_BYTES)).read_until(b'\n', &mut line).ok()?;
-    let line = String::from_utf8_lossy(line.strip_prefix(b"#!")?).into_owned();
+/// Reads the first bytes of a file.
+fn read_start(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    File::open(path)?.take(START_BYTES).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// The interpreter that the first line of a script names; `None` if it names none.
+fn interpreter(script: &[u8]) -> Option<String> {
+    let line = script.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     // A carriage return belongs to the name, and makes it one that does not exist.
-    let mut words = line.split([' ', '\t', '\n']).filter(|word| !word.is_empty());
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     let first = words.next()?;
     // `env` looks up its argument in PATH.
     let looked_up =
@@ -146,7 +158,7 @@ mod tests {
             ("run", "#!/bin/sh\n", 0o755),
             ("spaces", "#! /bin/sh -e\n", 0o755),
             ("env", "#!/usr/bin/env sh\n", 0o755),
-            ("binary", "\u{7f}ELF", 0o755),
+            ("binary", "\u{7f}ELF\0", 0o755),
             ("script", "", 0o644),
         ]);
         fs::create_dir(dir.path().join("sub")).unwrap();
@@ -180,6 +192,8 @@ mod tests {
             ("nowhere", "#!/no/such/shell -e\n", 0o755),
             ("env", "#!/usr/bin/env no-such-shell\n", 0o755),
             ("loop", "#! ./plain\n", 0o755),
+            ("empty", "", 0o755),
+            ("mark", "\u{feff}#!/bin/sh\n", 0o755),
         ]);
         fs::create_dir(dir.path().join("sub")).unwrap();
         let path = |name: &str| dir.path().join(name);
@@ -193,6 +207,8 @@ mod tests {
             (&["./nowhere"], (FileOp::Execute, path("nowhere"), K::NotFound)),
             (&["./env"], (FileOp::Execute, path("env"), K::NotFound)),
             (&["./loop"], (FileOp::Execute, path("loop"), K::PermissionDenied)),
+            (&["./empty"], (FileOp::Execute, path("empty"), K::Other)),
+            (&["./mark"], (FileOp::Execute, path("mark"), K::Other)),
             (&["sh", "gone.sh"], (FileOp::Read, path("gone.sh"), K::NotFound)),
             (&["/bin/sh", "sub/gone"], (FileOp::Read, path("sub/gone"), K::NotFound)),
             (&["sh", "-u", "gone.sh"], (FileOp::Read, path("gone.sh"), K::NotFound)),

@@ -360,16 +360,17 @@ mod tests {
 
             fn keep(&mut self, _: Value) {}
         }
-        let handle = |script| {
-            let program = Program { timeout: Duration::from_secs(1), ..shell(script, false) };
+        let handle = |script, seconds| {
+            let program = Program { timeout: Duration::from_secs(seconds), ..shell(script, false) };
             let mut host = LongReplies(0);
             let result = program.handle(&mut None, &Value::Null, &mut host);
             let (EventResult::Lost(failure) | EventResult::Broken(failure)) = result else { panic!("{result:?}") };
             (failure.error, host.0)
         };
-        let (error, calls) = handle("exec yes '{\"call\":\"A.b\"}'");
+        let (error, calls) = handle("exec yes '{\"call\":\"A.b\"}'", 1);
         assert!(matches!(error, ProgramError::Timeout(_)) && (1..8).contains(&calls), "{error:?} {calls}");
-        let (error, _) = handle("x=$(head -c 60000 /dev/zero | tr '\\0' x); exec yes \"{\\\"keep\\\":\\\"$x\\\"}\"");
+        let (error, _) =
+            handle("x=$(head -c 60000 /dev/zero | tr '\\0' x); exec yes \"{\\\"keep\\\":\\\"$x\\\"}\"", 30);
         assert!(matches!(error, ProgramError::Protocol(WireError::KeepsTooMuch)), "{error:?}");
     }
 
