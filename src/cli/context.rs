@@ -10,7 +10,7 @@ use tracing::{error, warn};
 use super::error::{Error, Report, Result};
 use super::ui::{logging, notice, prompt, terminal};
 use super::values;
-use crate::config::{Config, certificate_problems};
+use crate::config::Config;
 use crate::exit;
 use crate::listener::Listeners;
 use crate::model::{AppId, AppMeta, UnixTime};
@@ -175,7 +175,7 @@ impl Context {
     /// [`Error::UnknownApp`] if neither knows the app; its metadata or the store cannot be read.
     pub(super) fn app(&self, store: &Store, app_id: &AppId) -> Result<AppMeta> {
         if let Some(app) = self.config.app(app_id)? {
-            for problem in certificate_problems(&app, unix_now()) {
+            for problem in self.config.certificate_problems(&app, unix_now()) {
                 warn!("{problem}");
             }
             return Ok(app);

@@ -27,6 +27,7 @@ use crate::transfer::Error as TransferError;
 use crate::util::text::{count, sanitize};
 
 pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
+pub(in crate::cli) use listener::ListenerProblem;
 pub(in crate::cli) use report::Report;
 
 /// What can go wrong in a command.

@@ -1,9 +1,11 @@
 //! The apps of the configuration, from its file and from cxnapp's directory.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::app_table::AppTable;
 use super::cxnapp;
 use super::error::{Error, Result};
 use super::file::Config;
@@ -17,7 +19,7 @@ impl Config {
     /// # Errors
     /// Fails if a file of the app cannot be read.
     pub fn app(&self, app_id: &AppId) -> Result<Option<AppMeta>> {
-        let table = self.apps.get(app_id.short()).or_else(|| self.apps.get(app_id.as_str()));
+        let table = self.app_table(app_id);
         let of_dir = match &self.apps_dir {
             Some(apps_dir) => cxnapp::read_app(apps_dir, app_id)?,
             None => None,
@@ -45,6 +47,18 @@ impl Config {
         Ok(Some(app))
     }
 
+    /// The table of an app in the configuration file; `None` if there is none.
+    fn app_table(&self, app_id: &AppId) -> Option<&AppTable> {
+        self.apps.get(app_id.short()).or_else(|| self.apps.get(app_id.as_str()))
+    }
+
+    /// The file that the certificate of an app is read from; `None` if there is none.
+    pub(super) fn certificate_file(&self, app_id: &AppId) -> Option<PathBuf> {
+        let of_table = self.app_table(app_id).and_then(|table| table.app_cert.clone());
+        let of_dir = self.apps_dir.as_ref().map(|dir| cxnapp::certificate_file(dir, app_id));
+        of_table.or_else(|| of_dir.filter(|path| path.exists()))
+    }
+
     /// Lists the names of the apps in the configuration file and in cxnapp's directory, without `app:`.
     ///
     /// A directory that cannot be listed has none.
@@ -61,7 +75,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::config::AppTable;
+    use crate::config::CertificateDefect;
     use crate::model::Tls;
 
     const CERT: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
@@ -124,6 +138,43 @@ mod tests {
         let error = config.app(&app_id()).unwrap_err();
         assert!(matches!(&error, Error::NoCertificate { path } if *path == cert), "{error:?}");
         fs::write(&cert, CERT).unwrap();
+        assert_eq!(config.app(&app_id()).unwrap().unwrap().app_cert, CERT);
+    }
+
+    #[test]
+    fn a_blank_certificate_is_a_problem_and_a_missing_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let defects = |config: &Config| {
+            let app = config.app(&app_id()).unwrap().unwrap();
+            config.certificate_problems(&app, 0).into_iter().map(|problem| problem.defect).collect::<Vec<_>>()
+        };
+        let config = |app_cert: Option<PathBuf>| Config {
+            apps: [("org.example.myapp".to_owned(), AppTable { app_cert, ..AppTable::default() })].into(),
+            apps_dir: Some(dir.path().to_owned()),
+            ..Config::default()
+        };
+        assert_eq!(defects(&config(None)), []);
+        let path = dir.path().join("cert.pem");
+        for blank in ["", " \r\n", "\u{feff}", "\u{feff}\n"] {
+            fs::write(&path, blank).unwrap();
+            assert_eq!(defects(&config(Some(path.clone()))), [CertificateDefect::Empty { path: path.clone() }]);
+        }
+        let of_cxnapp = dir.path().join("org.example.myapp");
+        fs::create_dir(&of_cxnapp).unwrap();
+        fs::write(of_cxnapp.join("metadata.json"), "\u{feff}{\"app:org.example.myapp\": {}}\r\n").unwrap();
+        assert_eq!(defects(&config(None)), []);
+        let path = of_cxnapp.join("app.crt");
+        fs::write(&path, "").unwrap();
+        assert_eq!(defects(&config(None)), [CertificateDefect::Empty { path }]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cert.pem");
+        fs::write(&path, format!("\u{feff}{CERT}")).unwrap();
+        let table = AppTable { app_cert: Some(path), ..AppTable::default() };
+        let config = Config { apps: [("org.example.myapp".to_owned(), table)].into(), ..Config::default() };
         assert_eq!(config.app(&app_id()).unwrap().unwrap().app_cert, CERT);
     }
 }

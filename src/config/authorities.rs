@@ -8,6 +8,7 @@ use x509_cert::der::Decode;
 
 use super::error::{Error, Result};
 use super::file::Config;
+use crate::util::text::BYTE_ORDER_MARK;
 
 impl Config {
     /// Reads the certificates of `ca-file`, in DER; empty if no file is named.
@@ -18,7 +19,8 @@ impl Config {
         let Some(path) = &self.ca_file else { return Ok(Vec::new()) };
         let pem = fs::read(path).map_err(|source| Error::UnreadableAuthorities { path: path.clone(), source })?;
         // Bundles hold comments, and certificates that no library reads. Both are skipped.
-        let certificates: Vec<_> = parse_pem(&pem)
+        let pem = pem.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(&pem);
+        let certificates: Vec<_> = parse_pem(pem)
             .filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(certificate.der().to_vec()),
                 _ => None,
@@ -48,5 +50,7 @@ mod tests {
         let good = include_str!("../../fixtures/app.crt");
         fs::write(&path, format!("# two of them\n{good}\n# and again\n{good}")).unwrap();
         assert_eq!(config.authorities().unwrap().len(), 2);
+        fs::write(&path, format!("\u{feff}{}", good.replace('\n', "\r\n"))).unwrap();
+        assert_eq!(config.authorities().unwrap().len(), 1);
     }
 }

@@ -4,6 +4,7 @@ use x509_cert::Certificate;
 use x509_cert::der::oid::ObjectIdentifier;
 
 use super::error::{CertificateDefect, CertificateProblem};
+use super::file::Config;
 use crate::model::{AppMeta, UnixTime};
 
 /// The attribute of a subject that holds its common name (RFC 4519).
@@ -11,21 +12,29 @@ const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 /// How many days before its end a certificate is reported.
 pub const EXPIRY_WARNING_DAYS: i64 = 14;
 
-/// Lists what is wrong with the certificate of an app at the time `now`, in UTC seconds.
-///
-/// An app without a certificate has no problems.
-#[must_use]
-pub fn certificate_problems(app: &AppMeta, now: UnixTime) -> Vec<CertificateProblem> {
-    if app.app_cert.trim().is_empty() {
-        return Vec::new();
+impl Config {
+    /// Lists what is wrong with the certificate of an app at the time `now`, in UTC seconds.
+    ///
+    /// An app without a certificate has no problems, unless a file for it is blank.
+    #[must_use]
+    pub fn certificate_problems(&self, app: &AppMeta, now: UnixTime) -> Vec<CertificateProblem> {
+        let defects = if app.app_cert.trim().is_empty() {
+            self.certificate_file(&app.app_id).map(|path| CertificateDefect::Empty { path }).into_iter().collect()
+        } else {
+            text_defects(app, now)
+        };
+        defects.into_iter().map(|defect| CertificateProblem { app_id: app.app_id.clone(), defect }).collect()
     }
+}
+
+/// What is wrong with the text of a certificate.
+fn text_defects(app: &AppMeta, now: UnixTime) -> Vec<CertificateDefect> {
     // The certificates after the first are those of its issuers.
     let chain = Certificate::load_pem_chain(app.app_cert.as_bytes()).ok();
-    let defects = match chain.and_then(|chain| chain.into_iter().next()) {
+    match chain.and_then(|chain| chain.into_iter().next()) {
         Some(certificate) => defects(app, &certificate, now),
         None => vec![CertificateDefect::Unreadable],
-    };
-    defects.into_iter().map(|defect| CertificateProblem { app_id: app.app_id.clone(), defect }).collect()
+    }
 }
 
 fn defects(app: &AppMeta, certificate: &Certificate, now: UnixTime) -> Vec<CertificateDefect> {
@@ -66,12 +75,13 @@ mod tests {
     fn defects(app_id: &str, app_cert: &str, now: UnixTime) -> Vec<CertificateDefect> {
         let (app_id, app_cert) = (app_id.parse().unwrap(), app_cert.to_owned());
         let app = AppMeta { app_cert, ..AppMeta::bare(app_id) };
-        certificate_problems(&app, now).into_iter().map(|problem| problem.defect).collect()
+        Config::default().certificate_problems(&app, now).into_iter().map(|problem| problem.defect).collect()
     }
 
     #[test]
     fn a_valid_certificate_or_none_has_no_problems() {
-        for certificate in [GOOD, " \n", &format!("my app\n{GOOD}")] {
+        let windows = GOOD.replace('\n', "\r\n");
+        for certificate in [GOOD, "", &format!("my app\n{GOOD}"), &windows] {
             assert_eq!(defects(MINE, certificate, NOW), []);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Each app has a directory named after it, with `metadata.json`, `app.crt` and, if it is switched off, a file `disable`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::error::{Error, Result};
 use crate::model::{AppId, AppMeta, Tls};
 use crate::util::file_error::{FileError, FileOp};
+use crate::util::text::BYTE_ORDER_MARK;
 
 /// Reads an app from the directory of apps; `None` if it has no `metadata.json` there.
 ///
@@ -26,9 +27,14 @@ pub fn read_app(apps_dir: &Path, app_id: &AppId) -> Result<Option<AppMeta>> {
         _ => return Err(Error::NoMetadata { path, app_id: app_id.clone() }),
     };
     // The `appCert` of metadata.json is only a placeholder.
-    let app_cert = read_optional(&dir.join("app.crt"))?.unwrap_or_default();
+    let app_cert = read_optional(&certificate_file(apps_dir, app_id))?.unwrap_or_default();
     let disabled = dir.join("disable").exists();
     Ok(Some(AppMeta { app_id: app_id.clone(), app_cert, disabled, tls: Tls::Verify, metadata }))
+}
+
+/// The file of an app's certificate, whether or not it exists.
+pub fn certificate_file(apps_dir: &Path, app_id: &AppId) -> PathBuf {
+    apps_dir.join(app_id.short()).join("app.crt")
 }
 
 /// The names of the directories of apps, in no particular order. A directory that cannot be listed has none.
@@ -37,13 +43,13 @@ pub fn app_names(apps_dir: &Path) -> impl Iterator<Item = String> {
     entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok())
 }
 
-/// Reads the text of a file; `None` if it does not exist.
+/// Reads the text of a file without its byte order mark; `None` if the file does not exist.
 ///
 /// # Errors
 /// Fails if the file exists and cannot be read.
 pub fn read_optional(path: &Path) -> Result<Option<String>> {
     match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+        Ok(text) => Ok(Some(text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::at(FileOp::Read, path)(error).into()),
     }

@@ -92,6 +92,11 @@ pub struct CertificateProblem {
 /// What can be wrong with a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificateDefect {
+    /// Its file is blank.
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is not X.509 in PEM.
     Unreadable,
     /// It is not valid yet.

@@ -1,9 +1,9 @@
 //! The configuration file `cxnpoll.toml`: how it is found and what is in it.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use etcetera::BaseStrategy;
 use ipnet::IpNet;
@@ -16,7 +16,6 @@ use super::listeners::ListenerTable;
 use crate::listener::Listeners;
 use crate::site::{RefusedPorts, Timeouts};
 use crate::store::Limits;
-use crate::util::file_error::{FileError, FileOp};
 
 /// The content of the configuration file. Paths in the file are relative to its directory.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -105,7 +104,7 @@ impl Config {
     /// Fails if the file cannot be read any more.
     pub(crate) fn written(&self) -> Result<toml::Table> {
         let Some(path) = &self.file else { return Ok(toml::Table::new()) };
-        let text = fs::read_to_string(path).map_err(FileError::at(FileOp::Read, path))?;
+        let text = read_optional(path)?.ok_or_else(|| Error::NoFile { path: path.clone() })?;
         text.parse().map_err(|source| Error::Toml { path: path.clone(), source })
     }
 
@@ -169,6 +168,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use super::*;
@@ -223,6 +223,10 @@ mod tests {
         let config = Config::load(Some(&path)).unwrap();
         assert_eq!((config.file.as_ref(), config.contact.as_deref()), (Some(&path), Some("me")));
         assert_eq!(config.written().unwrap().len(), 1);
+        fs::write(&path, "\u{feff}contact = \"me\"\r\n\r\n[backups]\r\nkeep = 3\r\n").unwrap();
+        let config = Config::load(Some(&path)).unwrap();
+        assert_eq!((config.contact.as_deref(), config.backups.keep.get()), (Some("me"), 3));
+        assert_eq!(config.written().unwrap().len(), 2);
     }
 
     #[test]

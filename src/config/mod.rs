@@ -11,7 +11,7 @@ mod heartbeat;
 mod listeners;
 
 pub use app_table::AppTable;
-pub use certificate::{EXPIRY_WARNING_DAYS, certificate_problems};
+pub use certificate::EXPIRY_WARNING_DAYS;
 pub use error::{CertificateDefect, CertificateProblem, Error, HeartbeatOrigin, Result};
 pub use file::{Backups, Config};
 pub(crate) use file::{CONFIG_VARIABLE, STORE_VARIABLE};

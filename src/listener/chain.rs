@@ -58,9 +58,9 @@ impl Listeners {
         self.0.push(Arc::new(listener));
     }
 
-    /// The names of the events of all listeners, in the order of the listeners.
-    pub(crate) fn events(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|listener| listener.event.to_string())
+    /// All listeners, in the order in which they were added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Listener> {
+        self.0.iter().map(AsRef::as_ref)
     }
 
     /// The listeners of an event of a job, in the order in which they are called.

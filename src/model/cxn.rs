@@ -75,7 +75,7 @@ impl AppMeta {
 
     /// Warnings for a command that calls the app's sites.
     pub fn call_warnings(&self) -> impl Iterator<Item = String> {
-        let bare = self.app_cert.is_empty();
+        let bare = self.app_cert.trim().is_empty();
         let bare = bare.then(|| format!("{} has no certificate: calls are sent without one", self.app_id));
         bare.into_iter().chain(self.tls_warning())
     }

@@ -27,8 +27,8 @@ use crate::util::text::{count, panic_message};
 const STACK_BYTES: usize = 4 << 20;
 /// Memory that is kept for polls and the store while workers start, in bytes. It is not touched.
 const RESERVED_BYTES: usize = 24 << 20;
-/// Descriptors of a listener program: its three streams, and the pipe to the process that guards it.
-const FILES_PER_PROGRAM: u64 = 4;
+/// Descriptors of a listener program: its streams, its exit, and the pipe to its guard.
+const FILES_PER_PROGRAM: u64 = 5;
 /// How long workers get to end their listener programs.
 const PROGRAM_EXIT_WAIT: Duration = Duration::from_secs(3);
 

@@ -30,6 +30,10 @@ pub enum FileOp {
     SetMode,
     /// Locking a file.
     Lock,
+    /// Making a directory the working directory.
+    Enter,
+    /// Executing a program.
+    Execute,
 }
 
 /// A failed operation on a file.

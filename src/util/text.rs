@@ -12,6 +12,9 @@ use icu_properties::props::{
 /// The longest text that [`sanitize`] returns, in characters.
 pub const MAX_SANITIZED_CHARS: usize = 200;
 
+/// The mark at the start of a text by which some programs show that it is Unicode.
+pub const BYTE_ORDER_MARK: &str = "\u{feff}";
+
 /// Makes text from a site or a program safe to show and to store.
 ///
 /// The result is [`is_printable`]. Runs of blanks become one space. It has at most [`MAX_SANITIZED_CHARS`] characters.

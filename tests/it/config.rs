@@ -76,8 +76,62 @@ fn config_check_reads_apps_and_certificates() {
     bad("[apps.\"org.example.myapp\"]\napp-cert = \"none.crt\"\n", "there is no certificate");
     bad("[apps.\"org example\"]\n", "app 'org example'");
     bad("apps-dir = \"nowhere\"\n", "apps-dir: there is no directory");
+    fs::write(world.path("empty.crt"), "\u{feff}\r\n").unwrap();
+    bad("[apps.\"org.example.myapp\"]\napp-cert = \"empty.crt\"\n", "empty.crt is empty");
     fs::write(world.path("bad.crt"), &CERTIFICATE[..200]).unwrap();
     bad("[apps.\"org.example.myapp\"]\napp-cert = \"bad.crt\"\n", "cannot be read: expected X.509 in PEM");
+}
+
+#[test]
+fn config_check_finds_all_listeners_that_cannot_work() {
+    let world = World::with(["ok"]);
+    let check = |text: &str| {
+        world.config();
+        world.set_config(text);
+        let output = world.run(&["config", "check", "--json"]);
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let texts = |key: &str| json[key].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned());
+        assert_eq!(code(&output) == 78, texts("problems").count() > 0, "{output:?}");
+        (texts("problems").collect::<Vec<_>>(), texts("warnings").collect::<Vec<_>>())
+    };
+    let listener = |event: &str, program: &str| format!("[[listeners]]\nevent = \"{event}\"\nprogram = {program}\n");
+    let of_app = |app: &str| listener(&format!("app:{app}:job=default:poll"), "[\"sh\", \"-c\", \"true\"]");
+    // The app is known from the store.
+    assert_eq!(check(&(of_app(APP) + &of_app(APP))), (vec![], vec![]));
+
+    let text = of_app("org.example.mapp")
+        + &of_app("com.acme")
+        + &listener("civi_cxn.poll", "[\"./gone.sh\"]")
+        + &listener("civi_cxn.pre-poll", "[\"sh\", \"gone.sh\"]\nfolder = \"nowhere\"");
+    let (problems, warnings) = check(&text);
+    let expected = [
+        "the listener of civi_cxn.poll: cannot execute ",
+        "the listener of civi_cxn.pre-poll: cannot enter ",
+        "the listener of app:org.example.mapp:job=default:poll is never called: there is no such app; did you mean org.example.myapp?",
+        "the listener of app:com.acme:job=default:poll is never called: there is no such app",
+    ];
+    assert_eq!((problems.len(), warnings.len()), (4, 0), "{problems:?} {warnings:?}");
+    assert!(problems.iter().zip(expected).all(|(found, expected)| found.starts_with(expected)), "{problems:?}");
+
+    // An app that only the store may have is no fault where the store cannot be read.
+    fs::remove_dir_all(world.store()).unwrap();
+    fs::write(world.store(), "").unwrap();
+    let (problems, warnings) = check(&of_app(APP));
+    assert_eq!((problems.len(), warnings.len()), (0, 2), "{warnings:?}");
+    assert!(warnings[0].starts_with("cannot read which apps the store has: "), "{warnings:?}");
+    fs::remove_file(world.store()).unwrap();
+    let (problems, warnings) = check(&of_app(APP));
+    assert_eq!((problems.len(), warnings.len()), (1, 0), "{problems:?} {warnings:?}");
+    assert_eq!(check(&(format!("[apps.\"{APP}\"]\n") + &of_app(APP))), (vec![], vec![]));
+}
+
+#[test]
+fn run_warns_of_an_empty_certificate() {
+    let world = World::with(["ok"]);
+    fs::write(world.path("app.crt"), "").unwrap();
+    let output = world.run(&["poll", APP]);
+    assert_eq!(code(&output), 0);
+    assert!(stderr(&output).contains("app.crt is empty\n"), "{output:?}");
 }
 
 #[test]

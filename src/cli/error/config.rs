@@ -71,6 +71,7 @@ impl fmt::Display for CertificateProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the certificate of {} ", self.app_id)?;
         match &self.defect {
+            CertificateDefect::Empty { path } => write!(f, "is missing: {} is empty", path.display()),
             CertificateDefect::Unreadable => f.write_str("cannot be read: expected X.509 in PEM"),
             CertificateDefect::NotYetValid { from } => write!(f, "is not valid before {}", date(*from)),
             CertificateDefect::Expired { until } => write!(f, "expired on {}", date(*until)),
@@ -142,6 +143,7 @@ mod tests {
             (CertificateDefect::ExpiresSoon { until, days: 1 }, "expires on 2027-01-01, in 1 day"),
             (CertificateDefect::Expired { until }, "expired on 2027-01-01"),
             (CertificateDefect::NotYetValid { from: until }, "is not valid before 2027-01-01"),
+            (CertificateDefect::Empty { path: "/a/app.crt".into() }, "is missing: /a/app.crt is empty"),
             (CertificateDefect::Unreadable, "cannot be read: expected X.509 in PEM"),
             (
                 CertificateDefect::OtherApp { common_name: Some("app:\u{1b}b".to_owned()) },

@@ -29,6 +29,8 @@ pub(super) fn text(error: &FileError) -> String {
         FileOp::Remove => "remove",
         FileOp::SetMode => "change the mode of",
         FileOp::Lock => "lock",
+        FileOp::Enter => "enter",
+        FileOp::Execute => "execute",
     };
     format!("cannot {verb} {}: {source}", path.display())
 }

@@ -1,7 +1,42 @@
 //! Errors of listeners: their text and hint.
 
+use std::fmt;
+
+use super::file;
 use super::report::Report;
-use crate::listener::{self, InvalidListener};
+use crate::listener::{self, EventName, InvalidListener};
+use crate::util::file_error::FileError;
+
+/// What `config check` finds about a listener.
+#[derive(Debug)]
+pub(in crate::cli) enum ListenerProblem<'a> {
+    /// A file that its program needs cannot be used.
+    Program {
+        /// The listener's event.
+        event: &'a EventName,
+        /// The file, and why.
+        error: FileError,
+    },
+    /// Neither the configuration nor the store has the app of its event.
+    UnknownApp {
+        /// The listener's event.
+        event: &'a EventName,
+        /// A similar known name; `None` if there is none.
+        suggestion: Option<&'a String>,
+    },
+}
+
+impl fmt::Display for ListenerProblem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program { event, error } => write!(f, "the listener of {event}: {}", file::text(error)),
+            Self::UnknownApp { event, suggestion } => {
+                write!(f, "the listener of {event} is never called: there is no such app")?;
+                suggestion.map_or(Ok(()), |name| write!(f, "; did you mean {name}?"))
+            }
+        }
+    }
+}
 
 impl From<listener::Error> for Report {
     fn from(error: listener::Error) -> Self {
@@ -48,6 +83,7 @@ mod tests {
             program: "sh listener.sh".into(),
             error: ProgramError::Timeout(Duration::from_millis(1500)),
             last_stderr_line: Some("waiting".into()),
+            has_cut_line: false,
         };
         let error = Report::from(listener::Error::Program(failure));
         assert_eq!(error.exit_code, exit::CONFIG);
@@ -56,6 +92,18 @@ mod tests {
             "the program sh listener.sh took longer than 1.5 s; its last line on stderr: waiting"
         );
         assert!(error.hint.unwrap().starts_with("`cxnpoll event APP --cxn ID` prints "));
+    }
+
+    #[test]
+    fn a_problem_of_a_listener_names_its_event() {
+        let event = "app:org.example.pol:job=default:poll".parse().unwrap();
+        let unknown = |suggestion| ListenerProblem::UnknownApp { event: &event, suggestion }.to_string();
+        let expected = "the listener of app:org.example.pol:job=default:poll is never called: there is no such app";
+        assert_eq!(unknown(None), expected);
+        assert_eq!(
+            unknown(Some(&"org.example.poll".to_owned())),
+            format!("{expected}; did you mean org.example.poll?")
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl From<run::Error> for Report {
             E::NotRecorded { outcomes, error } => {
                 let Self { message, hint, exit_code } = error.into();
                 let outcomes = count(outcomes as u64, "outcome");
-                let message = format!("{outcomes} could not be recorded, their sites are polled again: {message}");
+                let message = format!("cannot record {outcomes}, so the next run polls again: {message}");
                 Self { message, hint, exit_code }
             }
         }

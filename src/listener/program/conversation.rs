@@ -13,6 +13,9 @@ use super::spawn::{EXIT_GRACE, Program};
 use super::wire::{MAX_LINE_BYTES, Message, WireError};
 use crate::util::text::{count, sanitize};
 
+/// How long a process that has closed its stdout may take to exit, so that its status is known.
+const STATUS_GRACE: Duration = Duration::from_millis(500);
+
 /// What a program may ask for while it works on an event.
 pub(in crate::listener) trait Host {
     /// Makes an API call and returns the line that answers it.
@@ -73,7 +76,7 @@ impl Program {
             let is_reused = slot.is_some();
             let mut process = match slot.take().map_or_else(|| self.start(), Ok) {
                 Ok(process) => process,
-                Err(error) => return EventResult::Broken(self.failure(error, None)),
+                Err(error) => return EventResult::Broken(self.failure(error, None, false)),
             };
             let Breakdown { error, responded } = match converse(&mut process, event, deadline, logged, host) {
                 Ok(result) => {
@@ -87,26 +90,29 @@ impl Program {
                 }
                 Err(breakdown) => breakdown,
             };
+            let has_exited = matches!(error, ProgramError::Exited(_));
+            let is_late = matches!(error, ProgramError::Timeout(_));
+            let has_cut_line = (has_exited || is_late) && process.has_cut_line();
             let last_stderr_line = process.last_stderr_line();
-            let status = self.end(process, Duration::ZERO);
+            let status = self.end(process, if has_exited { STATUS_GRACE } else { Duration::ZERO });
+            if has_exited && is_reused && !responded {
+                debug!("{} has ended and is started again", self.name());
+                continue;
+            }
+            // A program that has begun to work may wait for a slow site.
+            let works = self.answered.load(Ordering::Relaxed) || (responded && is_late);
             let error = match error {
-                ProgramError::Exited(_) if is_reused && !responded => {
-                    debug!("{} has ended and is started again", self.name());
-                    continue;
-                }
                 ProgramError::Exited(_) => ProgramError::Exited(status),
+                ProgramError::Timeout(limit) if !works && !has_cut_line => ProgramError::Silent(limit),
                 error => error,
             };
-            // A program that has begun to work may wait for a slow site.
-            let works =
-                self.answered.load(Ordering::Relaxed) || (responded && matches!(error, ProgramError::Timeout(_)));
-            let failure = self.failure(error, last_stderr_line);
+            let failure = self.failure(error, last_stderr_line, has_cut_line);
             return if works { EventResult::Lost(failure) } else { EventResult::Broken(failure) };
         }
     }
 
-    fn failure(&self, error: ProgramError, last_stderr_line: Option<String>) -> ProgramFailure {
-        ProgramFailure { program: self.name(), error, last_stderr_line }
+    fn failure(&self, error: ProgramError, last_stderr_line: Option<String>, has_cut_line: bool) -> ProgramFailure {
+        ProgramFailure { program: self.name(), error, last_stderr_line, has_cut_line }
     }
 }
 
@@ -165,6 +171,7 @@ mod tests {
     use super::*;
     use crate::listener::WireError;
     use serde_json::json;
+    use std::time::Instant;
 
     /// Collects what a program keeps, and answers each call with its method.
     #[derive(Default)]
@@ -194,6 +201,80 @@ mod tests {
             program.end(process, EXIT_GRACE);
         }
         (results, host.0)
+    }
+
+    /// What a child does that outlives the program and holds its pipes.
+    const CHILD: &str = "sleep 30 &";
+
+    /// Sends events to a script whose exit no descriptor reports, unless `has_fd`; returns the results.
+    fn events_within_seconds(script: &str, has_fd: bool, count: usize) -> Vec<EventResult> {
+        let (program, began) = (shell(script, true), Instant::now());
+        let mut slot = None;
+        let results = (0..count).map(|number| {
+            let mut process = slot.take().unwrap_or_else(|| program.start().unwrap());
+            if !has_fd {
+                process.exit.close();
+            }
+            slot = Some(process);
+            program.handle(&mut slot, &json!(number), &mut Recording::default())
+        });
+        let results = results.collect();
+        if let Some(process) = slot {
+            program.end(process, EXIT_GRACE);
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{results:?}");
+        results
+    }
+
+    #[test]
+    fn an_exit_is_noticed_while_a_child_holds_the_pipes() {
+        let ok = "echo '{\"ok\":true}'";
+        for has_fd in [true, false] {
+            let events = |script: &str, count| events_within_seconds(script, has_fd, count);
+            let results = events(&format!("read -r event; {CHILD} {ok}"), 3);
+            assert!(results.iter().all(|result| matches!(result, EventResult::Ok { .. })), "{results:?}");
+
+            let results =
+                events(&format!("{CHILD} read -r event; {ok}; read -r event; echo '{{\"log\":\"\"}}'; exit 3"), 2);
+            let EventResult::Lost(failure) = &results[1] else { panic!("{results:?}") };
+            let ProgramError::Exited(Some(status)) = failure.error else { panic!("{failure}") };
+            assert_eq!(status.code(), Some(3));
+
+            // The status of a program that closes stdout first is known, too.
+            let results = events("read -r event; echo '{\"log\":\"\"}'; exec >&-; exit 4", 1);
+            let EventResult::Broken(failure) = &results[0] else { panic!("{results:?}") };
+            let ProgramError::Exited(Some(status)) = failure.error else { panic!("{failure}") };
+            assert_eq!(status.code(), Some(4));
+        }
+    }
+
+    #[test]
+    fn all_that_was_written_before_an_exit_counts() {
+        let flood = "seq -f '{\"log\":\"line %g\"}' 3000; echo '{\"ok\":true}'";
+        let (results, _) = events(&shell(&format!("{CHILD} {flood}; exit 1"), false), 1);
+        assert!(matches!(results[0], EventResult::Ok { .. }), "{results:?}");
+        // A child that writes in a loop does not hide the exit.
+        let results = events_within_seconds("read -r event; yes '{\"log\":\"\"}' & exit 3", true, 1);
+        let (EventResult::Lost(failure) | EventResult::Broken(failure)) = &results[0] else { panic!("{results:?}") };
+        assert!(matches!(failure.error, ProgramError::Exited(Some(_))), "{failure}");
+    }
+
+    #[test]
+    fn a_line_without_its_end_and_silence_are_named() {
+        let failure = |script: &str, timeout: Duration| {
+            let program = Program { timeout, ..shell(script, false) };
+            match events(&program, 1).0.remove(0) {
+                EventResult::Broken(failure) => failure.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let limit = Duration::from_millis(500);
+        let message = failure("printf '{\"ok\":true}'; exec sleep 60", limit);
+        assert!(message.ends_with(" took longer than 0.5 s; its last line on stdout has no line end"), "{message}");
+        let message = failure("printf '{\"ok\":true}'", EXIT_GRACE * 10);
+        assert!(message.contains(" ended (exit status: 0) ") && message.ends_with("has no line end"), "{message}");
+        let message = failure("exec sleep 60", limit);
+        assert!(message.ends_with(" wrote nothing to stdout within 0.5 s (does it flush its output?)"), "{message}");
     }
 
     #[test]
@@ -265,7 +346,7 @@ mod tests {
         let endless = shell("exec tr '\\0' x </dev/zero", false);
         assert!(matches!(error(&endless), ProgramError::Protocol(WireError::TooLong)));
         let silent = Program { timeout: Duration::from_millis(100), ..shell("exec sleep 60", false) };
-        assert!(matches!(error(&silent), ProgramError::Timeout(limit) if limit == silent.timeout));
+        assert!(matches!(error(&silent), ProgramError::Silent(limit) if limit == silent.timeout));
     }
 
     #[test]
@@ -279,16 +360,17 @@ mod tests {
 
             fn keep(&mut self, _: Value) {}
         }
-        let handle = |script| {
-            let program = Program { timeout: Duration::from_secs(1), ..shell(script, false) };
+        let handle = |script, seconds| {
+            let program = Program { timeout: Duration::from_secs(seconds), ..shell(script, false) };
             let mut host = LongReplies(0);
             let result = program.handle(&mut None, &Value::Null, &mut host);
             let (EventResult::Lost(failure) | EventResult::Broken(failure)) = result else { panic!("{result:?}") };
             (failure.error, host.0)
         };
-        let (error, calls) = handle("exec yes '{\"call\":\"A.b\"}'");
+        let (error, calls) = handle("exec yes '{\"call\":\"A.b\"}'", 1);
         assert!(matches!(error, ProgramError::Timeout(_)) && (1..8).contains(&calls), "{error:?} {calls}");
-        let (error, _) = handle("x=$(head -c 60000 /dev/zero | tr '\\0' x); exec yes \"{\\\"keep\\\":\\\"$x\\\"}\"");
+        let (error, _) =
+            handle("x=$(head -c 60000 /dev/zero | tr '\\0' x); exec yes \"{\\\"keep\\\":\\\"$x\\\"}\"", 30);
         assert!(matches!(error, ProgramError::Protocol(WireError::KeepsTooMuch)), "{error:?}");
     }
 
@@ -300,7 +382,7 @@ mod tests {
             let (EventResult::Lost(failure) | EventResult::Broken(failure)) = &results[0] else {
                 panic!("{results:?}")
             };
-            assert!(matches!(failure.error, ProgramError::Timeout(_)), "{failure}");
+            assert!(matches!(failure.error, ProgramError::Timeout(_) | ProgramError::Silent(_)), "{failure}");
         }
     }
 

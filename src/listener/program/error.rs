@@ -19,6 +19,8 @@ pub struct ProgramFailure {
     pub error: ProgramError,
     /// The last line that the program wrote to stderr; `None` if it wrote nothing.
     pub last_stderr_line: Option<String>,
+    /// Whether the program wrote the start of a line to stdout, and not its end.
+    pub has_cut_line: bool,
 }
 
 /// What happened to a program that did not answer.
@@ -33,6 +35,8 @@ pub enum ProgramError {
     },
     /// The program did not answer within this time, and was killed.
     Timeout(Duration),
+    /// No event was answered, and nothing came on stdout within this time; the program was killed.
+    Silent(Duration),
     /// The program ended; with its status, unless it was killed first.
     Exited(Option<ExitStatus>),
     /// The program wrote something that the protocol does not allow, and was killed.
@@ -51,12 +55,22 @@ impl fmt::Display for ProgramFailure {
             ProgramError::Timeout(limit) => {
                 write!(f, "the program {program} took longer than {} s", limit.as_secs_f64())?;
             }
+            ProgramError::Silent(limit) => {
+                let limit = limit.as_secs_f64();
+                write!(
+                    f,
+                    "the program {program} wrote nothing to stdout within {limit} s (does it flush its output?)"
+                )?;
+            }
             ProgramError::Exited(Some(status)) => {
                 write!(f, "the program {program} ended ({status}) before it answered")?;
             }
             ProgramError::Exited(None) => write!(f, "the program {program} ended before it answered")?,
             ProgramError::Protocol(error) => write!(f, "the program {program} broke the protocol: {error}")?,
             ProgramError::Pipes(error) => write!(f, "cannot wait for the program {program}: {error}")?,
+        }
+        if self.has_cut_line {
+            write!(f, "; its last line on stdout has no line end")?;
         }
         self.last_stderr_line.as_ref().map_or(Ok(()), |line| write!(f, "; its last line on stderr: {line}"))
     }
@@ -78,6 +92,10 @@ mod tests {
             ),
             (ProgramError::Timeout(Duration::from_millis(1500)), "the program ./x -v took longer than 1.5 s"),
             (
+                ProgramError::Silent(Duration::from_secs(2)),
+                "the program ./x -v wrote nothing to stdout within 2 s (does it flush its output?)",
+            ),
+            (
                 ProgramError::Exited(Some(ExitStatus::from_raw(3 << 8))),
                 "the program ./x -v ended (exit status: 3) before it answered",
             ),
@@ -96,8 +114,12 @@ mod tests {
             ),
             (ProgramError::Pipes(io::Error::other("bad file")), "cannot wait for the program ./x -v: bad file"),
         ] {
-            let mut failure = ProgramFailure { program: "./x -v".into(), error, last_stderr_line: None };
+            let program = "./x -v".into();
+            let mut failure = ProgramFailure { program, error, last_stderr_line: None, has_cut_line: false };
             assert_eq!(failure.to_string(), expected);
+            failure.has_cut_line = true;
+            assert_eq!(failure.to_string(), format!("{expected}; its last line on stdout has no line end"));
+            failure.has_cut_line = false;
             failure.last_stderr_line = Some("no such module".into());
             assert_eq!(failure.to_string(), format!("{expected}; its last line on stderr: no such module"));
         }

@@ -2,8 +2,10 @@
 //!
 //! `docs/listeners.md` describes the protocol for the authors of programs.
 
+mod check;
 mod conversation;
 mod error;
+mod exit_watch;
 mod guard;
 mod process;
 mod quota;

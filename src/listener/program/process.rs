@@ -3,16 +3,16 @@
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::Pid;
 use serde_json::Value;
 use tracing::{debug, info};
 
 use super::error::ProgramError;
+use super::exit_watch::ExitWatch;
 use super::guard::Guard;
 use super::quota::LineQuota;
 use super::wire::{LineBuffer, MAX_LINE_BYTES, WireError};
@@ -22,8 +22,8 @@ use crate::util::text::{count, sanitize};
 const MAX_READS: usize = 64;
 /// A longer line on stderr is divided, in bytes.
 const MAX_STDERR_LINE_BYTES: usize = 64 << 10;
-/// The first and the longest pause between two checks whether a process has exited.
-const EXIT_POLL_INTERVALS: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
+/// The first and the longest pause between two reads of what an exiting program still writes.
+const DRAIN_INTERVALS: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
 
 /// A running program.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(in crate::listener) struct Process {
     /// The program and its arguments, made safe to show.
     name: String,
     child: Child,
+    pub(super) exit: ExitWatch,
     /// Leads the process group of the child; `None` if the child does.
     guard: Option<Guard>,
     /// `None` once it is closed.
@@ -39,6 +40,8 @@ pub(in crate::listener) struct Process {
     /// `None` once the program has closed it.
     stderr: Option<ChildStderr>,
     stdout_buf: LineBuffer,
+    /// Whether the program has exited or closed stdout, and all that it wrote is in `stdout_buf`.
+    has_ended: bool,
     stderr_buf: LineBuffer,
     /// What is still to be written to stdin.
     pending: Vec<u8>,
@@ -93,12 +96,14 @@ impl Process {
         rustix::io::ioctl_fionbio(&stdin, true)?;
         Ok(Self {
             name,
+            exit: ExitWatch::new(&child),
             child,
             guard,
             stdin: Some(stdin),
             stdout,
             stderr: Some(stderr),
             stdout_buf: LineBuffer::default(),
+            has_ended: false,
             stderr_buf: LineBuffer::default(),
             pending: Vec::new(),
             last_stderr_line: None,
@@ -134,6 +139,9 @@ impl Process {
                 if let Some(line) = self.stdout_buf.take_line() {
                     return Ok(line);
                 }
+                if self.has_ended {
+                    return Err(ProgramError::Exited(None));
+                }
                 if self.stdout_buf.len() > MAX_LINE_BYTES {
                     return Err(ProgramError::Protocol(WireError::TooLong));
                 }
@@ -144,14 +152,20 @@ impl Process {
 
     /// Whether lines on stdout are read. They are not while the program does not read the replies to its calls.
     fn reads_stdout(&self) -> bool {
-        self.pending.len() <= MAX_LINE_BYTES
+        self.has_ended || self.pending.len() <= MAX_LINE_BYTES
     }
 
-    /// Waits until bytes can be read or written, and moves them.
+    /// Waits until bytes can be read or written or the process exits, and moves the bytes.
     fn exchange(&mut self, deadline: Deadline) -> Result<(), ProgramError> {
-        let ready = self.wait(deadline)?;
+        let Some(ready) = self.wait(deadline)? else {
+            self.read_rest();
+            return Ok(());
+        };
         if ready.stderr {
             self.read_stderr();
+        }
+        if ready.stdout {
+            self.has_ended = self.stdout_buf.fill(&mut self.stdout) == 0;
         }
         if ready.stdin
             && let Some(stdin) = &mut self.stdin
@@ -163,16 +177,27 @@ impl Process {
                 Err(_) => self.pending.clear(),
             }
         }
-        if ready.stdout && self.stdout_buf.fill(&mut self.stdout) == 0 {
-            return Err(ProgramError::Exited(None));
-        }
         Ok(())
     }
 
-    /// Waits until a pipe can be used. After a signal none may be.
-    fn wait(&self, deadline: Deadline) -> Result<Ready, ProgramError> {
+    /// Reads what has arrived on stdout, without waiting for its end: other processes may hold it open.
+    fn read_rest(&mut self) {
+        for _ in 0..MAX_READS {
+            if !can_read(&self.stdout) || self.stdout_buf.fill(&mut self.stdout) == 0 {
+                break;
+            }
+        }
+        self.has_ended = true;
+    }
+
+    /// Waits until a pipe can be used or the deadline passes; `None` if the process has exited.
+    ///
+    /// After a signal no pipe may be ready. An event must not reach another process that holds stdin open, so an exit comes
+    /// first.
+    fn wait(&self, deadline: Deadline) -> Result<Option<Ready>, ProgramError> {
         // Some microseconds more, so that the wait does not end before the deadline.
-        let timeout = Timespec::try_from(deadline.left().saturating_add(Duration::from_micros(10))).ok();
+        let wait = self.exit.limit(deadline.left().saturating_add(Duration::from_micros(10)));
+        let timeout = Timespec::try_from(wait).ok();
         let from_stdout = if self.reads_stdout() { PollFlags::IN } else { PollFlags::empty() };
         let mut files = vec![PollFd::new(&self.stdout, from_stdout)];
         let stderr = self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN));
@@ -180,18 +205,19 @@ impl Process {
         let (has_stderr, has_stdin) = (stderr.is_some(), stdin.is_some());
         files.extend(stderr);
         files.extend(stdin.map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
+        let exit = self.exit.fd();
+        let has_exit = exit.is_some();
+        files.extend(exit);
         match poll(&mut files, timeout.as_ref()) {
-            Ok(0) => return Err(deadline.error()),
-            Err(Errno::INTR) => return Ok(Ready::default()),
+            Err(Errno::INTR) => return Ok(Some(Ready::default())),
             Err(error) => return Err(ProgramError::Pipes(error.into())),
             Ok(_) => {}
         }
-        let mut ready = files.iter().map(|file| !file.revents().is_empty());
-        Ok(Ready {
-            stdout: ready.next().unwrap_or(false),
-            stderr: has_stderr && ready.next().unwrap_or(false),
-            stdin: has_stdin && ready.next().unwrap_or(false),
-        })
+        let mut files = files.iter();
+        let mut is_ready = |is_polled: bool| is_polled && files.next().is_some_and(|file| !file.revents().is_empty());
+        let (stdout, stderr, stdin) = (is_ready(true), is_ready(has_stderr), is_ready(has_stdin));
+        let has_exited = if has_exit { is_ready(true) } else { self.exit.has_exited() };
+        Ok((!has_exited).then_some(Ready { stdin, stdout, stderr }))
     }
 
     /// Reads stderr once, and logs its lines as far as the quota allows.
@@ -251,19 +277,23 @@ impl Process {
         self.stdout_buf.is_empty() && self.pending.is_empty()
     }
 
+    /// Whether the last line on stdout lacks its end, as far as it was read.
+    pub(super) fn has_cut_line(&self) -> bool {
+        self.stdout_buf.has_cut_line()
+    }
+
     /// Closes stdin and waits for the process to exit; `false` means that it still runs.
     ///
     /// A process that has exited stays a zombie until [`Process::reap`], so that its id is not used again.
     pub(super) fn close(&mut self, grace: Duration) -> bool {
         self.stdin = None;
         let deadline = Instant::now() + grace;
-        let [mut pause, longest] = EXIT_POLL_INTERVALS;
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let [mut pause, longest] = DRAIN_INTERVALS;
         let has_exited = loop {
             self.drain();
-            match waitid(WaitId::Pid(Pid::from_child(&self.child)), options) {
-                Ok(None) if Instant::now() < deadline => thread::sleep(pause),
-                exited => break matches!(exited, Ok(Some(_))),
+            match self.exit.has_exited() {
+                false if Instant::now() < deadline => self.exit.wait(pause),
+                has_exited => break has_exited,
             }
             pause = (pause * 2).min(longest);
         };

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::protocol::json::read_kept;
-use crate::util::text::sanitize;
+use crate::util::text::{BYTE_ORDER_MARK, sanitize};
 
 /// The longest line that a program may write, in bytes.
 pub(super) const MAX_LINE_BYTES: usize = 4 << 20;
@@ -66,7 +66,10 @@ struct Line {
 
 impl Message {
     /// Reads a line; `None` if it is blank.
+    ///
+    /// It may begin with a byte order mark, which some languages write before the first line.
     pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, WireError> {
+        let line = line.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(line);
         if line.trim_ascii().is_empty() {
             return Ok(None);
         }
@@ -130,6 +133,11 @@ impl LineBuffer {
         (!rest.is_empty()).then_some(rest)
     }
 
+    /// Whether something is left, and none of it is a whole line. It is known after [`LineBuffer::take_line`].
+    pub(super) fn has_cut_line(&self) -> bool {
+        !self.is_empty() && self.searched == self.bytes.len()
+    }
+
     /// Whether nothing is left.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
@@ -156,6 +164,8 @@ mod tests {
         assert_eq!(message("{\"log\":\"now\",\"level\":\"debug\"}"), Some(log));
         assert_eq!(message("{\"keep\":[1]}"), Some(Message::Keep(json!([1]))));
         assert_eq!(message("{\"ok\":true}"), Some(Message::Succeeded { stop: false }));
+        assert_eq!(message("\u{feff}{\"ok\":true}\r\n"), Some(Message::Succeeded { stop: false }));
+        assert_eq!(message("\u{feff}\r\n"), None);
         assert_eq!(message("{\"ok\":true,\"stop\":true}"), Some(Message::Succeeded { stop: true }));
         assert_eq!(message("{\"error\":\"no\"}"), Some(Message::Failed("no".into())));
     }
@@ -180,9 +190,10 @@ mod tests {
             lines.extend(std::iter::from_fn(|| buffer.take_line()));
         }
         assert_eq!(lines, [&b"one\n"[..], b"two\n", b"\n"]);
+        assert!(buffer.has_cut_line());
         assert_eq!(buffer.fill(&mut &b""[..]), 0);
         assert_eq!(buffer.take_rest().as_deref(), Some(&b"three"[..]));
-        assert!(buffer.is_empty() && buffer.take_rest().is_none());
+        assert!(buffer.is_empty() && buffer.take_rest().is_none() && !buffer.has_cut_line());
     }
 
     #[test]

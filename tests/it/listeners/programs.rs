@@ -19,7 +19,7 @@ fn broken_program_ends_the_run_and_no_failure_is_counted() {
         (&["./no-such-program"][..], "cannot start"),
         (&["sh", "-c", "echo no such module >&2; exit 3"], "its last line on stderr: no such module"),
         (&["sh", "-c", "echo babble"], "broke the protocol"),
-        (&["sh", "-c", "read -r x; sleep 60"], "took longer than 1 s"),
+        (&["sh", "-c", "read -r x; sleep 60"], "wrote nothing to stdout within 1 s (does it flush its output?)"),
         (&["true"], "before it answered"),
     ] {
         for more in ["timeout = 1", "timeout = 1\nreuse = true"] {
@@ -69,6 +69,35 @@ fn reused_program_that_ended_is_started_again() {
     script(&world, "echo one >> lives; while read -r event; do echo '{\"ok\":true}'; done", "reuse = true");
     assert_eq!(world.poll(MIDNIGHT + 86_400, &["--threads", "1"])["ok"], 5);
     assert_eq!(fs::read_to_string(world.path("lives")).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn programs_that_leave_children_behind_cost_no_time_and_leave_nothing() {
+    let world = World::with(["ok"; 60]);
+    // The child holds all pipes of the program. The program counts the files and the dead children of `cxnpoll`.
+    let text = "read -r event\nsleep 60 &\n\
+                ls /proc/$PPID/fd | wc -l >> files\n\
+                ps -o stat= --ppid $PPID | grep -c Z >> zombies\necho '{\"ok\":true}'";
+    for more in ["reuse = true", "reuse = false"] {
+        script(&world, text, more);
+        let began = Instant::now();
+        let now = if more == "reuse = true" { MIDNIGHT } else { MIDNIGHT + 86_400 };
+        assert_eq!(world.poll(now, &["--threads", "1"])["ok"], 60);
+        assert!(began.elapsed() < Duration::from_secs(30), "{more}: {:?}", began.elapsed());
+        for file in ["files", "zombies"] {
+            let text = fs::read_to_string(world.path(file)).unwrap();
+            let counts: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+            let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+            assert!(counts.len() == 60 && most - least < 30, "{more}: {file}: {counts:?}");
+            fs::remove_file(world.path(file)).unwrap();
+        }
+    }
+    let pre_poll = ["sh", "-c", "sleep 60 & exit 3"];
+    configure(&world, &program("civi_cxn.pre-poll", &pre_poll, ""));
+    let began = Instant::now();
+    let output = world.run(&["poll", APP, "--now", &(MIDNIGHT + 2 * 86_400).to_string()]);
+    assert_eq!(code(&output), 78, "{output:?}");
+    assert!(stderr(&output).contains("exit status: 3") && began.elapsed() < Duration::from_secs(30), "{output:?}");
 }
 
 /// Whether the arguments of any process hold a text.

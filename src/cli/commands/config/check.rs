@@ -6,13 +6,15 @@ use tracing::{error, warn};
 
 use super::apps::{app, file};
 use crate::cli::context::Context;
-use crate::cli::error::{Error, Report, Result};
+use crate::cli::error::{Error, ListenerProblem, Report, Result};
 use crate::cli::ui::output;
-use crate::config::certificate_problems;
+use crate::cli::values;
 use crate::exit;
+use crate::listener::Action;
+use crate::store::ReadSession;
 use crate::util::text::count;
 
-/// Check the configuration, its apps and their certificates
+/// Check the configuration, its apps, certificates and listeners
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll config check --config /etc/cxnpoll/cxnpoll.toml")]
 pub(in crate::cli) struct Check {
@@ -67,7 +69,7 @@ fn findings(context: &Context, names: &[String]) -> Findings {
     for name in names {
         match app(config, name) {
             Ok(app) => {
-                let problems = certificate_problems(&app, context.started);
+                let problems = config.certificate_problems(&app, context.started);
                 findings.problems.extend(problems.iter().map(ToString::to_string));
                 findings.warnings.extend(app.tls_warning());
             }
@@ -75,5 +77,43 @@ fn findings(context: &Context, names: &[String]) -> Findings {
         }
     }
     findings.problems.extend(context.store_path().err().map(message));
+    for listener in context.listeners.iter() {
+        if let Action::Program(program) = &listener.action {
+            let event = &listener.event;
+            let problem = |error| ListenerProblem::Program { event, error }.to_string();
+            findings.problems.extend(program.problems().into_iter().map(problem));
+        }
+    }
+    find_unknown_apps(context, names, &mut findings);
     findings
+}
+
+/// Finds the listeners of apps that neither the configuration nor the store has.
+fn find_unknown_apps(context: &Context, configured: &[String], findings: &mut Findings) {
+    let events = context.listeners.iter().map(|listener| &listener.event);
+    let of_apps = events.filter_map(|event| Some((event, event.job.as_ref()?.0.short())));
+    let mut unknown: Vec<_> = of_apps.filter(|(_, app)| configured.iter().all(|name| name != app)).collect();
+    if unknown.is_empty() {
+        return;
+    }
+    let (stored, found) = match stored_apps(context) {
+        Ok(stored) => (stored, &mut findings.problems),
+        Err(error) => {
+            let reason = Report::from(error).message;
+            findings.warnings.push(format!("cannot read which apps the store has: {reason}"));
+            (Vec::new(), &mut findings.warnings)
+        }
+    };
+    unknown.retain(|(_, app)| stored.iter().all(|name| name != app));
+    let names = [configured, &stored].concat();
+    found.extend(unknown.into_iter().map(|(event, app)| {
+        ListenerProblem::UnknownApp { event, suggestion: values::closest(app, &names) }.to_string()
+    }));
+}
+
+/// The names of the apps that the store has, without `app:`; empty if there is no store.
+fn stored_apps(context: &Context) -> Result<Vec<String>> {
+    let Some(store) = context.existing_store()? else { return Ok(Vec::new()) };
+    let apps = store.read(ReadSession::apps)?;
+    Ok(apps.into_iter().map(|(_, app_id)| app_id.short().to_owned()).collect())
 }

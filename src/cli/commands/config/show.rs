@@ -67,8 +67,8 @@ fn values(context: &Context) -> Result<Vec<Setting>> {
     for name in config.app_names() {
         values.extend(of_app(config, &name)?);
     }
-    for (number, event) in config.listeners().events().enumerate() {
-        values.push(Setting::new(format!("listeners.{number}"), json!(event), file(config)));
+    for (number, listener) in config.listeners().iter().enumerate() {
+        values.push(Setting::new(format!("listeners.{number}"), json!(listener.event.to_string()), file(config)));
     }
     Ok(values)
 }
@@ -154,7 +154,7 @@ fn of_app(config: &Config, name: &str) -> Result<Vec<Setting>> {
         Some(directory) if !is_in_file => directory.join(name).display().to_string(),
         _ => file(config),
     };
-    let certificate = if app.app_cert.is_empty() { "none" } else { "there" };
+    let certificate = if app.app_cert.trim().is_empty() { "none" } else { "there" };
     let values = [
         ("title", app.metadata["title"].clone()),
         ("app-url", app.metadata["appUrl"].clone()),

@@ -68,9 +68,9 @@ impl Check {
         if check.orphaned_results > 0 {
             let results = count(check.orphaned_results, "kept result");
             lines.push(if self.repair {
-                format!("Removed {results} of connections that no longer exist.")
+                format!("Removed {results} whose connection no longer exists.")
             } else {
-                format!("Found {results} of connections that no longer exist. `--repair` removes them.")
+                format!("Found {results} whose connection no longer exists. Remove with `--repair`.")
             });
         }
         if check.compacting_pays() {
@@ -101,5 +101,14 @@ mod tests {
         assert_eq!(last_line(false, 0, 0), "No faults.");
         assert_eq!(last_line(false, 1, 0), "1 fault. Repair what can be derived with `--repair`.");
         assert_eq!(last_line(true, 2, 1), "2 faults, 1 repaired.");
+    }
+
+    #[test]
+    fn one_result_without_a_connection_is_singular() {
+        let check = store::Check { orphaned_results: 1, ..store::Check::default() };
+        let line = |repair| Check { repair, json: false }.report(&check, &[]).pop();
+        let text = "1 kept result whose connection no longer exists.";
+        assert_eq!(line(true), Some(format!("Removed {text}")));
+        assert_eq!(line(false), Some(format!("Found {text} Remove with `--repair`.")));
     }
 }
