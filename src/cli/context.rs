@@ -26,11 +26,11 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Global {
     /// Configuration file. The default is `cxnpoll.toml` in the user's configuration directory, then in
     /// /etc/cxnpoll/
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = values::path(), help_heading = "Global options")]
     pub(super) config: Option<PathBuf>,
     /// Directory of the store. The default is `CXNPOLL_STORE`, then the configuration, then the platform's state
     /// directory
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "DIR", value_parser = values::path(), help_heading = "Global options")]
     pub(super) store: Option<PathBuf>,
     /// Wait at most this many seconds for the store while another command uses it
     #[arg(long, global = true, value_name = "S", default_value = "30", value_parser = values::seconds, help_heading = "Global options")]
@@ -48,7 +48,7 @@ pub(super) struct Global {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     pub(super) color: ColorChoice,
     /// Also write a log to this file
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = values::path(), help_heading = "Global options")]
     pub(super) log_file: Option<PathBuf>,
     /// Format of the log file
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Global options")]

@@ -20,6 +20,7 @@ use crate::listener::{InvalidListener, Listener};
 use crate::model::UnixTime;
 use crate::run::survive_file_size_limit;
 use crate::store::{AdminAction, SkippedEntries};
+use crate::util::home::expand_temp_dir;
 use crate::util::text::panic_message;
 use crate::util::time::unix_now;
 use context::{Context, Global};
@@ -116,6 +117,7 @@ type Added = Result<Vec<Listener>, InvalidListener>;
 /// If one cannot be added, that is reported instead of running the command.
 pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Added) -> u8 {
     survive_file_size_limit();
+    expand_temp_dir();
     // The schedule uses the time at which the process started, before any lock or wait.
     let started = unix_now().max(0);
     let arguments: Vec<OsString> = arguments.into_iter().collect();

@@ -3,6 +3,7 @@
 mod descriptor;
 pub mod file_error;
 pub mod fs_atomic;
+pub mod home;
 pub mod lock;
 pub mod open;
 mod staging;

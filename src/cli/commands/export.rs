@@ -13,6 +13,7 @@ use crate::cli::error::{Error, Result};
 use crate::cli::selection::Filter;
 use crate::cli::ui::progress::Progress;
 use crate::cli::ui::terminal;
+use crate::cli::values;
 use crate::exit;
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::{ReadSession, Store};
@@ -29,7 +30,7 @@ use crate::util::fs_atomic::{AtomicFile, Durability};
 )]
 pub(in crate::cli) struct Export {
     /// Output file, readable only by its owner; standard output if it is missing or -
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = values::path())]
     file: Option<PathBuf>,
     /// Output format (default: by the name of the file, or else jsonl)
     #[arg(long, value_name = "FORMAT")]

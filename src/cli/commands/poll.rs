@@ -69,7 +69,7 @@ pub(in crate::cli) struct Poll {
     #[arg(long)]
     strict: bool,
     /// Write metrics in Prometheus text format to this directory, one file per app, job and batch
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = values::path())]
     metrics: Option<PathBuf>,
     /// Call this URL when the run ends with exit code 0 [default: `CXNPOLL_HEARTBEAT`, or `heartbeat` of the configuration]
     #[arg(long, value_name = "URL")]

@@ -17,6 +17,7 @@ use crate::cli::selection::describe;
 use crate::cli::ui::output;
 use crate::cli::ui::progress::Progress;
 use crate::cli::ui::prompt::{Change, Preview};
+use crate::cli::values;
 use crate::exit;
 use crate::store::{AdminAction, AdminTarget, Store};
 use crate::transfer::{Format, detect};
@@ -35,7 +36,7 @@ use crate::util::text::count;
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(in crate::cli) struct Import {
     /// Input file; standard input if it is missing or -
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = values::path())]
     file: Option<PathBuf>,
     /// Input format (default: detected)
     #[arg(long, value_name = "FORMAT")]

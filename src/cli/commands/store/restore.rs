@@ -11,6 +11,7 @@ use super::backup_text;
 use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
 use crate::cli::ui::output;
+use crate::cli::values;
 use crate::exit;
 use crate::store::{Backups, ExclusiveStore, Store};
 use crate::transfer::Error as TransferError;
@@ -27,7 +28,7 @@ use crate::util::text::count;
 )]
 pub(in crate::cli) struct Restore {
     /// Backup file [default: the newest backup of the store]
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = values::path())]
     file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
