@@ -1,6 +1,6 @@
 //! What every command gets: the global options, the configuration, the store and the app.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ColorChoice};
@@ -98,12 +98,32 @@ impl Context {
         Ok(self.config.store_path(self.global.store.as_deref())?)
     }
 
-    /// Opens the store.
+    /// Opens the store to read it.
     ///
     /// # Errors
     /// There is no store, or it cannot be opened.
     pub(super) fn store(&self) -> Result<Store> {
-        let store = Store::open(&self.store_path()?, self.global.store_wait)?;
+        self.opened(Store::open_to_read)
+    }
+
+    /// Opens the store for a command that writes to it.
+    ///
+    /// # Errors
+    /// As [`Context::store`], and where the store cannot be written.
+    pub(super) fn writable_store(&self) -> Result<Store> {
+        self.opened(Store::open)
+    }
+
+    /// Opens the store to read it, or also to write to it.
+    ///
+    /// # Errors
+    /// As [`Context::writable_store`].
+    pub(super) fn store_for(&self, writes: bool) -> Result<Store> {
+        if writes { self.writable_store() } else { self.store() }
+    }
+
+    fn opened(&self, open: impl FnOnce(&Path, Duration) -> store::Result<Store>) -> Result<Store> {
+        let store = open(&self.store_path()?, self.global.store_wait)?;
         Ok(store.with_owner(self.name).with_skipped(self.skipped.clone()))
     }
 
@@ -125,12 +145,12 @@ impl Context {
         }
     }
 
-    /// Opens the store; `None` if there is none yet.
+    /// Opens the store as [`Context::store_for`]; `None` if there is none yet.
     ///
     /// # Errors
     /// There is a store, but it cannot be opened.
-    pub(super) fn existing_store(&self) -> Result<Option<Store>> {
-        match self.store() {
+    pub(super) fn existing_store(&self, writes: bool) -> Result<Option<Store>> {
+        match self.store_for(writes) {
             Ok(store) => Ok(Some(store)),
             Err(Error::Store(store::Error::NoStore { .. })) => Ok(None),
             Err(error) => Err(error),

@@ -6,6 +6,7 @@ pub mod fs_atomic;
 pub mod home;
 pub mod lock;
 pub mod open;
+pub mod private_temp;
 mod staging;
 pub mod text;
 pub mod time;

@@ -84,7 +84,7 @@ pub(in crate::cli) struct Poll {
 impl Poll {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let heartbeat = context.config.heartbeat(self.heartbeat.as_deref())?;
-        let store = context.store()?;
+        let store = context.store_for(!self.dry_run)?;
         let app = context.app(&store, &self.app)?;
         let only = match &self.cxn {
             Some(name) => Some(name.load(&store)?.cxn_id),

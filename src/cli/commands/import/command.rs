@@ -76,7 +76,7 @@ impl Import {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let path = context.store_path()?;
         let (format, input) = self.input()?;
-        let known = context.existing_store()?;
+        let known = context.existing_store(!self.dry_run)?;
         let checking = Progress::begin_of(0, "checked", context.shows_progress());
         let (findings, spool) = Findings::of(input, format, self.lenient, known.as_ref(), &checking)?;
         drop(checking);

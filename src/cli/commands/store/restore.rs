@@ -40,7 +40,7 @@ impl Restore {
         let path = context.store_path()?;
         if self.file.is_none() {
             // A missing store is reported, and not created.
-            context.store()?;
+            context.writable_store()?;
         }
         let (backup, kept) =
             Store::lock_exclusively(&path, context.global.store_wait, "store restore", |store| match &self.file {
