@@ -9,6 +9,7 @@ mod admin;
 mod architecture;
 mod backup;
 mod call;
+mod cases;
 mod check;
 mod concurrency;
 mod config;

@@ -1,0 +1,5 @@
+//! Listener programs and the configuration.
+
+cases! {
+    counts_of_one,
+}

@@ -1,0 +1,3 @@
+//! Options, durations, and credentials in URLs.
+
+cases! {}

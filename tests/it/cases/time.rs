@@ -1,0 +1,13 @@
+//! Signals, pauses, calendars and clocks.
+
+cases! {
+    clock_little_ahead,
+    hangup_twice,
+    hangup_under_nohup,
+    month_end_april,
+    month_end_failing_sites,
+    month_end_january,
+    month_end_leap_day_year,
+    month_end_status,
+    month_end_two_months,
+}
