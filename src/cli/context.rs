@@ -47,7 +47,7 @@ pub(super) struct Global {
     /// When to use colors
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     pub(super) color: ColorChoice,
-    /// Also write a log to this file
+    /// Also write a log to this file; - is standard error
     #[arg(long, global = true, value_name = "FILE", value_parser = values::path(), help_heading = "Global options")]
     pub(super) log_file: Option<PathBuf>,
     /// Format of the log file

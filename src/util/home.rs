@@ -51,7 +51,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     Option::<PathBuf>::deserialize(deserializer)?.map(|path| expand(&path).map_err(de::Error::custom)).transpose()
 }
 
-/// A directory that the XDG specification gives a user; `None` if neither `variable` nor the home directory names one.
+/// The directory that `variable` names, or else one in the home directory; `None` if there is neither.
 #[must_use]
 pub fn user_dir(variable: &str, in_home: &str) -> Option<PathBuf> {
     user_dir_in(env::var_os(variable), in_home, home)

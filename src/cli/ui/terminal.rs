@@ -39,7 +39,9 @@ pub(in crate::cli) fn width() -> Option<usize> {
     })
 }
 
-/// Whether a stream gets colors, by the option, the environment of the process, and whether it is a terminal.
+/// Whether a stream gets colors.
+///
+/// That depends on the option, the environment of the process, and whether it is a terminal.
 pub(in crate::cli) fn is_colored(choice: ColorChoice, is_terminal: bool) -> bool {
     is_colored_in(choice, is_terminal, |name| std::env::var_os(name))
 }

@@ -75,7 +75,7 @@ impl StoreLayout {
     }
 }
 
-/// The user who owns a store that is not the caller's; `None` if it is the caller's.
+/// The owner of a store that is not the caller's; `None` if it is the caller's.
 ///
 /// A store belongs to the owner of its files. Its directory may belong to root, as that of a volume does.
 fn foreign_owner(of_dir: Option<u32>, of_files: Option<u32>, caller: u32) -> Option<u32> {
@@ -99,7 +99,7 @@ mod tests {
             (0, Some(1000), 0, Some(1000)),
             (0, Some(0), 1000, Some(0)),
             (1000, Some(0), 1000, Some(0)),
-            // A directory of a third user, who could replace all files.
+            // Its owner could replace all files.
             (2000, Some(1000), 1000, Some(2000)),
             (1000, Some(1000), 0, Some(1000)),
             (1000, None, 0, Some(1000)),

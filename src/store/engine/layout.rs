@@ -188,7 +188,7 @@ fn is_ours(name: &OsStr) -> bool {
         || database_number(name).is_some()
 }
 
-/// Whether a file system has a directory of this name at its top, where a store may be too: a volume of its own.
+/// Whether a file system has a directory of this name at its top, where the store of a volume is.
 fn is_of_file_system(name: &OsStr) -> bool {
     ["lost+found", ".snapshot", ".zfs"].iter().any(|known| name == *known)
 }

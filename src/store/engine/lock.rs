@@ -164,7 +164,7 @@ impl Locks {
         work()
     }
 
-    /// Runs `work`, which only reads the store, while no process can acquire one of these locks exclusively.
+    /// Runs `work`, which only reads, while no process can acquire one of these locks exclusively.
     ///
     /// Needs no permission to write. A lock whose file is missing is left out: no process that writes is there, since it
     /// would have created the file.

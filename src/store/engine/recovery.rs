@@ -155,7 +155,7 @@ pub fn remove_incomplete_snapshots(database: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a database into a directory: its log, its settings, the values in files of their own, and its snapshots.
+/// Copies a database: its log, its settings, the values in files of their own, and its snapshots.
 ///
 /// # Errors
 /// The first operation that failed. [`FileOp::Create`] and [`FileOp::Copy`] are about the copy.
