@@ -8,7 +8,9 @@ use super::output;
 use super::terminal;
 use crate::cli::error::Result;
 
-/// What is between two columns, and before the columns that go on in another line.
+/// What is before the columns that go on in another line.
+const INDENT: &str = "  ";
+/// The space between two columns, in characters.
 const GAP: usize = 2;
 
 /// A table that is as wide as its content.
@@ -45,7 +47,7 @@ fn lines(table: &mut Table, width: usize) -> Vec<String> {
         if rows.is_empty() {
             rows.extend(part);
         } else {
-            rows.iter_mut().zip(part).for_each(|(row, part)| *row += &format!("\n{:GAP$}{part}", ""));
+            rows.iter_mut().zip(part).for_each(|(row, part)| row.extend(["\n", INDENT, &part]));
         }
     }
     rows
@@ -62,7 +64,7 @@ fn split(widths: &[usize], width: usize) -> Vec<Range<usize>> {
                 used += GAP + column;
             }
             last => {
-                used = column + if last.is_some() { GAP } else { 0 };
+                used = column + if last.is_some() { INDENT.len() } else { 0 };
                 parts.push(number..number + 1);
             }
         }

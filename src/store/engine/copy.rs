@@ -38,7 +38,7 @@ impl StoreCopy {
         copy.locks.lock_to_copy(&[LockName::Entry, LockName::Use, LockName::Turn, LockName::Session], || {
             let database = source.database()?.ok_or_else(|| Error::NoStore { path: source.path().to_owned() })?;
             let copied = copy.dir.path().join(database.file_name().unwrap_or_default());
-            copy.database(&database, &copied)?;
+            copy_database(&database, &copied)?;
             copy.layout.set_current(&copied)
         })?;
         Ok(copy)
@@ -63,26 +63,26 @@ impl StoreCopy {
         if copied.exists() || !results.exists() {
             return Ok(());
         }
-        self.locks.lock_to_copy(&[LockName::Results], || self.database(&results, &copied))
+        self.locks.lock_to_copy(&[LockName::Results], || copy_database(&results, &copied))
     }
+}
 
-    /// Copies a database. If one of its snapshots is damaged, sled is to read the log from its beginning.
-    fn database(&self, from: &Path, to: &Path) -> Result<()> {
-        // The process that had the last session may still write a snapshot.
-        let _held = lock_to_read(from)?;
-        let with_snapshots = !has_damaged_snapshot(from)?;
-        let copy = || {
-            private_dir(to).map_err(FileError::at(FileOp::Create, to))?;
-            copy_files(from, to, with_snapshots)
-        };
-        copy().map_err(|error| match error.op {
-            FileOp::Open | FileOp::List | FileOp::Read => Error::File(error),
-            FileOp::Create => failed(FileError { path: from.to_owned(), ..error }),
-            _ => failed(error),
-        })?;
-        debug!(copy = %to.display(), with_snapshots, "copied a database that this process may not write");
-        Ok(())
-    }
+/// Copies a database. If one of its snapshots is damaged, sled is to read the log from its beginning.
+fn copy_database(from: &Path, to: &Path) -> Result<()> {
+    // The process that had the last session may still write a snapshot.
+    let _held = lock_to_read(from)?;
+    let with_snapshots = !has_damaged_snapshot(from)?;
+    let copy = || {
+        private_dir(to).map_err(FileError::at(FileOp::Create, to))?;
+        copy_files(from, to, with_snapshots)
+    };
+    copy().map_err(|error| match error.op {
+        FileOp::Open | FileOp::List | FileOp::Read => Error::File(error),
+        FileOp::Create => failed(FileError { path: from.to_owned(), ..error }),
+        _ => failed(error),
+    })?;
+    debug!(copy = %to.display(), with_snapshots, "copied a database that this process may not write");
+    Ok(())
 }
 
 fn failed(error: FileError) -> Error {
