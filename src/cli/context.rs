@@ -1,6 +1,6 @@
 //! What every command gets: the global options, the configuration, the store and the app.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ColorChoice};
@@ -26,11 +26,11 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Global {
     /// Configuration file. The default is `cxnpoll.toml` in the user's configuration directory, then in
     /// /etc/cxnpoll/
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = values::path(), help_heading = "Global options")]
     pub(super) config: Option<PathBuf>,
     /// Directory of the store. The default is `CXNPOLL_STORE`, then the configuration, then the platform's state
     /// directory
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    #[arg(long, global = true, value_name = "DIR", value_parser = values::path(), help_heading = "Global options")]
     pub(super) store: Option<PathBuf>,
     /// Wait at most this many seconds for the store while another command uses it
     #[arg(long, global = true, value_name = "S", default_value = "30", value_parser = values::seconds, help_heading = "Global options")]
@@ -47,8 +47,8 @@ pub(super) struct Global {
     /// When to use colors
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
     pub(super) color: ColorChoice,
-    /// Also write a log to this file
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    /// Also write a log to this file; - is standard error
+    #[arg(long, global = true, value_name = "FILE", value_parser = values::path(), help_heading = "Global options")]
     pub(super) log_file: Option<PathBuf>,
     /// Format of the log file
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Global options")]
@@ -98,12 +98,32 @@ impl Context {
         Ok(self.config.store_path(self.global.store.as_deref())?)
     }
 
-    /// Opens the store.
+    /// Opens the store to read it.
     ///
     /// # Errors
     /// There is no store, or it cannot be opened.
     pub(super) fn store(&self) -> Result<Store> {
-        let store = Store::open(&self.store_path()?, self.global.store_wait)?;
+        self.opened(Store::open_to_read)
+    }
+
+    /// Opens the store for a command that writes to it.
+    ///
+    /// # Errors
+    /// As [`Context::store`], and where the store cannot be written.
+    pub(super) fn writable_store(&self) -> Result<Store> {
+        self.opened(Store::open)
+    }
+
+    /// Opens the store to read it, or also to write to it.
+    ///
+    /// # Errors
+    /// As [`Context::writable_store`].
+    pub(super) fn store_for(&self, writes: bool) -> Result<Store> {
+        if writes { self.writable_store() } else { self.store() }
+    }
+
+    fn opened(&self, open: impl FnOnce(&Path, Duration) -> store::Result<Store>) -> Result<Store> {
+        let store = open(&self.store_path()?, self.global.store_wait)?;
         Ok(store.with_owner(self.name).with_skipped(self.skipped.clone()))
     }
 
@@ -125,12 +145,12 @@ impl Context {
         }
     }
 
-    /// Opens the store; `None` if there is none yet.
+    /// Opens the store as [`Context::store_for`]; `None` if there is none yet.
     ///
     /// # Errors
     /// There is a store, but it cannot be opened.
-    pub(super) fn existing_store(&self) -> Result<Option<Store>> {
-        match self.store() {
+    pub(super) fn existing_store(&self, writes: bool) -> Result<Option<Store>> {
+        match self.store_for(writes) {
             Ok(store) => Ok(Some(store)),
             Err(Error::Store(store::Error::NoStore { .. })) => Ok(None),
             Err(error) => Err(error),

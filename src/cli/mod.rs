@@ -20,12 +20,15 @@ use crate::listener::{InvalidListener, Listener};
 use crate::model::UnixTime;
 use crate::run::survive_file_size_limit;
 use crate::store::{AdminAction, SkippedEntries};
+use crate::util::home::expand_temp_dir;
 use crate::util::text::panic_message;
 use crate::util::time::unix_now;
 use context::{Context, Global};
 use error::{Error, Report, Result};
-use ui::{logging, output};
+use ui::{logging, output, terminal};
 
+/// The width of help at a wide terminal, in characters.
+const MAX_HELP_WIDTH: usize = 100;
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -114,14 +117,16 @@ type Added = Result<Vec<Listener>, InvalidListener>;
 /// If one cannot be added, that is reported instead of running the command.
 pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Added) -> u8 {
     survive_file_size_limit();
+    expand_temp_dir();
     // The schedule uses the time at which the process started, before any lock or wait.
     let started = unix_now().max(0);
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let parsed = Cli::command().color(color(&arguments)).try_get_matches_from(arguments);
+    let color_of_parser = color(&arguments);
+    let parsed = command().try_get_matches_from(arguments);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
+            output::parser_report(&error, color_of_parser);
             return u8::try_from(error.exit_code()).unwrap_or(exit::USAGE);
         }
     };
@@ -136,6 +141,14 @@ pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners:
         output::error(&report, color);
         report.exit_code
     })
+}
+
+/// The commands and options. At a terminal, help is as wide as that, and at most 100 characters.
+fn command() -> clap::Command {
+    match terminal::width() {
+        Some(width) => Cli::command().term_width(width.min(MAX_HELP_WIDTH)),
+        None => Cli::command(),
+    }
 }
 
 /// The value of `--color`, found before the arguments are parsed: usage errors have colors, too.

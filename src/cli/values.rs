@@ -1,10 +1,13 @@
 //! Parsers of argument values that several commands share.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use ipnet::IpNet;
 
 use crate::model::{AppId, JobName, UnixTime};
+use crate::util::home;
 use crate::util::time::{self, MAX_UNIX_TIME};
 
 /// Names at least this similar are suggested, from 0 (nothing in common) to 1 (equal).
@@ -14,6 +17,11 @@ const MIN_SIMILARITY: f64 = 0.85;
 pub(super) fn closest<'a>(text: &str, names: &'a [String]) -> Option<&'a String> {
     let similarity = |name: &String| strsim::jaro_winkler(text, name);
     names.iter().filter(|name| similarity(name) > MIN_SIMILARITY).max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+}
+
+/// A path, in which `~` at the beginning is the home directory: a shell leaves it in `--store=~/store`.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| home::expand(&path))
 }
 
 /// A number of seconds, with or without a fraction.

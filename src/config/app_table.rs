@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::model::Tls;
+use crate::util::home;
 
 /// A table `[apps."org.example.myapp"]`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -15,6 +16,7 @@ pub struct AppTable {
     /// The URL that takes registrations.
     pub app_url: Option<String>,
     /// The file of its certificate, PEM.
+    #[serde(deserialize_with = "home::deserialize")]
     pub app_cert: Option<PathBuf>,
     /// Whether the app is switched off.
     pub disabled: bool,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::model::{AppId, UnixTime};
 use crate::util::file_error::FileError;
+use crate::util::home::InvalidTilde;
 
 /// An error of the configuration.
 #[derive(Debug)]
@@ -25,6 +26,13 @@ pub enum Error {
     },
     /// No store is named, and the user has no home directory for one.
     NoHome,
+    /// An environment variable has a path that begins with `~` and cannot be used.
+    InvalidTilde {
+        /// The variable.
+        variable: &'static str,
+        /// Why not.
+        source: InvalidTilde,
+    },
     /// The heartbeat URL of this origin is not an http or https URL. It may hold a key, so it is left out.
     InvalidHeartbeat(HeartbeatOrigin),
     /// An app's `metadata.json` is not JSON.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use etcetera::BaseStrategy;
 use ipnet::IpNet;
 use serde::Deserialize;
+use tracing::debug;
 
 use super::app_table::AppTable;
 use super::cxnapp::read_optional;
@@ -16,20 +17,24 @@ use super::listeners::ListenerTable;
 use crate::listener::Listeners;
 use crate::site::{RefusedPorts, Timeouts};
 use crate::store::Limits;
+use crate::util::home;
 
 /// The content of the configuration file. Paths in the file are relative to its directory.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Config {
     /// The directory of the store.
+    #[serde(deserialize_with = "home::deserialize")]
     pub store: Option<PathBuf>,
     /// The directory of cxnapp's apps: one directory per app, with `metadata.json` and `app.crt`.
+    #[serde(deserialize_with = "home::deserialize")]
     pub apps_dir: Option<PathBuf>,
     /// Networks that may be connected to although they are not public.
     pub allow_net: Vec<IpNet>,
     /// Ports that are never connected to.
     pub refuse_ports: RefusedPorts,
     /// A PEM file with certificates of authorities that are trusted in addition to those of the platform.
+    #[serde(deserialize_with = "home::deserialize")]
     pub ca_file: Option<PathBuf>,
     /// How long a call to a site may take.
     pub timeouts: Timeouts,
@@ -80,22 +85,23 @@ impl Config {
     /// Reads the configuration file.
     ///
     /// That is the one that is named, or else `CXNPOLL_CONFIG`, or the first that exists of the user's configuration
-    /// directory and `/etc/cxnpoll/`. Without any, everything has its default.
+    /// directory and `/etc/cxnpoll/`. Without any, everything has its default. A user's directory that cannot be
+    /// searched has none: `sudo` may keep the home directory of another user.
     ///
     /// # Errors
     /// [`Error::NoFile`] where the named file does not exist; others where a file cannot be read.
     pub fn load(named: Option<&Path>) -> Result<Self> {
-        let variable = env::var_os(CONFIG_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-        if let Some(path) = named.map(Path::to_owned).or(variable) {
+        if let Some(path) = path_of(named, CONFIG_VARIABLE)? {
             return Self::read(&path)?.ok_or(Error::NoFile { path });
         }
-        let user = etcetera::choose_base_strategy().ok().map(|base| base.config_dir().join("cxnpoll"));
-        for dir in user.into_iter().chain([PathBuf::from("/etc/cxnpoll")]) {
-            if let Some(config) = Self::read(&dir.join(FILE_NAME))? {
-                return Ok(config);
-            }
+        let of_user = match home::user_dir("XDG_CONFIG_HOME", ".config") {
+            Some(dir) => Self::read_if_there(&dir.join("cxnpoll").join(FILE_NAME))?,
+            None => None,
+        };
+        match of_user {
+            Some(config) => Ok(config),
+            None => Ok(Self::read(&Path::new("/etc/cxnpoll").join(FILE_NAME))?.unwrap_or_default()),
         }
-        Ok(Self::default())
     }
 
     /// Reads the keys that are present in the file, without defaults; empty if no file was read.
@@ -106,6 +112,17 @@ impl Config {
         let Some(path) = &self.file else { return Ok(toml::Table::new()) };
         let text = read_optional(path)?.ok_or_else(|| Error::NoFile { path: path.clone() })?;
         text.parse().map_err(|source| Error::Toml { path: path.clone(), source })
+    }
+
+    /// Reads one file; `None` if it does not exist, as far as this user can see.
+    fn read_if_there(path: &Path) -> Result<Option<Self>> {
+        match Self::read(path) {
+            Err(Error::File(error)) if fs::symlink_metadata(path).is_err() => {
+                debug!(file = %path.display(), error = %error.source, "no configuration of the user is there");
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     /// Reads one file; `None` if it does not exist.
@@ -133,15 +150,13 @@ impl Config {
     /// directory for state.
     ///
     /// # Errors
-    /// [`Error::NoHome`] where the user has no home directory for it.
+    /// [`Error::NoHome`] where the user has no home directory for it, [`Error::InvalidTilde`].
     pub fn store_path(&self, named: Option<&Path>) -> Result<PathBuf> {
-        let variable = env::var_os(STORE_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-        if let Some(path) = named.map(Path::to_owned).or(variable).or_else(|| self.store.clone()) {
+        if let Some(path) = path_of(named, STORE_VARIABLE)?.or_else(|| self.store.clone()) {
             return Ok(path);
         }
-        etcetera::choose_base_strategy()
-            .map(|base| base.state_dir().unwrap_or_else(|| base.data_dir()).join("cxnpoll"))
-            .map_err(|_| Error::NoHome)
+        let dir = home::user_dir("XDG_STATE_HOME", ".local/state").ok_or(Error::NoHome)?;
+        Ok(dir.join("cxnpoll"))
     }
 
     /// The listeners of the file, in its order. Their paths are relative to its directory.
@@ -164,6 +179,17 @@ impl Config {
             None => name.to_owned(),
         }
     }
+}
+
+/// The path that is named, or else that of an environment variable; `None` if there is neither.
+fn path_of(named: Option<&Path>, variable: &'static str) -> Result<Option<PathBuf>> {
+    if let Some(named) = named {
+        return Ok(Some(named.to_owned()));
+    }
+    let value = env::var_os(variable).filter(|value| !value.is_empty());
+    value
+        .map(|path| home::expand(Path::new(&path)).map_err(|source| Error::InvalidTilde { variable, source }))
+        .transpose()
 }
 
 #[cfg(test)]
@@ -227,6 +253,19 @@ mod tests {
         let config = Config::load(Some(&path)).unwrap();
         assert_eq!((config.contact.as_deref(), config.backups.keep.get()), (Some("me"), 3));
         assert_eq!(config.written().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_below_what_is_no_directory_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(Config::read(&file.join(FILE_NAME)).is_err());
+        assert_eq!(Config::read_if_there(&file.join(FILE_NAME)).unwrap(), None);
+        // It is there, and cannot be read.
+        let directory = dir.path().join(FILE_NAME);
+        fs::create_dir(&directory).unwrap();
+        assert!(Config::read_if_there(&directory).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::listener::{Action, Call, EventName, Listener, Phase, Program};
-use crate::util::time;
+use crate::util::{home, time};
 
 /// A table `[[listeners]]` whose keys go together.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -28,6 +28,7 @@ pub(super) struct RawTable {
     program: Option<Vec<String>>,
     reuse: Option<bool>,
     timeout: Option<f64>,
+    #[serde(default, deserialize_with = "home::deserialize")]
     folder: Option<PathBuf>,
     #[serde(default)]
     env: BTreeMap<String, String>,

@@ -8,6 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::model::CxnId;
 use crate::util::file_error::FileError;
 
@@ -37,6 +39,17 @@ pub enum Error {
         owner: u32,
         /// The user id of this process.
         caller: u32,
+    },
+    /// The files of the store cannot be written.
+    NotWritable(Refusal),
+    /// The store cannot be copied to a temporary directory, because it can only be read.
+    Copy {
+        /// What was copied.
+        path: PathBuf,
+        /// The directory of temporary files.
+        dir: PathBuf,
+        /// Why it failed.
+        error: io::Error,
     },
     /// `CURRENT` does not name a database of the store.
     UnknownDatabase {
@@ -107,6 +120,21 @@ pub enum Error {
     NumbersExhausted,
     /// A record is too large to be read again, so it is not written.
     RecordTooLarge(Item),
+}
+
+/// A file of a store that this process may not write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The directory of the store.
+    pub store: PathBuf,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// Why the system refuses it.
+    pub errno: Errno,
+    /// The user id of the store's owner.
+    pub owner: u32,
+    /// The user id of this process.
+    pub caller: u32,
 }
 
 /// What is wrong with a database.

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::check::{self, Check};
 use super::due_hint::{self, JobHint};
-use super::engine::{BackupTimes, Backups, Locks, StoreLayout};
+use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout};
 use super::error::{Error, Result};
 use super::ops::{self, AdminAction, AdminTarget, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult};
@@ -19,22 +19,40 @@ use super::skipped::SkippedEntries;
 use crate::model::{AppId, Cxn, CxnId, JobName, UnixTime};
 use crate::retry::Policy;
 
-/// A store that exists and belongs to the caller.
+/// A store that exists, and that the caller may use.
 #[derive(Debug, Clone)]
 pub struct Store {
     sessions: Sessions,
+    /// The copy that is read, where the store cannot be written.
+    copy: Option<Arc<StoreCopy>>,
 }
 
 /// A store that no other process uses.
 pub struct ExclusiveStore(Store);
 
 impl Store {
-    /// Opens a store. A wait for one of its locks ends after `timeout`.
+    /// Opens a store for reading and writing. A wait for one of its locks ends after `timeout`.
     ///
     /// # Errors
-    /// [`Error::NoStore`], [`Error::NotADirectory`], [`Error::WrongOwner`].
+    /// [`Error::NoStore`], [`Error::NotADirectory`], [`Error::WrongOwner`], [`Error::NotWritable`].
     pub fn open(path: &Path, timeout: Duration) -> Result<Self> {
-        Ok(Self::of(StoreLayout::existing(path)?, timeout))
+        let layout = StoreLayout::existing(path)?;
+        layout.check_writable()?;
+        Ok(Self::of(layout, timeout))
+    }
+
+    /// Opens a store for reading, which needs no permission to write it.
+    ///
+    /// Without that permission a copy is read, because the database changes its files when it is opened.
+    ///
+    /// # Errors
+    /// As [`Store::open`], except [`Error::NotWritable`]; [`Error::Copy`]; [`Error::Busy`] after the timeout.
+    pub fn open_to_read(path: &Path, timeout: Duration) -> Result<Self> {
+        let source = StoreLayout::existing(path)?;
+        let Access::ReadOnly(refusal) = source.access()? else { return Ok(Self::of(source, timeout)) };
+        let copy = StoreCopy::of(&source, refusal, timeout)?;
+        let store = Self::of(copy.layout().clone(), timeout);
+        Ok(Self { sessions: Sessions { source, ..store.sessions }, copy: Some(Arc::new(copy)) })
     }
 
     /// Opens a store, and creates it first where there is none.
@@ -61,17 +79,32 @@ impl Store {
 
     fn of(layout: StoreLayout, timeout: Duration) -> Self {
         let locks = Locks::new(layout.path(), timeout);
-        Self { sessions: Sessions { layout, locks, skipped: SkippedEntries::default() } }
+        let source = layout.clone();
+        Self { sessions: Sessions { layout, source, locks, skipped: SkippedEntries::default() }, copy: None }
     }
 
     fn with_locks(&self, locks: Locks) -> Self {
-        Self { sessions: Sessions { locks, ..self.sessions.clone() } }
+        Self { sessions: Sessions { locks, ..self.sessions.clone() }, copy: self.copy.clone() }
+    }
+
+    /// The sessions, unless they work on a copy of the store.
+    fn writable(&self) -> Result<&Sessions> {
+        match &self.copy {
+            None => Ok(&self.sessions),
+            Some(copy) => Err(Error::NotWritable(copy.refusal().clone())),
+        }
+    }
+
+    /// The sessions, with the kept results in their place.
+    fn with_results(&self) -> Result<&Sessions> {
+        self.copy.as_ref().map_or(Ok(()), |copy| copy.add_results())?;
+        Ok(&self.sessions)
     }
 
     /// The same store, which adds what it skips to a collection.
     #[must_use]
     pub fn with_skipped(self, skipped: SkippedEntries) -> Self {
-        Self { sessions: Sessions { skipped, ..self.sessions } }
+        Self { sessions: Sessions { skipped, ..self.sessions }, ..self }
     }
 
     /// What was skipped so far because it cannot be read.
@@ -103,19 +136,19 @@ impl Store {
     /// The directory of the store.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.sessions.layout.path()
+        self.sessions.source.path()
     }
 
     /// The directory of the runs' locks.
     #[must_use]
     pub fn runs(&self) -> PathBuf {
-        self.sessions.layout.runs()
+        self.sessions.source.runs()
     }
 
     /// The directory of the backups.
     #[must_use]
     pub fn backup_dir(&self) -> PathBuf {
-        self.sessions.layout.backups()
+        self.sessions.source.backups()
     }
 
     /// Lists the backups in their order, as it is at `now`.
@@ -123,7 +156,7 @@ impl Store {
     /// # Errors
     /// [`Error::File`] where the directory cannot be read.
     pub(crate) fn backups(&self, now: UnixTime) -> Result<Backups> {
-        self.sessions.layout.backup_list(now)
+        self.sessions.source.backup_list(now)
     }
 
     /// Reads the times in the names of the backups. Opens no file.
@@ -131,7 +164,7 @@ impl Store {
     /// # Errors
     /// [`Error::File`] where the directory cannot be read.
     pub(crate) fn backup_times(&self, now: UnixTime) -> Result<BackupTimes> {
-        self.sessions.layout.backup_times(now)
+        self.sessions.source.backup_times(now)
     }
 
     /// Lists the databases that were replaced and kept.
@@ -139,7 +172,7 @@ impl Store {
     /// # Errors
     /// [`Error::File`] where the directory cannot be read.
     pub fn kept(&self) -> Result<Vec<PathBuf>> {
-        self.sessions.layout.archived()
+        self.sessions.source.archived()
     }
 
     /// The size of the database's file in bytes.
@@ -147,7 +180,7 @@ impl Store {
     /// # Errors
     /// [`Error::File`] where it cannot be inspected.
     pub fn file_size(&self) -> Result<u64> {
-        self.sessions.layout.file_size()
+        self.sessions.source.file_size()
     }
 
     /// Writes to the database in one session.
@@ -157,9 +190,9 @@ impl Store {
     ///
     /// # Errors
     /// Those of `work`; [`Error::Busy`] after the timeout, [`Error::Cancelled`]; [`Error::Database`] where it cannot be
-    /// opened.
+    /// opened; [`Error::NotWritable`] where the store was opened to be read, and cannot be written.
     pub fn write<T: Send>(&self, work: impl FnOnce(&WriteSession) -> Result<T> + Send) -> Result<T> {
-        self.sessions.write(work)
+        self.writable()?.write(work)
     }
 
     /// Reads the database in one session.
@@ -226,6 +259,10 @@ impl Store {
     /// # Errors
     /// Those of [`Store::write`]; a fault is not an error.
     pub fn check(&self, repair: bool) -> Result<Check> {
+        if repair {
+            self.writable()?;
+        }
+        self.with_results()?;
         // What a check finds, it reports itself.
         check::check(&self.clone().with_skipped(SkippedEntries::default()).sessions, repair)
     }
@@ -235,7 +272,8 @@ impl Store {
     /// # Errors
     /// Those of [`Store::write`]. Changes made before the error are kept.
     pub fn admin(&self, targets: &[AdminTarget], action: AdminAction) -> Result<u64> {
-        ops::admin(&self.sessions, targets, action, |removed| results::delete(&self.sessions, removed))
+        let sessions = self.writable()?;
+        ops::admin(sessions, targets, action, |removed| results::delete(sessions, removed))
     }
 
     /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
@@ -275,7 +313,7 @@ impl Store {
     /// # Errors
     /// [`Error::Results`], [`Error::ResultsFile`]; [`Error::Busy`] after the timeout, [`Error::Cancelled`].
     pub fn keep_results(&self, results: &[EncodedResult], limits: &Limits) -> Result<()> {
-        results::keep(&self.sessions, results, limits)
+        results::keep(self.writable()?, results, limits)
     }
 
     /// Passes results to `emit` by connection and job, the oldest first.
@@ -292,7 +330,7 @@ impl Store {
         latest: bool,
         emit: impl FnMut(StoredResult) -> Result<(), E>,
     ) -> Result<(), E> {
-        results::for_each(&self.sessions, cxn_id, job, latest, emit)
+        results::for_each(self.with_results()?, cxn_id, job, latest, emit)
     }
 
     /// Removes results, and returns how many: of one connection, of one job, or all.
@@ -300,7 +338,7 @@ impl Store {
     /// # Errors
     /// As [`Store::keep_results`].
     pub fn remove_results(&self, cxn_id: Option<&CxnId>, job: Option<&JobName>) -> Result<u64> {
-        results::remove(&self.sessions, cxn_id, job)
+        results::remove(self.writable()?, cxn_id, job)
     }
 }
 

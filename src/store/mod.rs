@@ -38,7 +38,7 @@ mod skipped;
 
 pub use check::{Check, Counts};
 pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
-pub use error::{Damage, Error, Item, Problem, Result};
+pub use error::{Damage, Error, Item, Problem, Refusal, Result};
 pub use face::{ExclusiveStore, Store};
 pub use ops::{
     AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, PollTask, StateCounts, StatusPatch,

@@ -25,8 +25,10 @@ const SCAN_BATCH: usize = 16_384;
 /// Runs sessions on one store.
 #[derive(Debug, Clone)]
 pub struct Sessions {
-    /// Where the files are.
+    /// Where the files are that sessions work on.
     pub layout: StoreLayout,
+    /// Where the store is. That differs where sessions work on a copy, because the store can only be read.
+    pub source: StoreLayout,
     /// How the locks are acquired.
     pub locks: Locks,
     /// What was skipped because it cannot be read.
@@ -89,6 +91,11 @@ impl Sessions {
         })
     }
 
+    /// Whether sessions work on a copy of the store.
+    pub fn is_copy(&self) -> bool {
+        self.layout.path() != self.source.path()
+    }
+
     /// Builds a new database in a staging directory, fills it, and returns the directory.
     ///
     /// # Errors
@@ -109,7 +116,7 @@ impl Sessions {
         let asked = Instant::now();
         let run = || catch_sled_panic(self.layout.path(), || self.run_session(asked, work)).flatten();
         let newest_backup = || {
-            let Backups { past, future, .. } = self.layout.backup_list(unix_now()).ok()?;
+            let Backups { past, future, .. } = self.source.backup_list(unix_now()).ok()?;
             past.into_iter().chain(future).next()
         };
         self.locks.lock_session(run).map_err(|error: Error| error.with_newest_backup(newest_backup))

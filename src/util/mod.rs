@@ -1,9 +1,12 @@
 //! Helpers without domain knowledge: files, locks, text and time.
 
+mod descriptor;
 pub mod file_error;
 pub mod fs_atomic;
+pub mod home;
 pub mod lock;
 pub mod open;
+pub mod private_temp;
 mod staging;
 pub mod text;
 pub mod time;

@@ -9,6 +9,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use super::descriptor;
 use super::fs_atomic::dir_of;
 
 /// How many symbolic links are followed.
@@ -23,6 +24,8 @@ enum Planted {
     Link,
     #[error("not a regular file")]
     Special,
+    #[error("a pipe that no process reads, or a socket")]
+    NoReader,
     #[error("a file of another user, or with several names, in a directory that other users can write to")]
     Foreign,
 }
@@ -33,7 +36,7 @@ impl From<Planted> for io::Error {
     }
 }
 
-/// Opens a file, and never waits for the other end of a pipe.
+/// Opens a file, and never waits for the other end of a pipe. `/dev/stderr` and the like are descriptors of this process.
 ///
 /// In a directory that belongs to another user than root and this one, or that all users can write to, the file must be
 /// regular, have one name, and belong to one of these users or the owner of the directory. Elsewhere, links of this user
@@ -44,6 +47,9 @@ impl From<Planted> for io::Error {
 pub fn open_trusted(path: &Path, options: &OpenOptions) -> io::Result<File> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
+        if let Some(descriptor) = descriptor::duplicate(&path) {
+            return descriptor;
+        }
         let dir = fs::metadata(dir_of(&path))?;
         let is_private = is_private(&dir);
         // Links below /proc are the kernel's, and need not name a path.
@@ -68,8 +74,9 @@ pub fn open_trusted(path: &Path, options: &OpenOptions) -> io::Result<File> {
                 }
                 path = dir_of(&path).join(fs::read_link(&path)?);
             }
-            // No process reads the pipe.
-            Err(error) if is(&error, Errno::NXIO) => return Err(Planted::Special.into()),
+            Err(error) if is(&error, Errno::NXIO) => {
+                return Err(if is_private { Planted::NoReader } else { Planted::Special }.into());
+            }
             Err(error) => return Err(error),
         }
     }
@@ -116,7 +123,9 @@ mod tests {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use std::fs::Permissions;
     use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::net::UnixStream;
 
     /// Opens a file to append to it.
     fn append(path: &Path) -> io::Result<File> {
@@ -178,6 +187,21 @@ mod tests {
     }
 
     #[test]
+    fn a_link_to_a_descriptor_is_that_descriptor() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let link = directory.path().join("log");
+        symlink(format!("/dev/fd/{}", theirs.as_raw_fd()), &link).unwrap();
+        append(&link).unwrap().write_all(b"line").unwrap();
+        drop(theirs);
+        let mut text = String::new();
+        ours.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "line");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(refusal(&link).starts_with("a symbolic link"));
+    }
+
+    #[test]
     fn own_links_and_the_devices_of_the_system_are_opened_elsewhere() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
@@ -198,7 +222,7 @@ mod tests {
         }
         // No process reads this pipe, and none is waited for.
         mknodat(CWD, path("pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
-        assert_eq!(refusal(&path("pipe")), "not a regular file");
+        assert_eq!(refusal(&path("pipe")), "a pipe that no process reads, or a socket");
         let mut text = String::new();
         open_trusted(&path("pipe"), File::options().read(true)).unwrap().read_to_string(&mut text).unwrap();
     }

@@ -43,7 +43,7 @@ impl AdminArgs {
         if self.cxns.is_empty() && self.filter.is_empty() && !self.all {
             return Err(Error::NoCxnSelected { verb: verbs.imperative });
         }
-        let store = context.store()?;
+        let store = context.store_for(!self.dry_run)?;
         let mut targets: Vec<AdminTarget> = Vec::new();
         let mut preview = Preview::default();
         let unreadable = self.filter.each(context, &store, &self.cxns, |found, _| {

@@ -14,6 +14,7 @@ use crate::cli::error::{Error, Named, Result};
 use crate::cli::selection::Filter;
 use crate::cli::ui::progress::Progress;
 use crate::cli::ui::terminal;
+use crate::cli::values;
 use crate::exit;
 use crate::model::AppId;
 use crate::store::failpoint::{self, Failpoint};
@@ -37,7 +38,7 @@ const DESCRIPTORS: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
 )]
 pub(in crate::cli) struct Export {
     /// Output file, readable only by its owner; standard output if it is missing or -
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = values::path())]
     file: Option<PathBuf>,
     /// Replace the output file if it exists
     #[arg(long)]

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::cli::error::{Error, Result};
 use crate::cli::ui::output;
+use crate::cli::values;
 use crate::exit;
 use crate::util::fs_atomic::{AtomicFile, Durability};
 
@@ -20,7 +21,7 @@ pub(in crate::cli) struct Man {
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
     /// Write the pages of all commands to this directory
-    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    #[arg(long, value_name = "DIR", value_parser = values::path(), conflicts_with = "command")]
     dir: Option<PathBuf>,
 }
 

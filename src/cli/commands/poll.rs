@@ -69,7 +69,7 @@ pub(in crate::cli) struct Poll {
     #[arg(long)]
     strict: bool,
     /// Write metrics in Prometheus text format to this directory, one file per app, job and batch
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = values::path())]
     metrics: Option<PathBuf>,
     /// Call this URL when the run ends with exit code 0 [default: `CXNPOLL_HEARTBEAT`, or `heartbeat` of the configuration]
     #[arg(long, value_name = "URL")]
@@ -84,7 +84,7 @@ pub(in crate::cli) struct Poll {
 impl Poll {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let heartbeat = context.config.heartbeat(self.heartbeat.as_deref())?;
-        let store = context.store()?;
+        let store = context.store_for(!self.dry_run)?;
         let app = context.app(&store, &self.app)?;
         let only = match &self.cxn {
             Some(name) => Some(name.load(&store)?.cxn_id),

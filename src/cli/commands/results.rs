@@ -53,7 +53,7 @@ pub(in crate::cli) struct Results {
 
 impl Results {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
-        let store = context.store()?;
+        let store = context.store_for(self.remove)?;
         let cxn_id = match &self.cxn {
             Some(name) => Some(cxn_id(&store, name)?),
             None => None,

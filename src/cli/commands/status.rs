@@ -152,7 +152,7 @@ impl Row {
 }
 
 fn print(rows: &[Row], now: UnixTime) -> Result<()> {
-    let mut table = table::narrow(&["APP", "JOB", "TOTAL", "LEVELS", "GIVEN UP", "DUE", "NEXT DUE"]);
+    let mut table = table::new(&["APP", "JOB", "TOTAL", "LEVELS", "GIVEN UP", "DUE", "NEXT DUE"]);
     for row in rows {
         let counts = &row.counts;
         let next = if counts.due_now > 0 { Some(now) } else { counts.next_due };
@@ -166,7 +166,6 @@ fn print(rows: &[Row], now: UnixTime) -> Result<()> {
             next.map_or_else(|| "never".to_owned(), |at| time::relative(at, now)),
         ]);
     }
-    table::keep_whole(&mut table, 2..);
     table::print(&mut table)?;
     for row in rows {
         output::line("")?;

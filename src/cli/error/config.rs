@@ -48,6 +48,7 @@ impl From<config::Error> for Report {
             }
             E::NoHome => Self::config("no store is named and the user has no home directory")
                 .hint("name one with --store, CXNPOLL_STORE or `store` in the configuration"),
+            E::InvalidTilde { variable, source } => Self::config(format!("{variable}: {source}")),
             E::InvalidHeartbeat(HeartbeatOrigin::Option) => Self::usage(format!("--heartbeat {NO_URL}")),
             E::InvalidHeartbeat(HeartbeatOrigin::Variable) => Self::config(format!("{HEARTBEAT_VARIABLE} {NO_URL}")),
             E::InvalidHeartbeat(HeartbeatOrigin::File) => {

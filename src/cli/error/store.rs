@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::file;
 use super::report::{MORE_THREADS_HINT, Report};
 use crate::exit;
-use crate::store::{self, Problem, Skipped};
+use crate::store::{self, Problem, Refusal, Skipped};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::text::count;
 
@@ -34,8 +34,10 @@ impl From<store::Error> for Report {
             E::WrongOwner { path, owner, caller } => {
                 let message =
                     format!("cannot open store {}: it belongs to user {owner}, not to user {caller}", path.display());
-                Self::new(exit::STORE, message).hint(format!("run as the store's owner: sudo -u '#{owner}' cxnpoll …"))
+                Self::new(exit::STORE, message).hint(owner_hint(&path, owner, caller))
             }
+            E::NotWritable(refusal) => not_writable(&refusal),
+            E::Copy { path, dir, error } => copy_failed(&path, &dir, &error),
             E::UnknownDatabase { path, newest_backup } => {
                 Self::new(exit::STORE, format!("{} does not name a database of this store", path.display()))
                     .hint(backup_hint(newest_backup.as_deref()))
@@ -79,6 +81,35 @@ impl From<store::Error> for Report {
             E::RecordTooLarge(item) => Self::new(exit::STORE, format!("{item} is too large to be stored")),
         }
     }
+}
+
+fn not_writable(refusal: &Refusal) -> Report {
+    let Refusal { store, path, errno, owner, caller } = refusal;
+    let message = format!("cannot write {}: {}", path.display(), io::Error::from(*errno));
+    Report::new(exit::STORE, message).hint(match *errno {
+        Errno::ROFS => "mount the file system for writing; commands that only read work without".to_owned(),
+        _ if owner == caller => format!("make it writable: chmod -R u+rwX {}", store.display()),
+        _ => owner_hint(store, *owner, *caller),
+    })
+}
+
+/// What helps against a store or a directory of another user. To run as root would make it root's for ever.
+fn owner_hint(path: &Path, owner: u32, caller: u32) -> String {
+    match owner {
+        0 => format!("let user {caller} own it: chown -R {caller} {}", path.display()),
+        owner => format!("run as the store's owner: sudo -u '#{owner}' cxnpoll …"),
+    }
+}
+
+/// The report of a store that is read from a copy, which cannot be made.
+fn copy_failed(path: &Path, dir: &Path, error: &io::Error) -> Report {
+    let (path, dir) = (path.display(), dir.display());
+    let message = format!("cannot copy {path}, which can only be read, to the temporary directory {dir}: {error}");
+    let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::IO) => UNREADABLE_HINT.to_owned(),
+        _ => format!("free some space in {dir}, or name another directory with TMPDIR"),
+    };
+    Report::new(exit::STORE, message).hint(hint)
 }
 
 /// How many skipped records are named.
@@ -227,5 +258,19 @@ mod tests {
         assert_eq!(hint(FileOp::Write, Errno::DQUOT.into()), DISK_FULL_HINT);
         assert_eq!(hint(FileOp::Write, io::ErrorKind::StorageFull.into()), DISK_FULL_HINT);
         assert_eq!(hint(FileOp::Open, Errno::ACCESS.into()), "");
+    }
+
+    #[test]
+    fn hint_of_a_store_that_cannot_be_written_never_suggests_root() {
+        let hint = |errno, owner| {
+            let (store, path) = ("/data".into(), "/data/db-1/db".into());
+            Report::from(store::Error::NotWritable(Refusal { store, path, errno, owner, caller: 7 })).hint.unwrap()
+        };
+        assert!(hint(Errno::ROFS, 7).starts_with("mount the file system for writing"));
+        assert_eq!(hint(Errno::ACCESS, 7), "make it writable: chmod -R u+rwX /data");
+        assert_eq!(hint(Errno::ACCESS, 0), "let user 7 own it: chown -R 7 /data");
+        assert_eq!(hint(Errno::ACCESS, 8), "run as the store's owner: sudo -u '#8' cxnpoll …");
+        let Report { hint, .. } = store::Error::WrongOwner { path: "/data".into(), owner: 0, caller: 7 }.into();
+        assert_eq!(hint.as_deref(), Some("let user 7 own it: chown -R 7 /data"));
     }
 }

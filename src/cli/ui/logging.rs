@@ -15,7 +15,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, fmt as layers};
 
+use super::progress::suspended;
 use super::stderr::Stderr;
+use super::terminal;
 use crate::cli::error::{Error, Result};
 use crate::listener::TERMINAL_ONLY;
 pub(in crate::cli) use crate::run::FILE_ONLY;
@@ -71,9 +73,7 @@ pub(in crate::cli) fn start(options: Options<'_>) -> Result<()> {
     let file = match options.file {
         None => None,
         Some(path) => {
-            let file = open_trusted(path, File::options().create(true).append(true))
-                .map_err(|error| Error::LogFile { path: path.to_owned(), error })?;
-            let file = LogFile { file, has_failed: AtomicBool::new(false) };
+            let file = LogFile::open(path).map_err(|error| Error::LogFile { path: path.to_owned(), error })?;
             let layer = layers::layer().with_ansi(false).with_target(false).with_writer(file);
             let layer = match options.format {
                 Format::Text => layer.boxed(),
@@ -109,7 +109,17 @@ where
 /// The log file. Only the first failure to write it is reported, because a full disk must not end a run.
 struct LogFile {
     file: File,
+    is_terminal: bool,
     has_failed: AtomicBool,
+}
+
+impl LogFile {
+    /// Opens the file to append to it; `-` is standard error.
+    fn open(path: &Path) -> io::Result<Self> {
+        let path = if path == Path::new("-") { Path::new("/dev/stderr") } else { path };
+        let file = open_trusted(path, File::options().create(true).append(true))?;
+        Ok(Self { is_terminal: terminal::is_terminal(&file), file, has_failed: AtomicBool::new(false) })
+    }
 }
 
 impl<'a> MakeWriter<'a> for LogFile {
@@ -122,7 +132,9 @@ impl<'a> MakeWriter<'a> for LogFile {
 
 impl Write for &LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(error) = (&self.file).write_all(bytes)
+        // At a terminal the progress bar may be in the way.
+        let write = || (&self.file).write_all(bytes);
+        if let Err(error) = if self.is_terminal { suspended(write) } else { write() }
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
             let _ = writeln!(Stderr, "warning: cannot write the log file: {error}");

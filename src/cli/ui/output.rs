@@ -44,13 +44,16 @@ pub(in crate::cli) fn json_line(value: &Value) -> Result<()> {
 
 /// Prints the error of a command to standard error.
 pub(in crate::cli) fn error(report: &Report, color: ColorChoice) {
-    let is_colored = match color {
-        ColorChoice::Always => true,
-        ColorChoice::Never => false,
-        ColorChoice::Auto => {
-            terminal::has_stderr() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        }
-    };
+    let is_colored = terminal::is_colored(color, terminal::has_stderr());
     let red = if is_colored { AnsiColor::Red.on_default().bold() } else { Style::new() };
     let _ = Stderr.write_all(format!("{red}error:{red:#} {report}\n").as_bytes());
+}
+
+/// Prints what the parser of arguments has to report: a usage error, or help on standard output.
+pub(in crate::cli) fn parser_report(report: &clap::Error, color: ColorChoice) {
+    let is_error = report.use_stderr();
+    let is_terminal = if is_error { terminal::has_stderr() } else { terminal::has_stdout() };
+    let text = report.render();
+    let text = if terminal::is_colored(color, is_terminal) { text.ansi().to_string() } else { text.to_string() };
+    let _ = if is_error { Stderr.write_all(text.as_bytes()) } else { io::stdout().write_all(text.as_bytes()) };
 }

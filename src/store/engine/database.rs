@@ -18,7 +18,7 @@ use crate::util::file_error::{FileError, FileOp};
 use crate::util::lock::{Backoff, FileLock, Mode};
 
 /// The longest wait of a session for sled's threads, which close the database of the session before.
-const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two attempts to get sled's lock.
 ///
 /// Nearly every session waits for it, but only for a few milliseconds.
@@ -167,6 +167,21 @@ pub fn wait_until_closed(database: &Path, timeout: Duration) -> Result<(), FileE
         Err(error) => error,
     };
     Err(FileError::at(FileOp::Lock, &path)(error))
+}
+
+/// Locks a closed database, so that no process opens it until the lock is dropped.
+///
+/// # Errors
+/// That sled's lock stays held, or that the file cannot be opened.
+pub(super) fn lock_to_read(database: &Path) -> Result<FileLock, FileError> {
+    let path = database.join(DB_FILE);
+    let mut lock = FileLock::new(File::open(&path).map_err(FileError::at(FileOp::Open, &path))?);
+    let mut backoff = Backoff::new(SLED_LOCK_TIMEOUT).with_interval(SLED_LOCK_POLL_INTERVAL);
+    match lock.acquire(Mode::Shared, &mut backoff) {
+        Ok(true) => Ok(lock),
+        Ok(false) => Err(FileError::at(FileOp::Lock, &path)(io::ErrorKind::TimedOut.into())),
+        Err(error) => Err(FileError::at(FileOp::Lock, &path)(error)),
+    }
 }
 
 /// Syncs the file of sled's log. After sled's own flush, a power cut could still lose what was flushed.

@@ -1,4 +1,4 @@
-//! The files in the store's directory, and which user may open it.
+//! The files in the store's directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -29,46 +29,62 @@ const DUE_HINT: &str = "outlook";
 const STAGING_SUFFIX: &str = ".new";
 
 impl StoreLayout {
-    /// Finds a store that exists and belongs to the caller.
+    /// Finds a store that exists, whatever this process may do with it: see [`StoreLayout::access`].
     ///
     /// # Errors
     /// [`Error::NoStore`], [`Error::NotADirectory`], [`Error::WrongOwner`], or [`Error::File`] where it cannot be
     /// inspected.
     pub fn existing(path: &Path) -> Result<Self> {
+        let layout = Self::in_dir(path);
         let inspect = |file: &Path| {
             fs::metadata(file).map_err(|source| match source.kind() {
                 io::ErrorKind::NotFound => Error::NoStore { path: path.to_owned() },
                 _ => FileError::at(FileOp::Inspect, file)(source).into(),
             })
         };
-        check_owner(path, &inspect(path)?)?;
-        inspect(&path.join(CURRENT))?;
-        Ok(Self(path.to_owned()))
+        if !inspect(path)?.is_dir() {
+            return Err(Error::NotADirectory { path: path.to_owned() });
+        }
+        // A directory of another user may hide it.
+        inspect(&layout.current().path).or_else(|error| layout.access().and(Err(error)))?;
+        Ok(layout)
     }
 
-    /// Prepares the directory of a store that may not exist yet; its mode is 0700.
+    /// Prepares the directory of a store that may not exist yet. Its mode becomes 0700, unless it belongs to root.
     ///
     /// # Errors
-    /// As [`StoreLayout::existing`]; [`Error::NotAStore`] for a directory that holds something else.
+    /// As [`StoreLayout::existing`] and [`StoreLayout::check_writable`]; [`Error::NotAStore`] for a directory that holds
+    /// something else.
     pub fn prepared(path: &Path) -> Result<Self> {
         match durable_dirs(path) {
-            // A file is in its place; `check_owner` reports it.
+            // A file is in its place, which is reported below.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => created.map_err(FileError::at(FileOp::Create, path))?,
         }
         let metadata = fs::metadata(path).map_err(FileError::at(FileOp::Inspect, path))?;
-        check_owner(path, &metadata)?;
-        if !path.join(CURRENT).exists() {
-            if !names(path)?.iter().all(|name| is_ours(name)) {
+        if !metadata.is_dir() {
+            return Err(Error::NotADirectory { path: path.to_owned() });
+        }
+        let layout = Self::in_dir(path);
+        layout.check_writable()?;
+        if !layout.current().path.exists() {
+            if !names(path)?.iter().all(|name| is_ours(name) || is_of_file_system(name)) {
                 return Err(Error::NotAStore { path: path.to_owned() });
             }
-            let private = fs::Permissions::from_mode(0o700);
-            fs::set_permissions(path, private).map_err(FileError::at(FileOp::SetMode, path))?;
+            // Only its owner can change the mode. What is created in it is private in any case.
+            if metadata.uid() == rustix::process::geteuid().as_raw() {
+                let private = fs::Permissions::from_mode(0o700);
+                fs::set_permissions(path, private).map_err(FileError::at(FileOp::SetMode, path))?;
+            }
         }
-        let layout = Self(path.to_owned());
         private_dir(&layout.runs()).map_err(FileError::at(FileOp::Create, &layout.runs()))?;
         failpoint::hit(Failpoint::StorePrepared);
         Ok(layout)
+    }
+
+    /// The layout of a store in a directory.
+    pub(super) fn in_dir(path: &Path) -> Self {
+        Self(path.to_owned())
     }
 
     /// The directory of the store.
@@ -172,15 +188,9 @@ fn is_ours(name: &OsStr) -> bool {
         || database_number(name).is_some()
 }
 
-/// Refuses a store of another user.
-///
-/// This process would leave files in it that its owner's cron cannot open.
-fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<()> {
-    if !metadata.is_dir() {
-        return Err(Error::NotADirectory { path: path.to_owned() });
-    }
-    let (owner, caller) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if owner == caller { Ok(()) } else { Err(Error::WrongOwner { path: path.to_owned(), owner, caller }) }
+/// Whether a file system has a directory of this name at its top, where the store of a volume is.
+fn is_of_file_system(name: &OsStr) -> bool {
+    ["lost+found", ".snapshot", ".zfs"].iter().any(|known| name == *known)
 }
 
 #[cfg(test)]
@@ -211,7 +221,7 @@ mod tests {
             fs::write(path.join(name), "").unwrap();
         }
         fs::write(ReplacedFile::new(&path, DUE_HINT).staging, "").unwrap();
-        for name in ["runs", "backups", "kept", "results", "results.new", "db-3.new", "db-2"] {
+        for name in ["runs", "backups", "kept", "results", "results.new", "db-3.new", "db-2", "lost+found"] {
             fs::create_dir(path.join(name)).unwrap();
         }
         let layout = StoreLayout::prepared(&path).unwrap();

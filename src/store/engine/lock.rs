@@ -1,6 +1,7 @@
 //! The locks of a store, and how a process waits for them.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -160,6 +161,28 @@ impl Locks {
         drop(turn);
         self.write_lock_owner(&mut session);
         failpoint::hit(Failpoint::LockAcquired);
+        work()
+    }
+
+    /// Runs `work`, which only reads, while no process can acquire one of these locks exclusively.
+    ///
+    /// Needs no permission to write. A lock whose file is missing is left out: no process that writes is there, since it
+    /// would have created the file.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::Busy`] after the timeout, [`Error::Cancelled`].
+    pub(super) fn lock_to_copy<T>(&self, names: &[LockName], work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut backoff = self.backoff();
+        let mut held = Vec::new();
+        for name in names {
+            let path = self.path(*name);
+            let mut lock = match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => FileLock::new(opened.map_err(FileError::at(FileOp::Open, &path))?),
+            };
+            self.acquire(&mut lock, Mode::Shared, *name, &mut backoff)?;
+            held.push(lock);
+        }
         work()
     }
 

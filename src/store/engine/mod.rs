@@ -2,7 +2,9 @@
 //!
 //! Nothing here knows what a key or a value means.
 
+mod access;
 mod backups;
+mod copy;
 mod database;
 mod fsync_thread;
 mod kept;
@@ -16,7 +18,9 @@ mod tail;
 mod trees;
 mod tx;
 
+pub use access::Access;
 pub use backups::{BackupTimes, Backups, backup_name};
+pub use copy::StoreCopy;
 pub use database::{catch_sled_panic, open_database, sync_log, wait_until_closed};
 pub use layout::StoreLayout;
 pub use lock::Locks;

@@ -4,7 +4,8 @@
 //! the database without snapshots is rebuilt from only the log. If the snapshots are whole, the log is damaged: a
 //! rebuild would silently lose everything after the damage, so nothing is changed.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,12 +14,12 @@ use tracing::{debug, warn};
 
 use super::database::{blame_system, check_readable, open_database, wait_until_closed};
 use super::fsync_thread::panic_error;
-use super::layout::StoreLayout;
+use super::layout::{StoreLayout, names};
 use super::tail::{DB_FILE, snapshots};
 use super::trees::Trees;
 use crate::store::error::{Damage, Error, Problem, Result};
 use crate::util::file_error::{FileError, FileOp};
-use crate::util::fs_atomic::private_dir;
+use crate::util::fs_atomic::{private_dir, private_file};
 
 /// Why a database was not opened.
 enum OpenError {
@@ -60,15 +61,11 @@ pub(super) fn open_or_rebuild<S>(
         OpenError::Other(error) => error,
         OpenError::Damaged(_) => damaged(rebuild_failed),
     };
-    let mut all_whole = true;
-    for (_, snapshot) in snapshots(&database)? {
-        all_whole &= is_whole(&snapshot)?;
-    }
-    if all_whole {
+    if !has_damaged_snapshot(&database)? {
         return Err(damaged(false));
     }
     let staging = layout.staging_dir()?;
-    let rebuilt = copy_without_snapshots(&database, &staging).and_then(|()| {
+    let rebuilt = copy_files(&database, &staging, false).map_err(Error::from).and_then(|()| {
         drop(open(&staging, &prepare).map_err(|error| failed(error, true))?);
         wait_until_closed(&staging, Duration::MAX)?;
         layout.activate(&staging, true)
@@ -118,6 +115,23 @@ fn open_twice<S>(database: &Path, prepare: &impl Fn(Trees) -> Result<S>) -> Resu
     }
 }
 
+/// Whether one of the snapshots that sled completed is damaged.
+///
+/// # Errors
+/// The first one that cannot be read.
+pub(super) fn has_damaged_snapshot(database: &Path) -> Result<bool, FileError> {
+    let mut all_whole = true;
+    for (_, snapshot) in snapshots(database)?.into_iter().filter(|(_, path)| !is_incomplete(path)) {
+        all_whole &= is_whole(&snapshot)?;
+    }
+    Ok(!all_whole)
+}
+
+/// Whether sled was killed while it wrote a snapshot.
+fn is_incomplete(snapshot: &Path) -> bool {
+    snapshot.extension().is_some_and(|extension| extension == "generating")
+}
+
 /// Whether a snapshot's checksum is right. It ends with a length and a CRC-32 of everything before both.
 fn is_whole(snapshot: &Path) -> Result<bool, FileError> {
     let bytes = fs::read(snapshot).map_err(FileError::at(FileOp::Read, snapshot))?;
@@ -133,7 +147,7 @@ fn is_whole(snapshot: &Path) -> Result<bool, FileError> {
 /// [`Error::File`].
 pub fn remove_incomplete_snapshots(database: &Path) -> Result<()> {
     for (_, path) in snapshots(database)? {
-        if path.extension().is_some_and(|extension| extension == "generating") {
+        if is_incomplete(&path) {
             fs::remove_file(&path).map_err(FileError::at(FileOp::Remove, &path))?;
             debug!(file = %path.display(), "removed an incomplete snapshot");
         }
@@ -141,25 +155,38 @@ pub fn remove_incomplete_snapshots(database: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a database: its log, its settings, and the values that sled keeps in separate files.
-fn copy_without_snapshots(from: &Path, to: &Path) -> Result<()> {
-    let copy = |from: &Path, to: &Path| fs::copy(from, to).map(drop).map_err(FileError::at(FileOp::Copy, from));
-    for name in [DB_FILE, "conf"] {
-        copy(&from.join(name), &to.join(name))?;
+/// Copies a database: its log, its settings, the values in files of their own, and its snapshots.
+///
+/// # Errors
+/// The first operation that failed. [`FileOp::Create`] and [`FileOp::Copy`] are about the copy.
+pub(super) fn copy_files(from: &Path, to: &Path, with_snapshots: bool) -> Result<(), FileError> {
+    copy_file(&from.join(DB_FILE), &to.join(DB_FILE))?;
+    match copy_file(&from.join("conf"), &to.join("conf")) {
+        // Former builds may have left a database of results without it.
+        Err(FileError { op: FileOp::Open, source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        copied => copied?,
     }
     let (blobs, copied) = (from.join("blobs"), to.join("blobs"));
     private_dir(&copied).map_err(FileError::at(FileOp::Create, &copied))?;
-    for entry in fs::read_dir(&blobs).map_err(FileError::at(FileOp::List, &blobs))? {
-        let entry = entry.map_err(FileError::at(FileOp::List, &blobs))?;
-        copy(&entry.path(), &copied.join(entry.file_name()))?;
+    for name in names(&blobs)? {
+        copy_file(&blobs.join(&name), &copied.join(&name))?;
+    }
+    let snapshots = if with_snapshots { snapshots(from)? } else { Vec::new() };
+    for (_, snapshot) in snapshots.into_iter().filter(|(_, path)| !is_incomplete(path)) {
+        copy_file(&snapshot, &to.join(snapshot.file_name().unwrap_or_default()))?;
     }
     Ok(())
 }
 
+/// Copies a file. The copy can be written, whatever the mode of the file is.
+fn copy_file(from: &Path, to: &Path) -> Result<(), FileError> {
+    let mut source = File::open(from).map_err(FileError::at(FileOp::Open, from))?;
+    let mut target = private_file(to).map_err(FileError::at(FileOp::Create, to))?;
+    io::copy(&mut source, &mut target).map(drop).map_err(FileError::at(FileOp::Copy, from))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
     use crate::store::engine::trees::{Get, TreeName};
     use crate::store::error::Item;

@@ -94,7 +94,7 @@ impl StoreLayout {
     }
 
     /// Writes the name of a database to `CURRENT`. Before the rename the old database is the current one, then the new one.
-    fn set_current(&self, database: &Path) -> Result<()> {
+    pub(super) fn set_current(&self, database: &Path) -> Result<()> {
         let name = database.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let current = self.current();
         let write = || {

@@ -7,9 +7,7 @@ use std::{fs, io};
 use sled::Db;
 use tracing::warn;
 
-use crate::store::engine::{
-    StoreLayout, catch_sled_panic, open_database, remove_incomplete_snapshots, sync_log, wait_until_closed,
-};
+use crate::store::engine::{catch_sled_panic, open_database, remove_incomplete_snapshots, sync_log, wait_until_closed};
 use crate::store::error::{Error, Problem, Result};
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::sessions::Sessions;
@@ -25,20 +23,23 @@ use crate::util::fs_atomic::{private_dir, sync_dir, sync_tree};
 pub(super) fn with_database<T: Send>(sessions: &Sessions, work: impl FnOnce(&Db) -> Result<T> + Send) -> Result<T> {
     let dir = sessions.layout.results();
     let run = || {
-        let done = catch_sled_panic(sessions.layout.path(), || run(&sessions.layout, &dir, work)).flatten();
+        let done = catch_sled_panic(sessions.layout.path(), || run(sessions, &dir, work)).flatten();
         done.map_err(|error| match error {
             Error::Database { problem, .. } => failed(sessions, problem),
             // That another process holds the database is no fault of the directory.
-            Error::File(error) if error.op != FileOp::Lock => Error::ResultsFile { error, dir: dir.clone() },
+            Error::File(error) if error.op != FileOp::Lock => {
+                Error::ResultsFile { error, dir: sessions.source.results() }
+            }
             error => error,
         })
     };
     sessions.locks.lock_results(run)
 }
 
-fn run<T>(layout: &StoreLayout, dir: &Path, work: impl FnOnce(&Db) -> Result<T>) -> Result<T> {
+fn run<T>(sessions: &Sessions, dir: &Path, work: impl FnOnce(&Db) -> Result<T>) -> Result<T> {
+    let layout = &sessions.layout;
     let (database, is_complete) = match open(dir) {
-        Err(Error::Database { problem: Problem::Damaged { .. } | Problem::Panicked(_), .. }) => {
+        Err(Error::Database { problem: Problem::Damaged { .. } | Problem::Panicked(_), .. }) if !sessions.is_copy() => {
             let kept = layout.quarantine_results()?;
             warn!("the kept results were damaged; they are now in {}, and new ones are kept", kept.display());
             open(dir)?
@@ -90,5 +91,5 @@ fn create(dir: &Path) -> Result<()> {
 }
 
 fn failed(sessions: &Sessions, problem: Problem) -> Error {
-    Error::Results { problem, path: sessions.layout.results() }
+    Error::Results { problem, path: sessions.source.results() }
 }

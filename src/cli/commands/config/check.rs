@@ -113,7 +113,7 @@ fn find_unknown_apps(context: &Context, configured: &[String], findings: &mut Fi
 
 /// The names of the apps that the store has, without `app:`; empty if there is no store.
 fn stored_apps(context: &Context) -> Result<Vec<String>> {
-    let Some(store) = context.existing_store()? else { return Ok(Vec::new()) };
+    let Some(store) = context.existing_store(false)? else { return Ok(Vec::new()) };
     let apps = store.read(ReadSession::apps)?;
     Ok(apps.into_iter().map(|(_, app_id)| app_id.short().to_owned()).collect())
 }

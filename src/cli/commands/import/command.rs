@@ -37,7 +37,7 @@ use crate::util::text::count;
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(in crate::cli) struct Import {
     /// Input file; standard input if it is missing or -
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = values::path())]
     file: Option<PathBuf>,
     /// Input format (default: detected)
     #[arg(long, value_name = "FORMAT")]
@@ -91,7 +91,7 @@ impl Import {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let path = context.store_path()?;
         let Input { format, is_file, reader } = self.input()?;
-        let known = context.existing_store()?;
+        let known = context.existing_store(!self.dry_run)?;
         let checking = Progress::begin_of(0, "checked", context.shows_progress());
         // A spreadsheet leaves out the last line end of its file. Whatever prunes or comes from a program must have it.
         let needs_line_end = self.prune || !is_file;

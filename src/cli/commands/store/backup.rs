@@ -25,7 +25,7 @@ pub(in crate::cli) struct Backup {
 
 impl Backup {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
-        let store = context.store()?;
+        let store = context.writable_store()?;
         let signals = Signals::listen().map_err(Error::Signals)?;
         let now = Utc::now();
         warn_of_future(&store, now)?;

@@ -29,7 +29,7 @@ pub(in crate::cli) struct Check {
 
 impl Check {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
-        let store = context.store()?;
+        let store = context.store_for(self.repair)?;
         let check = store.check(self.repair)?;
         let kept = store.kept()?;
         if self.json {

@@ -27,7 +27,7 @@ pub(in crate::cli) struct Compact {
 
 impl Compact {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
-        let path = context.store()?.path().to_owned();
+        let path = context.writable_store()?.path().to_owned();
         let keep = context.config.backups.keep.get();
         let (before, after, backup) =
             Store::lock_exclusively(&path, context.global.store_wait, "store compact", |exclusive| -> Result<_> {

@@ -12,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
 use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::{output, time};
+use crate::cli::values;
 use crate::exit;
 use crate::store::{Backups, Error as StoreError, Store};
 use crate::transfer::Error as TransferError;
@@ -29,7 +30,7 @@ use crate::util::text::count;
 )]
 pub(in crate::cli) struct Restore {
     /// Backup file [default: the newest backup of the store]
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = values::path())]
     file: Option<PathBuf>,
     #[command(flatten)]
     confirmation: Confirmation,
@@ -42,9 +43,9 @@ impl Restore {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let path = context.store_path()?;
         let existing = match &self.file {
-            Some(_) => context.existing_store()?,
+            Some(_) => context.existing_store(true)?,
             // A missing store is reported, and not created.
-            None => Some(context.store()?),
+            None => Some(context.writable_store()?),
         };
         let mut selected = self.file.clone().map(|path| Selected { path, older: None });
         if !self.confirmation.yes
