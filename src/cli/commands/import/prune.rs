@@ -95,7 +95,8 @@ impl Pruning {
 
 /// The apps that rejected records may belong to.
 ///
-/// They are those that the records name, and those of the stored connections that they name. An input of which every record is rejected spares all apps.
+/// They are those that the records name, and those of the stored connections that they name. An input of which every
+/// record is rejected spares all apps.
 fn spared(store: Option<&Store>, findings: &Findings) -> Result<Spared> {
     if findings.input.is_empty() {
         return Ok(Spared::All);
