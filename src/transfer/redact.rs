@@ -12,18 +12,16 @@ const REDACTED_PART: &str = "redacted";
 pub(super) fn redact(object: &mut Map<String, Value>) {
     object.insert("secret".to_owned(), REDACTED.into());
     for key in ["appUrl", "siteUrl"] {
-        replace(object.get_mut(key), redacted_url);
+        if let Some(Value::String(url)) = object.get_mut(key) {
+            *url = redacted_url(url);
+        }
     }
     // The message of a redirect has a URL.
     let statuses = object.get_mut("pollStatus").and_then(Value::as_object_mut);
     for status in statuses.into_iter().flat_map(Map::values_mut) {
-        replace(status.pointer_mut("/lastFailure/message"), redacted_text);
-    }
-}
-
-fn replace(value: Option<&mut Value>, redacted: impl Fn(&str) -> String) {
-    if let Some(Value::String(text)) = value {
-        *text = redacted(text);
+        if let Some(Value::String(message)) = status.pointer_mut("/lastFailure/message") {
+            *message = redacted_text(message);
+        }
     }
 }
 
@@ -31,9 +29,7 @@ fn replace(value: Option<&mut Value>, redacted: impl Fn(&str) -> String) {
 fn redacted_text(text: &str) -> String {
     let word = |word: &str| {
         let Some(separator) = word.find("://") else { return word.to_owned() };
-        let before_scheme = word[..separator].rfind(|c: char| !c.is_ascii_alphanumeric());
-        // That character may be longer than a byte.
-        let start = before_scheme.map_or(0, |at| word.ceil_char_boundary(at + 1));
+        let start = separator - word[..separator].chars().rev().take_while(char::is_ascii_alphanumeric).count();
         format!("{}{}", &word[..start], redacted_url(&word[start..]))
     };
     let words = text.split_inclusive(char::is_whitespace).map(|part| {

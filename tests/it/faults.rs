@@ -83,7 +83,7 @@ fn failed_installation_leaves_no_database() {
         for (file, at) in
             [("/store/db-2.new/conf", "sync 1"), ("/store/db-2", "rename 1"), ("/store/CURRENT.new", "sync 1")]
         {
-            let (output, operations) = faults.run(&world, &command, file, at);
+            let (output, operations) = faults.run(&world, command, file, at);
             assert!(code(&output) == 74 && operations.iter().any(|one| one.failed), "{file}: {output:?}");
             let names: Vec<_> = fs::read_dir(world.store()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             let is_left = |name: &str| name.starts_with("db-2") || name == "kept";

@@ -89,7 +89,8 @@ impl Export {
 
     /// Refuses a file that has the name of a connection or an app, without its prefix.
     fn check_name(&self, context: &Context, store: &Store) -> Result<()> {
-        let Some(text) = self.file.as_deref().and_then(Path::to_str) else { return Ok(()) };
+        let text = self.file.as_deref().and_then(Path::to_str).filter(|text| !text.contains('/'));
+        let Some(text) = text else { return Ok(()) };
         let refused = |named| Err(Error::NotAFile { text: text.to_owned(), named });
         if let Ok(cxn) = text.parse::<CxnArg>()
             && store.read(|session| cxn.find(session))?.is_some()

@@ -95,7 +95,8 @@ impl Pruning {
 
 /// The apps that rejected records may belong to.
 ///
-/// They are those that the records name, and those of the stored connections that they name. An input of which every record is rejected spares all apps.
+/// They are those that the records name, and those of the stored connections that they name. An input of which every
+/// record is rejected spares all apps.
 fn spared(store: Option<&Store>, findings: &Findings) -> Result<Spared> {
     if findings.input.is_empty() {
         return Ok(Spared::All);
@@ -152,7 +153,7 @@ mod tests {
 
     /// Returns the ids of what is removed for an input, and what is spared.
     fn pruning(store: Option<&Store>, input: &[Value], apps: &[&str], limit: Limit) -> Result<(Vec<String>, Spared)> {
-        let text: String = input.iter().map(|line| format!("{line}\n")).collect();
+        let text = input.iter().map(|line| format!("{line}\n")).collect::<Vec<_>>().concat();
         let progress = Progress::begin_of(0, "checked", false);
         let (findings, _) = Findings::of(text.as_bytes(), Format::Jsonl, true, false, store, &progress).unwrap();
         let apps = apps.iter().map(|app| app.parse().unwrap()).collect();
@@ -232,7 +233,10 @@ mod tests {
         }
         // An input of which all lines are bad prunes nothing.
         let bad = bad(2, "app:a", "secret", json!("oops"));
-        assert_eq!(pruning(Some(&store), &[bad.clone()], &["app:c"], Limit::Default).unwrap().1, Spared::All);
+        assert_eq!(
+            pruning(Some(&store), std::slice::from_ref(&bad), &["app:c"], Limit::Default).unwrap().1,
+            Spared::All
+        );
         let without_store = pruning(None, &[line(1, "app:b"), bad], &[], Limit::Default).unwrap();
         assert_eq!(without_store, (vec![], Spared::Apps(["app:a".parse().unwrap()].into())));
     }
