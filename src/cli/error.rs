@@ -247,7 +247,7 @@ impl From<Error> for Report {
             Error::LogFile { path, error } => Self::config(format!("cannot write the log {}: {error}", path.display()))
                 .hint("name a file in a directory that exists and that other users cannot write to"),
             Error::Stdin(error) => Self::cannot("read standard input", &error),
-            Error::Stdout(error) => Self::cannot("write to standard output", &error),
+            Error::Stdout(error) => Self::new(exit::OUTPUT, format!("cannot write to standard output: {error}")),
             Error::Spool(error) if error.kind() == io::ErrorKind::FileTooLarge => Self {
                 hint: file::space_hint(error.kind()).map(str::to_owned),
                 ..Self::cannot("write the input to a temporary file", &error)
@@ -255,7 +255,7 @@ impl From<Error> for Report {
             Error::Spool(error) => Self::cannot("write the input to a temporary file", &error)
                 .hint("free some space in the temporary directory, or name another with TMPDIR"),
             Error::Prompt(error) => Self::cannot("ask at the terminal", &error),
-            Error::ManualPage(error) => Self::cannot("write the manual page", &error),
+            Error::ManualPage(error) => Self::new(exit::OUTPUT, format!("cannot write the manual page: {error}")),
             Error::Signals(error) => Self::cannot("handle signals", &error),
             Error::Panic(message) => panicked(&message),
             Error::RejectedLines(lines) => lines.into(),
@@ -288,7 +288,7 @@ fn unknown_app(app_id: &AppId, suggestion: Option<String>) -> Report {
 }
 
 fn output_file(path: &Path, kind: io::ErrorKind) -> Report {
-    let exit_code = if kind == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::INTERNAL };
+    let exit_code = if kind == io::ErrorKind::NotFound { exit::NOT_FOUND } else { exit::OUTPUT };
     let hint = file::space_hint(kind).map(str::to_owned);
     Report { hint, ..Report::new(exit_code, format!("cannot write {}: {kind}", path.display())) }
 }

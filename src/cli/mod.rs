@@ -45,7 +45,7 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 internal error, 2 usage, 3 the site failed, 65 bad records, 66 not found, \
-69 network down, 74 store, 75 declined or busy, 78 configuration, 130/143 ended by a signal";
+69 network down, 74 store or output, 75 declined or busy, 78 configuration, 130/143 ended by a signal";
 
 /// The commands. The help of a command stands at its arguments, unless several commands share them.
 #[derive(Subcommand)]
@@ -117,12 +117,12 @@ pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners:
     // The schedule uses the time at which the process started, before any lock or wait.
     let started = unix_now().max(0);
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let parsed = Cli::command().color(color(&arguments)).try_get_matches_from(arguments);
+    let parsed = Cli::command().color(color(&arguments)).try_get_matches_from(&arguments);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(exit::USAGE);
+            output::arguments_error(&error);
+            return output::finish(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE), color(&arguments));
         }
     };
     let color = cli.global.color;
@@ -130,12 +130,16 @@ pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners:
     panic::set_hook(Box::new(|info| tracing::error!(target: logging::FILE_ONLY, "{info}")));
     let result = panic::catch_unwind(AssertUnwindSafe(|| execute(cli, started, listeners)));
     let result = result.unwrap_or_else(|panic| Err(Error::Panic(panic_message(&*panic))));
-    result.unwrap_or_else(|error| {
-        let report = Report::from(error);
-        tracing::error!(target: logging::FILE_ONLY, "{report}");
-        output::error(&report, color);
-        report.exit_code
-    })
+    let code = match result {
+        Ok(code) => code,
+        Err(Error::Stdout(_)) => exit::OK,
+        Err(error) => {
+            let report = Report::from(error);
+            output::error(&report, color);
+            report.exit_code
+        }
+    };
+    output::finish(code, color)
 }
 
 /// The value of `--color`, found before the arguments are parsed: usage errors have colors, too.
@@ -171,7 +175,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Event(command) => command.run(context),
         Command::Status(command) => command.run(context),
         Command::Explain(command) => command.run(context),
-        Command::Retry(command) => command.run(context),
+        Command::Retry(command) => Ok(command.run(context)),
         Command::Revive(command) => command.run(context, AdminAction::Revive),
         Command::Disable(command) => command.run(context, AdminAction::Disable),
         Command::Enable(command) => command.run(context, AdminAction::Enable),
@@ -179,7 +183,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
-        Command::Completions(command) => command.run(&mut Cli::command()),
+        Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
         Command::Config(ConfigCommand::Show(command)) => command.run(context),

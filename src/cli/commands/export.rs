@@ -11,6 +11,8 @@ use crate::batch::Batch;
 use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
 use crate::cli::selection::Filter;
+use crate::cli::ui::deferred::DeferredWriter;
+use crate::cli::ui::output::Output;
 use crate::cli::ui::progress::Progress;
 use crate::cli::ui::terminal;
 use crate::exit;
@@ -54,7 +56,7 @@ impl Export {
             self.to_path(context, &store, path)?;
         } else {
             self.check_terminal(terminal::has_stdout())?;
-            self.write(context, &store, io::stdout().lock(), None)?;
+            self.write(context, &store, Output, None)?;
         }
         Ok(exit::OK)
     }
@@ -72,15 +74,15 @@ impl Export {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             let pipe = File::options().write(true).open(path).map_err(|error| cannot_write(path, &error))?;
             self.check_terminal(terminal::is_terminal(&pipe))?;
-            return self.write(context, store, pipe, Some(path));
+            let mut out = DeferredWriter::new(pipe);
+            self.write(context, store, &mut out, Some(path))?;
+            return out.finish().map_err(|error| cannot_write(path, &error));
         }
         replace(path, |file, path| self.write(context, store, file, Some(path)))
     }
 
     fn write(&self, context: &Context, store: &Store, out: impl Write, path: Option<&Path>) -> Result<()> {
         let failed = |error: io::Error| match path {
-            // A reader that closes the pipe early has read enough.
-            None if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(exit::OK.into()),
             Some(path) => cannot_write(path, &error),
             None => Error::Stdout(error),
         };

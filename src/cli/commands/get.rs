@@ -34,7 +34,8 @@ impl Get {
         let mut table = table::new(&["CXN", "APP", "SITE", "BATCH CODE", "STATE"]);
         self.filter.each(context, &store, &self.cxns, |found, _| {
             if self.json {
-                return output::json_line(&without_secret(&found));
+                output::json_line(&without_secret(&found));
+                return output::check();
             }
             let states = found.states();
             let Match { cxn, .. } = found;
@@ -45,7 +46,7 @@ impl Get {
             Ok(())
         })?;
         if !self.json {
-            table::print(&mut table)?;
+            table::print(&mut table);
         }
         Ok(exit::OK)
     }

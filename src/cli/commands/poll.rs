@@ -130,7 +130,7 @@ impl Poll {
             back_up(context, &store.clone().with_cancel(signals.stop_flag()), &signals);
         }
         if self.json {
-            output::json(&summary.to_json())?;
+            output::json(&summary.to_json());
         }
         let code = summary.exit_code(self.strict, plan.only.is_some());
         let ended_well = code == exit::OK && context.skipped.is_empty();
@@ -165,7 +165,8 @@ impl Poll {
                     "lastRun": status.last_run,
                     "due": due(&task),
                 });
-                output::json_line(&line)
+                output::json_line(&line);
+                output::check()
             })?;
             return Ok(exit::OK);
         }
@@ -178,7 +179,7 @@ impl Poll {
             table.add_row([cxn_id, site, level, count, since]);
             Ok(())
         })?;
-        table::print(&mut table)?;
+        table::print(&mut table);
         Ok(exit::OK)
     }
 }

@@ -96,10 +96,12 @@ impl Results {
             }
             is_empty = false;
             if self.json {
-                return output::json_line(&result.to_json());
+                output::json_line(&result.to_json());
+                return output::check();
             }
             if in_full {
-                return output::json(&result.to_json());
+                output::json(&result.to_json());
+                return output::check();
             }
             let (at, bytes) = (time::utc(result.at), result.bytes.to_string());
             table.add_row([&result.cxn_id.to_string(), &result.job.to_string(), &at, result.class(), &bytes]);
@@ -109,7 +111,7 @@ impl Results {
             return Err(Error::NothingKept(name.as_given().to_string()));
         }
         if !self.json && !in_full {
-            table::print(&mut table)?;
+            table::print(&mut table);
         }
         Ok(exit::OK)
     }

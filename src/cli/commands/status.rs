@@ -74,13 +74,13 @@ impl Status {
         }
         rows.sort_by(|a, b| (&a.app_id, &a.job.name).cmp(&(&b.app_id, &b.job.name)));
         if self.json {
-            output::json(&rows.iter().map(Row::json).collect())?;
+            output::json(&rows.iter().map(Row::json).collect());
         } else if rows.is_empty() {
-            output::line("No job has run yet.")?;
+            output::line("No job has run yet.");
         } else {
-            print(&rows, now)?;
+            print(&rows, now);
             for app_id in idle.iter().filter(|_| self.name.is_none()) {
-                output::line(&format!("\nNo job of {} has run yet.", app_id.short()))?;
+                output::line(&format!("\nNo job of {} has run yet.", app_id.short()));
             }
         }
         Ok(exit::OK)
@@ -151,7 +151,7 @@ impl Row {
     }
 }
 
-fn print(rows: &[Row], now: UnixTime) -> Result<()> {
+fn print(rows: &[Row], now: UnixTime) {
     let mut table = table::narrow(&["APP", "JOB", "TOTAL", "LEVELS", "GIVEN UP", "DUE", "NEXT DUE"]);
     for row in rows {
         let counts = &row.counts;
@@ -167,14 +167,13 @@ fn print(rows: &[Row], now: UnixTime) -> Result<()> {
         ]);
     }
     table::keep_whole(&mut table, 2..);
-    table::print(&mut table)?;
+    table::print(&mut table);
     for row in rows {
-        output::line("")?;
-        table::print_wrapped(&format!("{} {}: {}", row.app_id.short(), row.job.name, row.numbers()))?;
+        output::line("");
+        table::print_wrapped(&format!("{} {}: {}", row.app_id.short(), row.job.name, row.numbers()));
         if let Some(run) = &row.job.last_run {
             let (at, batch) = (time::relative(run.now, now), &run.batch);
-            table::print_wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)))?;
+            table::print_wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)));
         }
     }
-    Ok(())
 }

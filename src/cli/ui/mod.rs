@@ -1,5 +1,6 @@
 //! What the user sees: data, tables, progress, notices, questions, log lines.
 
+pub(super) mod deferred;
 pub(super) mod logging;
 pub(super) mod notice;
 pub(super) mod output;

@@ -8,6 +8,8 @@ use super::progress::suspended;
 use super::terminal;
 
 /// A writer to standard error that removes the progress bar while it writes.
+///
+/// It never fails: without standard error, a command still does its work.
 pub(in crate::cli) struct Stderr;
 
 impl Write for Stderr {
@@ -16,11 +18,13 @@ impl Write for Stderr {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if terminal::has_stderr() { suspended(|| io::stderr().write_all(bytes)) } else { io::stderr().write_all(bytes) }
+        let write = || io::stderr().write_all(bytes);
+        let _ = if terminal::has_stderr() { suspended(write) } else { write() };
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

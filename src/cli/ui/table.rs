@@ -3,7 +3,6 @@
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::output;
-use crate::cli::error::Result;
 
 /// The width of text that adapts to a terminal, in characters.
 const WIDTH: u16 = 80;
@@ -30,16 +29,18 @@ pub(in crate::cli) fn keep_whole(table: &mut Table, columns: std::ops::RangeFrom
 }
 
 /// Prints a table without blanks at the ends of its lines.
-pub(in crate::cli) fn print(table: &mut Table) -> Result<()> {
+pub(in crate::cli) fn print(table: &mut Table) {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.lines().try_for_each(|text| output::line(text.trim_end()))
+    table.lines().for_each(|text| output::line(text.trim_end()));
 }
 
 /// Prints a sentence, broken into lines that are indented after the first.
-pub(in crate::cli) fn print_wrapped(text: &str) -> Result<()> {
-    wrap(text).iter().try_for_each(|line| output::line(line))
+pub(in crate::cli) fn print_wrapped(text: &str) {
+    for line in wrap(text) {
+        output::line(&line);
+    }
 }
 
 fn wrap(text: &str) -> Vec<String> {

@@ -27,7 +27,7 @@ impl Show {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let values = values(context)?;
         if self.json {
-            output::json(&values.iter().map(Setting::json).collect())?;
+            output::json(&values.iter().map(Setting::json).collect());
             return Ok(exit::OK);
         }
         let mut table = table::new(&["KEY", "VALUE", "FROM"]);
@@ -35,7 +35,7 @@ impl Show {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             table.add_row([key.as_str(), &escape(&value), from]);
         }
-        table::print(&mut table)?;
+        table::print(&mut table);
         Ok(exit::OK)
     }
 }

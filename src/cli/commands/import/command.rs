@@ -92,7 +92,7 @@ impl Import {
         let Some(pruned) = pruned else { return Ok(exit::OK) };
         let mut counts = self.import(context, &path, known.as_ref(), spool, &findings, &pruned)?;
         counts.removed = pruned.len() as u64;
-        self.report(context, &counts, &findings)?;
+        self.report(context, &counts, &findings);
         if findings.rejected.is_empty() {
             return Ok(exit::OK);
         }
@@ -152,7 +152,7 @@ impl Import {
         let mut preview = Preview::default();
         let targets = prune::targets(store, findings, |cxn| {
             if self.dry_run && !self.json {
-                output::line(&format!("remove  {}", describe(cxn)))?;
+                output::line(&format!("remove  {}", describe(cxn)));
             } else {
                 preview.add(|| describe(cxn));
             }
@@ -168,7 +168,7 @@ impl Import {
         Ok(context.confirm(change, &preview)?.then_some(targets))
     }
 
-    fn report(&self, context: &Context, counts: &Counts, findings: &Findings) -> Result<()> {
+    fn report(&self, context: &Context, counts: &Counts, findings: &Findings) {
         let Counts { added, updated, unchanged, removed } = counts;
         let pruned = if self.prune { format!(", {removed} removed") } else { String::new() };
         let would = if self.dry_run { "would be: " } else { "" };
@@ -182,10 +182,9 @@ impl Import {
             if self.prune {
                 object["removed"] = json!(removed);
             }
-            output::json(&object)?;
+            output::json(&object);
         } else if self.dry_run {
-            output::line(&text)?;
+            output::line(&text);
         }
-        Ok(())
     }
 }
