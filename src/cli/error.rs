@@ -147,6 +147,8 @@ pub(in crate::cli) enum Error {
     ManualPage(io::Error),
     /// The signal handlers cannot be installed.
     Signals(io::Error),
+    /// An error that is turned into a report already.
+    Reported(Report),
     /// The program panicked, with this message.
     Panic(String),
     /// The command skipped these entries of the store, because they cannot be read.
@@ -257,6 +259,7 @@ impl From<Error> for Report {
             Error::Prompt(error) => Self::cannot("ask at the terminal", &error),
             Error::ManualPage(error) => Self::new(exit::OUTPUT, format!("cannot write the manual page: {error}")),
             Error::Signals(error) => Self::cannot("handle signals", &error),
+            Error::Reported(report) => report,
             Error::Panic(message) => panicked(&message),
             Error::RejectedLines(lines) => lines.into(),
             Error::EmptyPrune => Self::new(exit::BAD_DATA, "the input has no connections, so --prune would remove all"),

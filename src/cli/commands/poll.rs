@@ -20,7 +20,7 @@ use crate::config::{Backups, HeartbeatOrigin};
 use crate::exit;
 use crate::model::{AppId, JobName};
 use crate::retry::Policy;
-use crate::run::{self, PollRun, Signals, Summary};
+use crate::run::{self, PollRun, Signals, Summary, Update};
 use crate::store::{PollTask, Store};
 use crate::transfer::backup;
 use crate::util::text::{count, sanitize};
@@ -117,13 +117,26 @@ impl Poll {
         let signals = Signals::listen().map_err(Error::Signals)?;
         let client = Arc::new(context.client(&plan.app, self.timeout)?);
         let mut progress = RunProgress::new(context.shows_progress());
-        let summary = match plan.run(store, &client, &context.config, &signals, &mut |update| progress.update(update)) {
+        let mut figures = plan.empty_summary();
+        let mut observe = |update: Update<'_>| {
+            if let Update::Ended { summary } = &update {
+                figures.clone_from(summary);
+            }
+            progress.update(update);
+        };
+        let summary = match plan.run(store, &client, &context.config, &signals, &mut observe) {
             Ok(summary) => summary,
             // A declined run prints nothing for cron, nor after a signal.
             Err(run::Error::Declined { .. }) if !context.shows_notices() || signals.stop_code().is_some() => {
                 return Ok(signals.stop_code().unwrap_or(exit::DECLINED));
             }
-            Err(error) => return Err(error.into()),
+            // The metrics are those of the run that is active.
+            Err(error @ run::Error::Declined { .. }) => return Err(error.into()),
+            Err(error) => {
+                let report = Report::from(Error::from(error));
+                self.write_metrics(plan, store, &figures, report.exit_code);
+                return Err(Error::Reported(report));
+            }
         };
         context.notify(&summary.to_string());
         if plan.only.is_none() {
@@ -133,21 +146,20 @@ impl Poll {
             output::json(&summary.to_json());
         }
         let code = summary.exit_code(self.strict, plan.only.is_some());
-        let ended_well = code == exit::OK && context.skipped.is_empty();
-        self.write_metrics(plan, store, &summary, ended_well);
-        if let Some(url) = heartbeat.filter(|_| ended_well) {
+        let exit_code = context.exit_code(code);
+        self.write_metrics(plan, store, &summary, exit_code);
+        if let Some(url) = heartbeat.filter(|_| exit_code == exit::OK) {
             call_heartbeat(context, url);
         }
         Ok(code)
     }
 
     /// Writes the metrics. A failure does not fail the run.
-    fn write_metrics(&self, plan: &PollRun, store: &Store, summary: &Summary, ended_well: bool) {
-        if let Some(directory) = self.metrics.as_ref().filter(|_| plan.only.is_none()) {
-            let size = store.file_size().unwrap_or_default();
-            if let Err(error) = summary.write_metrics(directory, unix_now(), ended_well, size) {
-                warn!("cannot write metrics to {}: {error}", directory.display());
-            }
+    fn write_metrics(&self, plan: &PollRun, store: &Store, summary: &Summary, exit_code: u8) {
+        if let Some(directory) = self.metrics.as_ref().filter(|_| plan.only.is_none())
+            && let Err(error) = plan.write_metrics(directory, store, summary, exit_code, unix_now())
+        {
+            warn!("cannot write metrics to {}: {error}", directory.display());
         }
     }
 

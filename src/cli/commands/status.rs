@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::error::Result;
 use crate::cli::ui::{output, table, time};
@@ -68,7 +69,7 @@ impl Status {
             if wanted && job.retry.is_some() {
                 let policy = self.schedule.policy(Some(&job))?;
                 idle.remove(&app_id);
-                let counts = store.state_counts(&job, &policy, now)?;
+                let counts = store.state_counts(&job, &policy, &Batch::default().range(), now)?;
                 rows.push(Row { app_id, job, policy, counts });
             }
         }

@@ -81,9 +81,9 @@ pub(in crate::cli) fn arguments_error(error: &clap::Error) {
     }
 }
 
-/// Writes what is left of the output of a command that ended with `code`, and returns the exit code of the process.
+/// Writes what is left of the output, and returns the exit code of the process.
 ///
-/// A reader that closes the pipe has seen enough. Any other failure is reported, and is the exit code of a command that
+/// The command ended with `code`. A reader that closes the pipe has seen enough. Any other failure is reported, and is the exit code of a command that
 /// did its work.
 pub(in crate::cli) fn finish(code: u8, color: ColorChoice) -> u8 {
     match stdout().finish() {

@@ -142,7 +142,7 @@ impl RunProgress {
             (Update::Warning(Warning::NotRecorded { error, outcomes }), _) => {
                 warn!("{}", Report::from(run::Error::NotRecorded { error, outcomes }).message);
             }
-            (Update::Polling { .. } | Update::Stopping { .. }, None) => {}
+            (Update::Polling { .. } | Update::Stopping { .. }, None) | (Update::Ended { .. }, _) => {}
         }
     }
 }
