@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::testkit::{APP, World, code, json_lines, stderr};
+use crate::testkit::{APP, World, code, json_lines, stderr, tools};
 
 const FULL: &str = "error: cannot write to standard output: No space left on device (os error 28)\n";
 
@@ -55,6 +55,7 @@ fn any_output_to_a_full_disk_is_an_error_and_to_a_closed_pipe_is_enough() {
         let expected = if is_empty { (0, "") } else { (74, FULL) };
         assert_eq!((code(&output), stderr(&output).as_str()), expected, "{command}");
     }
+    assert_eq!(code(&world.run(&["export", "/dev/full"])), 74);
 }
 
 #[test]
@@ -92,6 +93,25 @@ fn standard_error_that_cannot_be_written_changes_nothing() {
         );
         assert_eq!(code(&world.command(&["get", "--state", "nonsense"]).stderr(stderr()).output().unwrap()), 2);
     }
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_changes_nothing() {
+    if !tools::require("python3") {
+        return;
+    }
+    // Its size is the kernel's, far below what the run writes, and no process reads it.
+    let terminal = "import os, pty, subprocess, sys\n\
+        stderr = pty.openpty()[1]\n\
+        os.set_blocking(stderr, False)\n\
+        sys.exit(subprocess.run(sys.argv[1:], stderr=stderr).returncode)";
+    let world = World::new();
+    world.import(&world.sites(vec!["status-500"; 300]));
+    let mut python = world.command_of("python3");
+    python.args(["-c", terminal, env!("CARGO_BIN_EXE_cxnpoll"), "poll", APP, "-vv", "--json", "--per-host", "64"]);
+    let output = python.env("TERM", "xterm").output().unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(json_lines(&world.text(&["get", "--json", "--failure", "http"])).len(), 300);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::progress::suspended;
+use super::progress::clear;
 use super::terminal;
 
-/// A writer to standard error that removes the progress bar while it writes.
+/// A writer to standard error that removes the progress bar before it writes.
 ///
 /// It never fails: without standard error, a command still does its work.
 pub(in crate::cli) struct Stderr;
@@ -18,8 +18,10 @@ impl Write for Stderr {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let write = || io::stderr().write_all(bytes);
-        let _ = if terminal::has_stderr() { suspended(write) } else { write() };
+        if terminal::has_stderr() {
+            clear();
+        }
+        let _ = io::stderr().write_all(bytes);
         Ok(())
     }
 
