@@ -18,6 +18,8 @@ pub const NOT_FOUND: u8 = 66;
 pub const OWN_OUTAGE: u8 = 69;
 /// The store cannot be opened or read, records in it were skipped, or `store check` found faults.
 pub const STORE: u8 = 74;
+/// Standard output or an output file cannot be written, although the command did its work.
+pub const OUTPUT: u8 = 74;
 /// Declined: another run polls the batch, or the store stayed busy longer than `--store-wait`.
 ///
 /// Also a run whose `--max-runtime` was over before it was known what is due.

@@ -127,6 +127,12 @@ impl Context {
         Ok(store.with_owner(self.name).with_skipped(self.skipped.clone()))
     }
 
+    /// The exit code of a command that would end with `code`, with what it skipped so far.
+    pub(super) fn exit_code(&self, code: u8) -> u8 {
+        let is_hidden = !self.skipped.is_empty() && matches!(code, exit::OK | exit::SITE_FAILED);
+        if is_hidden { exit::STORE } else { code }
+    }
+
     /// Turns the success of a command that skipped entries of the store into the error that names them.
     ///
     /// If it failed or was interrupted, they are logged before that is reported.

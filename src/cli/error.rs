@@ -13,6 +13,7 @@ mod store;
 mod tests;
 mod transfer;
 
+use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -93,7 +94,7 @@ pub(in crate::cli) enum Error {
     },
     /// Standard input cannot be read.
     Stdin(io::Error),
-    /// The temporary file of an import cannot be written or read.
+    /// The temporary file of an import, or of a long list, cannot be written or read.
     Spool {
         /// The directory of temporary files.
         dir: PathBuf,
@@ -166,6 +167,8 @@ pub(in crate::cli) enum Error {
     ManualPage(io::Error),
     /// The signal handlers cannot be installed.
     Signals(io::Error),
+    /// An error that is turned into a report already.
+    Reported(Report),
     /// The program panicked, with this message.
     Panic(String),
     /// The command skipped these entries of the store, because they cannot be read.
@@ -195,6 +198,13 @@ pub(in crate::cli) enum Named {
 
 /// The result of a command.
 pub(in crate::cli) type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The error of a temporary file.
+    pub(in crate::cli) fn spool(error: io::Error) -> Self {
+        Self::Spool { dir: env::temp_dir(), error }
+    }
+}
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
@@ -278,11 +288,12 @@ impl From<Error> for Report {
             Error::LogFile { path, error } => Self::config(format!("cannot write the log {}: {error}", path.display()))
                 .hint("name a file in a directory that exists and that other users cannot write to"),
             Error::Stdin(error) => Self::cannot("read standard input", &error),
-            Error::Stdout(error) => Self::cannot("write to standard output", &error),
+            Error::Stdout(error) => Self::new(exit::OUTPUT, format!("cannot write to standard output: {error}")),
             Error::Spool { dir, error } => import::spool(&dir, &error),
             Error::Prompt(error) => Self::cannot("ask at the terminal", &error),
-            Error::ManualPage(error) => Self::cannot("write the manual page", &error),
+            Error::ManualPage(error) => Self::new(exit::OUTPUT, format!("cannot write the manual page: {error}")),
             Error::Signals(error) => Self::cannot("handle signals", &error),
+            Error::Reported(report) => report,
             Error::Panic(message) => panicked(&message),
             Error::RejectedLines(lines) => lines.into(),
             Error::EmptyInput(path) => import::empty(path.as_deref()),
@@ -321,7 +332,7 @@ fn output_file(path: &Path, kind: io::ErrorKind) -> Report {
         return Report::not_found(format!("cannot write {}: its directory does not exist", path.display()));
     }
     let hint = file::space_hint(kind).map(str::to_owned);
-    Report { hint, ..Report::new(exit::INTERNAL, format!("cannot write {}: {kind}", path.display())) }
+    Report { hint, ..Report::new(exit::OUTPUT, format!("cannot write {}: {kind}", path.display())) }
 }
 
 fn not_a_file(text: &str, named: Named) -> Report {

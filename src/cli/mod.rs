@@ -48,7 +48,7 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 internal error, 2 usage, 3 the site failed, 65 bad records, 66 not found, \
-69 network down, 74 store, 75 declined or busy, 78 configuration, 130/143 ended by a signal";
+69 network down, 74 store or output, 75 declined or busy, 78 configuration, 130/143 ended by a signal";
 
 /// The commands. The help of a command stands at its arguments, unless several commands share them.
 #[derive(Subcommand)]
@@ -127,7 +127,7 @@ pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners:
         Ok(cli) => cli,
         Err(error) => {
             output::parser_report(&error, color_of_parser);
-            return u8::try_from(error.exit_code()).unwrap_or(exit::USAGE);
+            return output::finish(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE), color_of_parser);
         }
     };
     let color = cli.global.color;
@@ -135,12 +135,16 @@ pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners:
     panic::set_hook(Box::new(|info| tracing::error!(target: logging::FILE_ONLY, "{info}")));
     let result = panic::catch_unwind(AssertUnwindSafe(|| execute(cli, started, listeners)));
     let result = result.unwrap_or_else(|panic| Err(Error::Panic(panic_message(&*panic))));
-    result.unwrap_or_else(|error| {
-        let report = Report::from(error);
-        tracing::error!(target: logging::FILE_ONLY, "{report}");
-        output::error(&report, color);
-        report.exit_code
-    })
+    let code = match result {
+        Ok(code) => code,
+        Err(Error::Stdout(_)) => exit::OK,
+        Err(error) => {
+            let report = Report::from(error);
+            output::error(&report, color);
+            report.exit_code
+        }
+    };
+    output::finish(code, color)
 }
 
 /// The commands and options. At a terminal, help is as wide as that, and at most 100 characters.
@@ -192,7 +196,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
-        Command::Completions(command) => command.run(&mut Cli::command()),
+        Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
         Command::Config(ConfigCommand::Show(command)) => command.run(context),

@@ -160,6 +160,7 @@ impl PollRun {
             if let Err(panic) = polled? {
                 resume_unwind(panic);
             }
+            observe(Update::Ended { summary: &summary });
             if let Some(error) = error {
                 return Err(error);
             }

@@ -1,125 +1,121 @@
 //! The figures of a run for Prometheus.
 //!
-//! There is one file per app, job and batch, as the textfile collector of its node exporter reads them. All figures are those of the last run.
+//! There is one file per app, job and batch, as the textfile collector of its node exporter reads them. Most figures are
+//! those of the last run. Counters, and what the run has not found out, continue those of the former file.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+mod families;
+mod files;
+mod sample;
+
+use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use prometheus::{Encoder, GaugeVec, Histogram, HistogramOpts, Opts, Registry, TextEncoder};
-use sha2::{Digest, Sha256};
-use tracing::warn;
+use tracing::debug;
 
-use super::summary::{Summary, by_count};
+use super::PollRun;
+use super::summary::Summary;
 use crate::model::UnixTime;
-use crate::store::failpoint::{self, Failpoint};
-use crate::util::fs_atomic::{AtomicFile, Durability};
-use crate::util::open::open_trusted;
+use crate::store::{self, StateCounts, Store};
+use families::{COUNT_DURATION, COUNTED_AT, Counted, Ended, encode};
+use files::{MetricsFile, Subject};
+use sample::Former;
 
-/// Upper bounds of the histogram, in seconds: a fast site, the limit of connecting, that of a call.
-const BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-/// How much of the previous file is read, in bytes. The program's own has some thousand.
-const MAX_BYTES: u64 = 1 << 20;
-/// The only figure that a failed run keeps from the run before.
-const LAST_SUCCESS: &str = "cxnpoll_last_success_timestamp_seconds";
+/// The longest count of connections that each run makes, in seconds.
+const SHORT_COUNT_S: f64 = 0.25;
+/// A longer one is repeated after this many times its duration.
+const COUNT_PAUSE: f64 = 100.0;
+/// How long after the last count a run with nothing due counts, in seconds.
+const IDLE_COUNT_INTERVAL_S: f64 = 3600.0;
+/// How long a count waits for the store.
+const COUNT_STORE_WAIT: Duration = Duration::from_secs(2);
 
-impl Summary {
-    /// Writes the metrics of a run that ended at `at` into `directory`, and replaces the file as a whole. If the run did
-    /// not succeed, the time of the last success stays that of the previous file. Without one that can be read, there is
-    /// none, and a warning unless the file is missing.
+impl PollRun {
+    /// Writes the metrics of a run that ended at `at`, and replaces the file as a whole.
+    ///
+    /// Files of the same job that the new one replaces are removed. If the former file cannot be read, counters start from
+    /// 0, and there is a warning unless it is missing.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write_metrics(&self, directory: &Path, at: UnixTime, succeeded: bool, store_bytes: u64) -> io::Result<()> {
-        let path = directory.join(self.metrics_file_name());
-        let last_success = if succeeded {
-            Some(at)
-        } else {
-            last_success(&path).unwrap_or_else(|error| {
-                warn!("cannot read the previous metrics {}: {error}", path.display());
-                None
-            })
+    pub fn write_metrics(
+        &self,
+        directory: &Path,
+        store: &Store,
+        summary: &Summary,
+        exit_code: u8,
+        at: UnixTime,
+    ) -> io::Result<()> {
+        let subject = Subject {
+            app: self.app.app_id.short().to_owned(),
+            job: self.job.as_str().to_owned(),
+            batch: self.batch.to_string(),
         };
-        let text = self.metrics(at, last_success, store_bytes).map_err(io::Error::other)?;
-        // The exporter runs as another user.
-        let mut file = AtomicFile::beside(&path, &fs::Permissions::from_mode(0o644))?;
-        file.file().write_all(&text)?;
-        file.commit(Durability::None, || failpoint::hit(Failpoint::MetricsWritten))
+        // Other runs have the directory while this one counts.
+        let former = MetricsFile::find(directory, &subject).former;
+        let counts = summary.interrupted.is_none() && needs_count(&former, at, summary.run.due > 0);
+        let counted = if counts { self.count(store) } else { None };
+        let store_bytes = store.file_size().unwrap_or_default();
+        let file = MetricsFile::find(directory, &subject);
+        let ended = Ended { summary, exit_code, at, counted, store_bytes };
+        let text = encode(&subject, &ended, &file.former).map_err(io::Error::other)?;
+        file.replace(&text)
     }
 
-    /// `cxnpoll-org.example.myapp-default-0of1.prom`. Names that are too long or not valid in a file name become a hash.
-    fn metrics_file_name(&self) -> String {
-        let batch = self.run.batch.replace('/', "of");
-        let name = format!("{}-{}-{batch}", self.app_id.short(), self.job.as_str());
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if name.len() <= 200 && name.chars().all(is_plain) {
-            return format!("cxnpoll-{name}.prom");
-        }
-        format!("cxnpoll-{}.prom", hex::encode(&Sha256::digest(&name)[..16]))
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-    fn metrics(&self, at: UnixTime, last_success: Option<UnixTime>, store_bytes: u64) -> prometheus::Result<Vec<u8>> {
-        let (app, job, batch) = (self.app_id.short(), self.job.as_str(), self.run.batch.as_str());
-        let labels = [app, job, batch];
-        let registry = Registry::new();
-        let gauge = |name: &str, help: &str, value: f64| -> prometheus::Result<()> {
-            let gauge = GaugeVec::new(Opts::new(name, help), &["app", "job", "batch"])?;
-            gauge.with_label_values(&labels).set(value);
-            registry.register(Box::new(gauge))
+    /// Counts the connections of the batch by state; `None` if the store is not available.
+    fn count(&self, store: &Store) -> Option<Counted> {
+        let began = Instant::now();
+        let count = || {
+            // What cannot be read was reported by the run.
+            let store = Store::open(store.path(), COUNT_STORE_WAIT)?.with_owner("poll");
+            let job = store.read(|session| match session.app_no(&self.app.app_id)? {
+                Some(app) => session.job(app, &self.job),
+                None => Ok(None),
+            })?;
+            let states = match job {
+                Some(job) => store.state_counts(&job, &self.policy, &self.batch.range(), self.now)?,
+                None => StateCounts::default(),
+            };
+            Ok::<_, store::error::Error>(Counted { states, took: began.elapsed() })
         };
-        let run = &self.run;
-        gauge("cxnpoll_run_timestamp_seconds", "When the last run ended.", at as f64)?;
-        if let Some(at) = last_success {
-            gauge(LAST_SUCCESS, "When the last successful run ended.", at as f64)?;
-        }
-        gauge("cxnpoll_run_duration_seconds", "How long the last run took.", run.elapsed_ms as f64 / 1e3)?;
-        gauge(
-            "cxnpoll_run_outage",
-            "Whether this machine's network was down in the last run.",
-            f64::from(u8::from(run.outage)),
-        )?;
-        gauge("cxnpoll_due", "Connections that were due in the last run.", run.due as f64)?;
-        gauge("cxnpoll_given_up", "Connections that the last run gave up.", run.given_up as f64)?;
-        gauge("cxnpoll_store_bytes", "Size of the store's database.", store_bytes as f64)?;
-
-        let polls = Opts::new("cxnpoll_polls", "Polls of the last run by their outcome.");
-        let polls = GaugeVec::new(polls, &["app", "job", "batch", "outcome"])?;
-        let rare = [("ok", run.ok), ("deferred", run.deferred), ("dropped", run.dropped)];
-        for (outcome, count) in rare.into_iter().chain(by_count(run).map(|(class, count)| (class.name(), count))) {
-            polls.with_label_values(&[app, job, batch, outcome]).set(count as f64);
-        }
-        registry.register(Box::new(polls))?;
-
-        let durations = HistogramOpts::new("cxnpoll_poll_duration_seconds", "How long the polls of the last run took.");
-        let labels = [("app", app), ("job", job), ("batch", batch)];
-        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let durations = Histogram::with_opts(durations.buckets(BUCKETS.into()).const_labels(labels))?;
-        self.durations.iter().for_each(|ms| durations.observe(f64::from(*ms) / 1e3));
-        registry.register(Box::new(durations))?;
-
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&registry.gather(), &mut text)?;
-        Ok(text)
+        count().inspect_err(|error| debug!(?error, "the connections cannot be counted")).ok()
     }
 }
 
-/// The time of the last success in the previous file; `None` if there is no such file or no time in it.
+/// Whether connections are counted at `at`, after a run that had something due or not.
 ///
-/// # Errors
-/// Those of reading the file, which other users may have put there.
-fn last_success(path: &Path) -> io::Result<Option<UnixTime>> {
-    let file = match open_trusted(path, File::options().read(true)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
+/// A run that polls has used the database, so it counts, unless that took long the last time.
+fn needs_count(former: &Former, at: UnixTime, has_due: bool) -> bool {
+    let Some(counted_at) = former.get(COUNTED_AT, None) else { return true };
+    #[expect(clippy::cast_precision_loss, reason = "times stay far below 2^52")]
+    let elapsed = at as f64 - counted_at;
+    let took = former.get(COUNT_DURATION, None).filter(|took| *took > SHORT_COUNT_S).unwrap_or(0.0);
+    let pause = if has_due { took * COUNT_PAUSE } else { IDLE_COUNT_INTERVAL_S };
+    // After a clock that was ahead, the last count counts no longer.
+    elapsed < 0.0 || elapsed >= pause
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_takes_a_small_share_of_the_time() {
+        let former = |at: u32, took: &str| {
+            let text = format!("{COUNTED_AT}{{}} {at}\n{COUNT_DURATION}{{}} {took}\n");
+            Former(sample::parse(&text))
+        };
+        for (former, has_due, expected) in [
+            (Former::default(), false, true),
+            (former(10_000, "0.02"), true, true),
+            (former(9_999, "0.02"), false, false),
+            (former(6_400, "0.02"), false, true),
+            (former(9_801, "2"), true, false),
+            (former(9_800, "2"), true, true),
+            (former(10_001, "2"), true, true),
+            (former(10_001, "2"), false, true),
+        ] {
+            assert_eq!(needs_count(&former, 10_000, has_due), expected, "{former:?} {has_due}");
+        }
     }
-    let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text)?;
-    let time = text.lines().find(|line| line.starts_with(LAST_SUCCESS)).and_then(|line| line.rsplit(' ').next());
-    #[expect(clippy::cast_possible_truncation, reason = "times are written without a fraction")]
-    Ok(time.and_then(|time| time.parse().ok()).map(|at: f64| at as UnixTime))
 }

@@ -56,12 +56,14 @@ impl PollRun {
     }
 
     /// A summary of no polls.
-    pub(super) fn empty_summary(&self) -> Summary {
+    #[must_use]
+    pub fn empty_summary(&self) -> Summary {
         Summary {
             app_id: self.app.app_id.clone(),
             job: self.job.clone(),
             run: RunRecord { now: self.now, batch: self.batch.to_string(), ..RunRecord::default() },
             durations: Vec::new(),
+            lateness_s: Vec::new(),
             interrupted: None,
         }
     }

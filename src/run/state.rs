@@ -229,6 +229,7 @@ impl RunState {
         self.summary.run.polled += 1;
         self.add_results(result);
         self.summary.durations.push(duration_ms);
+        self.summary.add_lateness(&task, began);
         let verdict = self.detector.observe(&task.status, task.host, began, &outcome);
         let completed = Completed { task: std::sync::Arc::unwrap_or_clone(task), outcome, duration_ms };
         if verdict == Verdict::Online {

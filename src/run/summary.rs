@@ -1,13 +1,14 @@
 //! The figures of a run, as text and as JSON.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::exit;
 use crate::model::{AppId, FailureClass, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
-use crate::store::{RunRecord, StatusUpdate};
+use crate::store::{PollTask, RunRecord, StatusUpdate};
 use crate::util::text;
 
 /// What a run did.
@@ -21,11 +22,22 @@ pub struct Summary {
     pub run: RunRecord,
     /// How long each poll took, in milliseconds.
     pub durations: Vec<u32>,
+    /// How long after its due time each poll began, in seconds. New sites have no due time, and are left out.
+    pub lateness_s: Vec<u32>,
     /// The exit code of the signal that ended the run early; `None` if none did.
     pub interrupted: Option<u8>,
 }
 
 impl Summary {
+    /// Adds how long after its due time a poll began; `began` is the time since the run did.
+    pub(super) fn add_lateness(&mut self, task: &PollTask, began: Duration) {
+        if !task.status.is_new() {
+            let overdue = u64::try_from(self.run.now.saturating_sub(task.due)).unwrap_or(0);
+            let lateness = overdue.saturating_add(began.as_secs());
+            self.lateness_s.push(u32::try_from(lateness).unwrap_or(u32::MAX));
+        }
+    }
+
     /// Counts the outcome of a poll, which leads to the status `next`. A deferral counts as deferred, not as failed.
     pub(super) fn count(&mut self, outcome: &Outcome, next: &PollStatus) {
         let run = &mut self.run;
@@ -146,6 +158,7 @@ mod tests {
             job: JobName::default(),
             run,
             durations: Vec::new(),
+            lateness_s: Vec::new(),
             interrupted: None,
         }
     }

@@ -28,6 +28,11 @@ pub enum Update<'a> {
     },
     /// Polling is over. The outcomes may still have to be recorded.
     PollingEnded,
+    /// The figures are final. The run may still have failed.
+    Ended {
+        /// The figures.
+        summary: &'a Summary,
+    },
     /// Something did not work, and the run continues.
     Warning(Warning),
 }

@@ -1,5 +1,6 @@
 //! The store's interface for the rest of the program.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +17,7 @@ use super::results::{self, EncodedResult, Limits, StoredResult};
 use super::schema::{CxnKey, Job, ReadSession, Statuses, WriteSession};
 use super::sessions::Sessions;
 use super::skipped::SkippedEntries;
-use crate::model::{AppId, Cxn, CxnId, JobName, UnixTime};
+use crate::model::{AppId, BatchCode, Cxn, CxnId, JobName, UnixTime};
 use crate::retry::Policy;
 
 /// A store that exists, and that the caller may use.
@@ -300,12 +301,18 @@ impl Store {
         ops::cxn_count(&self.sessions)
     }
 
-    /// Counts the connections of a job by state, in batches.
+    /// Counts the connections of a job in a batch by state, in short sessions.
     ///
     /// # Errors
     /// Those of [`Store::read`].
-    pub fn state_counts(&self, job: &Job, policy: &Policy, now: UnixTime) -> Result<StateCounts> {
-        ops::state_counts(&self.sessions, job, policy, now)
+    pub fn state_counts(
+        &self,
+        job: &Job,
+        policy: &Policy,
+        batch: &RangeInclusive<BatchCode>,
+        now: UnixTime,
+    ) -> Result<StateCounts> {
+        ops::state_counts(&self.sessions, job, policy, batch, now)
     }
 
     /// Keeps results, and removes those that are beyond the limits.

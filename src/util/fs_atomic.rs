@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
@@ -131,7 +131,7 @@ impl AtomicFile {
         Ok(Self { file, staging: Some(TempPath::try_from_path(staging)?), path: path.to_owned() })
     }
 
-    /// Stages a file in the directory of `path`, without a name if the system can do that.
+    /// Stages a file in the directory of `path`, without a name if the system can do that. The umask does not count.
     ///
     /// Removes what killed processes left there.
     ///
@@ -143,6 +143,10 @@ impl AtomicFile {
         fs::metadata(dir)?;
         staging::remove_abandoned(dir);
         let (file, staging) = staging::create(dir, permissions)?;
+        if file.metadata()?.permissions().mode() & permissions.mode() != permissions.mode() {
+            // A file system may have no modes.
+            let _ = file.set_permissions(permissions.clone());
+        }
         Ok(Self { file, staging, path: path.to_owned() })
     }
 
@@ -205,7 +209,6 @@ impl AtomicFile {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::os::unix::fs::PermissionsExt;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777

@@ -35,6 +35,7 @@ mod log;
 mod metrics;
 mod names;
 mod outage;
+mod output;
 mod poll;
 mod recording;
 mod recovery;

@@ -1,13 +1,49 @@
 //! Metrics for Prometheus.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::listeners::configure;
 use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
+
+const HOUR: i64 = 3600;
+/// The labels of the file of a run without options.
+const LABELS: &str = "app=\"org.example.myapp\",batch=\"0/1\",job=\"default\"";
+
+/// A world with a directory for metrics.
+fn world<const N: usize>(behaviours: [&str; N]) -> World {
+    let world = World::with(behaviours);
+    fs::create_dir(world.path("metrics")).unwrap();
+    world
+}
+
+/// Runs a poll that writes metrics, and returns its exit code.
+fn poll(world: &World, now: i64, more: &[&str]) -> i32 {
+    let now = now.to_string();
+    code(&world.run(&[&["poll", APP, "--metrics", "metrics", "--now", now.as_str()], more].concat()))
+}
+
+/// Returns the file of a run without options.
+fn text(world: &World) -> String {
+    fs::read_to_string(world.path(&format!("metrics/cxnpoll-{APP}-default-0of1.prom"))).unwrap()
+}
+
+/// Returns the value of a metric without labels of its own, or with one.
+fn value(text: &str, name: &str, label: &str) -> u64 {
+    let labels = LABELS.split(',').chain(Some(label).filter(|label| !label.is_empty()));
+    let mut labels: Vec<_> = labels.collect();
+    labels.sort_unstable();
+    metric(text, &format!("{name}{{{}}} ", labels.join(",")))
+}
+
+fn names(world: &World) -> BTreeSet<String> {
+    let entries = fs::read_dir(world.path("metrics")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
 
 /// Returns the value of a metric, by the start of its line.
 fn metric(text: &str, start: &str) -> u64 {
@@ -78,4 +114,170 @@ fn metrics_wait_for_no_pipe_and_follow_no_link_of_others() {
         assert_eq!(metric(&text, "cxnpoll_due{"), 1);
         fs::remove_file(&path).unwrap();
     }
+}
+
+#[test]
+fn counters_go_on_from_run_to_run_and_start_anew_after_a_damaged_file() {
+    let world = world(["ok", "ok", "status-500"]);
+    let path = world.path(&format!("metrics/cxnpoll-{APP}-default-0of1.prom"));
+    for round in 1..=3 {
+        assert_eq!(poll(&world, MIDNIGHT + round * 2 * HOUR, &["--strict"]), 3);
+        let text = text(&world);
+        let round = u64::try_from(round).unwrap();
+        let total = |outcome: &str| value(&text, "cxnpoll_polls_total", &format!("outcome=\"{outcome}\""));
+        assert_eq!((total("ok"), total("http"), total("tls")), (2 * round, round, 0), "{text}");
+        let runs = |code: u8| value(&text, "cxnpoll_runs_total", &format!("exit_code=\"{code}\""));
+        assert_eq!((runs(3), runs(0), value(&text, "cxnpoll_run_exit_code", "")), (round, 0, 3));
+        assert_eq!(metric(&text, "cxnpoll_build_info{"), 1);
+        // Each run begins two hours after the last, and the sites are due after one.
+        if round > 1 {
+            let p95 = metric(&text, &format!("cxnpoll_lateness_seconds{{{LABELS},quantile=\"0.95\"}}"));
+            assert!((3600..3660).contains(&p95) && text.contains("cxnpoll_lateness_seconds_count"), "{text}");
+        }
+    }
+    // A run with nothing due is a success.
+    assert_eq!(poll(&world, MIDNIGHT + 6 * HOUR + 60, &[]), 0);
+    let last = text(&world);
+    assert_eq!(value(&last, "cxnpoll_runs_total", "exit_code=\"0\""), 1);
+    assert_eq!(value(&last, "cxnpoll_runs_total", "exit_code=\"3\""), 3);
+    assert_eq!(value(&last, "cxnpoll_polls_total", "outcome=\"ok\""), 6);
+    assert!(metric(&last, "cxnpoll_last_success_timestamp_seconds{") > 1_700_000_000);
+
+    // What is left of a file counts.
+    let cut = last.find("cxnpoll_runs_total{").unwrap() + 10;
+    fs::write(&path, [&last.as_bytes()[..cut], b"\xff\xfe"].concat()).unwrap();
+    assert_eq!(poll(&world, MIDNIGHT + 8 * HOUR, &[]), 0);
+    let text = text(&world);
+    assert_eq!(value(&text, "cxnpoll_runs_total", "exit_code=\"0\""), 1);
+    assert_eq!(value(&text, "cxnpoll_polls_total", "outcome=\"ok\""), 8);
+}
+
+#[test]
+fn no_run_is_lost_from_the_counters_when_several_end_at_once() {
+    let world = world(["ok"]);
+    assert_eq!(poll(&world, MIDNIGHT, &[]), 0);
+    let ended = thread::scope(|scope| {
+        let poll_often = || (0..15).filter(|_| poll(&world, MIDNIGHT + 60, &[]) == 0).count();
+        let polling = [(); 6].map(|()| scope.spawn(poll_often));
+        polling.into_iter().map(|polling| polling.join().unwrap()).sum::<usize>()
+    });
+    let counted = value(&text(&world), "cxnpoll_runs_total", "exit_code=\"0\"");
+    assert_eq!(usize::try_from(counted).unwrap(), 1 + ended);
+}
+
+#[test]
+fn connections_are_counted_by_state_and_batch() {
+    let world = world(["ok", "ok", "status-500", "retry-after-7200", "ok", "status-500"]);
+    let states = |expected: [u64; 6]| {
+        let text = text(&world);
+        let state = |state: &str| value(&text, "cxnpoll_connections", &format!("state=\"{state}\""));
+        let found = ["new", "healthy", "retrying", "given-up", "disabled", "deferred"].map(state);
+        assert_eq!(found, expected, "{text}");
+    };
+    assert_quiet(&world.run(&["disable", &world.site(4, "ok").cxn_id]));
+    let retry = ["--retry", "1 hour (x1); 1 day (x1)"];
+    assert_eq!(poll(&world, MIDNIGHT, &[&retry[..], &["--limit", "4"]].concat()), 0);
+    let listed = world.json(&["status", "--json", "--now", &MIDNIGHT.to_string()])[0].clone();
+    let number = |key: &str| listed[key].as_u64().unwrap();
+    let failing = listed["levels"].as_array().unwrap().iter().map(|level| level.as_u64().unwrap()).sum();
+    states([number("new"), number("healthy"), failing, number("givenUp"), number("disabled"), number("deferred")]);
+    assert_eq!(poll(&world, MIDNIGHT + 48 * HOUR, &retry), 0);
+    assert_eq!(poll(&world, MIDNIGHT + 96 * HOUR, &retry), 0);
+    states([0, 2, 1, 2, 1, 0]);
+    assert_eq!(value(&text(&world), "cxnpoll_given_up_total", ""), 2);
+    // A run with nothing due does not count anew.
+    assert_quiet(&world.run(&["remove", "--state", "given-up", "--all", "--yes"]));
+    assert_eq!(poll(&world, MIDNIGHT + 96 * HOUR + 60, &retry), 0);
+    states([0, 2, 1, 2, 1, 0]);
+
+    for batch in ["0/2", "1/2"] {
+        assert_eq!(poll(&world, MIDNIGHT + 200 * HOUR, &[&retry[..], &["--batch", batch]].concat()), 0);
+    }
+    let files = names(&world).into_iter().map(|name| fs::read_to_string(world.path("metrics").join(name)).unwrap());
+    let healthy = files.flat_map(|text| {
+        let lines =
+            text.lines().filter(|line| line.starts_with("cxnpoll_connections{") && line.contains("\"healthy\""));
+        lines.map(|line| metric(line, "")).collect::<Vec<_>>()
+    });
+    assert_eq!(healthy.sum::<u64>(), 2);
+}
+
+#[test]
+fn a_run_that_fails_says_so_and_a_declined_one_does_not() {
+    let world = world(["ok", "ok"]);
+    configure(&world, "[[listeners]]\nevent = \"civi_cxn.post-poll\"\nprogram = [\"false\"]\n");
+    assert_eq!(poll(&world, MIDNIGHT, &[]), 78);
+    let failed = text(&world);
+    assert_eq!(value(&failed, "cxnpoll_run_exit_code", ""), 78);
+    assert_eq!(value(&failed, "cxnpoll_polls_total", "outcome=\"ok\""), 2);
+    assert!(!failed.contains("cxnpoll_last_success_timestamp_seconds{"), "{failed}");
+    configure(&world, "");
+
+    world.import(&[world.site(7, "hang")]);
+    let mut active = world.start(&["poll", APP, "--metrics", "metrics"]);
+    while world.server.polls(7) == 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(poll(&world, MIDNIGHT + 1, &["-v"]), 75);
+    assert_eq!(poll(&world, MIDNIGHT + 1, &[]), 75);
+    assert_eq!(text(&world), failed);
+    Command::new("kill").arg(active.id().to_string()).status().unwrap();
+    assert_eq!(active.wait().unwrap().code(), Some(143));
+    let ended = text(&world);
+    assert_eq!(value(&ended, "cxnpoll_run_exit_code", ""), 143);
+    assert_eq!(value(&ended, "cxnpoll_runs_total", "exit_code=\"143\""), 1);
+    assert_eq!(value(&ended, "cxnpoll_runs_total", "exit_code=\"78\""), 1);
+}
+
+#[test]
+fn only_files_of_the_same_job_are_removed() {
+    let world = world(["ok", "ok", "ok"]);
+    let named = |job: &str, batch: &str| format!("cxnpoll-{APP}-{job}-{batch}.prom");
+    for (job, batch) in [("default", "0/2"), ("default", "1/2"), ("a-b", "0/2"), ("Default", "0/2")] {
+        assert_eq!(poll(&world, MIDNIGHT, &["--name", job, "--batch", batch]), 0);
+    }
+    // A poll by hand is not a run of the job.
+    assert_eq!(poll(&world, MIDNIGHT, &["--cxn", &world.site(0, "ok").cxn_id]), 0);
+    let two = [named("default", "0of2"), named("default", "1of2"), named("a%2Db", "0of2"), named("%44efault", "0of2")];
+    assert_eq!(names(&world), two.clone().into());
+    // A former build gave the file of this job another name; its last success and its counters go on.
+    fs::rename(world.path("metrics").join(&two[2]), world.path("metrics").join(named("a-b", "0of2"))).unwrap();
+    let foreign = [named("default", "foreign"), "cxnpoll-x.prom".to_owned(), "other.prom".to_owned()];
+    for name in &foreign {
+        fs::write(world.path("metrics").join(name), "cxnpoll_due{app=\"x\",job=\"default\"} 1\n").unwrap();
+    }
+    assert_eq!(poll(&world, MIDNIGHT + 1, &[]), 0);
+    assert_eq!(poll(&world, MIDNIGHT + 1, &["--name", "a-b", "--batch", "0/2"]), 0);
+    let mut expected: BTreeSet<_> = foreign.into();
+    expected.extend([named("default", "0of1"), two[2].clone(), two[3].clone()]);
+    assert_eq!(names(&world), expected);
+    let renamed = fs::read_to_string(world.path("metrics").join(&two[2])).unwrap();
+    assert_eq!(metric(&renamed, "cxnpoll_runs_total{"), 2, "{renamed}");
+}
+
+#[test]
+fn a_file_is_valid_for_any_name_of_a_job() {
+    let world = world(["ok", "status-500"]);
+    let job = "q\"u\\o,te} 1";
+    for now in [MIDNIGHT, MIDNIGHT + 2 * HOUR] {
+        assert_eq!(poll(&world, now, &["--name", job]), 0);
+    }
+    let name = names(&world).pop_first().unwrap();
+    let text = fs::read_to_string(world.path("metrics").join(name)).unwrap();
+    let (mut helped, mut typed, mut series) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            family = help.split(' ').next().unwrap();
+            assert!(helped.insert(family), "{line}");
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            assert!(kind.starts_with(family) && typed.insert(family), "{line}");
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with(family) && series.insert(name) && value.parse::<f64>().is_ok(), "{line}");
+            assert!(name.contains(r#"job="q\"u\\o,te} 1""#), "{line}");
+        }
+    }
+    assert!(helped == typed && helped.len() == 18, "{text}");
+    assert_eq!(metric(&text, "cxnpoll_runs_total{"), 2, "{text}");
 }

@@ -51,22 +51,22 @@ impl AdminArgs {
             let Match { key, cxn, jobs } = found;
             if self.dry_run && self.json {
                 let line = json!({"cxnId": cxn.cxn_id, "appId": cxn.app_id, "siteUrl": cxn.site_url});
-                output::json_line(&line)?;
+                output::json_line(&line);
             } else if self.dry_run {
-                output::line(&format!("{}  {states}", describe(&cxn)))?;
+                output::line(&format!("{}  {states}", describe(&cxn)));
             } else {
                 preview.add(|| format!("{}  {states}", describe(&cxn)));
             }
             targets.push((key, jobs.into_iter().map(|(job, _)| job.no).collect()));
-            Ok(())
+            if self.dry_run { output::check() } else { Ok(()) }
         })?;
         // What cannot be read can still be removed.
         for (cxn_id, key) in unreadable.into_iter().filter(|_| action == AdminAction::Remove) {
             if self.dry_run {
                 if self.json {
-                    output::json_line(&json!({"cxnId": cxn_id}))?;
+                    output::json_line(&json!({"cxnId": cxn_id}));
                 } else {
-                    output::line(&format!("{cxn_id}  {UNREADABLE}"))?;
+                    output::line(&format!("{cxn_id}  {UNREADABLE}"));
                 }
             } else {
                 preview.add(|| format!("{cxn_id}  {UNREADABLE}"));
@@ -80,7 +80,7 @@ impl AdminArgs {
         let matched = count(targets.len() as u64, "connection");
         context.notify(&format!("{changed} of {matched} {}", verbs.participle));
         if self.json {
-            output::json(&json!({"matched": targets.len(), "changed": changed}))?;
+            output::json(&json!({"matched": targets.len(), "changed": changed}));
         }
         Ok(exit::OK)
     }

@@ -48,13 +48,16 @@ impl Call {
         let Method { entity, action } = &self.method;
         match api.call(entity, action, Map::from_iter(self.params)) {
             Ok(reply) => {
-                let printed = if self.json { output::json_line(&reply) } else { output::json(&reply) };
-                printed?;
+                if self.json {
+                    output::json_line(&reply);
+                } else {
+                    output::json(&reply);
+                }
                 Ok(if api_failure(&reply, &cxn.secret).is_some() { exit::SITE_FAILED } else { exit::OK })
             }
             Err(failure) if self.json => {
                 let error = json!({"error": {"class": failure.class, "message": failure.message}});
-                output::json_line(&error)?;
+                output::json_line(&error);
                 Ok(exit::SITE_FAILED)
             }
             Err(failure) => Err(Error::SiteFailed { cxn_id: cxn.cxn_id, failure }),

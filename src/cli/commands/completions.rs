@@ -3,7 +3,6 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::cli::error::Result;
 use crate::cli::ui::output;
 use crate::exit;
 
@@ -19,9 +18,10 @@ pub(in crate::cli) struct Completions {
 }
 
 impl Completions {
-    pub(in crate::cli) fn run(&self, command: &mut clap::Command) -> Result<u8> {
+    pub(in crate::cli) fn run(&self, command: &mut clap::Command) -> u8 {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, command, "cxnpoll", &mut text);
-        output::bytes(&text).map(|()| exit::OK)
+        output::bytes(&text);
+        exit::OK
     }
 }

@@ -54,9 +54,9 @@ impl Explain {
         let policy = self.schedule.policy(job.as_ref())?;
         let case = Case { cxn, status, job: self.name, policy, now: self.schedule.clock.now(context) };
         if self.json {
-            output::json(&case.json())?;
+            output::json(&case.json());
         } else {
-            case.sentences().iter().try_for_each(|sentence| output::line(sentence))?;
+            case.sentences().iter().for_each(|sentence| output::line(sentence));
         }
         Ok(exit::OK)
     }

@@ -12,6 +12,8 @@ use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Named, Result};
 use crate::cli::selection::Filter;
+use crate::cli::ui::deferred::DeferredWriter;
+use crate::cli::ui::output::Output;
 use crate::cli::ui::progress::Progress;
 use crate::cli::ui::terminal;
 use crate::cli::values;
@@ -72,7 +74,7 @@ impl Export {
             self.to_path(context, &store, path)?;
         } else {
             self.check_terminal(terminal::has_stdout())?;
-            self.write(context, &store, io::stdout().lock(), None)?;
+            self.write(context, &store, Output, None)?;
         }
         Ok(exit::OK)
     }
@@ -116,7 +118,13 @@ impl Export {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             let pipe = File::options().write(true).open(path).map_err(|error| cannot_write(path, &error))?;
             self.check_terminal(terminal::is_terminal(&pipe))?;
-            return self.write(context, store, pipe, Some(path));
+            let mut out = DeferredWriter::new(pipe);
+            let written = self.write(context, store, &mut out, Some(path));
+            return match written.and_then(|()| out.finish().map_err(|error| cannot_write(path, &error))) {
+                // The reader of a pipe has seen enough.
+                Err(Error::OutputFile { kind: io::ErrorKind::BrokenPipe, .. }) => Ok(()),
+                written => written,
+            };
         }
         let force = self.force || DESCRIPTORS.iter().any(|dir| path.starts_with(dir));
         write_whole(path, force, |file, path| self.write(context, store, file, Some(path)))
@@ -124,8 +132,6 @@ impl Export {
 
     fn write(&self, context: &Context, store: &Store, out: impl Write, path: Option<&Path>) -> Result<()> {
         let failed = |error: io::Error| match path {
-            // A reader that closes the pipe early has read enough.
-            None if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(exit::OK.into()),
             Some(path) => cannot_write(path, &error),
             None => Error::Stdout(error),
         };

@@ -42,7 +42,8 @@ impl Man {
         }
         let mut text = Vec::new();
         clap_mangen::Man::new(page.clone()).render(&mut text).map_err(Error::ManualPage)?;
-        output::bytes(&text).map(|()| exit::OK)
+        output::bytes(&text);
+        Ok(exit::OK)
     }
 }
 

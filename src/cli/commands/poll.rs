@@ -13,14 +13,15 @@ use crate::batch::Batch;
 use crate::cli::context::{Clock, Context};
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Report, Result};
+use crate::cli::ui::table::Table;
 use crate::cli::ui::progress::RunProgress;
-use crate::cli::ui::{output, table, time};
+use crate::cli::ui::{output, time};
 use crate::cli::values;
 use crate::config::{Backups, HeartbeatOrigin};
 use crate::exit;
 use crate::model::{AppId, JobName};
 use crate::retry::Policy;
-use crate::run::{self, PollRun, Signals, Summary};
+use crate::run::{self, PollRun, Signals, Summary, Update};
 use crate::store::{PollTask, Store};
 use crate::transfer::backup;
 use crate::util::text::{count, sanitize};
@@ -117,37 +118,49 @@ impl Poll {
         let signals = Signals::listen().map_err(Error::Signals)?;
         let client = Arc::new(context.client(&plan.app, self.timeout)?);
         let mut progress = RunProgress::new(context.shows_progress());
-        let summary = match plan.run(store, &client, &context.config, &signals, &mut |update| progress.update(update)) {
+        let mut figures = plan.empty_summary();
+        let mut observe = |update: Update<'_>| {
+            if let Update::Ended { summary } = &update {
+                figures.clone_from(summary);
+            }
+            progress.update(update);
+        };
+        let summary = match plan.run(store, &client, &context.config, &signals, &mut observe) {
             Ok(summary) => summary,
             // A declined run prints nothing for cron, nor after a signal.
             Err(run::Error::Declined { .. }) if !context.shows_notices() || signals.stop_code().is_some() => {
                 return Ok(signals.stop_code().unwrap_or(exit::DECLINED));
             }
-            Err(error) => return Err(error.into()),
+            // The metrics are those of the run that is active.
+            Err(error @ run::Error::Declined { .. }) => return Err(error.into()),
+            Err(error) => {
+                let report = Report::from(Error::from(error));
+                self.write_metrics(plan, store, &figures, report.exit_code);
+                return Err(Error::Reported(report));
+            }
         };
         context.notify(&summary.to_string());
         if plan.only.is_none() {
             back_up(context, &store.clone().with_cancel(signals.stop_flag()), &signals);
         }
         if self.json {
-            output::json(&summary.to_json())?;
+            output::json(&summary.to_json());
         }
         let code = summary.exit_code(self.strict, plan.only.is_some());
-        let ended_well = code == exit::OK && context.skipped.is_empty();
-        self.write_metrics(plan, store, &summary, ended_well);
-        if let Some(url) = heartbeat.filter(|_| ended_well) {
+        let exit_code = context.exit_code(code);
+        self.write_metrics(plan, store, &summary, exit_code);
+        if let Some(url) = heartbeat.filter(|_| exit_code == exit::OK) {
             call_heartbeat(context, url);
         }
         Ok(code)
     }
 
     /// Writes the metrics. A failure does not fail the run.
-    fn write_metrics(&self, plan: &PollRun, store: &Store, summary: &Summary, ended_well: bool) {
-        if let Some(directory) = self.metrics.as_ref().filter(|_| plan.only.is_none()) {
-            let size = store.file_size().unwrap_or_default();
-            if let Err(error) = summary.write_metrics(directory, unix_now(), ended_well, size) {
-                warn!("cannot write metrics to {}: {error}", directory.display());
-            }
+    fn write_metrics(&self, plan: &PollRun, store: &Store, summary: &Summary, exit_code: u8) {
+        if let Some(directory) = self.metrics.as_ref().filter(|_| plan.only.is_none())
+            && let Err(error) = plan.write_metrics(directory, store, summary, exit_code, unix_now())
+        {
+            warn!("cannot write metrics to {}: {error}", directory.display());
         }
     }
 
@@ -165,20 +178,21 @@ impl Poll {
                     "lastRun": status.last_run,
                     "due": due(&task),
                 });
-                output::json_line(&line)
+                output::json_line(&line);
+                output::check()
             })?;
             return Ok(exit::OK);
         }
-        let mut table = table::new(&["CXN", "SITE", "LEVEL", "FAILED", "DUE"]);
+        let mut table = Table::new(["CXN", "SITE", "LEVEL", "FAILED", "DUE"]);
         plan.dry_run(store, |task| -> Result<()> {
             let since =
                 if task.status.is_new() { "new".to_owned() } else { due(&task).map_or_else(String::new, time::utc) };
             let (level, count) = (task.status.level.to_string(), task.status.count.to_string());
             let (cxn_id, site) = (task.cxn.cxn_id.to_string(), sanitize(&task.cxn.site_url));
-            table.add_row([cxn_id, site, level, count, since]);
+            table.add(&[cxn_id, site, level, count, since]);
             Ok(())
         })?;
-        table::print(&mut table)?;
+        table.print()?;
         Ok(exit::OK)
     }
 }

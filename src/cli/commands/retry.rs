@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::error::Result;
-use crate::cli::ui::{output, table, time};
+use crate::cli::ui::table::Table;
+use crate::cli::ui::{output, time};
 use crate::exit;
 use crate::retry::{Policy, Timeline, Times, warnings};
 
@@ -32,7 +33,7 @@ impl Retry {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let timeline = Timeline::new(&self.retry, context.started);
         if self.json {
-            output::json(&self.to_json(&timeline))?;
+            output::json(&self.to_json(&timeline));
         } else {
             self.print(&timeline)?;
         }
@@ -67,9 +68,9 @@ impl Retry {
         clippy::cast_sign_loss,
         reason = "a drawing of 70 cells"
     )]
-    fn draw(&self, timeline: &Timeline) -> Result<()> {
+    fn draw(&self, timeline: &Timeline) {
         let Some(unit) = self.retry.levels().first().map(|level| level.period.mean_seconds() as f64) else {
-            return Ok(());
+            return;
         };
         let last_first = timeline.steps.last().map_or(0, |step| step.first);
         let end = timeline.gives_up_after.unwrap_or(last_first.saturating_mul(4)).max(1) as f64;
@@ -104,19 +105,19 @@ impl Retry {
                 labels.push_str(&label);
             }
         }
-        output::line(&cells.into_iter().collect::<String>())?;
-        output::line(&labels)
+        output::line(&cells.into_iter().collect::<String>());
+        output::line(&labels);
     }
 
     fn print(&self, timeline: &Timeline) -> Result<()> {
-        output::line(&format!("{}\n", self.retry))?;
-        let mut table = table::new(&["LEVEL", "EVERY", "FAILURES", "FIRST AFTER", "LAST AFTER"]);
+        output::line(&format!("{}\n", self.retry));
+        let mut table = Table::new(["LEVEL", "EVERY", "FAILURES", "FIRST AFTER", "LAST AFTER"]);
         for (step, rule) in timeline.steps.iter().zip(self.retry.levels()) {
             let failures = match step.times {
                 Times::Count(times) => times.to_string(),
                 Times::Forever => "no end".to_owned(),
             };
-            table.add_row([
+            table.add(&[
                 step.level.to_string(),
                 rule.period.to_string(),
                 failures,
@@ -124,18 +125,21 @@ impl Retry {
                 step.last.map_or_else(|| "-".to_owned(), time::duration),
             ]);
         }
-        table::print(&mut table)?;
-        output::line("")?;
-        self.draw(timeline)?;
-        output::line("")?;
+        table.print()?;
+        output::line("");
+        self.draw(timeline);
+        output::line("");
         let first = self.retry.levels().first().map(|level| level.period.to_string()).unwrap_or_default();
-        output::line(&format!("A healthy site is polled every {first}."))?;
+        output::line(&format!("A healthy site is polled every {first}."));
         output::line(&match timeline.gives_up_after {
             Some(seconds) => {
                 format!("A site that fails is given up {} after its first failure.", time::duration(seconds))
             }
             None => "A site that fails is never given up.".to_owned(),
-        })?;
-        warnings(&self.retry).iter().try_for_each(|warning| output::line(&format!("Warning: {warning}.")))
+        });
+        for warning in warnings(&self.retry) {
+            output::line(&format!("Warning: {warning}."));
+        }
+        Ok(())
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::error::Result;
-use crate::cli::ui::{output, table, time};
+use crate::cli::ui::table::{self, Table};
+use crate::cli::ui::{output, time};
 use crate::cli::values;
 use crate::exit;
 use crate::model::{AppId, JobName, UnixTime};
@@ -68,19 +70,19 @@ impl Status {
             if wanted && job.retry.is_some() {
                 let policy = self.schedule.policy(Some(&job))?;
                 idle.remove(&app_id);
-                let counts = store.state_counts(&job, &policy, now)?;
+                let counts = store.state_counts(&job, &policy, &Batch::default().range(), now)?;
                 rows.push(Row { app_id, job, policy, counts });
             }
         }
         rows.sort_by(|a, b| (&a.app_id, &a.job.name).cmp(&(&b.app_id, &b.job.name)));
         if self.json {
-            output::json(&rows.iter().map(Row::json).collect())?;
+            output::json(&rows.iter().map(Row::json).collect());
         } else if rows.is_empty() {
-            output::line("No job has run yet.")?;
+            output::line("No job has run yet.");
         } else {
             print(&rows, now)?;
             for app_id in idle.iter().filter(|_| self.name.is_none()) {
-                output::line(&format!("\nNo job of {} has run yet.", app_id.short()))?;
+                output::line(&format!("\nNo job of {} has run yet.", app_id.short()));
             }
         }
         Ok(exit::OK)
@@ -152,11 +154,11 @@ impl Row {
 }
 
 fn print(rows: &[Row], now: UnixTime) -> Result<()> {
-    let mut table = table::new(&["APP", "JOB", "TOTAL", "LEVELS", "GIVEN UP", "DUE", "NEXT DUE"]);
+    let mut table = Table::new(["APP", "JOB", "TOTAL", "LEVELS", "GIVEN UP", "DUE", "NEXT DUE"]);
     for row in rows {
         let counts = &row.counts;
         let next = if counts.due_now > 0 { Some(now) } else { counts.next_due };
-        table.add_row([
+        table.add(&[
             row.app_id.short().to_owned(),
             row.job.name.to_string(),
             counts.total().to_string(),
@@ -166,13 +168,13 @@ fn print(rows: &[Row], now: UnixTime) -> Result<()> {
             next.map_or_else(|| "never".to_owned(), |at| time::relative(at, now)),
         ]);
     }
-    table::print(&mut table)?;
+    table.print()?;
     for row in rows {
-        output::line("")?;
-        table::print_wrapped(&format!("{} {}: {}", row.app_id.short(), row.job.name, row.numbers()))?;
+        output::line("");
+        table::print_wrapped(&format!("{} {}: {}", row.app_id.short(), row.job.name, row.numbers()));
         if let Some(run) = &row.job.last_run {
             let (at, batch) = (time::relative(run.now, now), &run.batch);
-            table::print_wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)))?;
+            table::print_wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)));
         }
     }
     Ok(())

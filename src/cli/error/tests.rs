@@ -23,10 +23,12 @@ fn every_error_has_its_exit_code() {
     let file = "cxnpoll.toml".to_owned();
     for (error, expected) in [
         (Error::Panic("oops".to_owned()), exit::INTERNAL),
-        (Error::Stdout(io_error()), exit::INTERNAL),
+        (Error::Stdout(io_error()), exit::OUTPUT),
         (Error::Prompt(io_error()), exit::INTERNAL),
-        (Error::ManualPage(io_error()), exit::INTERNAL),
+        (Error::ManualPage(io_error()), exit::OUTPUT),
         (Error::Signals(io_error()), exit::INTERNAL),
+        (Error::OutputFile { path: path.clone(), kind: io::ErrorKind::StorageFull }, exit::OUTPUT),
+        (Error::OutputFile { path: path.clone(), kind: io::ErrorKind::NotFound }, exit::NOT_FOUND),
         (Error::NoCxnSelected { verb: "remove" }, exit::USAGE),
         (Error::NoResultsSelected, exit::USAGE),
         (Error::Unconfirmed { action: "remove 2 connections".to_owned(), hint: "use --yes" }, exit::USAGE),

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, fmt as layers};
 
-use super::progress::suspended;
+use super::progress::clear;
 use super::stderr::Stderr;
 use super::terminal;
 use crate::cli::error::{Error, Result};
@@ -133,8 +133,10 @@ impl<'a> MakeWriter<'a> for LogFile {
 impl Write for &LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // At a terminal the progress bar may be in the way.
-        let write = || (&self.file).write_all(bytes);
-        if let Err(error) = if self.is_terminal { suspended(write) } else { write() }
+        if self.is_terminal {
+            clear();
+        }
+        if let Err(error) = (&self.file).write_all(bytes)
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
             let _ = writeln!(Stderr, "warning: cannot write the log file: {error}");

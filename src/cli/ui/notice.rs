@@ -21,7 +21,6 @@ fn is_shown_at(quiet: bool, verbose: u8, at_terminal: bool) -> bool {
 pub(in crate::cli) fn print(text: &str, is_shown: bool) {
     info!(target: FILE_ONLY, "{text}");
     if is_shown {
-        // Without standard error the command still did its work.
         let _ = Stderr.write_all(format!("{text}\n").as_bytes());
     }
 }

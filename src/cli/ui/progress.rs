@@ -15,9 +15,10 @@ use crate::util::text::{count, sanitize};
 /// All bars of the process. Without a terminal none is drawn.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Does `work`, which writes to standard error, while the bars are removed.
-pub(in crate::cli) fn suspended<T>(work: impl FnOnce() -> T) -> T {
-    BARS.suspend(work)
+/// Removes the bars from standard error. They are drawn again with their next change.
+pub(in crate::cli) fn clear() {
+    // `suspend` would panic if the terminal takes nothing.
+    let _ = BARS.clear();
 }
 
 /// How many of the slowest polls are shown.
@@ -142,7 +143,7 @@ impl RunProgress {
             (Update::Warning(Warning::NotRecorded { error, outcomes }), _) => {
                 warn!("{}", Report::from(run::Error::NotRecorded { error, outcomes }).message);
             }
-            (Update::Polling { .. } | Update::Stopping { .. }, None) => {}
+            (Update::Polling { .. } | Update::Stopping { .. }, None) | (Update::Ended { .. }, _) => {}
         }
     }
 }

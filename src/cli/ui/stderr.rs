@@ -4,10 +4,12 @@ use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::progress::suspended;
+use super::progress::clear;
 use super::terminal;
 
-/// A writer to standard error that removes the progress bar while it writes.
+/// A writer to standard error that removes the progress bar before it writes.
+///
+/// It never fails: without standard error, a command still does its work.
 pub(in crate::cli) struct Stderr;
 
 impl Write for Stderr {
@@ -16,11 +18,15 @@ impl Write for Stderr {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if terminal::has_stderr() { suspended(|| io::stderr().write_all(bytes)) } else { io::stderr().write_all(bytes) }
+        if terminal::has_stderr() {
+            clear();
+        }
+        let _ = io::stderr().write_all(bytes);
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -1,56 +1,81 @@
-//! Tables and wrapped text.
+//! Tables of any number of rows, and wrapped text.
 
+use std::io::{BufRead, BufReader};
 use std::ops::Range;
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use unicode_width::UnicodeWidthStr;
 
-use super::output;
-use super::terminal;
-use crate::cli::error::Result;
+use super::byte_queue::{ByteQueue, MAX_MEMORY_BYTES};
+use super::{output, terminal};
+use crate::cli::error::{Error, Result};
 
 /// What is before the columns that go on in another line.
 const INDENT: &str = "  ";
-/// The space between two columns, in characters.
+/// The blanks between two columns.
 const GAP: usize = 2;
 
-/// A table that is as wide as its content.
-pub(in crate::cli) fn new(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
-    table
-}
-
-/// Prints a table without blanks at the ends of its lines.
+/// A table whose rows wait until the width of each column is known.
 ///
-/// At a terminal that is too narrow, each row takes several lines. No cell is broken.
-pub(in crate::cli) fn print(table: &mut Table) -> Result<()> {
-    lines(table, terminal::width().unwrap_or(usize::MAX)).iter().try_for_each(|text| output::line(text))
+/// If they are many, they wait in a temporary file.
+pub(in crate::cli) struct Table<const N: usize> {
+    widths: [usize; N],
+    /// Each row as a line of JSON.
+    rows: ByteQueue,
+    /// How much of it may be in memory, in bytes.
+    max_memory_bytes: usize,
 }
 
-/// The lines of a table that is `width` characters wide, unless a cell is wider.
-fn lines(table: &mut Table, width: usize) -> Vec<String> {
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+impl<const N: usize> Table<N> {
+    /// Makes a table that only has a header.
+    pub(in crate::cli) fn new(header: [&str; N]) -> Self {
+        let mut table = Self { widths: [0; N], rows: ByteQueue::default(), max_memory_bytes: MAX_MEMORY_BYTES };
+        table.add(&header);
+        table
     }
-    let widths: Vec<_> = table.column_max_content_widths().into_iter().map(usize::from).collect();
-    let parts = split(&widths, width);
-    let mut rows: Vec<String> = Vec::new();
-    for part in &parts {
-        for (number, column) in table.column_iter_mut().enumerate() {
-            if part.contains(&number) {
-                column.remove_constraint();
-            } else {
-                column.set_constraint(ColumnConstraint::Hidden);
+
+    /// Adds a row.
+    pub(in crate::cli) fn add<T: AsRef<str>>(&mut self, cells: &[T; N]) {
+        let cells = cells.each_ref().map(AsRef::as_ref);
+        for (width, cell) in self.widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.width());
+        }
+        self.rows.push(format!("{}\n", serde_json::Value::from(cells.to_vec())).as_bytes());
+        if self.rows.in_memory() > self.max_memory_bytes && self.rows.spill().is_err() {
+            // Without room for a temporary file, it takes more memory.
+            self.max_memory_bytes *= 2;
+        }
+    }
+
+    /// Prints the table without blanks at the ends of its lines.
+    ///
+    /// At a terminal that is too narrow, each row takes several lines. No cell is broken.
+    ///
+    /// # Errors
+    /// That of [`output::check`]; [`Error::Spool`] if the temporary file cannot be read.
+    pub(in crate::cli) fn print(self) -> Result<()> {
+        self.for_each_line(terminal::width().unwrap_or(usize::MAX), |line| {
+            output::line(line);
+            output::check()
+        })
+    }
+
+    /// Calls `print` with each line of the table, which is `width` characters wide, unless a cell is wider.
+    fn for_each_line(self, width: usize, mut print: impl FnMut(&str) -> Result<()>) -> Result<()> {
+        let parts = split(&self.widths, width);
+        for row in BufReader::new(self.rows).lines() {
+            let row = row.map_err(Error::spool)?;
+            let cells: Vec<String> = serde_json::from_str(&row).map_err(|error| Error::spool(error.into()))?;
+            for part in &parts {
+                let mut line = if part.start == 0 { String::new() } else { INDENT.to_owned() };
+                for (cell, width) in cells[part.clone()].iter().zip(&self.widths[part.clone()]) {
+                    line.push_str(cell);
+                    line.extend(std::iter::repeat_n(' ', width + GAP - cell.width()));
+                }
+                print(line.trim_end())?;
             }
         }
-        let part = table.lines().map(|line| line.trim_end().to_owned());
-        if rows.is_empty() {
-            rows.extend(part);
-        } else {
-            rows.iter_mut().zip(part).for_each(|(row, part)| row.extend(["\n", INDENT, &part]));
-        }
+        Ok(())
     }
-    rows
 }
 
 /// Puts as many columns as fit into each line of a row. The lines after the first are indented.
@@ -73,8 +98,10 @@ fn split(widths: &[usize], width: usize) -> Vec<Range<usize>> {
 }
 
 /// Prints a sentence, broken into lines that are indented after the first.
-pub(in crate::cli) fn print_wrapped(text: &str) -> Result<()> {
-    wrap(text).iter().try_for_each(|line| output::line(line))
+pub(in crate::cli) fn print_wrapped(text: &str) {
+    for line in wrap(text) {
+        output::line(&line);
+    }
 }
 
 fn wrap(text: &str) -> Vec<String> {
@@ -97,20 +124,55 @@ fn wrap(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// The lines of a table at a width.
+    fn lines<const N: usize>(rows: &[[&str; N]], width: usize) -> Vec<String> {
+        let mut table = Table::new(rows[0]);
+        rows[1..].iter().for_each(|row| table.add(row));
+        let mut lines = Vec::new();
+        let keep = |line: &str| {
+            lines.push(line.to_owned());
+            Ok(())
+        };
+        table.for_each_line(width, keep).unwrap();
+        lines
+    }
+
     #[test]
     fn a_row_that_is_too_wide_takes_several_lines() {
-        let mut table = new(&["APP", "JOB", "TOTAL", "DUE"]);
-        table.add_row(["org.example.renewals", "nightly", "7", "1"]).add_row(["org.b", "default", "12345", "now"]);
-        let all = |table: &mut Table, width| lines(table, width).join("\n");
-        let whole = "APP                   JOB      TOTAL  DUE\norg.example.renewals  nightly  7      1\n\
-                     org.b                 default  12345  now";
-        assert_eq!(all(&mut table, 41), whole);
-        let two = "APP                   JOB      TOTAL\n  DUE\norg.example.renewals  nightly  7\n  1\n\
-                   org.b                 default  12345\n  now";
-        assert_eq!(all(&mut table, 40), two);
-        assert_eq!(all(&mut table, usize::MAX), whole);
-        let narrow = all(&mut table, 1);
-        assert!(narrow.starts_with("APP\n  JOB\n  TOTAL\n  DUE\norg.example.renewals\n  nightly\n"), "{narrow}");
+        let rows = [
+            ["APP", "JOB", "TOTAL", "DUE"],
+            ["org.example.renewals", "nightly", "7", "1"],
+            ["org.b", "default", "12345", "now"],
+        ];
+        let whole = [
+            "APP                   JOB      TOTAL  DUE",
+            "org.example.renewals  nightly  7      1",
+            "org.b                 default  12345  now",
+        ];
+        assert_eq!(lines(&rows, 41), whole);
+        assert_eq!(lines(&rows, usize::MAX), whole);
+        let two = lines(&rows, 40);
+        assert_eq!(two[..4], ["APP                   JOB      TOTAL", "  DUE", "org.example.renewals  nightly  7", "  1"]);
+        assert_eq!(lines(&rows, 1)[..5], ["APP", "  JOB", "  TOTAL", "  DUE", "org.example.renewals"]);
+    }
+
+    #[test]
+    fn many_rows_wait_in_a_file_and_come_back_in_order() {
+        let mut table = Table::new(["A", "BC"]);
+        let long = "é".repeat(1000);
+        for number in 0..5000 {
+            table.add(&[number.to_string(), long.clone()]);
+            assert!(table.rows.in_memory() <= MAX_MEMORY_BYTES);
+        }
+        assert!(table.rows.is_spilled());
+        let mut numbers = Vec::new();
+        let keep = |line: &str| {
+            numbers.extend(line.split(' ').next().map(str::to_owned));
+            Ok(())
+        };
+        table.for_each_line(usize::MAX, keep).unwrap();
+        assert_eq!(numbers[0], "A");
+        assert!((0..5000).map(|number| number.to_string()).eq(numbers[1..].iter().cloned()));
     }
 
     #[test]

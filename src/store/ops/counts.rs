@@ -1,12 +1,12 @@
 //! How many connections are in each state.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
-use crate::model::{PollStatus, UnixTime};
+use crate::model::{BatchCode, PollStatus, UnixTime};
 use crate::retry::{Policy, State};
 use crate::store::engine::TreeName;
 use crate::store::error::{Error, Result};
-use crate::store::schema::{AppNo, DueBucket, Job, JobNo, ReadSession, WriteSession, bucket_prefix};
+use crate::store::schema::{AppNo, DueBucket, DueKey, Job, JobNo, ReadSession, WriteSession, bucket_prefix};
 use crate::store::sessions::Sessions;
 
 /// How many connections of a job are in each state.
@@ -60,10 +60,23 @@ impl StateCounts {
         }
     }
 
+    /// How many connections are in a state.
+    #[must_use]
+    pub fn of(&self, state: State) -> u64 {
+        match state {
+            State::New => self.new,
+            State::Healthy => self.healthy,
+            State::Retrying => self.levels.iter().sum(),
+            State::GivenUp => self.given_up,
+            State::Disabled => self.disabled,
+            State::Deferred => self.deferred,
+        }
+    }
+
     /// How many connections were counted.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.new + self.healthy + self.levels.iter().sum::<u64>() + self.given_up + self.disabled + self.deferred
+        State::ALL.into_iter().map(|state| self.of(state)).sum()
     }
 }
 
@@ -101,17 +114,27 @@ pub fn cxn_count(sessions: &Sessions) -> Result<u64> {
     Ok(count)
 }
 
-/// Counts the connections of a job by state, in batches.
+/// Counts the connections of a job in a batch by state, in short sessions.
 ///
 /// # Errors
 /// Those of [`Sessions::read`].
-pub fn state_counts(sessions: &Sessions, job: &Job, policy: &Policy, now: UnixTime) -> Result<StateCounts> {
+pub fn state_counts(
+    sessions: &Sessions,
+    job: &Job,
+    policy: &Policy,
+    batch: &RangeInclusive<BatchCode>,
+    now: UnixTime,
+) -> Result<StateCounts> {
     let mut counts = StateCounts::default();
-    let read = |session: &WriteSession, key: &[u8], value: &[u8]| parse_entry(session, job.app, key, value);
-    sessions.scan_in_batches(TreeName::Due, &job.no.to_be_bytes(), read, |(status, disabled)| {
-        counts.add(policy, now, &status, disabled);
-        Ok::<_, Error>(())
-    })?;
+    // Counts at once: what is collected until the end of a session limits how long that is.
+    let read = |session: &WriteSession, key: &[u8], value: &[u8]| {
+        let is_elsewhere = DueKey::parse(key).is_some_and(|key| !batch.contains(&key.locator.batch_code));
+        if !is_elsewhere && let Some((status, disabled)) = parse_entry(session, job.app, key, value)? {
+            counts.add(policy, now, &status, disabled);
+        }
+        Ok(None::<()>)
+    };
+    sessions.scan_in_batches(TreeName::Due, &job.no.to_be_bytes(), read, |()| Ok::<_, Error>(()))?;
     Ok(counts)
 }
 

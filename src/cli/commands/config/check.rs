@@ -37,7 +37,7 @@ impl Check {
         let Findings { problems, warnings } = findings(context, &names);
         if self.json {
             let line = json!({"file": config.file, "apps": names.len(), "problems": problems, "warnings": warnings});
-            output::json(&line)?;
+            output::json(&line);
         } else {
             for problem in &problems {
                 error!("{problem}");

@@ -9,7 +9,8 @@ use url::Url;
 use super::apps::{app, file};
 use crate::cli::context::Context;
 use crate::cli::error::Result;
-use crate::cli::ui::{output, table};
+use crate::cli::ui::output;
+use crate::cli::ui::table::Table;
 use crate::config::{CONFIG_VARIABLE, Config, HEARTBEAT_VARIABLE, HeartbeatOrigin, STORE_VARIABLE};
 use crate::exit;
 use crate::util::text::escape;
@@ -27,15 +28,15 @@ impl Show {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let values = values(context)?;
         if self.json {
-            output::json(&values.iter().map(Setting::json).collect())?;
+            output::json(&values.iter().map(Setting::json).collect());
             return Ok(exit::OK);
         }
-        let mut table = table::new(&["KEY", "VALUE", "FROM"]);
+        let mut table = Table::new(["KEY", "VALUE", "FROM"]);
         for Setting { key, value, from } in &values {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            table.add_row([key.as_str(), &escape(&value), from]);
+            table.add(&[key.as_str(), &escape(&value), from]);
         }
-        table::print(&mut table)?;
+        table.print()?;
         Ok(exit::OK)
     }
 }

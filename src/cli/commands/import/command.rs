@@ -115,7 +115,7 @@ impl Import {
         };
         let mut counts = self.import(context, &path, known.as_ref(), spool, &findings, &targets)?;
         counts.removed = targets.len() as u64;
-        self.report(context, &counts, &findings)?;
+        self.report(context, &counts, &findings);
         if findings.rejected.is_empty() {
             return Ok(exit::OK);
         }
@@ -188,7 +188,7 @@ impl Import {
         let mut preview = Preview::default();
         let pruning = Pruning::of(store, findings, &apps, limit, |cxn| {
             if self.dry_run && !self.json {
-                output::line(&format!("remove  {}", describe(cxn)))?;
+                output::line(&format!("remove  {}", describe(cxn)));
             } else {
                 preview.add(|| describe(cxn));
             }
@@ -205,7 +205,7 @@ impl Import {
         Ok(context.confirm(change, &preview)?.then_some(pruning))
     }
 
-    fn report(&self, context: &Context, counts: &Counts, findings: &Findings) -> Result<()> {
+    fn report(&self, context: &Context, counts: &Counts, findings: &Findings) {
         let Counts { added, updated, unchanged, removed } = counts;
         let pruned = if self.prune { format!(", {removed} removed") } else { String::new() };
         let would = if self.dry_run { "would be: " } else { "" };
@@ -219,11 +219,10 @@ impl Import {
             if self.prune {
                 object["removed"] = json!(removed);
             }
-            output::json(&object)?;
+            output::json(&object);
         } else if self.dry_run {
-            output::line(&text)?;
+            output::line(&text);
         }
-        Ok(())
     }
 }
 

@@ -33,7 +33,7 @@ impl Backup {
             Some(backup) => {
                 context.notify(&format!("{}: {}", backup.path.display(), backup_text::size(&backup)));
                 if self.json {
-                    output::json(&backup_text::json(&backup))?;
+                    output::json(&backup_text::json(&backup));
                 }
                 Ok(exit::OK)
             }

@@ -47,7 +47,7 @@ impl Compact {
         context.notify(&format!("{} before, {} now, {connections}", HumanBytes(before), HumanBytes(after)));
         if self.json {
             let backup = backup_text::json(&backup);
-            output::json(&json!({"bytesBefore": before, "bytesAfter": after, "backup": backup}))?;
+            output::json(&json!({"bytesBefore": before, "bytesAfter": after, "backup": backup}));
         }
         Ok(exit::OK)
     }

@@ -76,7 +76,7 @@ impl Restore {
         if self.json {
             let mut object = backup_text::json(&backup);
             object["kept"] = json!(kept);
-            output::json(&object)?;
+            output::json(&object);
         }
         Ok(exit::OK)
     }

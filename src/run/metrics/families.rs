@@ -1,0 +1,227 @@
+//! The metrics in the text format of Prometheus. Names and help texts are the same in all files of a directory.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType, Quantile};
+use prometheus::{CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, Opts, Registry, Result, TextEncoder};
+
+use super::files::Subject;
+use super::sample::Former;
+use crate::exit;
+use crate::model::{FailureClass, UnixTime};
+use crate::retry::State;
+use crate::run::summary::{Summary, by_count};
+use crate::store::StateCounts;
+
+/// When the connections were counted.
+pub(super) const COUNTED_AT: &str = "cxnpoll_connections_timestamp_seconds";
+/// How long that took.
+pub(super) const COUNT_DURATION: &str = "cxnpoll_connections_count_seconds";
+const CONNECTIONS: &str = "cxnpoll_connections";
+const LAST_SUCCESS: &str = "cxnpoll_last_success_timestamp_seconds";
+const POLLS_TOTAL: &str = "cxnpoll_polls_total";
+const RUNS_TOTAL: &str = "cxnpoll_runs_total";
+const GIVEN_UP_TOTAL: &str = "cxnpoll_given_up_total";
+
+/// Upper bounds of the histogram, in seconds: a fast site, the limit of connecting, that of a call.
+const BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// The quantiles of lateness.
+const QUANTILES: [f64; 3] = [0.5, 0.95, 1.0];
+
+/// How many connections are in each state, and how long it took to count them.
+pub(super) struct Counted {
+    pub(super) states: StateCounts,
+    pub(super) took: Duration,
+}
+
+/// A run that ended.
+pub(super) struct Ended<'a> {
+    pub(super) summary: &'a Summary,
+    pub(super) exit_code: u8,
+    pub(super) at: UnixTime,
+    /// `None` if the connections were not counted.
+    pub(super) counted: Option<Counted>,
+    pub(super) store_bytes: u64,
+}
+
+/// Encodes the metrics of a run, which continue those of the former file.
+///
+/// # Errors
+/// A name or label is not valid.
+#[expect(clippy::cast_precision_loss, reason = "counts and times stay far below 2^52")]
+pub(super) fn encode(subject: &Subject, ended: &Ended<'_>, former: &Former) -> Result<Vec<u8>> {
+    let Ended { summary, exit_code, at, ref counted, store_bytes } = *ended;
+    let (run, at) = (&summary.run, at as f64);
+    let families = Families { subject, registry: Registry::new() };
+    families.gauge("cxnpoll_run_timestamp_seconds", "When the last run ended.", Some(at))?;
+    let last_success = if exit_code == exit::OK { Some(at) } else { former.get(LAST_SUCCESS, None) };
+    families.gauge(LAST_SUCCESS, "When the last successful run ended.", last_success)?;
+    families.gauge("cxnpoll_run_exit_code", "The exit code of the last run.", Some(exit_code.into()))?;
+    let seconds = run.elapsed_ms as f64 / 1e3;
+    families.gauge("cxnpoll_run_duration_seconds", "How long the last run took.", Some(seconds))?;
+    let outage = f64::from(u8::from(run.outage));
+    families.gauge("cxnpoll_run_outage", "Whether this machine's network was down in the last run.", Some(outage))?;
+    families.gauge("cxnpoll_due", "Connections that were due in the last run.", Some(run.due as f64))?;
+    families.gauge("cxnpoll_given_up", "Connections that the last run gave up.", Some(run.given_up as f64))?;
+    families.gauge("cxnpoll_store_bytes", "Size of the store's database.", Some(store_bytes as f64))?;
+    families.gauges(
+        "cxnpoll_build_info",
+        "The version of cxnpoll that made the last run.",
+        "version",
+        [(env!("CARGO_PKG_VERSION"), 1.0)],
+    )?;
+
+    let rare = [("ok", run.ok), ("deferred", run.deferred), ("dropped", run.dropped)];
+    let outcomes = rare.into_iter().chain(by_count(run).map(|(class, count)| (class.name(), count)));
+    let outcomes: BTreeMap<_, _> = outcomes.map(|(outcome, count)| (outcome, count as f64)).collect();
+    let polls = outcomes.iter().map(|(outcome, count)| (*outcome, *count));
+    families.gauges("cxnpoll_polls", "Polls of the last run by their outcome.", "outcome", polls)?;
+    // All classes from the start: an increase from nothing to 1 would not be seen.
+    let all = rare.map(|(outcome, _)| outcome).into_iter().chain(FailureClass::ALL.map(FailureClass::name));
+    let totals = all.map(|outcome| {
+        let before = former.count(POLLS_TOTAL, Some(("outcome", outcome)));
+        (outcome, before + outcomes.get(outcome).copied().unwrap_or(0.0))
+    });
+    families.counters(POLLS_TOTAL, "Polls by their outcome.", "outcome", totals)?;
+    let codes = former.labels(RUNS_TOTAL, "exit_code").filter_map(|code| code.parse::<u8>().ok());
+    let codes = codes.chain([exit::OK, exit_code]).map(|code| {
+        let before = former.count(RUNS_TOTAL, Some(("exit_code", &code.to_string())));
+        (code, before + f64::from(u8::from(code == exit_code)))
+    });
+    let codes: BTreeMap<String, f64> = codes.map(|(code, count)| (code.to_string(), count)).collect();
+    let codes = codes.iter().map(|(code, count)| (code.as_str(), *count));
+    families.counters(RUNS_TOTAL, "Runs by their exit code.", "exit_code", codes)?;
+    let given_up = former.count(GIVEN_UP_TOTAL, None) + run.given_up as f64;
+    families.counter(GIVEN_UP_TOTAL, "Connections that were given up.", given_up)?;
+
+    let states = State::ALL.into_iter().filter_map(|state| {
+        let count = match counted {
+            Some(counted) => counted.states.of(state) as f64,
+            None => former.get(CONNECTIONS, Some(("state", state.name())))?,
+        };
+        Some((state.name(), count))
+    });
+    families.gauges(CONNECTIONS, "Connections by their state when they were last counted.", "state", states)?;
+    let (counted_at, took) = match counted {
+        Some(counted) => (Some(at), Some(counted.took.as_secs_f64())),
+        None => (former.get(COUNTED_AT, None), former.get(COUNT_DURATION, None)),
+    };
+    families.gauge(COUNTED_AT, "When the connections were last counted.", counted_at)?;
+    families.gauge(COUNT_DURATION, "How long it took to count the connections.", took)?;
+
+    families.histogram(
+        "cxnpoll_poll_duration_seconds",
+        "How long the polls of the last run took.",
+        summary.durations.iter().map(|ms| f64::from(*ms) / 1e3),
+    )?;
+    let mut gathered = families.registry.gather();
+    gathered.extend(families.lateness(&summary.lateness_s));
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&gathered, &mut text)?;
+    Ok(text)
+}
+
+/// Adds families of metrics that all have the labels of a subject.
+struct Families<'a> {
+    subject: &'a Subject,
+    registry: Registry,
+}
+
+impl Families<'_> {
+    fn labels(&self) -> [(&'static str, &str); 3] {
+        let Subject { app, job, batch } = self.subject;
+        [("app", app), ("batch", batch), ("job", job)]
+    }
+
+    fn opts(&self, name: &str, help: &str) -> Opts {
+        let labels = self.labels().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Opts::new(name, help).const_labels(labels.into())
+    }
+
+    /// Adds a gauge, if there is a value.
+    fn gauge(&self, name: &str, help: &str, value: Option<f64>) -> Result<()> {
+        let gauge = GaugeVec::new(self.opts(name, help), &[])?;
+        if let Some(value) = value {
+            gauge.with_label_values::<&str>(&[]).set(value);
+        }
+        self.registry.register(Box::new(gauge))
+    }
+
+    fn gauges<'v>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'v str, f64)>,
+    ) -> Result<()> {
+        let gauges = GaugeVec::new(self.opts(name, help), &[label])?;
+        values.into_iter().for_each(|(of, value)| gauges.with_label_values(&[of]).set(value));
+        self.registry.register(Box::new(gauges))
+    }
+
+    fn counter(&self, name: &str, help: &str, value: f64) -> Result<()> {
+        let counter = CounterVec::new(self.opts(name, help), &[])?;
+        counter.with_label_values::<&str>(&[]).inc_by(value);
+        self.registry.register(Box::new(counter))
+    }
+
+    fn counters<'v>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'v str, f64)>,
+    ) -> Result<()> {
+        let counters = CounterVec::new(self.opts(name, help), &[label])?;
+        values.into_iter().for_each(|(of, value)| counters.with_label_values(&[of]).inc_by(value));
+        self.registry.register(Box::new(counters))
+    }
+
+    fn histogram(&self, name: &str, help: &str, values: impl Iterator<Item = f64>) -> Result<()> {
+        let options = HistogramOpts { common_opts: self.opts(name, help), buckets: BUCKETS.into() };
+        let histogram = Histogram::with_opts(options)?;
+        values.for_each(|value| histogram.observe(value));
+        self.registry.register(Box::new(histogram))
+    }
+
+    /// The summary of lateness; `None` if nothing was late or in time. The registry has no summaries.
+    fn lateness(&self, seconds: &[u32]) -> Option<MetricFamily> {
+        let mut sorted = seconds.to_vec();
+        sorted.sort_unstable();
+        let quantile = |share: f64| {
+            let mut quantile = Quantile::default();
+            quantile.set_quantile(share);
+            quantile.set_value(f64::from(*at_share(&sorted, share)?));
+            Some(quantile)
+        };
+        let mut summary = proto::Summary::default();
+        summary.set_quantile(QUANTILES.into_iter().map(quantile).collect::<Option<_>>()?);
+        summary.set_sample_count(sorted.len() as u64);
+        summary.set_sample_sum(sorted.iter().map(|seconds| f64::from(*seconds)).sum());
+        let mut metric = Metric::from_label(
+            self.labels()
+                .map(|(name, value)| {
+                    let mut label = LabelPair::default();
+                    label.set_name(name.to_owned());
+                    label.set_value(value.to_owned());
+                    label
+                })
+                .into(),
+        );
+        metric.set_summary(summary);
+        let mut family = MetricFamily::default();
+        family.set_name("cxnpoll_lateness_seconds".to_owned());
+        family.set_help("How long after their due time the polls of the last run began.".to_owned());
+        family.set_field_type(MetricType::SUMMARY);
+        family.set_metric(vec![metric]);
+        Some(family)
+    }
+}
+
+/// The smallest value that is at least as large as a share of all; `None` if there are none.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+fn at_share(sorted: &[u32], share: f64) -> Option<&u32> {
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.saturating_sub(1))
+}
