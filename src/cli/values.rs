@@ -29,6 +29,23 @@ pub(super) fn positive_seconds(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// One occurrence of `--verbose`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verbosity {
+    /// `-v`, or `--verbose` without a value.
+    More,
+    /// `--verbose=2`.
+    Level(u8),
+}
+
+/// The value of `--verbose`, which may be empty.
+pub(super) fn verbosity(text: &str) -> Result<Verbosity, String> {
+    match text {
+        "" => Ok(Verbosity::More),
+        _ => text.parse().map(Verbosity::Level).map_err(|_| "expected a number, such as 2".to_owned()),
+    }
+}
+
 /// A network; an address is the network of only that address.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
