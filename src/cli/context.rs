@@ -32,8 +32,8 @@ pub(super) struct Global {
     /// directory
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(super) store: Option<PathBuf>,
-    /// Wait at most this many seconds for the store while another command uses it
-    #[arg(long, global = true, value_name = "S", default_value = "30", value_parser = values::seconds, help_heading = "Global options")]
+    /// Wait at most this long for the store while another command uses it, such as 30s or 5m
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = values::duration, help_heading = "Global options")]
     pub(super) store_wait: Duration,
     /// Allow connections to a network that is not public (repeatable)
     #[arg(long, global = true, value_name = "CIDR", value_parser = values::network, help_heading = "Global options")]

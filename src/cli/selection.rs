@@ -35,8 +35,8 @@ pub(in crate::cli) struct Filter {
     /// Select by siteUrl; * matches anything
     #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "Which connections")]
     url: Option<Pattern>,
-    /// Select connections that were last polled longer ago than this: '90 day'
-    #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Which connections")]
+    /// Select connections that were last polled longer ago than this: 90d, 36h, '6 month'
+    #[arg(long, value_name = "AGE", value_parser = values::age, help_heading = "Which connections")]
     older_than: Option<Period>,
     #[command(flatten)]
     schedule: ScheduleArgs,
@@ -199,10 +199,4 @@ fn one_of<const N: usize>(names: [&'static str; N], text: &str) -> String {
 #[expect(clippy::unnecessary_wraps, reason = "a value parser returns a result")]
 fn pattern(text: &str) -> Result<Pattern, String> {
     Ok(Pattern::new(&text.to_lowercase()))
-}
-
-fn age(text: &str) -> Result<Period, String> {
-    let expected = || "expected a time such as '90 day' or '6 month'".to_owned();
-    let policy: Policy = format!("{text} (x1)").parse().map_err(|_| expected())?;
-    policy.levels().first().filter(|_| !text.contains([';', '('])).map(|level| level.period).ok_or_else(expected)
 }

@@ -50,11 +50,12 @@ pub(in crate::cli) struct Poll {
     /// Number of sites to poll at the same time per host
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4096))]
     per_host: u16,
-    /// Limit of each call to a site in seconds [default: `timeouts.call` of the configuration, or 60]
-    #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
+    /// Limit of each call to a site: 30s, 2m, or a number of seconds [default: `timeouts.call` of the configuration, or 60]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     timeout: Option<Duration>,
-    /// Start no new poll after this many seconds [default: the period of the first retry level, at least 600]
-    #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
+    /// Start no new poll after this time: 20m, 2h, or a number of seconds [default: the period of the first retry level, at least
+    /// 10m]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     max_runtime: Option<Duration>,
     /// Poll at most this many sites, the most overdue first
     #[arg(long, value_name = "N")]

@@ -3,6 +3,8 @@
 cases! {
     console_options,
     console_verbose_3,
+    durations_of_poll,
+    durations_of_selections,
     option_twice_flags,
     option_twice_global,
     option_twice_poll,
