@@ -69,7 +69,7 @@ impl Match {
 
 /// A connection on one line: id, app and site.
 pub(in crate::cli) fn describe(cxn: &Cxn) -> String {
-    format!("{}  {}  {}", cxn.cxn_id, cxn.app_id.short(), sanitize(&cxn.site_url))
+    format!("{}  {}  {}", cxn.cxn_id, cxn.app_id.short(), sanitize(&cxn.site_url.to_string()))
 }
 
 impl Filter {
@@ -153,7 +153,11 @@ impl Filter {
     ) -> Option<Vec<(Job, State)>> {
         let of_cxn = self.app.as_ref().is_none_or(|app| *app == cxn.app_id)
             && self.host.as_ref().is_none_or(|host| host.matches(cxn.host().trim_matches(['[', ']'])))
-            && self.url.as_ref().is_none_or(|url| url.matches(&cxn.site_url.to_lowercase()));
+            && self.url.as_ref().is_none_or(|url| {
+                // As it is shown, and as it is exported.
+                let texts = [&cxn.site_url.to_string(), cxn.site_url.with_credentials()];
+                texts.iter().any(|text| url.matches(&text.to_lowercase()))
+            });
         if !of_cxn {
             return None;
         }

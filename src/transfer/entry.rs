@@ -33,7 +33,7 @@ impl Record {
         let statuses = match self {
             Self::Cxn(patch) => {
                 patch.cxn_id.check_new().map_err(Problem::InvalidName)?;
-                for (key, url) in [("appUrl", &patch.app_url), ("siteUrl", &patch.site_url)] {
+                for (key, url) in [("appUrl", patch.app_url.as_str()), ("siteUrl", patch.site_url.with_credentials())] {
                     if !is_printable(url) || url.trim() != url || !Url::parse(url).is_ok_and(|url| is_callable(&url)) {
                         return Err(Problem::NotAWebUrl { key });
                     }
@@ -146,7 +146,7 @@ pub fn parse(text: &str) -> Result<CxnPatch, Problem> {
         cxn_id: entry.cxn_id,
         app_id: entry.app_id,
         app_url: entry.app_url,
-        site_url: entry.site_url,
+        site_url: entry.site_url.into(),
         perm: entry.perm,
         via_port: entry.via_port,
         batch_code: entry.batch_code,
@@ -172,7 +172,7 @@ pub fn line(cxn: &Cxn, statuses: impl IntoIterator<Item = (JobName, PollStatus)>
         secret: cxn.secret.to_base64(),
         app_id: cxn.app_id.clone(),
         app_url: cxn.app_url.to_string(),
-        site_url: cxn.site_url.clone(),
+        site_url: cxn.site_url.with_credentials().to_owned(),
         perm: (!cxn.perm.is_null()).then(|| (*cxn.perm).clone()),
         via_port: cxn.via_port.clone().map(Some),
         batch_code: Some(cxn.batch_code),

@@ -175,7 +175,7 @@ impl Poll {
             let since =
                 if task.status.is_new() { "new".to_owned() } else { due(&task).map_or_else(String::new, time::utc) };
             let (level, count) = (task.status.level.to_string(), task.status.count.to_string());
-            let (cxn_id, site) = (task.cxn.cxn_id.to_string(), sanitize(&task.cxn.site_url));
+            let (cxn_id, site) = (task.cxn.cxn_id.to_string(), sanitize(&task.cxn.site_url.to_string()));
             table.add_row([cxn_id, site, level, count, since]);
             Ok(())
         })?;
