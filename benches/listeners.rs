@@ -93,7 +93,7 @@ fn cxn(app: &AppMeta) -> Cxn {
         secret: Secret::from_bytes([7; 32]),
         app_id: app.app_id.clone(),
         app_url: "https://app.example.org/cxn".into(),
-        site_url: "https://site.example.org/civicrm/cxn/api".to_owned(),
+        site_url: "https://site.example.org/civicrm/cxn/api".into(),
         perm: Arc::new(json!({"desc": "", "api": [{"entity": "*", "actions": "*"}]})),
         via_port: None,
         batch_code: 7.try_into().expect("a valid batch code"),

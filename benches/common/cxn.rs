@@ -13,7 +13,7 @@ pub fn cxn_of(site: &Site) -> Result<CxnPatch> {
         secret: Secret::from_bytes(site.secret()),
         app_id: site.app_id.parse()?,
         app_url: site.app_url.clone(),
-        site_url: site.site_url.clone(),
+        site_url: site.site_url.clone().into(),
         perm: FieldPatch::Keep,
         via_port: FieldPatch::Keep,
         batch_code: None,

@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use super::error::{Error, Report, Result};
 use super::ui::{logging, notice, prompt, terminal};
-use super::values;
+use super::values::{self, Verbosity};
 use crate::config::Config;
 use crate::exit;
 use crate::listener::Listeners;
@@ -32,15 +32,18 @@ pub(super) struct Global {
     /// directory
     #[arg(long, global = true, value_name = "DIR", value_parser = values::path(), help_heading = "Global options")]
     pub(super) store: Option<PathBuf>,
-    /// Wait at most this many seconds for the store while another command uses it
-    #[arg(long, global = true, value_name = "S", default_value = "30", value_parser = values::seconds, help_heading = "Global options")]
+    /// Wait at most this long for the store while another command uses it, such as 30s or 5m
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = values::duration, help_heading = "Global options")]
     pub(super) store_wait: Duration,
     /// Allow connections to a network that is not public (repeatable)
     #[arg(long, global = true, value_name = "CIDR", value_parser = values::network, help_heading = "Global options")]
     pub(super) allow_net: Vec<IpNet>,
     /// Print more: -v the summary and the failures, -vv everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
-    pub(super) verbose: u8,
+    #[arg(
+        short, long, global = true, value_name = "LEVEL", value_parser = values::verbosity, num_args = 0..=1,
+        require_equals = true, default_missing_value = "", help_heading = "Global options"
+    )]
+    verbose: Vec<Verbosity>,
     /// Print only errors
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(super) quiet: bool,
@@ -54,10 +57,11 @@ pub(super) struct Global {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", help_heading = "Global options")]
     pub(super) log_format: logging::Format,
 
-    // Options of cxnapp's console, so that only the program path changes in a crontab line.
-    #[arg(short = 'e', long, global = true, hide = true, overrides_with = "env")]
+    // Options of cxnapp's console, so that only the program path changes in a crontab line. Flags that mean nothing here
+    // are names of one. `in_our_terms` replaces those that mean the same as an option of ours.
+    #[arg(short = 'e', long, global = true, hide = true)]
     pub(super) env: Option<String>,
-    #[arg(long, global = true, hide = true)]
+    #[arg(long, aliases = ["process-isolation", "profile", "shell"], short_alias = 's', global = true, hide = true)]
     pub(super) no_debug: bool,
     #[arg(short = 'n', long, global = true, hide = true)]
     pub(super) no_interaction: bool,
@@ -68,10 +72,18 @@ impl Global {
     pub(super) fn logging(&self) -> logging::Options<'_> {
         logging::Options {
             quiet: self.quiet,
-            verbose: self.verbose,
+            verbose: self.verbosity(),
             file: self.log_file.as_deref(),
             format: self.log_format,
         }
+    }
+
+    /// How much more is printed: the last `--verbose=LEVEL`, and one more for each `-v` after it.
+    pub(super) fn verbosity(&self) -> u8 {
+        self.verbose.iter().fold(0, |level, given| match given {
+            Verbosity::More => level.saturating_add(1),
+            Verbosity::Level(level) => *level,
+        })
     }
 }
 
@@ -230,7 +242,7 @@ impl Context {
 
     /// Whether notices are printed.
     pub(super) fn shows_notices(&self) -> bool {
-        notice::is_shown(self.global.quiet, self.global.verbose)
+        notice::is_shown(self.global.quiet, self.global.verbosity())
     }
 
     /// Logs what the command did, and prints it for a person.

@@ -39,7 +39,7 @@ const STYLES: Styles = Styles::styled()
 ///
 /// Cron starts `cxnpoll poll APP` every few minutes; a retry expression decides which sites are due.
 #[derive(Parser)]
-#[command(version, styles = STYLES, after_help = AFTER_HELP)]
+#[command(version, styles = STYLES, after_help = AFTER_HELP, args_override_self = true)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -120,7 +120,7 @@ pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners:
     expand_temp_dir();
     // The schedule uses the time at which the process started, before any lock or wait.
     let started = unix_now().max(0);
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = in_our_terms(arguments);
     let color_of_parser = color(&arguments);
     let parsed = command().try_get_matches_from(arguments);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
@@ -155,9 +155,26 @@ fn command() -> clap::Command {
     }
 }
 
+/// Replaces `--ansi` and `--no-ansi` of cxnapp's console by `--color`.
+///
+/// So the last of all three counts.
+fn in_our_terms(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut are_options = true;
+    let replace = |argument: OsString| {
+        are_options &= argument != "--";
+        match argument.to_str() {
+            Some("--ansi") if are_options => "--color=always".into(),
+            Some("--no-ansi") if are_options => "--color=never".into(),
+            _ => argument,
+        }
+    };
+    arguments.into_iter().map(replace).collect()
+}
+
 /// The value of `--color`, found before the arguments are parsed: usage errors have colors, too.
 fn color(arguments: &[OsString]) -> ColorChoice {
-    let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let options = arguments.split(|argument| argument == "--").next().unwrap_or_default();
+    let texts: Vec<_> = options.iter().map(|argument| argument.to_string_lossy()).collect();
     let after = |index: usize| texts.get(index + 1).map(AsRef::as_ref);
     let given = texts.iter().enumerate().rev().find_map(|(index, text)| match text.strip_prefix("--color") {
         Some("") => after(index),
@@ -239,15 +256,59 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
+    use clap::error::ErrorKind;
+
     use super::*;
 
     #[test]
     fn the_last_color_counts_also_before_the_arguments_are_parsed() {
-        let color = |arguments: &[&str]| color(&arguments.iter().map(OsString::from).collect::<Vec<_>>());
-        assert_eq!(color(&["cxnpoll", "get"]), ColorChoice::Auto);
-        assert_eq!(color(&["cxnpoll", "--color", "never", "get"]), ColorChoice::Never);
-        assert_eq!(color(&["cxnpoll", "get", "--color=never", "--color=always"]), ColorChoice::Always);
-        assert_eq!(color(&["cxnpoll", "get", "--color"]), ColorChoice::Auto);
+        for (arguments, expected) in [
+            (&["get"][..], ColorChoice::Auto),
+            (&["--color", "never", "get"], ColorChoice::Never),
+            (&["get", "--color=never", "--color=always"], ColorChoice::Always),
+            (&["--color=always", "get", "--no-ansi"], ColorChoice::Never),
+            (&["--no-ansi", "--ansi", "get"], ColorChoice::Always),
+            (&["--ansi", "get", "--color=auto"], ColorChoice::Auto),
+            (&["--ansi", "get", "--", "--no-ansi", "--color=never"], ColorChoice::Always),
+        ] {
+            let arguments = in_our_terms(["cxnpoll"].iter().chain(arguments).map(OsString::from));
+            assert_eq!(color(&arguments), expected, "{arguments:?}");
+            assert_eq!(
+                Cli::try_parse_from(&arguments).map(|cli| cli.global.color).ok(),
+                Some(expected),
+                "{arguments:?}"
+            );
+        }
+        assert_eq!(color(&["cxnpoll", "get", "--color"].map(OsString::from)), ColorChoice::Auto);
+    }
+
+    #[test]
+    fn an_option_may_be_given_twice_to_every_command() {
+        fn check(command: &clap::Command) {
+            assert!(command.is_args_override_self(), "{}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        let mut program = Cli::command();
+        program.build();
+        check(&program);
+    }
+
+    #[test]
+    fn the_last_of_an_option_counts() {
+        let parse = |arguments: &str| {
+            let cli = Cli::try_parse_from(arguments.split(' ')).unwrap();
+            (cli.global.store_wait.as_secs(), cli.global.allow_net.len(), cli.global.verbosity())
+        };
+        assert_eq!(parse("cxnpoll --store-wait 1 --store-wait 2 get"), (2, 0, 0));
+        assert_eq!(parse("cxnpoll --store-wait 1 get --store-wait=3"), (3, 0, 0));
+        assert_eq!(parse("cxnpoll get --allow-net 10.0.0.1 -v --allow-net 10.0.0.2 --verbose"), (30, 2, 2));
+        assert_eq!(parse("cxnpoll get -vvv --verbose=1 -qv"), (30, 0, 2));
+    }
+
+    #[test]
+    fn an_argument_that_is_no_option_cannot_be_given_twice() {
+        let error = Cli::try_parse_from(["cxnpoll", "poll", "org.example.a", "org.example.b"]).err();
+        assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::UnknownArgument));
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub(in crate::cli) struct Filter {
     /// Select by siteUrl; * matches anything
     #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "Which connections")]
     url: Option<Pattern>,
-    /// Select connections that were last polled longer ago than this: '90 day'
-    #[arg(long, value_name = "AGE", value_parser = age, help_heading = "Which connections")]
+    /// Select connections that were last polled longer ago than this: 90d, 36h, '6 month'
+    #[arg(long, value_name = "AGE", value_parser = values::age, help_heading = "Which connections")]
     older_than: Option<Period>,
     #[command(flatten)]
     schedule: ScheduleArgs,
@@ -69,7 +69,7 @@ impl Match {
 
 /// A connection on one line: id, app and site.
 pub(in crate::cli) fn describe(cxn: &Cxn) -> String {
-    format!("{}  {}  {}", cxn.cxn_id, cxn.app_id.short(), sanitize(&cxn.site_url))
+    format!("{}  {}  {}", cxn.cxn_id, cxn.app_id.short(), sanitize(&cxn.site_url.to_string()))
 }
 
 impl Filter {
@@ -153,7 +153,11 @@ impl Filter {
     ) -> Option<Vec<(Job, State)>> {
         let of_cxn = self.app.as_ref().is_none_or(|app| *app == cxn.app_id)
             && self.host.as_ref().is_none_or(|host| host.matches(cxn.host().trim_matches(['[', ']'])))
-            && self.url.as_ref().is_none_or(|url| url.matches(&cxn.site_url.to_lowercase()));
+            && self.url.as_ref().is_none_or(|url| {
+                // As it is shown, and as it is exported.
+                let texts = [&cxn.site_url.to_string(), cxn.site_url.with_credentials()];
+                texts.iter().any(|text| url.matches(&text.to_lowercase()))
+            });
         if !of_cxn {
             return None;
         }
@@ -199,10 +203,4 @@ fn one_of<const N: usize>(names: [&'static str; N], text: &str) -> String {
 #[expect(clippy::unnecessary_wraps, reason = "a value parser returns a result")]
 fn pattern(text: &str) -> Result<Pattern, String> {
     Ok(Pattern::new(&text.to_lowercase()))
-}
-
-fn age(text: &str) -> Result<Period, String> {
-    let expected = || "expected a time such as '90 day' or '6 month'".to_owned();
-    let policy: Policy = format!("{text} (x1)").parse().map_err(|_| expected())?;
-    policy.levels().first().filter(|_| !text.contains([';', '('])).map(|level| level.period).ok_or_else(expected)
 }

@@ -7,8 +7,10 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use ipnet::IpNet;
 
 use crate::model::{AppId, JobName, UnixTime};
+use crate::retry::Period;
+use crate::retry::duration::{self, EXPECTED_DURATION};
 use crate::util::home;
-use crate::util::time::{self, MAX_UNIX_TIME};
+use crate::util::time::MAX_UNIX_TIME;
 
 /// Names at least this similar are suggested, from 0 (nothing in common) to 1 (equal).
 const MIN_SIMILARITY: f64 = 0.85;
@@ -24,17 +26,38 @@ pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| home::expand(&path))
 }
 
-/// A number of seconds, with or without a fraction.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let number = text.parse().ok().and_then(time::seconds);
-    number.ok_or_else(|| "expected a number of seconds, such as 30 or 0.5".to_owned())
+/// A duration, such as `30s`, or a number of seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    duration::duration(text).ok_or_else(|| EXPECTED_DURATION.to_owned())
 }
 
-/// A number of seconds greater than 0.
-pub(super) fn positive_seconds(text: &str) -> Result<Duration, String> {
-    seconds(text).and_then(|duration| {
+/// A duration that is not 0.
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|duration| {
         if duration.is_zero() { Err("expected more than 0 seconds".to_owned()) } else { Ok(duration) }
     })
+}
+
+/// A period, which may be of calendar months.
+pub(super) fn age(text: &str) -> Result<Period, String> {
+    duration::period(text).ok_or_else(|| "expected a time such as '90 day', 90d, 36h or '6 month'".to_owned())
+}
+
+/// One occurrence of `--verbose`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verbosity {
+    /// `-v`, or `--verbose` without a value.
+    More,
+    /// `--verbose=2`.
+    Level(u8),
+}
+
+/// The value of `--verbose`, which may be empty.
+pub(super) fn verbosity(text: &str) -> Result<Verbosity, String> {
+    match text {
+        "" => Ok(Verbosity::More),
+        _ => text.parse().map(Verbosity::Level).map_err(|_| "expected a number, such as 2".to_owned()),
+    }
 }
 
 /// A network; an address is the network of only that address.
@@ -75,14 +98,10 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_finite_and_may_have_a_fraction() {
-        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
-        assert_eq!(seconds("0"), Ok(Duration::ZERO));
-        for bad in ["", "x", "-1", "inf", "NaN", "4294967296"] {
-            assert!(seconds(bad).is_err(), "{bad}");
-        }
-        assert!(positive_seconds("0").is_err());
-        assert_eq!(positive_seconds("30"), Ok(Duration::from_secs(30)));
+    fn a_duration_is_above_zero_where_it_must_be() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert!(positive_duration("0m").is_err());
+        assert_eq!(positive_duration("2m"), Ok(Duration::from_secs(120)));
     }
 
     #[test]

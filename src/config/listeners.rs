@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::listener::{Action, Call, EventName, Listener, Phase, Program};
-use crate::util::{home, time};
+use crate::retry::duration::TimeLimit;
+use crate::util::home;
 
 /// A table `[[listeners]]` whose keys go together.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -27,7 +28,7 @@ pub(super) struct RawTable {
     keep: Option<bool>,
     program: Option<Vec<String>>,
     reuse: Option<bool>,
-    timeout: Option<f64>,
+    timeout: Option<TimeLimit>,
     #[serde(default, deserialize_with = "home::deserialize")]
     folder: Option<PathBuf>,
     #[serde(default)]
@@ -54,8 +55,6 @@ pub(super) enum TableProblem {
     NoProgram,
     #[error("`keep` is for a listener with `calls`: a program chooses itself what is kept")]
     KeepOfProgram,
-    #[error("`timeout`: expected a number of seconds above 0")]
-    Timeout,
 }
 
 impl TryFrom<RawTable> for ListenerTable {
@@ -71,10 +70,7 @@ impl TryFrom<RawTable> for ListenerTable {
             (Some(_), None) if table.event.phase != Phase::Poll => Err(TableProblem::NoSite(table.event)),
             (None, Some(command)) if command.first().is_none_or(String::is_empty) => Err(TableProblem::NoProgram),
             (None, Some(_)) if table.keep.is_some() => Err(TableProblem::KeepOfProgram),
-            _ => match table.timeout.map(time::seconds) {
-                Some(None | Some(Duration::ZERO)) => Err(TableProblem::Timeout),
-                _ => Ok(Self(table)),
-            },
+            _ => Ok(Self(table)),
         }
     }
 }
@@ -86,13 +82,12 @@ impl ListenerTable {
         let action = if let Some(calls) = table.calls {
             Action::Calls { calls, keep: table.keep.unwrap_or(false) }
         } else {
-            let timeout = table.timeout.and_then(time::seconds);
             let program = Program {
                 command: table.program.unwrap_or_default(),
                 directory: table.folder.unwrap_or_default(),
                 env: table.env,
                 reuse: table.reuse.unwrap_or(false),
-                timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+                timeout: table.timeout.map_or(DEFAULT_TIMEOUT, |limit| limit.0),
                 ..Program::default()
             };
             Action::Program(program.in_directory_of(base))
@@ -112,6 +107,7 @@ mod tests {
         let poll = "event = \"civi_cxn.poll\"\n";
         assert!(parse(&format!("{poll}calls = [{{ api = \"System.get\" }}]\nkeep = true")).is_ok());
         assert!(parse(&format!("{poll}program = [\"./x\"]\nreuse = true\ntimeout = 0.5")).is_ok());
+        assert!(parse(&format!("{poll}program = [\"./x\"]\ntimeout = \"2m\"")).is_ok());
         for (bad, expected) in [
             (poll.to_owned(), "either `calls` or `program`"),
             ("event = \"civi_cxn.pol\"".to_owned(), "unknown name 'pol'"),
@@ -119,8 +115,8 @@ mod tests {
             (format!("{poll}program = []"), "`program` is empty"),
             (format!("{poll}program = \"x\""), "expected a sequence"),
             (format!("{poll}program = [\"x\"]\nkeep = true"), "`keep`"),
-            (format!("{poll}program = [\"x\"]\ntimeout = -1"), "`timeout`"),
-            (format!("{poll}program = [\"x\"]\ntimeout = 1e19"), "`timeout`"),
+            (format!("{poll}program = [\"x\"]\ntimeout = -1"), "timeout = -1"),
+            (format!("{poll}program = [\"x\"]\ntimeout = \"x\""), "expected a duration"),
             (format!("{poll}calls = [{{ api = \"System.get\" }}]\nreuse = true"), "`program`"),
             ("event = \"civi_cxn.pre-poll\"\ncalls = [{ api = \"System.get\" }]".to_owned(), "no site"),
         ] {

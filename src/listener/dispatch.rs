@@ -178,7 +178,7 @@ mod tests {
             secret: Secret::from_bytes([7; 32]),
             app_id: app.app_id.clone(),
             app_url: "https://app.example.org".into(),
-            site_url: "https://site.example.org".to_owned(),
+            site_url: "https://site.example.org".into(),
             perm: Arc::new(Value::Null),
             via_port: None,
             batch_code: 7.try_into().unwrap(),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::{AppId, BatchCode, CxnId, Secret, ViaPort};
+use super::{AppId, BatchCode, CxnId, Secret, SiteUrl, ViaPort};
 
 /// One connection of a site to an app.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +20,7 @@ pub struct Cxn {
     /// The URL at which the app accepts registrations.
     pub app_url: Arc<str>,
     /// The URL at which the site accepts API calls. A stranger chose it.
-    pub site_url: String,
+    pub site_url: SiteUrl,
     /// What the site allows the app to do, as any JSON.
     pub perm: Arc<Value>,
     /// The host and port to connect to; `None` is the site's own.
@@ -82,10 +82,10 @@ impl AppMeta {
 }
 
 impl Cxn {
-    /// The host that is connected to. Limits per host count by it.
+    /// The host that is connected to, without the credentials that a text which is no URL may hold.
     #[must_use]
     pub fn host(&self) -> String {
-        host(&self.site_url, self.via_port.as_ref())
+        host(&self.site_url.to_string(), self.via_port.as_ref())
     }
 }
 
@@ -101,12 +101,6 @@ pub fn host(site_url: &str, via_port: Option<&ViaPort>) -> String {
         (None, Err(_)) => site_url.to_owned(),
     };
     host.trim_end_matches('.').to_ascii_lowercase()
-}
-
-/// Whether sites can be called at a URL: its scheme is `http` or `https`, so that it has a host.
-#[must_use]
-pub fn is_callable(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https")
 }
 
 #[cfg(test)]
@@ -127,5 +121,21 @@ mod tests {
             let via_port = via_port.map(|text: &str| text.parse().unwrap());
             assert_eq!(host(site_url, via_port.as_ref()), expected);
         }
+    }
+
+    #[test]
+    fn the_host_of_a_connection_holds_no_credentials() {
+        let cxn = Cxn {
+            cxn_id: "cxn:1".parse().unwrap(),
+            secret: Secret::from_bytes([0; 32]),
+            app_id: "app:org.example.myapp".parse().unwrap(),
+            app_url: "https://app.example.org/".into(),
+            site_url: "https://jo:sesame@h.example.org:99999/".into(),
+            perm: Arc::default(),
+            via_port: None,
+            batch_code: BatchCode::MIN,
+            disabled: false,
+        };
+        assert_eq!(cxn.host(), "…h.example.org:99999/");
     }
 }

@@ -4,14 +4,16 @@ mod cxn;
 mod id;
 mod outcome;
 mod secret;
+mod site_url;
 mod status;
 mod time;
 mod via_port;
 
-pub use cxn::{AppMeta, Cxn, Tls, host, is_callable};
+pub use cxn::{AppMeta, Cxn, Tls, host};
 pub use id::{AppId, BatchCode, CxnId, InvalidId, JobName};
 pub use outcome::{Failure, FailureClass, Outcome};
 pub use secret::{InvalidSecret, Secret};
+pub use site_url::{SiteUrl, is_callable};
 pub use status::{Attempt, PollStatus};
 pub use time::UnixTime;
 pub use via_port::{InvalidViaPort, ViaPort};

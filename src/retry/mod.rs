@@ -1,5 +1,7 @@
 //! Retry expressions: how often a site is polled, also after failures, and when it is given up.
 //!
+//! Durations elsewhere have the same units.
+//!
 //! All functions are pure. The current time is passed in.
 //!
 //! ```
@@ -12,6 +14,7 @@
 //! ```
 
 mod due;
+pub mod duration;
 mod parse;
 mod period;
 mod policy;

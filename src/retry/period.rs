@@ -7,8 +7,8 @@ use chrono::{DateTime, Months};
 
 use crate::model::UnixTime;
 
-/// The units of a period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The units of a period, shortest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
     /// A second.
     Sec,
@@ -52,6 +52,18 @@ impl Unit {
             "minute" => Some(Self::Min),
             singular => Self::ALL.into_iter().find(|unit| unit.name() == singular),
         }
+    }
+
+    /// The unit of a letter in lower case, where `m` is minutes; `None` for months, years and other texts.
+    pub(super) fn from_letter(letter: &str) -> Option<Self> {
+        [("s", Self::Sec), ("m", Self::Min), ("h", Self::Hour), ("d", Self::Day), ("w", Self::Week)]
+            .into_iter()
+            .find_map(|(known, unit)| (known == letter).then_some(unit))
+    }
+
+    /// The length in seconds; `None` if it depends on the calendar.
+    pub(super) fn fixed_seconds(self) -> Option<i64> {
+        self.months().is_none().then(|| self.mean_seconds())
     }
 
     /// The length in seconds; for months and years the mean.

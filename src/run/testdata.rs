@@ -16,7 +16,7 @@ pub(super) fn task(seq: u64, host: HostHash) -> PollTask {
             secret: Secret::from_bytes([0; 32]),
             app_id: "app:org.example.myapp".parse().unwrap(),
             app_url: "https://app.example.org/".into(),
-            site_url: format!("https://host{host}.example.org/{seq}"),
+            site_url: format!("https://host{host}.example.org/{seq}").into(),
             perm: Arc::default(),
             via_port: None,
             batch_code: BatchCode::MIN,

@@ -59,7 +59,7 @@ impl<'a> Api<'a> {
     /// Calls the site and returns the message with which it replies.
     fn post(&self, entity: &str, action: &str, params: Map<String, Value>) -> Result<Vec<u8>, Failure> {
         let Cxn { cxn_id, secret, .. } = self.cxn;
-        let endpoint = Endpoint::new(&self.cxn.site_url, self.cxn.via_port.as_ref())?;
+        let endpoint = Endpoint::new(self.cxn.site_url.with_credentials(), self.cxn.via_port.as_ref())?;
         let mut iv = [0; 32];
         getrandom::fill(&mut iv)
             .map_err(|_| Failure::new(FailureClass::Listener, "the system provides no random numbers"))?;

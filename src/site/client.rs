@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use ureq::config::Config;
-use ureq::http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
+use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderValue, Request, Response, StatusCode};
 use ureq::{Agent, Body};
 
@@ -121,7 +121,10 @@ impl Client {
     /// Everything but a status of 2xx, with the classes of [`Client::post`]. Redirects are not followed.
     pub fn get(&self, url: &str) -> Result<(), Failure> {
         let endpoint = Endpoint::new(url, None)?;
-        let request = self.agent.get(endpoint.uri()).header(CONNECTION, HeaderValue::from_static("close"));
+        let mut request = self.agent.get(endpoint.uri()).header(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(authorization) = endpoint.authorization() {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         let reply = request.config().timeout_global(Some(self.limit)).build().call();
         let reply = reply.map_err(|error| from_ureq(error, Phase::Waiting))?;
         let status = reply.status();
@@ -143,6 +146,9 @@ impl Client {
             .header(CONNECTION, HeaderValue::from_static("close"));
         if let Some(host) = endpoint.host_header() {
             request = request.header(HOST, host);
+        }
+        if let Some(authorization) = endpoint.authorization() {
+            request = request.header(AUTHORIZATION, authorization);
         }
         request
             .body(body)

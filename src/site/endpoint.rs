@@ -1,11 +1,13 @@
 //! Where a call goes: a site's URL, directly or through its viaPort.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
+use percent_encoding::percent_decode_str;
 use ureq::http::{HeaderValue, Uri};
 use url::{Host, Url};
 
 use crate::model::{Failure, FailureClass, ViaPort, is_callable};
 
-/// A URL to call, and the `Host` header that is sent to it.
+/// A URL to call, and the headers that follow from the site's URL.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// The site's own URL, which redirects are relative to.
@@ -13,13 +15,15 @@ pub struct Endpoint {
     /// The URL that is connected to.
     uri: Uri,
     host_header: Option<HeaderValue>,
+    authorization: Option<HeaderValue>,
 }
 
 impl Endpoint {
     /// Parses a site's URL by the rules of the URL standard: `http://127.1/` is the address 127.0.0.1.
     ///
-    /// User info and fragment are dropped. The host and port of a viaPort replace those of the URL; scheme, path and
-    /// query stay. The `Host` header then names the site without a port, as the PHP library does.
+    /// The fragment is dropped, and user info becomes [`Endpoint::authorization`]. The host and port of a viaPort replace
+    /// those of the URL; scheme, path and query stay. The `Host` header then names the site without a port, as the PHP
+    /// library does.
     ///
     /// # Errors
     /// Class `blocked` where the URL is invalid, or is not of `http` or `https`.
@@ -33,13 +37,14 @@ impl Endpoint {
             return Err(blocked(format!("only http and https are supported, not {}", site.scheme())));
         }
         let unusable = || blocked("the site's URL cannot be called");
+        let authorization = basic_authorization(&site);
         site.set_username("").map_err(|()| unusable())?;
         site.set_password(None).map_err(|()| unusable())?;
         site.set_fragment(None);
 
         let Some(via) = via_port else {
             let uri = site.as_str().parse().map_err(|_| unusable())?;
-            return Ok(Self { site, uri, host_header: None });
+            return Ok(Self { site, uri, host_header: None, authorization });
         };
         let mut url = site.clone();
         match via.host() {
@@ -52,12 +57,13 @@ impl Endpoint {
         url.set_port(Some(via.port())).map_err(|()| unusable())?;
         let uri = url.as_str().parse().map_err(|_| unusable())?;
         let host = site.host_str().and_then(|host| HeaderValue::from_str(host).ok()).ok_or_else(unusable)?;
-        Ok(Self { site, uri, host_header: Some(host) })
+        Ok(Self { site, uri, host_header: Some(host), authorization })
     }
 
     /// The target of a redirect, which is called directly, without a viaPort.
     ///
-    /// Like any endpoint it is checked by the egress policy when it is connected to.
+    /// Like any endpoint it is checked by the egress policy when it is connected to. The same origin gets the same
+    /// credentials, and another gets none, also if the location has some.
     ///
     /// # Errors
     /// Class `redirect` where the location is invalid; class `blocked` where it is not of `http` or `https`.
@@ -66,7 +72,8 @@ impl Endpoint {
             .site
             .join(location)
             .map_err(|error| Failure::new(FailureClass::Redirect, format!("redirected to an invalid URL: {error}")))?;
-        Self::from_url(url, None)
+        let authorization = self.authorization.clone().filter(|_| url.origin() == self.site.origin());
+        Ok(Self { authorization, ..Self::from_url(url, None)? })
     }
 
     /// The URL that is connected to.
@@ -81,10 +88,32 @@ impl Endpoint {
         self.host_header.as_ref()
     }
 
+    /// The `Authorization` header; `None` if the site's URL has no user info.
+    ///
+    /// A viaPort gets it too: it passes the request on to the site, whose header it is.
+    #[must_use]
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
     /// The site's own URL, without user info and fragment.
     pub(super) fn site_url(&self) -> &Url {
         &self.site
     }
+}
+
+/// The header of Basic authentication (RFC 7617) for the user info of a URL; `None` if it has none.
+///
+/// The charset is UTF-8.
+fn basic_authorization(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
+    let credentials = [decoded(url.username()), decoded(url.password().unwrap_or_default())].join(&b':');
+    let mut header = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(credentials))).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 /// The host of a URL, an IPv6 address without its brackets; empty where the URL has no host.
@@ -174,6 +203,42 @@ mod tests {
             assert_eq!((next.uri().to_string().as_str(), next.host_header()), (uri, None));
         }
         assert_eq!(endpoint.redirected("data:,x").unwrap_err().class, FailureClass::Blocked);
+    }
+
+    #[test]
+    fn user_info_is_sent_to_the_site_only() {
+        let sent = |endpoint: &Endpoint| {
+            let header = endpoint.authorization()?.to_str().unwrap().strip_prefix("Basic ").unwrap();
+            Some(String::from_utf8(BASE64_STANDARD.decode(header).unwrap()).unwrap())
+        };
+        for (user_info, expected) in [
+            ("", None),
+            ("@", None),
+            ("jo:sesame@", Some("jo:sesame")),
+            ("jo@", Some("jo:")),
+            (":sesame@", Some(":sesame")),
+            ("j%C3%B6:a%3Ab%40c+d@", Some("jö:a:b@c+d")),
+            ("jö:ß@", Some("jö:ß")),
+        ] {
+            let endpoint = Endpoint::new(&format!("http://{user_info}site.example/a"), None).unwrap();
+            assert_eq!(sent(&endpoint).as_deref(), expected, "{user_info}");
+            assert!(!format!("{endpoint:?}").contains("Basic"), "{endpoint:?}");
+        }
+        let endpoint = Endpoint::new("http://jo:sesame@site.example/a", via("10.0.0.1:6000").as_ref()).unwrap();
+        assert_eq!(sent(&endpoint).as_deref(), Some("jo:sesame"));
+        for (location, is_same) in [
+            ("/b", true),
+            ("http://site.example:80/b", true),
+            ("http://other:x@site.example/b", true),
+            ("https://site.example/b", false),
+            ("http://site.example:81/b", false),
+            ("http://www.site.example/b", false),
+            ("http://other:x@other.example/b", false),
+        ] {
+            let next = endpoint.redirected(location).unwrap();
+            assert_eq!(sent(&next).as_deref(), is_same.then_some("jo:sesame"), "{location}");
+            assert_eq!(sent(&next.redirected("http://site.example/").unwrap()).is_some(), is_same, "{location}");
+        }
     }
 
     proptest! {

@@ -45,7 +45,7 @@ impl Record {
         let statuses = match self {
             Self::Cxn(patch) => {
                 patch.cxn_id.check_new().map_err(Problem::InvalidName)?;
-                for (key, url) in [("appUrl", &patch.app_url), ("siteUrl", &patch.site_url)] {
+                for (key, url) in [("appUrl", patch.app_url.as_str()), ("siteUrl", patch.site_url.with_credentials())] {
                     if !is_printable(url) || url.trim() != url || !Url::parse(url).is_ok_and(|url| is_callable(&url)) {
                         return Err(Problem::NotAWebUrl { key });
                     }
@@ -175,7 +175,7 @@ impl CxnEntry {
             cxn_id,
             app_id: self.app_id,
             app_url: self.app_url,
-            site_url: self.site_url,
+            site_url: self.site_url.into(),
             perm: field(self.perm),
             via_port: field(self.via_port),
             batch_code: self.batch_code,
@@ -197,7 +197,7 @@ pub fn line(cxn: &Cxn, statuses: impl IntoIterator<Item = (JobName, PollStatus)>
         secret: cxn.secret.to_base64(),
         app_id: cxn.app_id.clone(),
         app_url: cxn.app_url.to_string(),
-        site_url: cxn.site_url.clone(),
+        site_url: cxn.site_url.with_credentials().to_owned(),
         perm: (!cxn.perm.is_null()).then(|| Some((*cxn.perm).clone())),
         via_port: cxn.via_port.clone().map(Some),
         batch_code: Some(cxn.batch_code),

@@ -141,7 +141,7 @@ mod tests {
             secret: Secret::from_bytes([number; 32]),
             app_id: "app:org.example.myapp".parse().unwrap(),
             app_url: "https://app.example.org/".into(),
-            site_url: site_url.to_owned(),
+            site_url: site_url.into(),
             perm: perm.into(),
             via_port: Some("proxy.example.org:81".parse().unwrap()),
             batch_code: u16::from(number).try_into().unwrap(),

@@ -14,6 +14,7 @@ mod check;
 mod concurrency;
 mod config;
 mod crash;
+mod credentials;
 mod cxnapp;
 mod docs;
 mod durability;

@@ -175,7 +175,7 @@ impl Writer {
         self.store
             .for_each_cxn(|_, cxn, statuses| -> StoreResult<()> {
                 let last_run = statuses.first().map_or(0, |(_, status)| status.last_run);
-                found.insert(cxn.cxn_id.to_string(), (cxn.site_url, last_run));
+                found.insert(cxn.cxn_id.to_string(), (cxn.site_url.to_string(), last_run));
                 Ok(())
             })
             .unwrap();

@@ -29,8 +29,8 @@ pub(in crate::cli) struct Call {
     /// Parameters: key=text, or key:=JSON
     #[arg(value_name = "KEY=VALUE", value_parser = parameter)]
     params: Vec<(String, Value)>,
-    /// Limit of the call in seconds [default: `timeouts.call` of the configuration, or 60]
-    #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
+    /// Limit of the call: 30s, 2m, or a number of seconds [default: `timeouts.call` of the configuration, or 60]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     timeout: Option<Duration>,
     /// Print JSON on one line, also for a failure
     #[arg(long)]

@@ -103,7 +103,7 @@ impl Case {
     fn sentences(&self) -> Vec<String> {
         let (cxn, status) = (&self.cxn, &self.status);
         let mut sentences = vec![
-            format!("{}: connection of {} to {}", cxn.cxn_id, cxn.app_id.short(), sanitize(&cxn.site_url)),
+            format!("{}: connection of {} to {}", cxn.cxn_id, cxn.app_id.short(), sanitize(&cxn.site_url.to_string())),
             format!("Job {}, retry expression {}", self.job, self.policy),
             self.state_sentence(),
         ];
@@ -233,7 +233,7 @@ mod tests {
             secret: Secret::from_bytes([0; 32]),
             app_id: AppId::from_argument("org.example.myapp").unwrap(),
             app_url: "https://example.org".into(),
-            site_url: "https://site.example.org".to_owned(),
+            site_url: "https://site.example.org".into(),
             perm: Value::Null.into(),
             via_port: None,
             batch_code: BatchCode::MIN,

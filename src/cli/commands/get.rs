@@ -41,7 +41,7 @@ impl Get {
             let states = found.states();
             let Match { cxn, .. } = found;
             let via = cxn.via_port.as_ref().map(|via_port| format!(" via {via_port}"));
-            let site = sanitize(&cxn.site_url) + &via.unwrap_or_default();
+            let site = sanitize(&cxn.site_url.to_string()) + &via.unwrap_or_default();
             let batch_code = cxn.batch_code.get().to_string();
             table.add(&[cxn.cxn_id.as_str(), cxn.app_id.short(), &site, &batch_code, &states]);
             Ok(())

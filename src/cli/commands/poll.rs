@@ -51,11 +51,12 @@ pub(in crate::cli) struct Poll {
     /// Number of sites to poll at the same time per host
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4096))]
     per_host: u16,
-    /// Limit of each call to a site in seconds [default: `timeouts.call` of the configuration, or 60]
-    #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
+    /// Limit of each call to a site: 30s, 2m, or a number of seconds [default: `timeouts.call` of the configuration, or 60]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     timeout: Option<Duration>,
-    /// Start no new poll after this many seconds [default: the period of the first retry level, at least 600]
-    #[arg(long, value_name = "S", value_parser = values::positive_seconds)]
+    /// Start no new poll after this time: 20m, 2h, or a number of seconds [default: the period of the first retry level, at least
+    /// 10m]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     max_runtime: Option<Duration>,
     /// Poll at most this many sites, the most overdue first
     #[arg(long, value_name = "N")]
@@ -188,7 +189,7 @@ impl Poll {
             let since =
                 if task.status.is_new() { "new".to_owned() } else { due(&task).map_or_else(String::new, time::utc) };
             let (level, count) = (task.status.level.to_string(), task.status.count.to_string());
-            let (cxn_id, site) = (task.cxn.cxn_id.to_string(), sanitize(&task.cxn.site_url));
+            let (cxn_id, site) = (task.cxn.cxn_id.to_string(), sanitize(&task.cxn.site_url.to_string()));
             table.add(&[cxn_id, site, level, count, since]);
             Ok(())
         })?;

@@ -23,7 +23,7 @@ fn a_request_has_the_headers_of_the_protocol() {
         lines[1..].sort();
         lines
     };
-    let expected = |host: &str| {
+    let expected = |host: &str, authorization: Option<&str>| {
         let mut lines = vec![
             "POST /a?b=%20c HTTP/1.1".to_owned(),
             String::new(),
@@ -36,16 +36,31 @@ fn a_request_has_the_headers_of_the_protocol() {
             "message".to_owned(),
             "user-agent: poller/1??(?)".to_owned(),
         ];
+        lines.extend(authorization.map(|value| format!("authorization: {value}")));
         lines[1..].sort();
         lines
     };
 
     let direct = Endpoint::new(&format!("http://u:p@{address}/a?b=%20c#d"), None).unwrap();
-    assert_eq!(sent(direct), expected(&address.to_string()));
+    assert_eq!(sent(direct), expected(&address.to_string(), Some("Basic dTpw")));
 
     let via: ViaPort = address.to_string().parse().unwrap();
     let via = Endpoint::new("http://Site.example.org:81/a?b=%20c", Some(&via)).unwrap();
-    assert_eq!(sent(via), expected("site.example.org"));
+    assert_eq!(sent(via), expected("site.example.org", None));
+}
+
+#[test]
+fn a_heartbeat_sends_the_credentials_of_its_url() {
+    let (sender, heads) = mpsc::channel();
+    let address = serve(move |mut stream| {
+        let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+        sender.send(lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>()).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let client = Client::new(Options { allow_net: vec!["127.0.0.0/8".parse().unwrap()], ..Options::default() });
+    assert_eq!(client.get(&format!("http://u:p@{address}/ping")), Ok(()));
+    let head = heads.recv().unwrap();
+    assert!(head.contains(&"authorization: Basic dTpw".to_owned()), "{head:?}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn each_broken_rule_of_the_protocol_has_a_message() {
             secret,
             app_id: AppId::from_argument("org.example.myapp").unwrap(),
             app_url: "https://app.example.org/".into(),
-            site_url: format!("http://{}/", answer([head.into_bytes(), body].concat())),
+            site_url: format!("http://{}/", answer([head.into_bytes(), body].concat())).into(),
             perm: Arc::default(),
             via_port: None,
             batch_code: BatchCode::MIN,

@@ -31,7 +31,7 @@ pub fn decode_cxn(session: &ReadSession, key: CxnKey, bytes: &[u8]) -> Result<Cx
         secret: Secret::from_bytes(record.secret),
         app_id: session.app_id(key.app)?,
         app_url: shared.app_url,
-        site_url: record.site_url,
+        site_url: record.site_url.into(),
         perm: shared.perm,
         via_port: record.via_port.map(|text| text.parse()).transpose().map_err(|_| Item::ViaPort)?,
         batch_code: key.locator.batch_code,

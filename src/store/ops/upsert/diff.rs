@@ -111,7 +111,7 @@ fn patched(old: Option<&CxnRecord>, incoming: &Resolved) -> CxnRecord {
     CxnRecord {
         cxn_id: patch.cxn_id.as_str().to_owned(),
         secret: *patch.secret.as_bytes(),
-        site_url: patch.site_url.clone(),
+        site_url: patch.site_url.with_credentials().to_owned(),
         via_port: match &patch.via_port {
             FieldPatch::Keep => old.and_then(|old| old.via_port.clone()),
             FieldPatch::Clear => None,

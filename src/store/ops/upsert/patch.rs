@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::model::{AppId, BatchCode, CxnId, JobName, PollStatus, Secret, ViaPort};
+use crate::model::{AppId, BatchCode, CxnId, JobName, PollStatus, Secret, SiteUrl, ViaPort};
 use crate::store::engine::TreeName;
 use crate::store::error::Result;
 use crate::store::schema::{EntryId, ReadSession};
@@ -42,7 +42,7 @@ pub struct CxnPatch {
     /// Where the app takes registrations.
     pub app_url: String,
     /// Where the site takes API calls.
-    pub site_url: String,
+    pub site_url: SiteUrl,
     /// What the site allows; `null` by default.
     pub perm: FieldPatch<Value>,
     /// The proxy; none by default.

@@ -21,7 +21,7 @@ fn patch(number: u8) -> CxnPatch {
         secret: Secret::from_bytes([7; 32]),
         app_id: "app:org.example.one".parse().unwrap(),
         app_url: "https://app.example/".to_owned(),
-        site_url: format!("https://{number}.example/"),
+        site_url: format!("https://{number}.example/").into(),
         perm: FieldPatch::Keep,
         via_port: FieldPatch::Keep,
         batch_code: None,
@@ -72,7 +72,7 @@ fn any_patch() -> impl Strategy<Value = CxnPatch> {
             secret: Secret::from_bytes([secret; 32]),
             app_id: format!("app:org.example.app{app}").parse().unwrap(),
             app_url: format!("https://app{app_url}.example/"),
-            site_url: format!("https://site{site}.example/"),
+            site_url: format!("https://site{site}.example/").into(),
             perm,
             via_port,
             disabled,
@@ -169,7 +169,7 @@ fn a_reconnected_site_that_was_given_up_is_new_again() {
                 Change::Unchanged
             );
             assert_eq!(level(session)?, 1);
-            let moved = CxnPatch { site_url: "https://new.example/".to_owned(), ..patch(1) };
+            let moved = CxnPatch { site_url: "https://new.example/".into(), ..patch(1) };
             assert_eq!(apply(session, &moved, false)?, Change::Updated);
             assert_eq!(level(session)?, 0);
             Ok(())
