@@ -2,6 +2,11 @@
 
 cases! {
     clock_little_ahead,
+    clock_was_ahead,
+    clock_was_hours_ahead,
+    early_start_daily,
+    early_start_five_minutes,
+    early_start_one_minute,
     hangup_twice,
     hangup_under_nohup,
     month_end_april,

@@ -4,6 +4,7 @@
 //! the event before it was.
 
 mod failing;
+mod schedule;
 mod stopping;
 
 use std::fs;
