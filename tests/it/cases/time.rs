@@ -7,6 +7,7 @@ cases! {
     early_start_daily,
     early_start_five_minutes,
     early_start_one_minute,
+    hangup_ends_a_run_well,
     hangup_twice,
     hangup_under_nohup,
     month_end_april,
