@@ -28,6 +28,8 @@ pub const DECLINED: u8 = 75;
 ///
 /// A program does not work at all, or a listener failed before or after the polls of a run.
 pub const CONFIG: u8 = 78;
+/// Ended by SIGHUP.
+pub const SIGHUP: u8 = 129;
 /// Ended by SIGINT.
 pub const SIGINT: u8 = 130;
 /// Ended by SIGTERM.

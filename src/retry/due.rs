@@ -1,6 +1,8 @@
 //! When a site is due.
 
-use super::{Period, Policy};
+use std::ops::RangeInclusive;
+
+use super::{Level, Period, Policy};
 use crate::model::{PollStatus, UnixTime};
 
 /// The two ranges of an index by `last_run` in which the due sites of one level are.
@@ -11,18 +13,23 @@ use crate::model::{PollStatus, UnixTime};
 pub struct ScanBounds {
     /// The latest `last_run` of a due site that was polled in the past.
     pub past: UnixTime,
-    /// The earliest `last_run` of a site that is due because its `last_run` lies in the future.
+    /// The earliest `last_run` of a site that is due because the clock was wrong.
     pub future: UnixTime,
 }
 
 /// The most seconds by which a site counts as due early.
-pub const MAX_LEEWAY_S: i64 = 5;
+pub const MAX_LEEWAY_S: i64 = 30;
 
-/// How many seconds early a site counts as due: `min(5 s, period / 10)`.
+/// A `last_run` that is more seconds ahead was written by a wrong clock.
+///
+/// Two servers may differ by less, and a correction of the clock may be less.
+const MAX_AHEAD_S: i64 = 300;
+
+/// How many seconds early a site counts as due: `min(period / 20, 30 s)`.
 ///
 /// Cron does not start a run exactly on the second.
 fn leeway(period: Period) -> i64 {
-    (period.mean_seconds() / 10).min(MAX_LEEWAY_S)
+    (period.mean_seconds() / 20).min(MAX_LEEWAY_S)
 }
 
 impl Policy {
@@ -56,14 +63,28 @@ impl Policy {
             };
             next <= now.saturating_add(leeway(level.period))
         };
-        // A wrong clock makes `not_before` wrong as well.
         self.clock_was_wrong(status, now) || next_time_has_come()
     }
 
-    /// Whether `last_run` lies more than a period in the future, which makes a site due.
+    /// Whether `last_run` lies more than five minutes ahead of `now`, which makes a site due.
+    ///
+    /// `not_before` is wrong as well then. It does not show a wrong clock by itself, since a site may ask for a day. A site
+    /// that is given up is not due, so this is `false`.
     #[must_use]
     pub fn clock_was_wrong(&self, status: &PollStatus, now: UnixTime) -> bool {
-        self.next_due(status.level, now).is_some_and(|limit| status.last_run > limit)
+        self.level(status.level).is_some() && status.last_run > now.saturating_add(MAX_AHEAD_S)
+    }
+
+    /// Whether any site of a level may be due at `now`, if all were last polled in a range of times.
+    ///
+    /// `false` is certain for sites that did not ask to wait. `true` is no answer.
+    #[must_use]
+    pub fn may_be_due(&self, level: u32, last_runs: &RangeInclusive<UnixTime>, now: UnixTime) -> bool {
+        let status = |last_run| PollStatus { level, last_run, ..PollStatus::default() };
+        let first_is_due =
+            |level: &Level| level.period.first_after(last_runs) <= now.saturating_add(leeway(level.period));
+        [last_runs.start(), last_runs.end()].iter().any(|last_run| self.is_due(&status(**last_run), now))
+            || self.level(level).is_some_and(first_is_due)
     }
 
     /// The bounds of `last_run` for the due sites of a level; `None` if the level is given up.
@@ -76,7 +97,7 @@ impl Policy {
         let past = now.saturating_add(leeway(period)).saturating_sub(period.mean_seconds() - slack);
         // A site that was never polled has 0.
         let past = past.max(0);
-        Some(ScanBounds { past, future: period.after(now).max(past).saturating_add(1) })
+        Some(ScanBounds { past, future: now.saturating_add(MAX_AHEAD_S).max(past).saturating_add(1) })
     }
 }
 
@@ -105,7 +126,17 @@ mod tests {
 
     #[test]
     fn due_a_little_early() {
-        for (period, early) in [("1 sec", 0), ("9 sec", 0), ("20 sec", 2), ("50 sec", 5), ("1 min", 5), ("1 year", 5)] {
+        for (period, early) in [
+            ("19 sec", 0),
+            ("20 sec", 1),
+            ("1 min", 3),
+            ("5 min", 15),
+            ("599 sec", 29),
+            ("10 min", 30),
+            ("1 day", 30),
+            ("1 month", 30),
+            ("1 year", 30),
+        ] {
             let policy = policy(&format!("{period} (x1)"));
             let next = policy.next_due(0, NOW).unwrap();
             assert!(policy.is_due(&status(0, NOW), next - early), "{period}");
@@ -131,7 +162,7 @@ mod tests {
     #[test]
     fn scan_bounds_are_tight_where_the_calendar_does_not_matter() {
         let policy = policy("1 hour (x1)");
-        let bounds = ScanBounds { past: NOW + 5 - 3_600, future: NOW + 3_600 + 1 };
+        let bounds = ScanBounds { past: NOW + 30 - 3_600, future: NOW + 301 };
         assert_eq!(policy.scan_bounds(0, NOW), Some(bounds));
         assert!(policy.is_due(&status(0, bounds.past), NOW) && !policy.is_due(&status(0, bounds.past + 1), NOW));
         assert!(policy.is_due(&status(0, bounds.future), NOW) && !policy.is_due(&status(0, bounds.future - 1), NOW));
@@ -143,23 +174,23 @@ mod tests {
         let mut status = PollStatus::default();
         policy.apply(&mut status, NOW, &deferral(7_200));
         assert_eq!(policy.next_due_of_status(&status), Some(NOW + 7_200));
-        assert!(!policy.is_due(&status, NOW + 7_194));
-        assert!(policy.is_due(&status, NOW + 7_195));
-        // The run before was one of a clock that was a year ahead: what was agreed on then means nothing.
-        assert!(policy.is_due(&status, NOW - 365 * 86_400));
+        assert!(!policy.is_due(&status, NOW + 7_169));
+        assert!(policy.is_due(&status, NOW + 7_170));
+        // The clock of the run was wrong: what the site asked for then means nothing.
+        assert!(!policy.is_due(&status, NOW - 300) && policy.is_due(&status, NOW - 301));
     }
 
     #[test]
-    fn more_than_a_period_in_the_future_is_a_wrong_clock() {
-        let policy = policy("1 hour (x1); 1 month (x1)");
-        for (level, limit) in [(0, 3_600), (1, 31 * 86_400)] {
-            for (ahead, wrong) in [(1, false), (limit, false), (limit + 1, true)] {
+    fn more_than_five_minutes_ahead_is_a_wrong_clock_for_any_period() {
+        let policy = policy("1 min (x1); 1 hour (x1); 1 month (x1)");
+        for level in 0..3 {
+            for (ahead, wrong) in [(1, false), (300, false), (301, true), (400 * 86_400, true)] {
                 let status = status(level, NOW + ahead);
                 assert_eq!(policy.clock_was_wrong(&status, NOW), wrong, "{ahead}");
                 assert_eq!(policy.is_due(&status, NOW), wrong, "{ahead}");
             }
         }
-        assert!(!policy.clock_was_wrong(&status(2, NOW * 2), NOW));
+        assert!(!policy.clock_was_wrong(&status(3, NOW * 2), NOW), "given up");
     }
 
     /// Times near each other, near 0, and anywhere.
@@ -187,8 +218,21 @@ mod tests {
                 prop_assert!(last_run <= bounds.past || (wrong_clock && last_run >= bounds.future));
                 prop_assert!(bounds.past < bounds.future);
             }
-            status.not_before = Some(now.saturating_add(10));
+            status.not_before = Some(now.saturating_add(MAX_LEEWAY_S + 1));
             prop_assert!(!policy.is_due(&status, now) || policy.clock_was_wrong(&status, now));
+        }
+
+        #[test]
+        fn a_range_of_last_runs_misses_no_due_site(
+            policy in any_policy(), level in 0_u32..5, times in [any_time(), any_time(), any_time()], now in any_time()
+        ) {
+            // The due index has no time before 0.
+            let mut times = times.map(|time| time.max(0));
+            times.sort_unstable();
+            let [first, inside, last] = times;
+            if policy.is_due(&status(level, inside), now) {
+                prop_assert!(policy.may_be_due(level, &(first..=last), now));
+            }
         }
 
         /// Around the ends of months, where calendar arithmetic is not monotone.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Months};
 
@@ -131,6 +132,19 @@ impl Period {
         self.after_multiple(from, 1)
     }
 
+    /// A time that is not later than one period after any time of a range, and less than a day earlier.
+    ///
+    /// A month after January 29, 10:00, and January 30, 03:00, the second comes first, as both are clamped to the last of
+    /// February. At most four days are clamped to one, so the start of the range and the next three midnights decide.
+    #[must_use]
+    pub(super) fn first_after(self, range: &RangeInclusive<UnixTime>) -> UnixTime {
+        const DAY_S: i64 = 86_400;
+        let first = *range.start();
+        let midnights = (1..4).map(|days| (first.div_euclid(DAY_S) + days).saturating_mul(DAY_S));
+        let midnights = midnights.filter(|time| self.is_calendar() && range.contains(time));
+        midnights.map(|time| self.after(time)).fold(self.after(first), UnixTime::min)
+    }
+
     /// The time after `times` calls of [`Period::after`] in a row, computed in bounded time.
     #[must_use]
     pub fn after_times(self, from: UnixTime, times: u32) -> UnixTime {
@@ -218,7 +232,38 @@ pub(super) mod tests {
         }
     }
 
+    #[test]
+    fn the_first_of_a_range_may_be_one_that_is_polled_later() {
+        for (number, unit, from, to, first) in [
+            (1, Unit::Month, "2026-01-29T10:00:00Z", "2026-01-31T20:00:00Z", "2026-02-28T00:00:00Z"),
+            (1, Unit::Month, "2026-01-28T10:00:00Z", "2026-01-29T20:00:00Z", "2026-02-28T00:00:00Z"),
+            (1, Unit::Month, "2026-01-27T10:00:00Z", "2026-01-31T20:00:00Z", "2026-02-27T10:00:00Z"),
+            (1, Unit::Month, "2026-01-31T03:00:00Z", "2026-01-31T20:00:00Z", "2026-02-28T03:00:00Z"),
+            (1, Unit::Month, "2026-03-30T10:00:00Z", "2026-03-30T23:59:59Z", "2026-04-30T10:00:00Z"),
+            (1, Unit::Month, "2026-03-30T10:00:00Z", "2026-03-31T00:00:00Z", "2026-04-30T00:00:00Z"),
+            (1, Unit::Year, "2028-02-28T20:00:00Z", "2028-02-29T22:00:00Z", "2029-02-28T00:00:00Z"),
+            (1, Unit::Day, "2026-01-29T10:00:00Z", "2026-01-31T20:00:00Z", "2026-01-30T10:00:00Z"),
+        ] {
+            assert_eq!(period(number, unit).first_after(&(unix(from)..=unix(to))), unix(first), "{from} to {to}");
+        }
+    }
+
     proptest! {
+        /// Times of the last days of a month, and some of the next.
+        #[test]
+        fn the_first_of_a_range_is_a_tight_lower_bound(
+            tested in prop_oneof![1 => any_period(), 3 => (1_u32..40).prop_map(|months| period(months, Unit::Month))],
+            month in 1_u32..1_500, seconds in prop::collection::vec(0..6 * 86_400_i64, 2..5)
+        ) {
+            let from = period(month, Unit::Month).after(26 * 86_400);
+            let times: Vec<_> = seconds.iter().map(|offset| from + offset).collect();
+            let range = *times.iter().min().unwrap()..=*times.iter().max().unwrap();
+            let first = times.iter().map(|time| tested.after(*time)).min().unwrap();
+            let bound = tested.first_after(&range);
+            prop_assert!(bound <= first && first - bound < 86_400, "{} {}", bound, first);
+            prop_assert!(tested.is_calendar() || bound == first);
+        }
+
         #[test]
         fn never_panics_and_never_goes_back(period in any_period(), from in any::<i64>(), times in any::<u32>()) {
             prop_assert!(period.after(from) > from || period.after(from) == i64::MAX);

@@ -58,7 +58,8 @@ impl Serialize for State {
 impl Policy {
     /// The state of a connection at `now`.
     ///
-    /// If several apply, the state is the first of these: disabled, given up, new, deferred.
+    /// If several apply, the state is the first of these: disabled, given up, new, deferred. A site that a wrong clock
+    /// deferred is due, and not deferred.
     #[must_use]
     pub fn state(&self, status: &PollStatus, disabled: bool, now: UnixTime) -> State {
         if disabled {
@@ -67,7 +68,7 @@ impl Policy {
             State::GivenUp
         } else if status.is_new() {
             State::New
-        } else if status.not_before.is_some_and(|time| time > now) {
+        } else if status.not_before.is_some_and(|time| time > now) && !self.clock_was_wrong(status, now) {
             State::Deferred
         } else if (status.level, status.count, status.deferrals) == (0, 0, 0) {
             State::Healthy
@@ -96,6 +97,9 @@ mod tests {
             (PollStatus { level: 2, ..deferred.clone() }, 2_000, "given-up"),
             (deferred.clone(), 4_999, "deferred"),
             (deferred.clone(), 5_000, "healthy"),
+            (deferred.clone(), 700, "deferred"),
+            // The clock was wrong.
+            (deferred.clone(), 699, "healthy"),
         ] {
             assert_eq!(policy.state(&status, false, now).to_string(), name, "{status:?}");
             assert_eq!(policy.state(&status, true, now), State::Disabled);

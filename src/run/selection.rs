@@ -9,7 +9,7 @@ use super::poll_run::PollRun;
 use super::queue::{INITIAL_LOAD, QUEUE_CAPACITY};
 use super::{Error, order};
 use crate::model::CxnId;
-use crate::retry::Policy;
+use crate::retry::{MAX_LEEWAY_S, Policy};
 use crate::store::error::{Error as StoreError, Result as StoreResult};
 use crate::store::{AppNo, CxnKey, DueEntry, HostKey, Job, PollTask, ReadSession, Store, WriteSession};
 use crate::util::text::count;
@@ -187,7 +187,7 @@ fn remember_retry(run: &PollRun, session: &WriteSession, job: &Job) -> StoreResu
     session.remember_retry(job.no, &retry)
 }
 
-/// How many sites are due because their last poll lies in the future. Others are due at most some seconds early.
+/// How many sites are due because the clock was wrong. Others are due at most [`MAX_LEEWAY_S`] early.
 fn polled_ahead_of_now(run: &PollRun, due: &[DueEntry]) -> usize {
-    due.iter().filter(|entry| entry.due > run.now.saturating_add(60)).count()
+    due.iter().filter(|entry| entry.due > run.now.saturating_add(MAX_LEEWAY_S)).count()
 }

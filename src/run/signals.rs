@@ -1,13 +1,20 @@
-//! SIGINT and SIGTERM: the first asks a run to end, the second ends the process at once. SIGXFSZ ends nothing.
+//! SIGHUP, SIGINT and SIGTERM: the first asks a run to end, the second ends the process at once. SIGXFSZ ends nothing.
 
+use std::fs;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::exit;
+
+/// A SIGHUP that follows the first signal sooner does not count.
+///
+/// A shell passes the end of its terminal on and ends, which sends it once more. Systemd can send it after SIGTERM.
+const HANGUP_PAUSE: Duration = Duration::from_millis(500);
 
 /// Makes a write beyond the limit of file sizes fail, instead of ending the process by SIGXFSZ.
 ///
@@ -22,18 +29,27 @@ pub fn survive_file_size_limit() {
 pub struct Signals {
     exit_code: Arc<AtomicUsize>,
     received: Arc<AtomicBool>,
+    /// When the first signal was noticed.
+    noticed: Arc<OnceLock<Instant>>,
+    /// Whether a SIGHUP ends the process at once.
+    hangup_ends: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Handles both signals from now on, for the rest of the life of the process.
+    /// Handles the signals from now on, for the rest of the life of the process.
+    ///
+    /// SIGHUP stays ignored if it is, as under `nohup`.
     ///
     /// # Errors
     /// Fails if the system does not allow it.
     pub fn listen() -> io::Result<Self> {
         let signals = Self::default();
-        for (signal, exit_code) in [(SIGINT, exit::SIGINT), (SIGTERM, exit::SIGTERM)] {
+        let hangup = (!is_ignored(SIGHUP)).then_some((SIGHUP, exit::SIGHUP, &signals.hangup_ends));
+        let others =
+            [(SIGINT, exit::SIGINT), (SIGTERM, exit::SIGTERM)].map(|(signal, code)| (signal, code, &signals.received));
+        for (signal, exit_code, ends) in others.into_iter().chain(hangup) {
             // Handlers run in the order of their registration: the first signal finds `received` unset.
-            flag::register_conditional_shutdown(signal, exit_code.into(), Arc::clone(&signals.received))?;
+            flag::register_conditional_shutdown(signal, exit_code.into(), Arc::clone(ends))?;
             // A wait that `received` ends asks for the exit code next.
             flag::register_usize(signal, Arc::clone(&signals.exit_code), exit_code.into())?;
             flag::register(signal, Arc::clone(&signals.received))?;
@@ -42,9 +58,15 @@ impl Signals {
     }
 
     /// The exit code of the signal that asked for an end; `None` if there was none.
+    ///
+    /// The run asks at least every 50 ms. Half a second after the first signal, a SIGHUP ends the process at once as well.
     #[must_use]
     pub fn stop_code(&self) -> Option<u8> {
-        u8::try_from(self.exit_code.load(Ordering::Relaxed)).ok().filter(|code| *code != 0)
+        let code = u8::try_from(self.exit_code.load(Ordering::Relaxed)).ok().filter(|code| *code != 0)?;
+        if self.noticed.get_or_init(Instant::now).elapsed() >= HANGUP_PAUSE {
+            self.hangup_ends.store(true, Ordering::Relaxed);
+        }
+        Some(code)
     }
 
     /// Becomes true with the first signal.
@@ -58,5 +80,31 @@ impl Signals {
     pub(super) fn raise(&self, exit_code: u8) {
         self.exit_code.store(exit_code.into(), Ordering::Relaxed);
         self.received.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether this process ignores a signal; `false` also where the system does not show it in `/proc`.
+fn is_ignored(signal: i32) -> bool {
+    fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, signal))
+}
+
+/// Whether the status of a process, as `/proc` shows it, names a signal as ignored.
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_of_a_process_shows_which_signals_it_ignores() {
+        let status =
+            "Name:\tcxnpoll\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
+        assert!(ignores(status, SIGHUP) && !ignores(status, SIGINT) && !ignores(status, SIGTERM));
+        assert!(!ignores("SigIgn:\t0000000000001000\n", SIGHUP));
+        assert!(!ignores("Name:\tcxnpoll\n", SIGHUP) && !ignores("SigIgn:\tx\n", SIGHUP));
     }
 }

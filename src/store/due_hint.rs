@@ -1,25 +1,21 @@
 //! The due hint: a small file that shows that nothing is due, so that a run need not open the database.
 //!
-//! For each job it holds the oldest and the newest lastRun of each level, which is enough for any retry expression. Of
-//! the deferred connections it holds the first end of a deferral and the newest lastRun, which shows a wrong clock. It
-//! is written when a session ends, and removed before the next session opens the database. It counts only while the
-//! database's file is the one that it names, with the same size and time. If it is missing, unreadable or about another
-//! file, the database is opened.
+//! For each job it holds the oldest and the newest lastRun of each level. Of the deferred connections it holds the first
+//! time at which one is due, and the newest lastRun, which shows a wrong clock. It is written when a session ends, and
+//! removed before the next session opens the database. It counts only while the database's file is the one that it names,
+//! with the same size and time. If it is missing, unreadable or about another file, the database is opened.
 
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Serialize};
 
 use super::engine::{DB_FILE, Entry, TreeName};
 use super::error::{Error, Item, Result, if_readable};
 use super::failpoint::{self, Failpoint};
-use super::schema::{
-    BackfillProgress, CxnLocator, DueBucket, DueKey, Job, JobNo, ReadSession, bucket_prefix, bucket_range,
-};
+use super::schema::{BackfillProgress, DueBucket, DueKey, Job, JobNo, ReadSession, bucket_prefix, bucket_range};
 use crate::model::{AppId, JobName, PollStatus, UnixTime};
 use crate::retry::{MAX_LEEWAY_S, Policy};
 use crate::util::file_error::{FileError, FileOp};
@@ -31,7 +27,6 @@ const MAX_LEVELS: usize = 1000;
 ///
 /// With more of them the hint shows nothing, and each run opens the database.
 const MAX_DEFERRED: usize = 1000;
-const DAY_S: UnixTime = 86_400;
 
 /// The content of the file. The names of its fields are part of the store's format.
 #[derive(Serialize, Deserialize)]
@@ -59,7 +54,7 @@ pub struct JobHint {
     retry: String,
     /// Level, oldest and newest lastRun.
     levels: Vec<(u32, UnixTime, UnixTime)>,
-    /// About the connections that are deferred; `None` if none is.
+    /// About the connections that are deferred; `None` if none of them will be due.
     deferred: Option<DeferredHint>,
 }
 
@@ -67,10 +62,11 @@ pub struct JobHint {
 ///
 /// Former builds wrote the first and the last end of a deferral, as a list. Such a list is read in the order of the
 /// fields: no deferral ends before the lastRun that it followed, so the last end is not less than the newest lastRun. A
-/// former build expects the list, so it opens the database instead of taking a lastRun for an end.
+/// former build expects the list, so it opens the database instead of taking a lastRun for an end. Later builds wrote
+/// the object, with the first end of a deferral in place of the first time at which one is due, which is not earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct DeferredHint {
-    /// The first time at which a deferral ends.
+    /// When the first of them is due by the expression of the last run, or an earlier time.
     first_end: UnixTime,
     /// The newest lastRun, or a later time.
     newest_last_run: UnixTime,
@@ -101,8 +97,9 @@ pub fn hints(session: &ReadSession) -> Result<Vec<JobHint>> {
 /// The hint of a job; `None` if there can be none.
 fn hint(session: &ReadSession, job: Job) -> Result<Option<JobHint>> {
     let (Some(retry), BackfillProgress::All) = (job.retry, job.backfilled) else { return Ok(None) };
+    let Ok(policy) = retry.parse() else { return Ok(None) };
     let Some(levels) = levels(session, job.no)? else { return Ok(None) };
-    let deferred = deferred(session, job.no)?;
+    let deferred = deferred(session, job.no, &policy)?;
     Ok(Some(JobHint { app_id: session.app_id(job.app)?, name: job.name, retry, levels, deferred }))
 }
 
@@ -126,27 +123,28 @@ fn levels(session: &ReadSession, job: JobNo) -> Result<Option<Vec<(u32, UnixTime
     }
 }
 
-/// What is known about the deferred connections of a job; `None` if there are none.
-fn deferred(session: &ReadSession, job: JobNo) -> Result<Option<DeferredHint>> {
+/// What is known about the deferred connections of a job; `None` if none of them will be due.
+fn deferred(session: &ReadSession, job: JobNo, policy: &Policy) -> Result<Option<DeferredHint>> {
     let [first, behind] = bucket_range(job, DueBucket::Deferred, &(0..=UnixTime::MAX));
     let mut deferred: Option<DeferredHint> = None;
     for (number, entry) in session.trees.range(TreeName::Due, &first, &behind).take(MAX_DEFERRED + 1).enumerate() {
         let DueKey { locator, from: end, .. } = parse_key(entry)?;
-        // Where it is not known, the time of a wrong clock makes runs open the database.
-        let last_run = if number < MAX_DEFERRED { last_run(session, job, locator)? } else { None };
-        let last_run = last_run.unwrap_or(UnixTime::MAX);
-        let known = deferred.get_or_insert(DeferredHint { first_end: end, newest_last_run: last_run });
+        // A status may be missing, or unreadable, which only a check reports.
+        let status = if number < MAX_DEFERRED { if_readable(session.status(job, locator))?.flatten() } else { None };
+        let (due, last_run) = match status {
+            Some(status) => match policy.next_due_of_status(&status) {
+                Some(due) => (due, status.last_run),
+                // It is given up.
+                None => continue,
+            },
+            // Where it is not known, the time of a wrong clock makes runs open the database.
+            None => (end, UnixTime::MAX),
+        };
+        let known = deferred.get_or_insert(DeferredHint { first_end: due, newest_last_run: last_run });
+        known.first_end = known.first_end.min(due);
         known.newest_last_run = known.newest_last_run.max(last_run);
     }
     Ok(deferred)
-}
-
-/// The lastRun of a connection; `None` if its status is missing or unreadable.
-///
-/// Only a check reports an unreadable one.
-fn last_run(session: &ReadSession, job: JobNo, locator: CxnLocator) -> Result<Option<UnixTime>> {
-    let status = if_readable(session.status(job, locator))?.flatten();
-    Ok(status.map(|status| status.last_run))
 }
 
 fn parse_key(entry: sled::Result<Entry>) -> Result<DueKey> {
@@ -224,40 +222,15 @@ pub fn knows_app(hints: &[JobHint], app_id: &AppId) -> bool {
 
 impl JobHint {
     fn is_idle(&self, policy: &Policy, now: UnixTime) -> bool {
-        if self.levels.iter().any(|level| may_be_due(policy, *level, now)) {
+        let may_be_due = |(level, oldest, newest): &_| policy.may_be_due(*level, &(*oldest..=*newest), now);
+        if self.levels.iter().any(may_be_due) {
             return false;
         }
         let Some(DeferredHint { first_end, newest_last_run }) = self.deferred else { return true };
-        // A wrong clock makes a site due before its deferral ends. Which level the site has is not known.
-        let clock_was_wrong = (0..).zip(policy.levels()).any(|(level, _)| {
-            policy.clock_was_wrong(&PollStatus { level, last_run: newest_last_run, ..PollStatus::default() }, now)
-        });
-        first_end > now.saturating_add(MAX_LEEWAY_S) && !clock_was_wrong
+        // A wrong clock makes a site due before its deferral ends, whatever its level is.
+        let newest = PollStatus { last_run: newest_last_run, ..PollStatus::default() };
+        first_end > now.saturating_add(MAX_LEEWAY_S) && !policy.clock_was_wrong(&newest, now)
     }
-}
-
-/// Whether a connection of a level may be due, by the level's oldest and newest lastRun.
-fn may_be_due(policy: &Policy, (level, oldest, newest): (u32, UnixTime, UnixTime), now: UnixTime) -> bool {
-    let is_due = |last_run: UnixTime, now: UnixTime| {
-        policy.is_due(&PollStatus { level, last_run, ..PollStatus::default() }, now)
-    };
-    // A month after January 30, 12:00, and January 31, 00:00, the second is due first: months are clamped to their last
-    // day. So on such a day, one in between may be due before the oldest.
-    let is_calendar = || {
-        let level = usize::try_from(level).ok().and_then(|level| policy.levels().get(level));
-        level.is_some_and(|level| level.period.is_calendar())
-    };
-    is_due(oldest, now)
-        || is_due(newest, now)
-        || (oldest < newest
-            && is_calendar()
-            && ends_month(now.saturating_add(MAX_LEEWAY_S))
-            && is_due(oldest, now.saturating_add(DAY_S)))
-}
-
-/// Whether a time is in the last day of a month. A time that the calendar does not reach counts as such.
-fn ends_month(time: UnixTime) -> bool {
-    DateTime::from_timestamp(time.saturating_add(DAY_S), 0).is_none_or(|next_day| next_day.day() == 1)
 }
 
 #[cfg(test)]

@@ -12,11 +12,16 @@ use crate::testkit::{APP, MIDNIGHT, StoreLocks, World, signal, until, wait};
 
 #[test]
 fn signal_ends_a_run_after_the_polls_in_flight() {
-    for (name, expected) in [("-TERM", 143), ("-INT", 130)] {
+    for (name, expected) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
         let world = World::with(["slow-1000"; 20]);
         let runner = world.start(&["poll", APP, "--threads", "4", "--json"]);
         until("four are being polled", || world.server.max_open() == 4);
         signal(&runner, name);
+        if name == "-HUP" {
+            // A terminal that ends sends it more than once.
+            thread::sleep(Duration::from_millis(20));
+            signal(&runner, name);
+        }
         let (status, text) = wait(runner);
         let summary: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(status.code(), Some(expected));

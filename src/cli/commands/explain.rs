@@ -70,7 +70,7 @@ impl Case {
     /// When it is due next, or since when it is due. `None` is never.
     fn next_due(&self) -> Option<UnixTime> {
         let due = self.policy.next_due_of_status(&self.status).filter(|_| !self.cxn.disabled)?;
-        // A last run in the future means that the clock was wrong: the connection is due now.
+        // After a wrong clock the connection is due now.
         Some(if self.policy.is_due(&self.status, self.now) { due.min(self.now) } else { due })
     }
 
@@ -115,6 +115,9 @@ impl Case {
             let took = duration(status.last_duration_ms()).map_or_else(String::new, |took| format!("; it took {took}"));
             sentences.push(format!("Last polled at {}{took}.", self.when(status.last_run)));
         }
+        if self.policy.clock_was_wrong(status, self.now) {
+            sentences.push("This is more than five minutes ahead: the clock was wrong.".to_owned());
+        }
         if let Some(at) = status.last_success {
             sentences.push(format!("Last success at {}.", self.when(at)));
         }
@@ -147,6 +150,9 @@ impl Case {
         match self.state() {
             State::New => "New: never polled for this job, or revived since. It is due now.".to_owned(),
             State::Healthy => "Healthy: the last poll succeeded.".to_owned(),
+            State::Retrying if status.deferrals > 0 && self.policy.clock_was_wrong(status, self.now) => {
+                "No longer deferred: the clock was wrong when the site asked to wait.".to_owned()
+            }
             State::Retrying if status.deferrals > 0 => {
                 "No longer deferred: the time that the site asked for is over.".to_owned()
             }
@@ -316,8 +322,26 @@ mod tests {
             sentences.iter().any(|line| line == "It is due now, since 2026-01-31 11:00:00Z (1 h ago)."),
             "{sentences:?}"
         );
-        let sentences = case(PollStatus { last_run: NOW + 999 * MINUTE, ..polled() }).sentences();
-        assert!(sentences.iter().any(|line| line.starts_with("It is due now, since")), "{sentences:?}");
+    }
+
+    #[test]
+    fn a_connection_is_due_after_a_wrong_clock() {
+        let deferred = PollStatus {
+            last_run: NOW + 6 * MINUTE,
+            not_before: Some(NOW + 90 * MINUTE),
+            deferrals: 1,
+            ..PollStatus::default()
+        };
+        let case = case(deferred);
+        assert_eq!((case.state(), case.next_due()), (State::Retrying, Some(NOW)));
+        let sentences = case.sentences();
+        for expected in [
+            "No longer deferred: the clock was wrong when the site asked to wait.",
+            "It is due now, since 2026-01-31 12:00:00Z (now).",
+            "This is more than five minutes ahead: the clock was wrong.",
+        ] {
+            assert!(sentences.iter().any(|line| line == expected), "{sentences:?}");
+        }
     }
 
     #[test]

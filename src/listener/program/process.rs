@@ -22,6 +22,8 @@ use crate::util::text::{count, sanitize};
 const MAX_READS: usize = 64;
 /// A longer line on stderr is divided, in bytes.
 const MAX_STDERR_LINE_BYTES: usize = 64 << 10;
+/// A wait for a pipe is divided into waits of this length, so that a pause of this process is noticed.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two reads of what an exiting program still writes.
 const DRAIN_INTERVALS: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
 
@@ -71,6 +73,15 @@ impl Deadline {
     /// Fails once the deadline has passed.
     pub(super) fn check(self) -> Result<(), ProgramError> {
         if self.left().is_zero() { Err(self.error()) } else { Ok(()) }
+    }
+
+    /// Moves the deadline by a wait that took more than a second longer than its limit.
+    ///
+    /// This process did not run meanwhile, and the program may not have run either.
+    pub(super) fn exclude_pause(&mut self, waited: Duration, limit: Duration) {
+        if waited.saturating_sub(limit) > Duration::from_secs(1) {
+            self.start += waited;
+        }
     }
 
     fn error(self) -> ProgramError {
@@ -131,7 +142,7 @@ impl Process {
     }
 
     /// Waits for the next line on stdout.
-    pub(super) fn next_line(&mut self, deadline: Deadline) -> Result<Vec<u8>, ProgramError> {
+    pub(super) fn next_line(&mut self, deadline: &mut Deadline) -> Result<Vec<u8>, ProgramError> {
         loop {
             // The pipes of a program that writes in a loop can always be read.
             deadline.check()?;
@@ -156,7 +167,7 @@ impl Process {
     }
 
     /// Waits until bytes can be read or written or the process exits, and moves the bytes.
-    fn exchange(&mut self, deadline: Deadline) -> Result<(), ProgramError> {
+    fn exchange(&mut self, deadline: &mut Deadline) -> Result<(), ProgramError> {
         let Some(ready) = self.wait(deadline)? else {
             self.read_rest();
             return Ok(());
@@ -190,14 +201,15 @@ impl Process {
         self.has_ended = true;
     }
 
-    /// Waits until a pipe can be used or the deadline passes; `None` if the process has exited.
+    /// Waits until a pipe can be used, for [`MAX_WAIT`] at most; `None` if the process has exited.
     ///
-    /// After a signal no pipe may be ready. An event must not reach another process that holds stdin open, so an exit comes
+    /// After that, or a signal, no pipe may be ready. An event must not reach another process that holds stdin open, so an exit comes
     /// first.
-    fn wait(&self, deadline: Deadline) -> Result<Option<Ready>, ProgramError> {
+    fn wait(&self, deadline: &mut Deadline) -> Result<Option<Ready>, ProgramError> {
         // Some microseconds more, so that the wait does not end before the deadline.
-        let wait = self.exit.limit(deadline.left().saturating_add(Duration::from_micros(10)));
+        let wait = self.exit.limit(deadline.left().saturating_add(Duration::from_micros(10))).min(MAX_WAIT);
         let timeout = Timespec::try_from(wait).ok();
+        let began = Instant::now();
         let from_stdout = if self.reads_stdout() { PollFlags::IN } else { PollFlags::empty() };
         let mut files = vec![PollFd::new(&self.stdout, from_stdout)];
         let stderr = self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN));
@@ -208,7 +220,9 @@ impl Process {
         let exit = self.exit.fd();
         let has_exit = exit.is_some();
         files.extend(exit);
-        match poll(&mut files, timeout.as_ref()) {
+        let polled = poll(&mut files, timeout.as_ref());
+        deadline.exclude_pause(began.elapsed(), wait);
+        match polled {
             Err(Errno::INTR) => return Ok(Some(Ready::default())),
             Err(error) => return Err(ProgramError::Pipes(error.into())),
             Ok(_) => {}

@@ -18,6 +18,8 @@ pub(super) const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) const FLUSH_COUNT: usize = 2048;
 /// The interval between recordings, in durations of opening the store. So opening takes at most a twentieth of a run.
 pub(super) const MAX_OPEN_OVERHEAD: u32 = 20;
+/// The same interval once the run is to stop, when a second signal may end the process at any time.
+pub(super) const MAX_STOPPING_OVERHEAD: u32 = 4;
 /// From this many bytes of results on they are stored early.
 pub(super) const FLUSH_RESULT_BYTES: usize = 8 << 20;
 /// The next connections are loaded once fewer wait.
@@ -79,7 +81,7 @@ impl RunState {
             return;
         }
         let needs_load = !self.rest.is_empty() && queue.waiting < LOW_WATERMARK;
-        let work = if needs_load || self.is_time_to_record(at) {
+        let work = if needs_load || self.is_time_to_record(at, queue) {
             let room = QUEUE_CAPACITY.saturating_sub(queue.waiting).min(self.rest.len());
             let load = self.rest[self.rest.len() - room..].iter().rev().copied().collect();
             self.take_work(load)
@@ -92,8 +94,13 @@ impl RunState {
         effects.push(Effect::StartSession(work));
     }
 
-    fn is_time_to_record(&self, at: Duration) -> bool {
+    fn is_time_to_record(&self, at: Duration, queue: QueueView) -> bool {
         let since = at.saturating_sub(self.last_session);
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            // Once no poll is in flight, the last session follows.
+            let is_last = self.outstanding == queue.waiting;
+            return !is_last && !self.updates.is_empty() && since >= self.opening * MAX_STOPPING_OVERHEAD;
+        }
         let enough = self.updates.len() >= FLUSH_COUNT || (since >= FLUSH_INTERVAL && !self.updates.is_empty());
         enough && since >= self.opening * MAX_OPEN_OVERHEAD
     }

@@ -38,8 +38,9 @@ fn a_job_is_idle_while_the_oldest_and_the_newest_of_each_level_are_not_due() {
         (&[(0, NOW - HOUR, NOW - 10)], false),
         (&[(0, NOW - 60, NOW - 10), (1, NOW - 2 * DAY, NOW - 60)], false),
         (&[(0, NOW - 60, NOW - 10), (1, NOW - HOUR, NOW - 60)], true),
-        // From a run whose clock was wrong.
-        (&[(0, NOW - 60, NOW + 2 * HOUR)], false),
+        // From a run whose clock was wrong, or from another server.
+        (&[(0, NOW - 60, NOW + 301)], false),
+        (&[(0, NOW - 60, NOW + 300)], true),
         // Never polled.
         (&[(0, 0, NOW - 60)], false),
         // Given up.
@@ -58,7 +59,10 @@ fn an_end_of_a_month_is_due_in_another_order() {
     let level = (0, january + 12 * HOUR, january + DAY + 23 * HOUR);
     assert!(hint_of(&[level], None).is_idle(&monthly, february - HOUR));
     assert!(!hint_of(&[level], None).is_idle(&monthly, february + HOUR));
-    assert!(hint_of(&[(0, level.1, level.1)], None).is_idle(&monthly, february + HOUR));
+    // Without another one it is certain until the time has come.
+    let lone = hint_of(&[(0, level.1, level.1)], None);
+    assert!(lone.is_idle(&monthly, february + 12 * HOUR - 31));
+    assert!(!lone.is_idle(&monthly, february + 12 * HOUR - 30));
 }
 
 #[test]
@@ -68,9 +72,8 @@ fn a_deferral_counts_until_its_end_and_if_the_clock_was_right() {
         ((NOW + MAX_LEEWAY_S, NOW), false),
         ((NOW - HOUR, NOW - 2 * HOUR), false),
         ((NOW + DAY, NOW - 9 * DAY), true),
-        // The shortest period decides.
-        ((NOW + 2 * DAY, NOW + HOUR), true),
-        ((NOW + 2 * DAY, NOW + HOUR + 1), false),
+        ((NOW + 2 * DAY, NOW + 300), true),
+        ((NOW + 2 * DAY, NOW + 301), false),
         ((NOW + 2 * DAY, UnixTime::MAX), false),
     ] {
         assert_eq!(hint_of(&[], Some((end, last_run))).is_idle(&policy(), NOW), is_idle, "{end} {last_run}");
@@ -181,10 +184,17 @@ fn nothing_is_due_where_the_hint_shows_an_idle_job() {
             let (hint, due) = ask(session, &format!("job{}", number.get()), &policy, &statuses, now).unwrap();
             let is_idle = hint.is_idle(&policy, now);
             prop_assert!(!is_idle || due == 0, "{policy} at {now}: {due} are due");
+            prop_assert_eq!(due, statuses.iter().filter(|status| policy.is_due(status, now)).count());
+            // The database is not opened for days before anything is due.
+            let next = statuses.iter().filter_map(|status| policy.next_due_of_status(status)).min();
+            prop_assert!(
+                is_idle || due > 0 || next.is_some_and(|next| next < now + DAY + MAX_LEEWAY_S),
+                "{policy} at {now}"
+            );
             count(&idle, is_idle && hint.deferred.is_none());
             count(&idle_and_deferred, is_idle && hint.deferred.is_some());
             // Due, although no level shows it and no deferral has ended.
-            let is_level_due = hint.levels.iter().any(|level| may_be_due(&policy, *level, now));
+            let is_level_due = !JobHint { deferred: None, ..hint }.is_idle(&policy, now);
             let ends_later = hint.deferred.is_some_and(|deferred| deferred.first_end > now + MAX_LEEWAY_S);
             count(&hidden, due > 0 && !is_level_due && ends_later);
             Ok(())
@@ -195,6 +205,21 @@ fn nothing_is_due_where_the_hint_shows_an_idle_job() {
             [&idle, &idle_and_deferred, &hidden].iter().all(|count| count.get() > 5),
             "{idle_and_deferred:?} {hidden:?}"
         );
+        Ok(())
+    };
+    store.write(run).unwrap();
+}
+
+#[test]
+fn a_deferred_connection_counts_when_it_is_due() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::create(&directory.path().join("store"), Duration::from_secs(5)).unwrap();
+    let deferred = |level| PollStatus { level, last_run: NOW, not_before: Some(NOW + 60), ..PollStatus::default() };
+    let run = |session: &WriteSession| {
+        let (hint, _) = ask(session, "early", &policy(), &[deferred(1), deferred(0)], NOW)?;
+        assert_eq!(hint.deferred, Some(DeferredHint { first_end: NOW + HOUR, newest_last_run: NOW }));
+        let (hint, _) = ask(session, "given-up", &policy(), &[deferred(2)], NOW)?;
+        assert_eq!(hint.deferred, None, "it is never due");
         Ok(())
     };
     store.write(run).unwrap();

@@ -56,6 +56,20 @@ fn a_session_under_way_is_waited_for_before_the_last_one() {
 }
 
 #[test]
+fn outcomes_are_recorded_at_once_when_the_run_stops() {
+    let mut run = Fixture::new(100, |_| ());
+    run.poll(2, &Ok(()));
+    run.take(1);
+    run.wait(ms(100));
+    assert!(run.session.is_none(), "they are recorded once a second");
+    run.apply(Event::Signal(129));
+    // A second signal may end the process during the grace period.
+    assert_eq!(run.end_session(ms(4)), (0, 2));
+    run.end_polls(ms(100), &Ok(()));
+    assert_eq!(run.end().0.ok, 3);
+}
+
+#[test]
 fn connections_that_arrive_while_the_run_stops_are_not_polled() {
     let mut run = Fixture::new(3000, |_| ());
     run.apply(Event::Tick);
