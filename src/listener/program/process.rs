@@ -78,13 +78,12 @@ impl Deadline {
     }
 }
 
-/// Which pipes can be used without waiting, and whether the process has exited.
+/// Which pipes can be used without waiting.
 #[derive(Default)]
 struct Ready {
     stdin: bool,
     stdout: bool,
     stderr: bool,
-    exit: bool,
 }
 
 impl Process {
@@ -158,14 +157,12 @@ impl Process {
 
     /// Waits until bytes can be read or written or the process exits, and moves the bytes.
     fn exchange(&mut self, deadline: Deadline) -> Result<(), ProgramError> {
-        let ready = self.wait(deadline)?;
-        if ready.stderr {
-            self.read_stderr();
-        }
-        if ready.exit {
-            // Another process that holds stdin open must not get an event.
+        let Some(ready) = self.wait(deadline)? else {
             self.read_rest();
             return Ok(());
+        };
+        if ready.stderr {
+            self.read_stderr();
         }
         if ready.stdout {
             self.has_ended = self.stdout_buf.fill(&mut self.stdout) == 0;
@@ -193,8 +190,11 @@ impl Process {
         self.has_ended = true;
     }
 
-    /// Waits until a pipe can be used, the process exits or the deadline passes. After a signal none may be true.
-    fn wait(&self, deadline: Deadline) -> Result<Ready, ProgramError> {
+    /// Waits until a pipe can be used or the deadline passes; `None` if the process has exited.
+    ///
+    /// After a signal no pipe may be ready. An event must not reach another process that holds stdin open, so an exit comes
+    /// first.
+    fn wait(&self, deadline: Deadline) -> Result<Option<Ready>, ProgramError> {
         // Some microseconds more, so that the wait does not end before the deadline.
         let wait = self.exit.limit(deadline.left().saturating_add(Duration::from_micros(10)));
         let timeout = Timespec::try_from(wait).ok();
@@ -209,15 +209,15 @@ impl Process {
         let has_exit = exit.is_some();
         files.extend(exit);
         match poll(&mut files, timeout.as_ref()) {
-            Err(Errno::INTR) => return Ok(Ready::default()),
+            Err(Errno::INTR) => return Ok(Some(Ready::default())),
             Err(error) => return Err(ProgramError::Pipes(error.into())),
             Ok(_) => {}
         }
         let mut files = files.iter();
         let mut is_ready = |is_polled: bool| is_polled && files.next().is_some_and(|file| !file.revents().is_empty());
         let (stdout, stderr, stdin) = (is_ready(true), is_ready(has_stderr), is_ready(has_stdin));
-        let exit = if has_exit { is_ready(true) } else { self.exit.has_exited() };
-        Ok(Ready { stdin, stdout, stderr, exit })
+        let has_exited = if has_exit { is_ready(true) } else { self.exit.has_exited() };
+        Ok((!has_exited).then_some(Ready { stdin, stdout, stderr }))
     }
 
     /// Reads stderr once, and logs its lines as far as the quota allows.
