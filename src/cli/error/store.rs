@@ -107,7 +107,7 @@ fn copy_failed(path: &Path, dir: &Path, error: &io::Error) -> Report {
     let message = format!("cannot copy {path}, which can only be read, to the temporary directory {dir}: {error}");
     let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::IO) => UNREADABLE_HINT.to_owned(),
-        _ => format!("free some space in {dir}, or name another directory with TMPDIR"),
+        _ => "set TMPDIR to a directory that you can write to, with enough free space".to_owned(),
     };
     Report::new(exit::STORE, message).hint(hint)
 }
