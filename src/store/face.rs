@@ -38,7 +38,7 @@ impl Store {
     /// [`Error::NoStore`], [`Error::NotADirectory`], [`Error::WrongOwner`], [`Error::NotWritable`].
     pub fn open(path: &Path, timeout: Duration) -> Result<Self> {
         let layout = StoreLayout::existing(path)?;
-        layout.check_writable()?;
+        layout.access()?.check_writable()?;
         Ok(Self::of(layout, timeout))
     }
 

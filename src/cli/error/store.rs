@@ -107,7 +107,7 @@ fn copy_failed(path: &Path, dir: &Path, error: &io::Error) -> Report {
     let message = format!("cannot copy {path}, which can only be read, to the temporary directory {dir}: {error}");
     let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::IO) => UNREADABLE_HINT.to_owned(),
-        _ => format!("free some space in {dir}, or name another directory with TMPDIR"),
+        _ => "set TMPDIR to a directory that you can write to, with enough free space".to_owned(),
     };
     Report::new(exit::STORE, message).hint(hint)
 }
@@ -139,7 +139,13 @@ fn file_report(error: &FileError, hint: Option<String>) -> Report {
     };
     let is_read = matches!(error.op, FileOp::Inspect | FileOp::Open | FileOp::Read | FileOp::List | FileOp::Lock);
     let of_number = |number| passing_hint(number, is_read);
-    let passing = space_hint.or_else(|| error.source.raw_os_error().and_then(of_number));
+    let create_hint = match error.source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem if error.op == FileOp::Create => {
+            Some("name a store in a directory that you can write, with --store or CXNPOLL_STORE")
+        }
+        _ => None,
+    };
+    let passing = space_hint.or(create_hint).or_else(|| error.source.raw_os_error().and_then(of_number));
     let hint = passing.map(str::to_owned).or(hint);
     hint.map_or(report.clone(), |hint| report.hint(hint))
 }
@@ -258,6 +264,7 @@ mod tests {
         assert_eq!(hint(FileOp::Write, Errno::DQUOT.into()), DISK_FULL_HINT);
         assert_eq!(hint(FileOp::Write, io::ErrorKind::StorageFull.into()), DISK_FULL_HINT);
         assert_eq!(hint(FileOp::Open, Errno::ACCESS.into()), "");
+        assert!(hint(FileOp::Create, Errno::ROFS.into()).contains("CXNPOLL_STORE"));
     }
 
     #[test]

@@ -21,6 +21,19 @@ pub enum Access {
     ReadOnly(Refusal),
 }
 
+impl Access {
+    /// Checks that this process may write the files of the store.
+    ///
+    /// # Errors
+    /// [`Error::NotWritable`].
+    pub fn check_writable(self) -> Result<()> {
+        match self {
+            Self::ReadWrite => Ok(()),
+            Self::ReadOnly(refusal) => Err(Error::NotWritable(refusal)),
+        }
+    }
+}
+
 impl StoreLayout {
     /// Finds out what this process may do with the files of the store.
     ///
@@ -43,17 +56,6 @@ impl StoreLayout {
                 Ok(Access::ReadOnly(refusal))
             }
             (Some(owner), _) => Err(Error::WrongOwner { path: store, owner, caller }),
-        }
-    }
-
-    /// Checks that this process may write the files of the store.
-    ///
-    /// # Errors
-    /// [`Error::NotWritable`]; those of [`StoreLayout::access`].
-    pub fn check_writable(&self) -> Result<()> {
-        match self.access()? {
-            Access::ReadWrite => Ok(()),
-            Access::ReadOnly(refusal) => Err(Error::NotWritable(refusal)),
         }
     }
 

@@ -53,8 +53,7 @@ impl StoreLayout {
     /// Prepares the directory of a store that may not exist yet. Its mode becomes 0700, unless it belongs to root.
     ///
     /// # Errors
-    /// As [`StoreLayout::existing`] and [`StoreLayout::check_writable`]; [`Error::NotAStore`] for a directory that holds
-    /// something else.
+    /// As [`StoreLayout::existing`]; [`Error::NotWritable`]; [`Error::NotAStore`] for a directory that holds something else.
     pub fn prepared(path: &Path) -> Result<Self> {
         match durable_dirs(path) {
             // A file is in its place, which is reported below.
@@ -66,16 +65,17 @@ impl StoreLayout {
             return Err(Error::NotADirectory { path: path.to_owned() });
         }
         let layout = Self::in_dir(path);
-        layout.check_writable()?;
-        if !layout.current().path.exists() {
-            if !names(path)?.iter().all(|name| is_ours(name) || is_of_file_system(name)) {
-                return Err(Error::NotAStore { path: path.to_owned() });
-            }
-            // Only its owner can change the mode. What is created in it is private in any case.
-            if metadata.uid() == rustix::process::geteuid().as_raw() {
-                let private = fs::Permissions::from_mode(0o700);
-                fs::set_permissions(path, private).map_err(FileError::at(FileOp::SetMode, path))?;
-            }
+        let is_store = layout.current().path.exists();
+        let access = layout.access()?;
+        // Before it is reported that it cannot be written, since the hint would harm a directory of the system.
+        if !is_store && !names(path)?.iter().all(|name| is_ours(name) || is_of_file_system(name)) {
+            return Err(Error::NotAStore { path: path.to_owned() });
+        }
+        access.check_writable()?;
+        // Only its owner can change the mode. What is created in it is private in any case.
+        if !is_store && metadata.uid() == rustix::process::geteuid().as_raw() {
+            let private = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(path, private).map_err(FileError::at(FileOp::SetMode, path))?;
         }
         private_dir(&layout.runs()).map_err(FileError::at(FileOp::Create, &layout.runs()))?;
         failpoint::hit(Failpoint::StorePrepared);

@@ -11,6 +11,7 @@ cases! {
     log_to_descriptors,
     status_at_80_columns,
     store_read_only_directory,
+    store_read_only_for_another_user,
     store_read_only_for_writers,
     store_read_only_mount,
     terminal_without_a_width,
