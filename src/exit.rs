@@ -16,7 +16,7 @@ pub const BAD_DATA: u8 = 65;
 pub const NOT_FOUND: u8 = 66;
 /// This machine's network is down. The run ended, and no site's failure count changed.
 pub const OWN_OUTAGE: u8 = 69;
-/// The store cannot be opened or read, records in it were skipped, or `store check` found faults.
+/// The store or a temporary file cannot be used, records were skipped, or `store check` found faults.
 pub const STORE: u8 = 74;
 /// Standard output or an output file cannot be written, although the command did its work.
 pub const OUTPUT: u8 = 74;

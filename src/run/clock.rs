@@ -98,7 +98,7 @@ impl RunClock {
         let (last, now) = (self.last.get(), self.read());
         self.last.set(now);
         let pause = pause_between(last, now)?;
-        self.paused.set(self.paused.get() + (pause.to - pause.from));
+        self.paused.set(self.paused.get() + pause.to.saturating_sub(pause.from));
         Some(pause)
     }
 

@@ -152,7 +152,10 @@ mod tests {
         assert_eq!(lines(&rows, 41), whole);
         assert_eq!(lines(&rows, usize::MAX), whole);
         let two = lines(&rows, 40);
-        assert_eq!(two[..4], ["APP                   JOB      TOTAL", "  DUE", "org.example.renewals  nightly  7", "  1"]);
+        assert_eq!(
+            two[..4],
+            ["APP                   JOB      TOTAL", "  DUE", "org.example.renewals  nightly  7", "  1"]
+        );
         assert_eq!(lines(&rows, 1)[..5], ["APP", "  JOB", "  TOTAL", "  DUE", "org.example.renewals"]);
     }
 

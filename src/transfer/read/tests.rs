@@ -91,7 +91,7 @@ fn the_ids_of_a_bad_record_are_read_unless_it_may_hold_others() {
     };
     for format in Format::ALL {
         let wrong: [fn(String) -> Vec<u8>; 2] = [
-            |text| text.replace("2.example/", "2.ex\u{1}ample/").into_bytes(),
+            |text| text.replace("BwcHBwcH", "oops").into_bytes(),
             |text| {
                 text.replace("2.example/", "caf_")
                     .into_bytes()

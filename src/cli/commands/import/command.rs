@@ -26,9 +26,11 @@ use crate::util::text::count;
 
 /// Add and update connections
 ///
-/// Reads JSON lines, one connection per line: {"cxnId","secret","appId","appUrl","siteUrl","perm","viaPort","batchCode",
-/// "disabled","pollStatus"}. Only the first five keys are required; a missing key keeps the stored value. The whole input is
-/// checked before anything is changed. An interrupted import can be run again. Creates the store if there is none.
+/// Reads JSON lines, one connection per line:
+/// {"cxnId","secret","appId","appUrl","siteUrl","perm","viaPort","batchCode", "disabled","pollStatus"}. Only the first
+/// five keys are required; a missing key keeps the stored value, and null or an empty field clears perm, viaPort and
+/// disabled. The whole input is checked before anything is changed. An interrupted import can be run again. Creates the
+/// store if there is none.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cxnpoll import connections.jsonl\n  ssh old-server cxnpoll export | cxnpoll import\n  \
