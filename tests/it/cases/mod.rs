@@ -12,6 +12,9 @@ mod step;
 /// Makes a test of each case; an underscore in its name stands for the hyphen in the name of its file.
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
+        /// The cases of this area.
+        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
         $(
             #[test]
             fn $name() {
@@ -59,6 +62,19 @@ fn run(name: &str) {
         check::step(step, &output, &format!("{}\nstep {number}: {output:?}", case.about));
     }
     check::after(&case, &dir, &sites);
+}
+
+#[test]
+fn every_case_is_listed() {
+    let areas =
+        [environment::NAMES, listener::NAMES, options::NAMES, output::NAMES, prune::NAMES, read::NAMES, time::NAMES];
+    let mut listed: Vec<_> = areas.concat().into_iter().map(|name| name.replace('_', "-") + ".toml").collect();
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/cases")).unwrap();
+    let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut cases: Vec<_> = names.filter(|name| name != "README.md").collect();
+    listed.sort();
+    cases.sort();
+    assert_eq!(listed, cases);
 }
 
 /// Whether this machine has all that a case needs; reports what it lacks.
