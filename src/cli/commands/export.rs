@@ -75,8 +75,12 @@ impl Export {
             let pipe = File::options().write(true).open(path).map_err(|error| cannot_write(path, &error))?;
             self.check_terminal(terminal::is_terminal(&pipe))?;
             let mut out = DeferredWriter::new(pipe);
-            self.write(context, store, &mut out, Some(path))?;
-            return out.finish().map_err(|error| cannot_write(path, &error));
+            let written = self.write(context, store, &mut out, Some(path));
+            return match written.and_then(|()| out.finish().map_err(|error| cannot_write(path, &error))) {
+                // The reader of a pipe has seen enough.
+                Err(Error::OutputFile { kind: io::ErrorKind::BrokenPipe, .. }) => Ok(()),
+                written => written,
+            };
         }
         replace(path, |file, path| self.write(context, store, file, Some(path)))
     }

@@ -7,7 +7,8 @@ use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::Result;
 use crate::cli::selection::{Filter, Match};
-use crate::cli::ui::{output, table};
+use crate::cli::ui::listing::Listing;
+use crate::cli::ui::output;
 use crate::exit;
 use crate::model::Cxn;
 use crate::util::text::sanitize;
@@ -31,7 +32,7 @@ pub(in crate::cli) struct Get {
 impl Get {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let store = context.store()?;
-        let mut table = table::new(&["CXN", "APP", "SITE", "BATCH CODE", "STATE"]);
+        let mut table = Listing::new(["CXN", "APP", "SITE", "BATCH CODE", "STATE"]);
         self.filter.each(context, &store, &self.cxns, |found, _| {
             if self.json {
                 output::json_line(&without_secret(&found));
@@ -42,11 +43,11 @@ impl Get {
             let via = cxn.via_port.as_ref().map(|via_port| format!(" via {via_port}"));
             let site = sanitize(&cxn.site_url) + &via.unwrap_or_default();
             let batch_code = cxn.batch_code.get().to_string();
-            table.add_row([&cxn.cxn_id.to_string(), cxn.app_id.short(), &site, &batch_code, &states]);
+            table.add(&[cxn.cxn_id.as_str(), cxn.app_id.short(), &site, &batch_code, &states]);
             Ok(())
         })?;
         if !self.json {
-            table::print(&mut table);
+            table.print()?;
         }
         Ok(exit::OK)
     }

@@ -13,8 +13,9 @@ use crate::batch::Batch;
 use crate::cli::context::{Clock, Context};
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Report, Result};
+use crate::cli::ui::listing::Listing;
 use crate::cli::ui::progress::RunProgress;
-use crate::cli::ui::{output, table, time};
+use crate::cli::ui::{output, time};
 use crate::cli::values;
 use crate::config::{Backups, HeartbeatOrigin};
 use crate::exit;
@@ -182,16 +183,16 @@ impl Poll {
             })?;
             return Ok(exit::OK);
         }
-        let mut table = table::new(&["CXN", "SITE", "LEVEL", "FAILED", "DUE"]);
+        let mut table = Listing::new(["CXN", "SITE", "LEVEL", "FAILED", "DUE"]);
         plan.dry_run(store, |task| -> Result<()> {
             let since =
                 if task.status.is_new() { "new".to_owned() } else { due(&task).map_or_else(String::new, time::utc) };
             let (level, count) = (task.status.level.to_string(), task.status.count.to_string());
             let (cxn_id, site) = (task.cxn.cxn_id.to_string(), sanitize(&task.cxn.site_url));
-            table.add_row([cxn_id, site, level, count, since]);
+            table.add(&[cxn_id, site, level, count, since]);
             Ok(())
         })?;
-        table::print(&mut table);
+        table.print()?;
         Ok(exit::OK)
     }
 }

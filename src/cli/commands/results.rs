@@ -5,8 +5,9 @@ use clap::Args;
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Result};
+use crate::cli::ui::listing::Listing;
 use crate::cli::ui::prompt::{Change, Preview};
-use crate::cli::ui::{output, table, time};
+use crate::cli::ui::{output, time};
 use crate::cli::values;
 use crate::exit;
 use crate::model::{AppId, CxnId, JobName, UnixTime};
@@ -86,7 +87,7 @@ impl Results {
     fn show(&self, store: &Store, cxn_id: Option<&CxnId>) -> Result<u8> {
         let in_full = cxn_id.is_some() && (self.latest || self.at.is_some());
         let latest = self.latest || (cxn_id.is_none() && !self.json);
-        let mut table = table::new(&["CXN", "JOB", "AT", "OUTCOME", "BYTES"]);
+        let mut table = Listing::new(["CXN", "JOB", "AT", "OUTCOME", "BYTES"]);
         let mut is_empty = true;
         store.for_each_result(cxn_id, self.name.as_ref(), latest, |result: StoredResult| -> Result<()> {
             let is_selected =
@@ -104,14 +105,14 @@ impl Results {
                 return output::check();
             }
             let (at, bytes) = (time::utc(result.at), result.bytes.to_string());
-            table.add_row([&result.cxn_id.to_string(), &result.job.to_string(), &at, result.class(), &bytes]);
+            table.add(&[result.cxn_id.as_str(), result.job.as_str(), &at, result.class(), &bytes]);
             Ok(())
         })?;
         if let (true, Some(name)) = (is_empty && store.skipped().is_empty(), &self.cxn) {
             return Err(Error::NothingKept(name.as_given().to_string()));
         }
         if !self.json && !in_full {
-            table::print(&mut table);
+            table.print()?;
         }
         Ok(exit::OK)
     }

@@ -1,18 +1,15 @@
 //! A writer that leaves what its reader does not take at once until the end of the command.
 
-use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::byte_queue::{ByteQueue, MAX_MEMORY_BYTES};
+
 /// How much is written at a time, in bytes. A pipe that is ready takes as much without blocking.
 const CHUNK_BYTES: usize = 4096;
-/// How much waits in memory, in bytes.
-const MAX_MEMORY_BYTES: usize = 4 << 20;
 /// How long a reader is waited for before output goes to a temporary file. One that reads on is not outrun.
 const READER_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -20,27 +17,18 @@ const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// Writes to a file that may block, such as a pipe to a pager, without holding up a command.
 ///
 /// A command may hold a lock of the store while it writes. So until [`DeferredWriter::finish`], only as much is written as
-/// the file takes at once. The rest waits in memory, and then in a temporary file without a name.
+/// the file takes at once. The rest waits.
 pub(in crate::cli) struct DeferredWriter<F> {
     file: F,
-    memory: VecDeque<u8>,
-    /// What is older than the bytes in memory.
-    spill: Option<Spill>,
+    waiting: ByteQueue,
     /// Why the file cannot be written; nothing more is written then.
     error: Option<io::Error>,
-}
-
-/// A temporary file, written up to one offset and read up to another.
-struct Spill {
-    file: File,
-    read: u64,
-    written: u64,
 }
 
 impl<F: AsFd> DeferredWriter<F> {
     /// Makes a writer for an open file.
     pub(in crate::cli) fn new(file: F) -> Self {
-        Self { file, memory: VecDeque::new(), spill: None, error: None }
+        Self { file, waiting: ByteQueue::default(), error: None }
     }
 
     /// Returns the failure of a former write, if there was one.
@@ -54,8 +42,7 @@ impl<F: AsFd> DeferredWriter<F> {
     /// Records that the file cannot be written, unless that is known.
     pub(in crate::cli) fn fail(&mut self, error: io::Error) {
         self.error.get_or_insert(error);
-        self.memory.clear();
-        self.spill = None;
+        self.waiting = ByteQueue::default();
     }
 
     /// Writes what is left, however long that takes, and makes the writer as good as new.
@@ -63,47 +50,37 @@ impl<F: AsFd> DeferredWriter<F> {
     /// # Errors
     /// The first failure of all writes.
     pub(in crate::cli) fn finish(&mut self) -> io::Result<()> {
-        let sent = self.send_until(|left| left == 0);
-        let failed = sent.err();
-        self.error.take().or(failed).map_or(Ok(()), Err)
+        if let Err(error) = self.send_until(|left| left == 0) {
+            self.fail(error);
+        }
+        self.error.take().map_or(Ok(()), Err)
     }
 
     /// Writes what the file takes at once, and finds a place for the rest.
     fn send_ready(&mut self) -> io::Result<()> {
-        while self.left() >= CHUNK_BYTES && self.is_ready(Some(&NO_WAIT)) {
+        while self.waiting.len() >= CHUNK_BYTES && self.is_ready(Some(&NO_WAIT)) {
             self.send_chunk()?;
         }
-        if self.memory.len() <= MAX_MEMORY_BYTES {
-            return Ok(());
-        }
+        let is_full = |waiting: &ByteQueue| waiting.in_memory() > MAX_MEMORY_BYTES;
         // A reader that had its time once is not waited for again.
-        while self.spill.is_none() && self.is_ready(Some(&READER_TIMEOUT)) {
+        while is_full(&self.waiting) && !self.waiting.is_spilled() && self.is_ready(Some(&READER_TIMEOUT)) {
             self.send_chunk()?;
-            if self.memory.len() <= MAX_MEMORY_BYTES {
-                return Ok(());
-            }
         }
-        match self.spill_memory() {
-            Ok(()) => Ok(()),
-            // Without room for a temporary file, the reader is waited for.
-            Err(_) => self.send_until(|left| left <= MAX_MEMORY_BYTES),
+        // Without room for a temporary file, the reader is waited for.
+        if is_full(&self.waiting) && self.waiting.spill().is_err() {
+            self.send_until(|left| left <= MAX_MEMORY_BYTES)?;
         }
+        Ok(())
     }
 
     /// Writes until as little is left as `is_enough` says, and waits for the reader.
     fn send_until(&mut self, is_enough: impl Fn(usize) -> bool) -> io::Result<()> {
-        while !is_enough(self.left()) {
+        while !is_enough(self.waiting.len()) {
             if self.is_ready(None) {
                 self.send_chunk()?;
             }
         }
         Ok(())
-    }
-
-    /// The number of bytes that wait.
-    fn left(&self) -> usize {
-        let spilled = self.spill.as_ref().map_or(0, |spill| spill.written - spill.read);
-        self.memory.len().saturating_add(usize::try_from(spilled).unwrap_or(usize::MAX))
     }
 
     /// Whether the file takes bytes or fails at once, after at most a timeout; `None` waits without one.
@@ -117,45 +94,14 @@ impl<F: AsFd> DeferredWriter<F> {
 
     fn send_chunk(&mut self) -> io::Result<()> {
         let mut buffer = [0; CHUNK_BYTES];
-        let chunk = if let Some(spill) = &self.spill {
-            let length = spill.file.read_at(&mut buffer, spill.read)?;
-            &buffer[..length]
-        } else {
-            let (first, _) = self.memory.as_slices();
-            &first[..first.len().min(CHUNK_BYTES)]
-        };
-        let sent = match rustix::io::write(&self.file, chunk) {
+        let length = self.waiting.peek(&mut buffer)?;
+        match rustix::io::write(&self.file, &buffer[..length]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(sent) => sent,
-            Err(Errno::INTR | Errno::AGAIN) => 0,
+            Ok(sent) => self.waiting.skip(sent),
+            Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return Err(error.into()),
-        };
-        match &mut self.spill {
-            None => drop(self.memory.drain(..sent)),
-            Some(spill) => {
-                spill.read += sent as u64;
-                if spill.read == spill.written {
-                    self.spill = None;
-                }
-            }
         }
         Ok(())
-    }
-
-    /// Moves the bytes in memory to the temporary file.
-    fn spill_memory(&mut self) -> io::Result<()> {
-        let spill = match &mut self.spill {
-            Some(spill) => spill,
-            none => none.insert(Spill { file: tempfile::tempfile()?, read: 0, written: 0 }),
-        };
-        let bytes = self.memory.make_contiguous();
-        let written = spill.file.write_all_at(bytes, spill.written);
-        if written.is_ok() {
-            spill.written += bytes.len() as u64;
-            self.memory.clear();
-        }
-        self.spill.take_if(|spill| spill.written == 0);
-        written
     }
 }
 
@@ -163,7 +109,7 @@ impl<F: AsFd> Write for DeferredWriter<F> {
     /// Accepts all bytes, unless a former write has failed.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        self.memory.extend(bytes);
+        self.waiting.push(bytes);
         if let Err(error) = self.send_ready() {
             self.fail(error);
         }
@@ -179,6 +125,7 @@ impl<F: AsFd> Write for DeferredWriter<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::{PipeReader, Read, pipe};
     use std::thread;
 
@@ -200,8 +147,8 @@ mod tests {
             let mut deferred = DeferredWriter::new(writer);
             let bytes = sample(length);
             bytes.chunks(100_000).for_each(|part| deferred.write_all(part).unwrap());
-            assert_eq!(deferred.spill.is_some(), length > MAX_MEMORY_BYTES + (1 << 16), "{length}");
-            assert!(deferred.memory.len() <= MAX_MEMORY_BYTES);
+            assert_eq!(deferred.waiting.is_spilled(), length > MAX_MEMORY_BYTES + (1 << 16), "{length}");
+            assert!(deferred.waiting.in_memory() <= MAX_MEMORY_BYTES);
             let reading = thread::spawn(|| read_all(reader));
             deferred.finish().unwrap();
             drop(deferred);
@@ -217,7 +164,7 @@ mod tests {
         let reading = thread::spawn(|| read_all(reader));
         for part in bytes.chunks(100_000) {
             deferred.write_all(part).unwrap();
-            assert!(deferred.spill.is_none());
+            assert!(!deferred.waiting.is_spilled());
         }
         deferred.finish().unwrap();
         drop(deferred);

@@ -1,6 +1,8 @@
 //! What the user sees: data, tables, progress, notices, questions, log lines.
 
+mod byte_queue;
 pub(super) mod deferred;
+pub(super) mod listing;
 pub(super) mod logging;
 pub(super) mod notice;
 pub(super) mod output;

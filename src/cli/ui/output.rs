@@ -58,6 +58,15 @@ pub(in crate::cli) fn check() -> Result<()> {
     stdout().check().map_err(Error::Stdout)
 }
 
+/// Remembers why there is no more output, unless that is known, and ends a command that only lists.
+///
+/// # Errors
+/// As [`check`].
+pub(in crate::cli) fn fail(error: io::Error) -> Result<()> {
+    stdout().fail(error);
+    check()
+}
+
 /// Standard output as a writer. Its failure is remembered.
 pub(in crate::cli) struct Output;
 
@@ -83,8 +92,8 @@ pub(in crate::cli) fn arguments_error(error: &clap::Error) {
 
 /// Writes what is left of the output, and returns the exit code of the process.
 ///
-/// The command ended with `code`. A reader that closes the pipe has seen enough. Any other failure is reported, and is the exit code of a command that
-/// did its work.
+/// The command ended with `code`. A reader that closes the pipe has seen enough. Any other failure is reported, and is the
+/// exit code of a command that did its work.
 pub(in crate::cli) fn finish(code: u8, color: ColorChoice) -> u8 {
     match stdout().finish() {
         Err(failure) if failure.kind() != io::ErrorKind::BrokenPipe => {
