@@ -13,7 +13,6 @@ mod store;
 mod tests;
 mod transfer;
 
-use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -94,7 +93,7 @@ pub(in crate::cli) enum Error {
     },
     /// Standard input cannot be read.
     Stdin(io::Error),
-    /// The temporary file of an import, or of a long list, cannot be written or read.
+    /// The temporary file of an import cannot be written or read.
     Spool {
         /// The directory of temporary files.
         dir: PathBuf,
@@ -198,13 +197,6 @@ pub(in crate::cli) enum Named {
 
 /// The result of a command.
 pub(in crate::cli) type Result<T, E = Error> = std::result::Result<T, E>;
-
-impl Error {
-    /// The error of a temporary file.
-    pub(in crate::cli) fn spool(error: io::Error) -> Self {
-        Self::Spool { dir: env::temp_dir(), error }
-    }
-}
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {

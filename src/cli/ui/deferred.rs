@@ -50,9 +50,10 @@ impl<F: AsFd> DeferredWriter<F> {
     /// # Errors
     /// The first failure of all writes.
     pub(in crate::cli) fn finish(&mut self) -> io::Result<()> {
-        let sent = self.send_until(|left| left == 0);
-        let failed = sent.err();
-        self.error.take().or(failed).map_or(Ok(()), Err)
+        if let Err(error) = self.send_until(|left| left == 0) {
+            self.fail(error);
+        }
+        self.error.take().map_or(Ok(()), Err)
     }
 
     /// Writes what the file takes at once, and finds a place for the rest.

@@ -58,6 +58,15 @@ pub(in crate::cli) fn check() -> Result<()> {
     stdout().check().map_err(Error::Stdout)
 }
 
+/// Remembers why there is no more output, unless that is known, and ends a command that only lists.
+///
+/// # Errors
+/// As [`check`].
+pub(in crate::cli) fn fail(error: io::Error) -> Result<()> {
+    stdout().fail(error);
+    check()
+}
+
 /// Standard output as a writer. Its failure is remembered.
 pub(in crate::cli) struct Output;
 

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::byte_queue::{ByteQueue, MAX_MEMORY_BYTES};
 use super::{output, terminal};
-use crate::cli::error::{Error, Result};
+use crate::cli::error::Result;
 
 /// What is before the columns that go on in another line.
 const INDENT: &str = "  ";
@@ -51,7 +51,7 @@ impl<const N: usize> Table<N> {
     /// At a terminal that is too narrow, each row takes several lines. No cell is broken.
     ///
     /// # Errors
-    /// That of [`output::check`]; [`Error::Spool`] if the temporary file cannot be read.
+    /// That of [`output::check`]. A temporary file that cannot be read counts as output that cannot be written.
     pub(in crate::cli) fn print(self) -> Result<()> {
         self.for_each_line(terminal::width().unwrap_or(usize::MAX), |line| {
             output::line(line);
@@ -63,8 +63,10 @@ impl<const N: usize> Table<N> {
     fn for_each_line(self, width: usize, mut print: impl FnMut(&str) -> Result<()>) -> Result<()> {
         let parts = split(&self.widths, width);
         for row in BufReader::new(self.rows).lines() {
-            let row = row.map_err(Error::spool)?;
-            let cells: Vec<String> = serde_json::from_str(&row).map_err(|error| Error::spool(error.into()))?;
+            let cells: Vec<String> = match row.and_then(|row| Ok(serde_json::from_str(&row)?)) {
+                Ok(cells) => cells,
+                Err(error) => return output::fail(error),
+            };
             for part in &parts {
                 let mut line = if part.start == 0 { String::new() } else { INDENT.to_owned() };
                 for (cell, width) in cells[part.clone()].iter().zip(&self.widths[part.clone()]) {

@@ -1,8 +1,9 @@
 //! The records of an input on disk, from the time they are checked until they are applied.
 
 use std::collections::HashSet;
+use std::env;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 
 use crate::cli::error::{Error, Result};
 use crate::transfer::{self, Defect, Raw, Record};
@@ -21,7 +22,7 @@ pub(super) struct Spool(BufWriter<File>);
 impl Spool {
     /// Makes an empty spool.
     pub(super) fn new() -> Result<Self> {
-        tempfile::tempfile().map(|file| Self(BufWriter::new(file))).map_err(Error::spool)
+        tempfile::tempfile().map(|file| Self(BufWriter::new(file))).map_err(failed)
     }
 
     /// Adds a record.
@@ -30,13 +31,13 @@ impl Spool {
             Raw::Cxn(text) => (CXN, text),
             Raw::Status(text) => (STATUS, text),
         };
-        writeln!(self.0, "{number} {kind} {text}").map_err(Error::spool)
+        writeln!(self.0, "{number} {kind} {text}").map_err(failed)
     }
 
     /// Ends the writing and returns the records in their order, without those whose numbers are `rejected`.
     pub(super) fn into_records(self, rejected: &HashSet<usize>) -> Result<impl Iterator<Item = Result<Record>> + Send> {
-        let mut file = self.0.into_inner().map_err(|error| Error::spool(error.into_error()))?;
-        file.rewind().map_err(Error::spool)?;
+        let mut file = self.0.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.rewind().map_err(failed)?;
         let lines = BufReader::with_capacity(BUFFER_BYTES, file).lines();
         Ok(lines.filter_map(move |line| match line {
             Ok(line) => {
@@ -45,9 +46,13 @@ impl Spool {
                     |defect: Defect| transfer::Error::InvalidRecord { number, problem: defect.problem }.into();
                 (!rejected.contains(&number)).then(|| raw.parse().map_err(invalid))
             }
-            Err(error) => Some(Err(Error::spool(error))),
+            Err(error) => Some(Err(failed(error))),
         }))
     }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::Spool { dir: env::temp_dir(), error }
 }
 
 /// Parses a line; `None` if no spool wrote it.

@@ -6,7 +6,7 @@ use crate::run::clock::Pause;
 
 /// The process did not run for five seconds up to `to`.
 fn pause(to: Duration) -> Event {
-    Event::Paused(Pause { from: to - secs(5), to, length: secs(5) })
+    Event::Paused(Pause { from: to.saturating_sub(secs(5)), to, length: secs(5) })
 }
 
 /// A run of as many polls in flight, half a second old, which was stopped for five seconds.
