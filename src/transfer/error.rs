@@ -28,6 +28,11 @@ pub enum Error {
         /// What is wrong with it.
         problem: Problem,
     },
+    /// A record is longer than [`super::MAX_RECORD_BYTES`].
+    RecordTooLong {
+        /// The line where it begins, from 1.
+        line: usize,
+    },
     /// The first line of a table does not name its columns.
     NoHeader,
     /// A header names a column twice.

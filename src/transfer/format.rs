@@ -35,6 +35,9 @@ impl Format {
     }
 }
 
+/// The longest record that is read, in bytes, far above what any connection needs.
+pub const MAX_RECORD_BYTES: usize = 32 << 20;
+
 /// The field of a table that stands for no value.
 pub const NULL: &str = "NULL";
 

@@ -5,7 +5,9 @@ use std::fmt;
 use super::file;
 use super::report::Report;
 use crate::exit;
-use crate::transfer::{self, BackupProblem, Foreign, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_URL_BYTES, Position, Problem};
+use crate::transfer::{
+    self, BackupProblem, Foreign, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_RECORD_BYTES, MAX_URL_BYTES, Position, Problem,
+};
 use crate::util::text::{count, sanitize};
 
 impl From<transfer::Error> for Report {
@@ -26,6 +28,10 @@ impl From<transfer::Error> for Report {
                 "write {cxnId: {…}}, as the file store of cxnapp does, or name another format with --format",
             ),
             E::InvalidRecord { number, problem } => bad_input(&format!("record {number}: {problem}")),
+            E::RecordTooLong { line } => {
+                let limit = MAX_RECORD_BYTES >> 20;
+                bad_input(&format!("line {line}: longer than {limit} MiB")).hint("look for a quote that is not closed")
+            }
             E::NoHeader => bad_input("the first line does not name the columns").hint(
                 "name cxnId, secret, appId, appUrl, siteUrl, … in the first line (`mysql -B` prints it, -N leaves it out)",
             ),

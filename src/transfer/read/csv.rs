@@ -7,7 +7,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use super::lines::Lines;
 use super::table::{Field, Header};
 use crate::transfer::error::{Error, Problem};
-use crate::transfer::format::NULL;
+use crate::transfer::format::{MAX_RECORD_BYTES, NULL};
 use crate::transfer::ids::Emit;
 use crate::transfer::position::Position;
 
@@ -36,6 +36,9 @@ pub fn read<E: From<Error>>(input: impl BufRead, needs_line_end: bool, emit: &mu
         // With a line end that the input lacks, only a row with an open quote is not complete.
         let end = if line.end.is_empty() { b"\n" } else { line.end };
         if !row.add(line.bytes, end) {
+            if row.text_used > MAX_RECORD_BYTES {
+                return Err(Error::RecordTooLong { line: row.line }.into());
+            }
             continue;
         }
         let (number, is_one_line) = (row.line, row.line == line.number);

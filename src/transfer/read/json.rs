@@ -6,6 +6,7 @@ use super::lines::filled;
 use crate::model::CxnId;
 use crate::transfer::entry::{CxnEntry, Raw, Record};
 use crate::transfer::error::{Error, Problem};
+use crate::transfer::format::MAX_RECORD_BYTES;
 use crate::transfer::ids::{Emit, RecordIds, Rejected};
 use crate::transfer::position::{Cursor, Defect, Position};
 
@@ -112,6 +113,9 @@ impl Splitter {
             }
             State::Trailing => Step::More,
         };
+        if self.entry.len() > MAX_RECORD_BYTES {
+            return Err(Error::RecordTooLong { line: self.start.line });
+        }
         self.here.pass(byte);
         Ok(step)
     }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, ErrorKind};
 
 use crate::transfer::error::{Error, Result};
+use crate::transfer::format::MAX_RECORD_BYTES;
 
 /// A line of an input.
 pub struct Line<'a> {
@@ -39,10 +40,13 @@ impl<R: BufRead> Lines<R> {
     /// Reads the next line; `None` at the end of the input.
     ///
     /// # Errors
-    /// Fails if the input cannot be read.
+    /// Fails if the input cannot be read or the line is too long.
     pub fn next(&mut self) -> Result<Option<Line<'_>>> {
         self.buffer.clear();
         let end_bytes = loop {
+            if self.buffer.len() > MAX_RECORD_BYTES {
+                return Err(Error::RecordTooLong { line: self.number + 1 });
+            }
             let chunk = filled(&mut self.input)?;
             if chunk.is_empty() {
                 if self.buffer.is_empty() {

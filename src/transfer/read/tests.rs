@@ -1,5 +1,7 @@
 //! What holds for the readers of all formats.
 
+use std::io::{self, BufReader, Read};
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -212,6 +214,33 @@ fn the_entries_of_a_store_are_split_before_they_are_read() {
     }
     let error = records(Format::Json, b"\n[1]").unwrap_err();
     assert!(matches!(error, Error::NotAnObject { line: 2 }), "{error:?}");
+}
+
+/// An input without end that repeats some bytes.
+struct Endless(&'static [u8]);
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len() / self.0.len() * self.0.len();
+        for (byte, repeated) in buffer[..length].iter_mut().zip(self.0.iter().cycle()) {
+            *byte = *repeated;
+        }
+        Ok(length)
+    }
+}
+
+#[test]
+fn a_record_without_an_end_is_not_held_in_memory() {
+    for (format, start, repeated) in [
+        (Format::Jsonl, "\n{", &b"1"[..]),
+        (Format::Json, "{\n\"cxn:1\": ", b"1"),
+        (Format::Csv, "cxnId,secret\ncxn:1,\"", b"1,2345678901234567890123456789\n"),
+        (Format::Tsv, "cxnId\tsecret\n", b"1"),
+    ] {
+        let endless = BufReader::with_capacity(1 << 16, start.as_bytes().chain(Endless(repeated)));
+        let error = read_all(|emit| read_records(format, true, endless, emit)).unwrap_err();
+        assert!(matches!(error, Error::RecordTooLong { line: 2 }), "{format:?}: {error:?}");
+    }
 }
 
 /// Pieces that readers treat in a special way, and arbitrary bytes.

@@ -101,8 +101,8 @@ fn random_offsets(below: usize, count: usize) -> impl Iterator<Item = usize> {
     .take(count)
 }
 
-#[test]
-fn a_cut_input_changes_nothing_that_the_whole_input_would_not() {
+/// Cuts the input with this name at many places.
+fn cut_everywhere(name: &str) {
     let is_long = env::var_os("CXNPOLL_EVERY_CUT").is_some();
     let (cxns, step, random) = if is_long { (1000, 1, 500) } else { (40, 17, 20) };
     let dir = tempfile::tempdir().unwrap();
@@ -119,33 +119,68 @@ fn a_cut_input_changes_nothing_that_the_whole_input_would_not() {
     stored.sort_by(|(one, _), (other, _)| one.cxn_id.cmp(&other.cxn_id));
     stored.truncate(cxns);
 
-    for (name, format, input) in inputs(&stored) {
-        let whole = effect(&store, format, &input);
-        assert_eq!((whole.applied.len(), whole.removed.len(), whole.is_aborted), (cxns, GONE, false), "{name}");
-        let last = stored[cxns - 3].0.cxn_id.as_str();
-        let last_lines = input.windows(last.len()).position(|bytes| bytes == last.as_bytes()).unwrap() - 10;
-        let offsets = (last_lines..input.len()).step_by(step).chain(random_offsets(input.len(), random));
-        let (mut cuts, mut between_lines, mut removed_too_many) = (0, 0, 0);
-        for cut in offsets {
-            let (before, after) = input.split_at(cut);
-            let cut_off = effect(&store, format, before);
-            cuts += 1;
-            for (cxn_id, record) in &cut_off.applied {
-                assert_eq!(whole.applied.get(cxn_id), Some(record), "{name}, cut at {cut}");
-            }
-            let is_ended = before.ends_with(b"\n") || before.ends_with(b"\r");
-            let is_whole_line = format != Format::Json && (is_ended || format == Format::Jsonl && after[0] == b'\n');
-            if is_whole_line && !cut_off.is_aborted {
-                between_lines += 1;
-                let missing = |cxn_id: &CxnId| !cut_off.applied.contains_key(cxn_id);
-                assert!(cut_off.removed.iter().all(missing), "{name}, cut at {cut}");
-                removed_too_many += usize::from(cut_off.removed.len() > GONE);
-            } else {
-                assert!(cut_off.is_aborted, "{name}, cut at {cut}");
-                assert!(cut_off.removed.is_subset(&whole.removed), "{name}, cut at {cut}");
-            }
+    let (_, format, input) = inputs(&stored).into_iter().find(|(known, ..)| *known == name).unwrap();
+    let whole = effect(&store, format, &input);
+    assert_eq!((whole.applied.len(), whole.removed.len(), whole.is_aborted), (cxns, GONE, false));
+    let last = stored[cxns - 3].0.cxn_id.as_str();
+    let last_lines = input.windows(last.len()).position(|bytes| bytes == last.as_bytes()).unwrap() - 10;
+    let offsets = (last_lines..input.len()).step_by(step).chain(random_offsets(input.len(), random));
+    let (mut cuts, mut between_lines, mut removed_more) = (0, 0, 0);
+    for cut in offsets {
+        let (before, after) = input.split_at(cut);
+        let cut_off = effect(&store, format, before);
+        cuts += 1;
+        for (cxn_id, record) in &cut_off.applied {
+            assert_eq!(whole.applied.get(cxn_id), Some(record), "cut at {cut}");
         }
-        assert!(cuts > 50, "{name}: {cuts}");
-        println!("{name}: {cuts} cuts, {between_lines} between lines, {removed_too_many} removed more");
+        let is_ended = before.ends_with(b"\n") || before.ends_with(b"\r");
+        let is_whole_line = format != Format::Json && (is_ended || format == Format::Jsonl && after[0] == b'\n');
+        if is_whole_line && !cut_off.is_aborted {
+            between_lines += 1;
+            let is_missing = |cxn_id: &CxnId| !cut_off.applied.contains_key(cxn_id);
+            assert!(cut_off.removed.iter().all(is_missing), "cut at {cut}");
+            removed_more += usize::from(cut_off.removed.len() > GONE);
+        } else {
+            // A JSON object is whole without the line end behind it.
+            assert!(cut_off.is_aborted || cut_off.applied == whole.applied, "cut at {cut}");
+            assert!(cut_off.removed.is_subset(&whole.removed), "cut at {cut}");
+        }
     }
+    assert!(cuts > 50, "{cuts}");
+    println!("{name}: {cuts} cuts, {between_lines} between lines, of which {removed_more} remove more");
+}
+
+#[test]
+fn a_cut_of_json_lines_changes_nothing_that_the_whole_input_would_not() {
+    cut_everywhere("jsonl");
+}
+
+#[test]
+fn a_cut_of_json_changes_nothing_that_the_whole_input_would_not() {
+    cut_everywhere("json");
+}
+
+#[test]
+fn a_cut_of_pretty_json_changes_nothing_that_the_whole_input_would_not() {
+    cut_everywhere("pretty json");
+}
+
+#[test]
+fn a_cut_of_csv_changes_nothing_that_the_whole_input_would_not() {
+    cut_everywhere("csv");
+}
+
+#[test]
+fn a_cut_of_csv_with_cr_lf_changes_nothing_that_the_whole_input_would_not() {
+    cut_everywhere("csv with CR LF");
+}
+
+#[test]
+fn a_cut_of_quoted_csv_changes_nothing_that_the_whole_input_would_not() {
+    cut_everywhere("quoted csv");
+}
+
+#[test]
+fn a_cut_of_tsv_changes_nothing_that_the_whole_input_would_not() {
+    cut_everywhere("tsv");
 }
