@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::clock::RunClock;
 use super::event::{Effect, Event};
 use super::message::{Message, PollResult};
 use super::queue::Queue;
@@ -26,6 +27,7 @@ use super::workers::Workers;
 use super::{PollRun, Signals};
 use crate::listener::TERMINAL_ONLY;
 use crate::model::{Outcome, PollStatus};
+use crate::site::Client;
 use crate::util::text::count;
 use crate::util::time::rfc3339;
 
@@ -46,11 +48,12 @@ pub(super) struct Coordinator<'a> {
     pub(super) queue: &'a Arc<Queue>,
     pub(super) workers: Workers,
     pub(super) recorder: &'a Recorder,
+    pub(super) client: &'a Client,
     pub(super) messages: &'a Receiver<Message>,
     pub(super) signals: &'a Signals,
     /// Makes waits for the store end early.
     pub(super) stop: &'a AtomicBool,
-    pub(super) started: Instant,
+    pub(super) clock: &'a RunClock,
     pub(super) observer: Observer<'a>,
     /// Messages that were received together with a batch of results.
     pub(super) stashed: VecDeque<Message>,
@@ -80,6 +83,7 @@ impl Coordinator<'_> {
     /// # Errors
     /// The panic of the observer.
     pub(super) fn drive(&mut self) -> thread::Result<()> {
+        self.clock.resume();
         let event = self.request_to_stop().unwrap_or(Event::Tick);
         self.apply(event);
         // The queue is filled now, and the next connections are loaded at once.
@@ -93,7 +97,12 @@ impl Coordinator<'_> {
     }
 
     fn apply(&mut self, event: Event) {
-        let effects = self.state.apply(self.started.elapsed(), self.queue.view(), event);
+        if let Some(pause) = self.clock.observe() {
+            self.queue.restart_timers();
+            self.client.forget_failed_lookups();
+            self.apply(Event::Paused(pause));
+        }
+        let effects = self.state.apply(self.clock.ran(), self.queue.view(), event);
         for effect in effects {
             self.perform(effect);
         }
@@ -130,6 +139,10 @@ impl Coordinator<'_> {
                 warn!(
                     "this machine's network seems to be down: {failures} not counted, the rest is left to the next run"
                 );
+            }
+            Effect::ReportPause(length, failures) => {
+                let (seconds, failures) = (length.as_secs(), count(failures as u64, "failure"));
+                info!("the process did not run for {seconds} s: {failures} not counted");
             }
             Effect::Warn(warning) => self.observer.report(Update::Warning(warning)),
             Effect::ReportByHand(outcome, next) => self.report_by_hand(&outcome, &next),
@@ -190,7 +203,7 @@ impl Coordinator<'_> {
 
 /// Logs the end of a poll. Failures are of interest with `-v` as well.
 fn log(result: &PollResult) {
-    let (cxn, ms) = (&result.task.cxn.cxn_id, result.duration_ms());
+    let (cxn, ms) = (&result.task.cxn.cxn_id, result.duration_ms(Duration::ZERO));
     match &result.outcome {
         Ok(Ok(())) => info!(target: FILE_ONLY, %cxn, outcome = "ok", ms, "polled"),
         Ok(Err(failure)) => info!(%cxn, outcome = %failure.class, ms, "{}", failure.message),

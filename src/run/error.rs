@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::listener;
+use crate::listener::{self, ProgramError};
 use crate::model::{AppId, BatchCode, CxnId, JobName};
 use crate::store;
 use crate::util::file_error::FileError;
@@ -50,6 +50,14 @@ pub enum Error {
         /// Why.
         error: store::error::Error,
     },
+}
+
+impl Error {
+    /// Whether a listener program exceeded its limit of time.
+    pub(super) fn is_program_timeout(&self) -> bool {
+        let Self::Listener(listener::Error::Program(failure)) = self else { return false };
+        matches!(failure.error, ProgramError::Timeout(_))
+    }
 }
 
 impl From<store::error::Error> for Error {

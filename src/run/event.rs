@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::clock::Pause;
 use super::message::{FinalReport, FinalWork, PollResult, SessionReport, SessionWork};
 use super::update::Warning;
 use crate::model::{Outcome, PollStatus, UnixTime};
@@ -25,6 +26,8 @@ pub(super) enum Event {
     Left(usize),
     /// A signal asked the run to end; its exit code.
     Signal(u8),
+    /// The process did not run for a while. Comes before the results of polls that ended meanwhile.
+    Paused(Pause),
     /// The recorder panicked, with this message: nothing more can be recorded.
     RecorderPanicked(String),
     /// The run is to stop, other than by a signal.
@@ -57,6 +60,8 @@ pub(super) enum Effect {
     ReportStopping(usize),
     /// Report that this machine's network seems to be down, and how many failures are not counted.
     ReportOutage(usize),
+    /// Report that the process did not run for some time, and how many failures are not counted for it.
+    ReportPause(Duration, usize),
     /// Report something that did not work.
     Warn(Warning),
     /// Report what the outcome of a poll by hand leads to.
@@ -72,7 +77,7 @@ pub(super) struct Rules {
     pub(super) now: UnixTime,
     /// Whether one connection is polled by hand, due or not. Such a run is not the job's last run.
     pub(super) by_hand: bool,
-    /// No new poll starts after this time; `None` is no limit.
+    /// No new poll starts after this time, without pauses; `None` is no limit.
     pub(super) max_runtime: Option<Duration>,
     /// A poll of this duration is slow.
     pub(super) slow: Duration,

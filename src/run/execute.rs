@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{info, info_span, warn};
 
 use super::around::{self, Emitted, PostPoll};
+use super::clock::RunClock;
 use super::coordinator::{Coordinator, Observer, TICK};
 use super::event::Rules;
 use super::message::Message;
@@ -33,8 +34,8 @@ struct Context<'a> {
     client: &'a Arc<Client>,
     config: &'a Config,
     signals: &'a Signals,
-    /// When the run began, with its lock acquired.
-    started: Instant,
+    /// Started when the lock of the run was acquired.
+    clock: RunClock,
     /// Becomes true once waits for the store are to end early.
     stop: Arc<AtomicBool>,
 }
@@ -120,8 +121,8 @@ impl PollRun {
                 let (app_id, job) = (self.app.app_id.clone(), self.job.clone());
                 Error::Declined { app_id, job, range: run_lock.range.clone() }
             })?;
-            let (started, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
-            self.run_locked(&Context { store, client, config, signals, started, stop }, observe)
+            let (clock, stop) = (RunClock::start(), Arc::new(AtomicBool::new(false)));
+            self.run_locked(&Context { store, client, config, signals, clock, stop }, observe)
         });
         run_lock::remove_leftovers(store);
         done
@@ -181,7 +182,9 @@ impl PollRun {
                 }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    let out_of_time = self.max_runtime.is_some_and(|limit| context.started.elapsed() >= limit);
+                    // Nothing is polled yet, so a pause only takes no time of the run.
+                    context.clock.observe();
+                    let out_of_time = self.max_runtime.is_some_and(|limit| context.clock.ran() >= limit);
                     if out_of_time || context.signals.stop_code().is_some() {
                         context.stop.store(true, Ordering::Relaxed);
                     }
@@ -217,14 +220,14 @@ impl PollRun {
         (sender, messages): (Sender<Message>, &Receiver<Message>),
         observe: &mut dyn FnMut(Update<'_>),
     ) -> Result<thread::Result<()>, Error> {
-        let Context { client, config, signals, started, stop, .. } = context;
+        let Context { client, config, signals, clock, stop, .. } = context;
         let due = usize::try_from(state.summary().run.due).unwrap_or(usize::MAX);
         let threads = self.threads.min(due);
         let limits: HashMap<HostHash, usize> =
             config.per_host.iter().map(|(host, limit)| (host_key.hash(host), *limit)).collect();
         let per_host = self.per_host;
         let queue = Arc::new(Queue::new(threads, self.now, move |host| limits.get(&host).copied().unwrap_or(per_host)));
-        let workers = workers::start(self, threads, &queue, client, config.results, *started, &sender)?;
+        let workers = workers::start(self, threads, &queue, client, config.results, clock.started(), &sender)?;
         // The channel is to be disconnected once the recorder and all workers have ended.
         drop(sender);
         let mut observer = Observer::new(observe);
@@ -235,10 +238,11 @@ impl PollRun {
             queue: &queue,
             workers,
             recorder,
+            client,
             messages,
             signals,
             stop,
-            started: *started,
+            clock,
             observer,
             stashed: VecDeque::new(),
         };

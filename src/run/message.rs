@@ -42,9 +42,9 @@ pub(super) struct PollResult {
 }
 
 impl PollResult {
-    /// How long the poll took, in milliseconds.
-    pub(super) fn duration_ms(&self) -> u32 {
-        u32::try_from(self.ended.saturating_sub(self.began).as_millis()).unwrap_or(u32::MAX)
+    /// How long the poll took without so long a pause, in milliseconds.
+    pub(super) fn duration_ms(&self, paused: Duration) -> u32 {
+        u32::try_from(self.ended.saturating_sub(self.began + paused).as_millis()).unwrap_or(u32::MAX)
     }
 }
 

@@ -5,6 +5,7 @@
 //! works on the store on its own thread, in short sessions; the store is not held while sites are polled.
 
 mod around;
+mod clock;
 mod coordinator;
 mod error;
 mod event;

@@ -169,6 +169,12 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Counts the time of the polls in flight from now on, after a pause of the process.
+    pub(super) fn restart_timers(&self) {
+        let now = Instant::now();
+        self.lock().in_flight.values_mut().for_each(|(_, since)| *since = now);
+    }
+
     /// The polls that have been in flight longest, and for how long.
     #[must_use]
     pub fn slowest(&self, count: usize) -> Vec<(Arc<PollTask>, Duration)> {

@@ -3,18 +3,21 @@
 //! A run polls, then stops, then finishes. While it polls, it loads due connections in chunks and records outcomes in
 //! groups, both in the same sessions of the store. It stops when all is polled, on a signal, after its maximum runtime, in
 //! an outage of this machine's network, and when the store or a listener fails. Polls in flight get a grace period then.
-//! Finishing records what is left. All times are durations since the run began.
+//! Finishing records what is left. All times are durations since the run began, without its pauses. Only those of results
+//! and pauses are by the clock of polls.
 
+mod results;
 mod sessions;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use super::clock::PauseLog;
 use super::event::{Effect, Event, Rules};
 use super::last_host::LastHostRule;
-use super::message::{FinalReport, FinalWork, PollResult};
-use super::outage::{OutageDetector, PROBES, Verdict, is_reply};
+use super::message::{FinalReport, FinalWork};
+use super::outage::{OutageDetector, PROBES, Verdict};
 use super::queue::{INITIAL_LOAD, QueueView};
 use super::update::Warning;
 use super::{Error, Summary};
@@ -69,6 +72,9 @@ pub(super) struct RunState {
     /// Failures that may be those of this machine's network.
     doubtful: Vec<Completed>,
     detector: OutageDetector,
+    pauses: PauseLog,
+    /// Failures that are not counted because of a pause.
+    paused: usize,
     last_host: LastHostRule,
     /// Since when this machine's network is suspected.
     suspected_since: Option<Duration>,
@@ -119,6 +125,8 @@ impl RunState {
             result_bytes: 0,
             doubtful: Vec::new(),
             detector,
+            pauses: PauseLog::default(),
+            paused: 0,
             last_host,
             suspected_since: None,
             ends_for_outage: false,
@@ -189,6 +197,7 @@ impl RunState {
             }
             Event::Left(tasks) => self.outstanding -= tasks,
             Event::RecorderPanicked(message) => self.lose_recorder(message, &mut effects),
+            Event::Paused(pause) => self.pauses.push(pause),
             Event::Signal(exit_code) => self.summary.interrupted = Some(exit_code),
             Event::Stop => self.must_stop = true,
             Event::Tick => {}
@@ -208,59 +217,6 @@ impl RunState {
         self.finish_if_done(at, &mut effects);
         self.start_session_if_needed(at, queue, &mut effects);
         effects
-    }
-
-    /// Applies a poll that ended. While this machine's network is in doubt, failures wait to be counted.
-    fn add_result(&mut self, result: PollResult, effects: &mut Vec<Effect>) {
-        if !self.counts_polls() {
-            return;
-        }
-        self.outstanding -= 1;
-        let duration_ms = result.duration_ms();
-        let PollResult { task, outcome, result, began, ended: _ } = result;
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.summary.run.dropped += 1;
-                self.error.get_or_insert(error);
-                return;
-            }
-        };
-        self.summary.run.polled += 1;
-        self.add_results(result);
-        self.summary.durations.push(duration_ms);
-        let verdict = self.detector.observe(&task.status, task.host, began, &outcome);
-        let completed = Completed { task: std::sync::Arc::unwrap_or_clone(task), outcome, duration_ms };
-        if verdict == Verdict::Online {
-            self.count_doubtful(effects);
-        }
-        if verdict == Verdict::Online || is_reply(&completed.outcome) {
-            self.count(completed, effects);
-        } else {
-            self.doubtful.push(completed);
-        }
-    }
-
-    /// Counts the failures that waited, since they were not those of this machine's network.
-    fn count_doubtful(&mut self, effects: &mut Vec<Effect>) {
-        for completed in std::mem::take(&mut self.doubtful) {
-            self.count(completed, effects);
-        }
-    }
-
-    /// Counts an outcome: works out the next state of the connection.
-    fn count(&mut self, completed: Completed, effects: &mut Vec<Effect>) {
-        let Completed { task, outcome, duration_ms } = completed;
-        let mut next = task.status.clone();
-        self.rules.policy.apply(&mut next, self.rules.now, &outcome);
-        if let Some(last) = next.attempts.last_mut() {
-            last.duration_ms = duration_ms;
-        }
-        self.summary.count(&outcome, &next);
-        if self.rules.by_hand {
-            effects.push(Effect::ReportByHand(outcome, next.clone()));
-        }
-        self.updates.push(StatusUpdate { locator: task.locator, expected: task.status, next });
     }
 
     /// Limits new polls while this machine's network is suspected.
@@ -329,6 +285,9 @@ impl RunState {
             effects.push(Effect::ReportOutage(uncounted));
         }
         self.count_doubtful(effects);
+        if let Some(length) = self.pauses.length() {
+            effects.push(Effect::ReportPause(length, self.paused));
+        }
         self.summary.run.elapsed_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
         effects.push(Effect::EndPolling);
         let work = self.begin_finishing();

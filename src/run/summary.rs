@@ -46,13 +46,14 @@ impl Summary {
     /// The exit code of the run.
     ///
     /// Failed sites are reported with `--strict` and where one connection is polled by hand. A poll by hand also reports a
-    /// deferral, which is not a success.
+    /// deferral, and a failure that is not counted.
     #[must_use]
     pub fn exit_code(&self, strict: bool, by_hand: bool) -> u8 {
-        let failed = self.run.failed > 0 || (by_hand && self.run.deferred > 0);
+        let run = &self.run;
+        let failed = run.failed > 0 || (by_hand && run.ok == 0 && run.deferred + run.dropped > 0);
         match self.interrupted {
             Some(code) => code,
-            None if self.run.outage => exit::OWN_OUTAGE,
+            None if run.outage => exit::OWN_OUTAGE,
             None if (strict || by_hand) && failed => exit::SITE_FAILED,
             None => exit::OK,
         }
@@ -152,9 +153,10 @@ mod tests {
 
     #[test]
     fn the_exit_code_reports_sites_only_where_that_is_asked_for() {
-        let (ok, failed, deferred) = (
-            RunRecord { ok: 3, ..RunRecord::default() },
+        let (ok, failed, dropped, deferred) = (
+            RunRecord { ok: 3, dropped: 1, ..RunRecord::default() },
             RunRecord { failed: 1, ..RunRecord::default() },
+            RunRecord { dropped: 1, ..RunRecord::default() },
             RunRecord { deferred: 1, ..RunRecord::default() },
         );
         let outage = RunRecord { outage: true, ..failed.clone() };
@@ -166,6 +168,8 @@ mod tests {
             (&deferred, false, false, exit::OK),
             (&deferred, true, false, exit::OK),
             (&deferred, false, true, exit::SITE_FAILED),
+            (&dropped, true, false, exit::OK),
+            (&dropped, false, true, exit::SITE_FAILED),
             (&outage, true, true, exit::OWN_OUTAGE),
         ] {
             assert_eq!(summary(run.clone()).exit_code(strict, by_hand), expected, "{run:?} {strict} {by_hand}");

@@ -33,6 +33,7 @@ const MAX_REDIRECTS: usize = 3;
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
+    names: Resolver,
     /// The limit for a whole call.
     limit: Duration,
 }
@@ -71,7 +72,13 @@ impl Client {
             .build();
         let policy = EgressPolicy { allow: options.allow_net, refuse: options.refuse_ports };
         let trust = Trust { tls: options.tls, authorities: options.authorities };
-        Self { agent: transport::agent(config, Resolver::new(lookup), policy, limits, trust), limit: limits.call }
+        let names = Resolver::new(lookup);
+        Self { agent: transport::agent(config, names.clone(), policy, limits, trust), names, limit: limits.call }
+    }
+
+    /// Looks names up again that have no address yet. To be called after a pause of the process.
+    pub fn forget_failed_lookups(&self) {
+        self.names.forget_failures();
     }
 
     /// The limit for a whole call.

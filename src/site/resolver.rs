@@ -31,6 +31,7 @@ pub(super) type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 type Answer = Result<Arc<[IpAddr]>, Failure>;
 
 /// Looks each name up once and caches the answer, also a failure. Callers that need the same name share one lookup.
+#[derive(Clone)]
 pub(super) struct Resolver(Arc<Shared>);
 
 struct Shared {
@@ -92,6 +93,12 @@ impl Resolver {
                 Err(Failure { message, ..timed_out })
             }
         }
+    }
+
+    /// Looks names up again that have no address yet, also those that are being looked up.
+    pub(super) fn forget_failures(&self) {
+        let has_address = |name: &Arc<Name>| matches!(*lock(&name.progress), Progress::Answered(Ok(_)));
+        lock(&self.0.state).names.retain(|_, name| has_address(name));
     }
 
     /// Returns the entry of a host's name, and queues a name that is new.
@@ -222,6 +229,18 @@ mod tests {
             assert_eq!(resolver.resolve("empty", LONG).unwrap_err().class, FailureClass::Dns);
         }
         assert_eq!(lookups.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn failures_and_lookups_under_way_are_forgotten() {
+        let (resolver, lookups, release) = counting(8);
+        assert!(resolver.resolve("bad", LONG).is_err() && resolver.resolve("good", LONG).is_ok());
+        assert!(resolver.resolve("hang", SHORT).is_err());
+        resolver.forget_failures();
+        drop(release);
+        assert!(resolver.resolve("bad", LONG).is_err() && resolver.resolve("good", LONG).is_ok());
+        assert!(resolver.resolve("hang", LONG).is_ok());
+        assert_eq!(lookups.load(Ordering::SeqCst), 5);
     }
 
     #[test]

@@ -51,9 +51,9 @@ impl Program {
         event: &Value,
         host: &mut impl Host,
     ) -> EventResult {
-        let deadline = Deadline::after(self.timeout);
+        let mut deadline = Deadline::after(self.timeout);
         let mut logged = LineQuota::default();
-        let result = self.handle_with(slot, event, deadline, &mut logged, host);
+        let result = self.handle_with(slot, event, &mut deadline, &mut logged, host);
         let more = logged.reset();
         if more > 0 {
             info!("and {} of {}", count(more, "more line"), self.name());
@@ -65,7 +65,7 @@ impl Program {
         &self,
         slot: &mut Option<Process>,
         event: &Value,
-        deadline: Deadline,
+        deadline: &mut Deadline,
         logged: &mut LineQuota,
         host: &mut impl Host,
     ) -> EventResult {
@@ -114,7 +114,7 @@ impl Program {
 fn converse(
     process: &mut Process,
     event: &Value,
-    deadline: Deadline,
+    deadline: &mut Deadline,
     logged: &mut LineQuota,
     host: &mut impl Host,
 ) -> Result<EventResult, Breakdown> {
@@ -302,6 +302,16 @@ mod tests {
             };
             assert!(matches!(failure.error, ProgramError::Timeout(_)), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_program_gets_the_time_in_which_this_process_did_not_run() {
+        let (mut deadline, limit) = (Deadline::after(Duration::from_nanos(1)), Duration::from_secs(1));
+        // Every wait is a little late.
+        deadline.exclude_pause(Duration::from_secs(2), limit);
+        assert!(deadline.check().is_err());
+        deadline.exclude_pause(Duration::from_millis(2001), limit);
+        assert!(deadline.check().is_ok());
     }
 
     #[test]

@@ -22,6 +22,8 @@ use crate::util::text::{count, sanitize};
 const MAX_READS: usize = 64;
 /// A longer line on stderr is divided, in bytes.
 const MAX_STDERR_LINE_BYTES: usize = 64 << 10;
+/// A wait for a pipe is divided into waits of this length, so that a pause of this process is noticed.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two checks whether a process has exited.
 const EXIT_POLL_INTERVALS: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
 
@@ -68,6 +70,15 @@ impl Deadline {
     /// Fails once the deadline has passed.
     pub(super) fn check(self) -> Result<(), ProgramError> {
         if self.left().is_zero() { Err(self.error()) } else { Ok(()) }
+    }
+
+    /// Moves the deadline by a wait that took more than a second longer than its limit.
+    ///
+    /// This process did not run meanwhile, and the program may not have run either.
+    pub(super) fn exclude_pause(&mut self, waited: Duration, limit: Duration) {
+        if waited.saturating_sub(limit) > Duration::from_secs(1) {
+            self.start += waited;
+        }
     }
 
     fn error(self) -> ProgramError {
@@ -126,7 +137,7 @@ impl Process {
     }
 
     /// Waits for the next line on stdout.
-    pub(super) fn next_line(&mut self, deadline: Deadline) -> Result<Vec<u8>, ProgramError> {
+    pub(super) fn next_line(&mut self, deadline: &mut Deadline) -> Result<Vec<u8>, ProgramError> {
         loop {
             // The pipes of a program that writes in a loop can always be read.
             deadline.check()?;
@@ -148,7 +159,7 @@ impl Process {
     }
 
     /// Waits until bytes can be read or written, and moves them.
-    fn exchange(&mut self, deadline: Deadline) -> Result<(), ProgramError> {
+    fn exchange(&mut self, deadline: &mut Deadline) -> Result<(), ProgramError> {
         let ready = self.wait(deadline)?;
         if ready.stderr {
             self.read_stderr();
@@ -169,10 +180,12 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until a pipe can be used. After a signal none may be.
-    fn wait(&self, deadline: Deadline) -> Result<Ready, ProgramError> {
+    /// Waits until a pipe can be used, for [`MAX_WAIT`] at most. After that, or a signal, none may be.
+    fn wait(&self, deadline: &mut Deadline) -> Result<Ready, ProgramError> {
         // Some microseconds more, so that the wait does not end before the deadline.
-        let timeout = Timespec::try_from(deadline.left().saturating_add(Duration::from_micros(10))).ok();
+        let limit = deadline.left().saturating_add(Duration::from_micros(10)).min(MAX_WAIT);
+        let timeout = Timespec::try_from(limit).ok();
+        let began = Instant::now();
         let from_stdout = if self.reads_stdout() { PollFlags::IN } else { PollFlags::empty() };
         let mut files = vec![PollFd::new(&self.stdout, from_stdout)];
         let stderr = self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN));
@@ -180,9 +193,10 @@ impl Process {
         let (has_stderr, has_stdin) = (stderr.is_some(), stdin.is_some());
         files.extend(stderr);
         files.extend(stdin.map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
-        match poll(&mut files, timeout.as_ref()) {
-            Ok(0) => return Err(deadline.error()),
-            Err(Errno::INTR) => return Ok(Ready::default()),
+        let polled = poll(&mut files, timeout.as_ref());
+        deadline.exclude_pause(began.elapsed(), limit);
+        match polled {
+            Ok(0) | Err(Errno::INTR) => return Ok(Ready::default()),
             Err(error) => return Err(ProgramError::Pipes(error.into())),
             Ok(_) => {}
         }

@@ -35,6 +35,17 @@ fn permits_limit_what_is_taken() {
 }
 
 #[test]
+fn a_pause_makes_no_poll_in_flight_slow() {
+    let queue = Queue::new(9, 0, |_| 9);
+    queue.extend([task(0, 0)]);
+    let taken = queue.take().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    queue.restart_timers();
+    assert!(queue.slowest(1)[0].1 < Duration::from_millis(300));
+    queue.done(&taken);
+}
+
+#[test]
 fn a_host_has_no_more_polls_in_flight_than_its_limit() {
     let queue = Queue::new(9, 0, |_| 2);
     queue.extend((0..5).map(|no| task(no, 0)).chain([task(9, 1)]));

@@ -16,4 +16,5 @@ cases! {
     month_end_leap_day_year,
     month_end_status,
     month_end_two_months,
+    paused_run,
 }

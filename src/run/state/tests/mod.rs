@@ -2,6 +2,7 @@
 
 mod last_host;
 mod outage;
+mod pause;
 mod stop;
 mod store;
 
@@ -10,8 +11,8 @@ use std::sync::Arc;
 
 use super::sessions::{FLUSH_COUNT, FLUSH_RESULT_BYTES, LOW_WATERMARK};
 use super::*;
-use crate::model::{Attempt, Failure, FailureClass, PollStatus};
-use crate::run::message::{SessionReport, SessionWork};
+use crate::model::{Attempt, Failure, FailureClass, Outcome, PollStatus};
+use crate::run::message::{PollResult, SessionReport, SessionWork};
 use crate::run::queue::{LastHost, QUEUE_CAPACITY};
 use crate::run::testdata::task;
 use crate::store::RunRecord;
@@ -99,6 +100,9 @@ impl Fixture {
             Effect::Finish(work) => assert!(self.finish.replace(work).is_none(), "a run finishes once"),
             Effect::ReportStopping(in_flight) => self.log.push(format!("stopping, {in_flight} in flight")),
             Effect::ReportOutage(failures) => self.log.push(format!("outage, {failures} not counted")),
+            Effect::ReportPause(length, failures) => {
+                self.log.push(format!("paused for {length:?}, {failures} not counted"));
+            }
             Effect::Warn(warning) => self.log.push(format!("{warning:?}")),
             Effect::ReportByHand(outcome, next) => self.log.push(format!("{outcome:?} to level {}", next.level)),
         }
