@@ -76,7 +76,7 @@ impl Client {
         Self { agent: transport::agent(config, names.clone(), policy, limits, trust), names, limit: limits.call }
     }
 
-    /// Looks names up again that have no address yet: the process did not run for a while, or the machine slept.
+    /// Looks names up again that have no address yet. To be called after a pause of the process.
     pub fn forget_failed_lookups(&self) {
         self.names.forget_failures();
     }

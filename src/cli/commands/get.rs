@@ -43,7 +43,7 @@ impl Get {
             let via = cxn.via_port.as_ref().map(|via_port| format!(" via {via_port}"));
             let site = sanitize(&cxn.site_url.to_string()) + &via.unwrap_or_default();
             let batch_code = cxn.batch_code.get().to_string();
-            table.add(&[cxn.cxn_id.as_str(), cxn.app_id.short(), &site, &batch_code, &states]);
+            table.add(&[&cxn.cxn_id.to_string(), cxn.app_id.short(), &site, &batch_code, &states]);
             Ok(())
         })?;
         if !self.json {

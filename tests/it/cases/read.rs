@@ -20,7 +20,6 @@ cases! {
     import_empty_pipe,
     json_byte_order_mark,
     json_line_number,
-    jsonl_cut_with_skip,
     tmpdir_missing,
     tmpdir_missing_stdin,
     tmpdir_not_writable,

@@ -4,16 +4,16 @@ use super::*;
 use crate::listener::{self, ProgramError, ProgramFailure};
 use crate::run::clock::Pause;
 
-/// The process did not run for five seconds up to `to`.
-fn pause(to: Duration) -> Event {
-    Event::Paused(Pause { from: to.saturating_sub(secs(5)), to, length: secs(5) })
+/// The process did not run for five seconds.
+fn pause() -> Event {
+    Event::Paused(Pause { from: ms(500), to: ms(5_500), length: secs(5) })
 }
 
 /// A run of as many polls in flight, half a second old, which was stopped for five seconds.
 fn paused_run(polls: u64) -> Fixture {
     let mut run = Fixture::new(polls, |_| ());
     run.take(100);
-    run.apply(pause(ms(5_500)));
+    run.apply(pause());
     run
 }
 
@@ -56,7 +56,7 @@ fn failures_before_and_after_a_pause_count() {
     run.take(2);
     let [before, after] = [run.in_flight.pop().unwrap(), run.in_flight.pop().unwrap()];
     run.apply(Event::PollsEnded(vec![result(before, ms(0), ms(400), Ok(failure(FailureClass::Timeout)))]));
-    run.apply(pause(ms(5_500)));
+    run.apply(pause());
     run.apply(Event::PollsEnded(vec![result(after, ms(5_501), ms(9_000), Ok(failure(FailureClass::Timeout)))]));
     let (record, _) = run.end();
     assert_eq!((record.failed, record.dropped), (2, 0));
