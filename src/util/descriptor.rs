@@ -11,7 +11,8 @@ use std::path::Path;
 ///
 /// # Errors
 /// There is no such descriptor, or it cannot be duplicated.
-pub(super) fn duplicate(path: &Path) -> Option<io::Result<File>> {
+#[must_use]
+pub fn duplicate(path: &Path) -> Option<io::Result<File>> {
     let duplicated = match number(path)? {
         0 => io::stdin().as_fd().try_clone_to_owned(),
         1 => io::stdout().as_fd().try_clone_to_owned(),
