@@ -11,8 +11,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// There is no such descriptor, or it cannot be duplicated.
-#[must_use]
-pub fn duplicate(path: &Path) -> Option<io::Result<File>> {
+pub(super) fn duplicate(path: &Path) -> Option<io::Result<File>> {
     let duplicated = match number(path)? {
         0 => io::stdin().as_fd().try_clone_to_owned(),
         1 => io::stdout().as_fd().try_clone_to_owned(),
@@ -22,8 +21,8 @@ pub fn duplicate(path: &Path) -> Option<io::Result<File>> {
     Some(duplicated.map(File::from))
 }
 
-/// The number of the descriptor that a path names.
-fn number(path: &Path) -> Option<RawFd> {
+/// The number of the descriptor that a path names; `None` for any other path.
+pub(super) fn number(path: &Path) -> Option<RawFd> {
     match path.to_str()? {
         "/dev/stdin" => Some(0),
         "/dev/stdout" => Some(1),

@@ -1,6 +1,6 @@
 //! Helpers without domain knowledge: files, locks, text and time.
 
-pub mod descriptor;
+mod descriptor;
 pub mod file_error;
 pub mod fs_atomic;
 pub mod home;

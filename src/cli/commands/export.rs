@@ -22,12 +22,8 @@ use crate::model::AppId;
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::{ReadSession, Store};
 use crate::transfer::{Format, Writer};
-use crate::util::descriptor::duplicate;
 use crate::util::fs_atomic::{AtomicFile, Durability};
-use crate::util::open::target_of;
-
-/// The directories of the descriptors of this process.
-const DESCRIPTORS: [&str; 2] = ["/dev/fd", "/proc/self/fd"];
+use crate::util::open::{open_in_place, target_of};
 
 /// Write connections with their secrets and poll statuses
 ///
@@ -114,10 +110,9 @@ impl Export {
 
     /// Writes a file as a whole. A descriptor of this process, a pipe and the like are written to in place.
     fn to_path(&self, context: &Context, store: &Store, path: &Path) -> Result<()> {
-        let Some(opened) = open_in_place(path) else {
+        let Some(file) = open_in_place(path).map_err(|error| cannot_write(path, &error))? else {
             return write_whole(path, self.force, |file, path| self.write(context, store, file, Some(path)));
         };
-        let file = opened.map_err(|error| cannot_write(path, &error))?;
         self.check_terminal(terminal::is_terminal(&file))?;
         let mut out = DeferredWriter::new(file);
         let written = self.write(context, store, &mut out, Some(path));
@@ -154,15 +149,6 @@ impl Export {
         let extension = path.and_then(Path::extension).and_then(|extension| extension.to_str());
         self.format.or_else(|| extension.and_then(Format::from_extension)).unwrap_or(Format::Jsonl)
     }
-}
-
-/// Opens what was given to this process open, or is not a regular file; `None` for any other file.
-///
-/// It is only ever appended to, since the process that opened it may write more.
-fn open_in_place(path: &Path) -> Option<io::Result<File>> {
-    let is_descriptor = DESCRIPTORS.iter().any(|dir| path.parent() == Some(Path::new(dir)));
-    let is_in_place = || is_descriptor || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-    duplicate(path).or_else(|| is_in_place().then(|| File::options().append(true).open(path)))
 }
 
 /// Writes a file, mode 0600, as a whole. If that fails, an old file stays.
