@@ -323,8 +323,14 @@ fn output_file(path: &Path, kind: io::ErrorKind) -> Report {
     if kind == io::ErrorKind::NotFound {
         return Report::not_found(format!("cannot write {}: its directory does not exist", path.display()));
     }
-    let hint = file::space_hint(kind).map(str::to_owned);
-    Report { hint, ..Report::new(exit::OUTPUT, format!("cannot write {}: {kind}", path.display())) }
+    let hint = match kind {
+        io::ErrorKind::PermissionDenied => Some("name a file in a directory that you can write to and others cannot"),
+        kind => file::space_hint(kind),
+    };
+    Report {
+        hint: hint.map(str::to_owned),
+        ..Report::new(exit::OUTPUT, format!("cannot write {}: {kind}", path.display()))
+    }
 }
 
 fn not_a_file(text: &str, named: Named) -> Report {

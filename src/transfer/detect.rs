@@ -10,6 +10,7 @@ use super::error::{Error, Foreign, Result};
 use super::format::{Format, KEYS};
 use super::ids::Emit;
 use super::read::{csv, json, jsonl, mysql_tsv};
+use crate::util::text::BYTE_ORDER_MARK;
 
 /// How much of a file is examined, in bytes.
 const EXAMINED_BYTES: u64 = 4096;
@@ -45,7 +46,7 @@ pub fn detect<'a>(path: Option<&Path>, input: impl Read + 'a) -> Result<(Format,
     if let Some(foreign) = foreign(&start) {
         return Err(Error::Foreign(foreign));
     }
-    let text = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&start);
+    let text = start.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(&start);
     let format = format_of(path, &String::from_utf8_lossy(text));
     let whole = Cursor::new(text.to_vec()).chain(input);
     Ok((format, Box::new(BufReader::with_capacity(BUFFER_BYTES, whole))))

@@ -21,8 +21,8 @@ pub(super) fn duplicate(path: &Path) -> Option<io::Result<File>> {
     Some(duplicated.map(File::from))
 }
 
-/// The number of the descriptor that a path names.
-fn number(path: &Path) -> Option<RawFd> {
+/// The number of the descriptor that a path names; `None` for any other path.
+pub(super) fn number(path: &Path) -> Option<RawFd> {
     match path.to_str()? {
         "/dev/stdin" => Some(0),
         "/dev/stdout" => Some(1),

@@ -83,9 +83,30 @@ pub fn open_trusted(path: &Path, options: &OpenOptions) -> io::Result<File> {
     Err(Errno::LOOP.into())
 }
 
+/// Opens a descriptor of this process, or what is not a regular file, to append to it.
+///
+/// `None` for any other path. Waits until a process reads from a pipe. Links are followed as by [`target_of`].
+///
+/// # Errors
+/// Those of opening it; [`io::ErrorKind::PermissionDenied`] for what another user may have put there.
+pub fn open_in_place(path: &Path) -> io::Result<Option<File>> {
+    let path = target_of(path)?;
+    if let Some(descriptor) = descriptor::duplicate(&path) {
+        return descriptor.map(Some);
+    }
+    let is_special = || fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file());
+    if descriptor::number(&path).is_none() && !is_special() {
+        return Ok(None);
+    }
+    if !is_private(&fs::metadata(dir_of(&path))?) {
+        return Err(Planted::Special.into());
+    }
+    File::options().append(true).open(path).map(Some)
+}
+
 /// Returns the file that a path leads to through symbolic links, whether or not it exists.
 ///
-/// Links of this user and of root are followed, unless other users can write to their directory.
+/// The name of a descriptor of this process, such as `/dev/stderr`, counts as a file, and not as a link. Links of this user and of root are followed, unless other users can write to their directory.
 ///
 /// # Errors
 /// Those of reading the directory of a link; [`io::ErrorKind::PermissionDenied`] for a link that another user may have put
@@ -93,7 +114,8 @@ pub fn open_trusted(path: &Path, options: &OpenOptions) -> io::Result<File> {
 pub fn target_of(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
-        let Ok(target) = fs::read_link(&path) else { return Ok(path) };
+        let link = fs::read_link(&path).ok().filter(|_| descriptor::number(&path).is_none());
+        let Some(target) = link else { return Ok(path) };
         let dir = fs::metadata(dir_of(&path))?;
         if !is_private(&dir) || !is_own(&fs::symlink_metadata(&path)?) {
             return Err(Planted::Link.into());
@@ -184,6 +206,37 @@ mod tests {
         fs::set_permissions(path("disk"), Permissions::from_mode(0o777)).unwrap();
         assert!(target_of(&path("first")).unwrap_err().to_string().starts_with("a symbolic link"));
         assert_eq!(target_of(&path("disk/file")).unwrap(), path("disk/file"));
+    }
+
+    #[test]
+    fn only_what_is_no_regular_file_is_opened_in_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("file"), "").unwrap();
+        symlink(path("file"), path("link")).unwrap();
+        for name in ["file", "link", "missing", "missing/file"] {
+            assert!(open_in_place(&path(name)).unwrap().is_none(), "{name}");
+        }
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        symlink(format!("/dev/fd/{}", writer.as_raw_fd()), path("descriptor")).unwrap();
+        open_in_place(&path("descriptor")).unwrap().unwrap().write_all(b"text").unwrap();
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        symlink("/dev/null", path("device")).unwrap();
+        assert!(open_in_place(&path("device")).unwrap().is_some());
+        mknodat(CWD, path("pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+        std::thread::scope(|scope| {
+            let opened = scope.spawn(|| open_in_place(&path("pipe")));
+            File::open(path("pipe")).unwrap();
+            assert!(opened.join().unwrap().unwrap().is_some());
+        });
+        // Another user may read this pipe.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
+        let refused = open_in_place(&path("pipe")).unwrap_err();
+        assert_eq!(refused.to_string(), "not a regular file");
+        assert!(open_in_place(&path("device")).unwrap_err().to_string().starts_with("a symbolic link"));
     }
 
     #[test]

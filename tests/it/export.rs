@@ -72,12 +72,15 @@ fn export_to_an_open_file_goes_where_it_is_open() {
         (format!("{program} export /dev/stdout >> file"), format!("before\n{export}")),
         (format!("{program} export - >> file"), format!("before\n{export}")),
         (format!("{program} export /dev/fd/3 3> file"), export.clone()),
+        (format!("{program} export /dev/fd/3 3>> file; echo after >> file"), format!("before\n{export}after\n")),
+        (format!("{{ {program} export /proc/self/fd/3; echo after >&3; }} 3> file"), format!("{export}after\n")),
         (format!("{program} export /dev/stdout | cat > file"), export.clone()),
     ] {
         fs::write(world.path("file"), "before\n").unwrap();
         assert_quiet(&world.command_of("bash").args(["-c", &command]).output().unwrap());
         assert_eq!(fs::read_to_string(world.path("file")).unwrap(), expected, "{command}");
     }
+    world.refused(2, &["export", "/proc/self/cwd/file"]);
 }
 
 #[test]

@@ -96,6 +96,21 @@ fn failed_installation_leaves_no_database() {
 }
 
 #[test]
+fn an_input_that_cannot_be_read_to_its_end_is_named_and_not_applied() {
+    let Some(faults) = Faults::new() else { return };
+    let world = World::with(["ok"]);
+    let before = world.export();
+    let lines: String = (1..1000).map(|number| world.site(number, "ok").jsonl()).collect();
+    fs::write(world.path("input.jsonl"), lines).unwrap();
+    for at in ["read 1", "read 3"] {
+        let (output, reads) = faults.run(&world, &["import", "input.jsonl"], "/input.jsonl", at);
+        assert!(code(&output) == 66 && reads.iter().any(|read| read.failed), "{at}: {output:?}");
+        assert!(stderr(&output).starts_with("error: cannot read input.jsonl: "), "{at}: {output:?}");
+        assert_eq!(world.export(), before);
+    }
+}
+
+#[test]
 fn results_that_cannot_be_read_stay_in_their_place() {
     let Some(faults) = Faults::new() else { return };
     let world = World::with(["ok"]);

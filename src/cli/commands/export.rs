@@ -23,12 +23,7 @@ use crate::store::failpoint::{self, Failpoint};
 use crate::store::{ReadSession, Store};
 use crate::transfer::{Format, Writer};
 use crate::util::fs_atomic::{AtomicFile, Durability};
-use crate::util::open::target_of;
-
-/// Names of standard output. It may be a file to which more is appended, so it is not opened again.
-const STDOUT: [&[u8]; 4] = [b"-", b"/dev/stdout", b"/dev/fd/1", b"/proc/self/fd/1"];
-/// What leads to files that the process was given open, which may thus be replaced.
-const DESCRIPTORS: [&str; 3] = ["/dev/fd", "/dev/stderr", "/proc"];
+use crate::util::open::{open_in_place, target_of};
 
 /// Write connections with their secrets and poll statuses
 ///
@@ -66,7 +61,7 @@ pub(in crate::cli) struct Export {
 
 impl Export {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
-        let file = self.file.as_deref().filter(|path| !STDOUT.contains(&path.as_os_str().as_encoded_bytes()));
+        let file = self.file.as_deref().filter(|path| *path != Path::new("-"));
         self.check_prefix()?;
         let store = context.store()?;
         if let Some(path) = file {
@@ -113,21 +108,19 @@ impl Export {
         Ok(())
     }
 
-    /// Writes a file as a whole. What is not a regular file, such as a pipe, is written to in place.
+    /// Writes a file as a whole. A descriptor of this process, a pipe and the like are written to in place.
     fn to_path(&self, context: &Context, store: &Store, path: &Path) -> Result<()> {
-        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            let pipe = File::options().write(true).open(path).map_err(|error| cannot_write(path, &error))?;
-            self.check_terminal(terminal::is_terminal(&pipe))?;
-            let mut out = DeferredWriter::new(pipe);
-            let written = self.write(context, store, &mut out, Some(path));
-            return match written.and_then(|()| out.finish().map_err(|error| cannot_write(path, &error))) {
-                // The reader of a pipe has seen enough.
-                Err(Error::OutputFile { kind: io::ErrorKind::BrokenPipe, .. }) => Ok(()),
-                written => written,
-            };
+        let Some(file) = open_in_place(path).map_err(|error| cannot_write(path, &error))? else {
+            return write_whole(path, self.force, |file, path| self.write(context, store, file, Some(path)));
+        };
+        self.check_terminal(terminal::is_terminal(&file))?;
+        let mut out = DeferredWriter::new(file);
+        let written = self.write(context, store, &mut out, Some(path));
+        match written.and_then(|()| out.finish().map_err(|error| cannot_write(path, &error))) {
+            // The reader of a pipe has seen enough.
+            Err(Error::OutputFile { kind: io::ErrorKind::BrokenPipe, .. }) => Ok(()),
+            written => written,
         }
-        let force = self.force || DESCRIPTORS.iter().any(|dir| path.starts_with(dir));
-        write_whole(path, force, |file, path| self.write(context, store, file, Some(path)))
     }
 
     fn write(&self, context: &Context, store: &Store, out: impl Write, path: Option<&Path>) -> Result<()> {

@@ -82,6 +82,14 @@ fn a_similar_name_is_suggested_for_an_unknown_app() {
 }
 
 #[test]
+fn an_output_file_that_may_not_be_written_has_a_hint() {
+    let hint = |kind| Report::from(Error::OutputFile { path: "/tmp/pipe".into(), kind }).hint;
+    assert!(hint(io::ErrorKind::PermissionDenied).is_some_and(|hint| hint.starts_with("name a file in a directory")));
+    assert!(hint(io::ErrorKind::StorageFull).is_some_and(|hint| hint.starts_with("free some disk space")));
+    assert_eq!(hint(io::ErrorKind::IsADirectory), None);
+}
+
+#[test]
 fn one_problem_is_singular() {
     let text = |count| Report::from(Error::ConfigProblems { count, file: "x.toml".to_owned() }).message;
     assert_eq!((text(1), text(2)), ("1 problem in x.toml".to_owned(), "2 problems in x.toml".to_owned()));

@@ -4,6 +4,7 @@ use std::io::{BufRead, ErrorKind};
 
 use crate::transfer::error::{Error, Result};
 use crate::transfer::format::MAX_RECORD_BYTES;
+use crate::util::text::BYTE_ORDER_MARK;
 
 /// A line of an input.
 pub struct Line<'a> {
@@ -23,8 +24,6 @@ pub struct Lines<R> {
     /// A CR before this byte is part of the line.
     byte_after_cr: Option<u8>,
 }
-
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl<R: BufRead> Lines<R> {
     /// Splits an input.
@@ -75,7 +74,7 @@ impl<R: BufRead> Lines<R> {
         };
         self.number += 1;
         let (bytes, end) = self.buffer.split_at(self.buffer.len() - end_bytes);
-        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(bytes);
         Ok(Some(Line { number: self.number, bytes, end }))
     }
 }

@@ -56,13 +56,12 @@ pub struct SiteSpec {
 }
 
 /// A command, and what it must do.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Step {
     pub run: Option<Vec<String>>,
     pub shell: Option<String>,
     pub stdin: Option<String>,
-    #[serde(default)]
     pub env: BTreeMap<String, Variable>,
     pub umask: Option<String>,
     pub cwd: Option<String>,
@@ -70,24 +69,15 @@ pub struct Step {
     /// The width of the terminal; `None` if there is no terminal.
     pub columns: Option<u32>,
     pub types: Option<String>,
-    #[serde(default)]
     pub exit: Exit,
     pub within: Option<f64>,
-    #[serde(default)]
     pub quiet: bool,
-    #[serde(default)]
     pub json: BTreeMap<String, Value>,
-    #[serde(default)]
     pub stdout: Vec<String>,
-    #[serde(default)]
     pub stderr: Vec<String>,
-    #[serde(default)]
     pub output: Vec<String>,
-    #[serde(default)]
     pub stdout_lacks: Vec<String>,
-    #[serde(default)]
     pub stderr_lacks: Vec<String>,
-    #[serde(default)]
     pub output_lacks: Vec<String>,
 }
 
@@ -129,17 +119,12 @@ impl Exit {
 
 /// What must hold after the last step.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct After {
     pub connections: Option<String>,
-    #[serde(default)]
     pub no_store: bool,
-    #[serde(default)]
     pub requests: BTreeMap<String, u64>,
-    #[serde(default)]
     pub authorization: BTreeMap<String, String>,
-    #[serde(default)]
     pub export: BTreeMap<String, Map<String, Value>>,
-    #[serde(default)]
     pub explain: BTreeMap<String, Map<String, Value>>,
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::case::Case;
 use super::sites::{APP, APP_URL, Sites};
 use super::step::{self, Input};
+
 /// Directories with the programs that cases use.
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 

@@ -1,9 +1,12 @@
 //! Runs one step of a case.
 
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::case::{Step, Variable};
 use super::dir::CaseDir;
@@ -78,7 +81,7 @@ pub fn output_of(mut command: Command, input: Input<'_>) -> Output {
     };
     command.stdin(if text.is_some() { Stdio::piped() } else { Stdio::null() });
     let began = Instant::now();
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdin = child.stdin.take();
     let stdout = child.stdout.take().unwrap();
     let stderr = child.stderr.take().unwrap();
@@ -97,7 +100,8 @@ pub fn output_of(mut command: Command, input: Input<'_>) -> Output {
                 break status;
             }
             if began.elapsed() > LIMIT {
-                child.kill().unwrap();
+                // Its children hold the pipes, too.
+                kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap();
             }
             thread::sleep(POLL_INTERVAL);
         };

@@ -92,12 +92,13 @@ struct Input {
 impl Import {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let path = context.store_path()?;
-        let Input { format, is_file, reader } = self.input()?;
+        let Input { format, is_file, reader } = self.input().map_err(|error| self.naming_input(error.into()))?;
         let known = context.existing_store(!self.dry_run)?;
         let checking = Progress::begin_of(0, "checked", context.shows_progress());
         // A spreadsheet leaves out the last line end of its file. Whatever prunes or comes from a program must have it.
         let needs_line_end = self.prune || !is_file;
-        let (findings, spool) = Findings::of(reader, format, needs_line_end, self.lenient, known.as_ref(), &checking)?;
+        let found = Findings::of(reader, format, needs_line_end, self.lenient, known.as_ref(), &checking);
+        let (findings, spool) = found.map_err(|error| self.naming_input(error))?;
         drop(checking);
         if findings.records == 0 {
             return Err(Error::EmptyInput(self.path().map(Path::to_owned)));
@@ -156,25 +157,29 @@ impl Import {
     }
 
     /// Opens the input and detects its format, unless the options name it.
-    fn input(&self) -> Result<Input> {
+    fn input(&self) -> Result<Input, TransferError> {
         let path = self.path();
-        let failed = |error| match path {
-            Some(path) => Error::InputFile { path: path.to_owned(), error },
-            None => Error::Stdin(error),
-        };
         let (input, is_file): (Box<dyn Read>, bool) = match path {
             Some(path) => {
-                let file = File::open(path).map_err(failed)?;
-                let is_file = file.metadata().map_err(failed)?.is_file();
+                let file = File::open(path).map_err(TransferError::ReadInput)?;
+                let is_file = file.metadata().map_err(TransferError::ReadInput)?.is_file();
                 (Box::new(file), is_file)
             }
             None => (Box::new(io::stdin()), false),
         };
-        let (detected, reader) = detect(path, input).map_err(|error| match error {
-            TransferError::ReadInput(error) if error.raw_os_error().is_some() => failed(error),
-            error => error.into(),
-        })?;
+        let (detected, reader) = detect(path, input)?;
         Ok(Input { format: self.format.unwrap_or(detected), is_file, reader })
+    }
+
+    /// Adds the name of the input to an error of the system about reading it.
+    fn naming_input(&self, error: Error) -> Error {
+        match error {
+            Error::Transfer(TransferError::ReadInput(error)) if error.raw_os_error().is_some() => match self.path() {
+                Some(path) => Error::InputFile { path: path.to_owned(), error },
+                None => Error::Stdin(error),
+            },
+            error => error,
+        }
     }
 
     /// Lists what `--prune` removes and asks where needed; `None` if the answer is no.

@@ -1,7 +1,6 @@
 //! The records of an input on disk, from the time they are checked until they are applied.
 
 use std::collections::HashSet;
-use std::env;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 
@@ -52,7 +51,7 @@ impl Spool {
 }
 
 fn failed(error: io::Error) -> Error {
-    Error::Spool { dir: env::temp_dir(), error }
+    Error::Spool { dir: tempfile::env::temp_dir(), error }
 }
 
 /// Parses a line; `None` if no spool wrote it.
