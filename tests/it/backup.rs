@@ -83,7 +83,7 @@ fn damaged_newest_backup_is_not_replaced_by_an_older_one() {
         let message = world.refused(65, &["store", "restore"]);
         assert!(message.contains(&format!("error: {newest} is not a complete backup")), "{message}");
         assert!(
-            message.contains(&format!("hint: restore the backup before it with `cxnpoll store restore {older} --yes`")),
+            message.contains(&format!("hint: restore the backup before it with `cxnpoll store restore {older}`")),
             "{message}"
         );
     }

@@ -119,7 +119,13 @@ impl From<RejectedLines> for Report {
         let is_accepted_leniently = |(_, problem): &(Position, Problem)| {
             matches!(problem, Problem::InvalidName(_) | Problem::NotAWebUrl { .. })
         };
+        let is_cut = |(_, problem): &(Position, Problem)| {
+            matches!(problem, Problem::Incomplete | Problem::NoLineEnd | Problem::UnclosedQuote)
+        };
         match lines.rest {
+            Rest::Aborted if lines.reported.iter().any(is_cut) => {
+                report.hint("check that the input is complete, or import the other lines with --on-error skip")
+            }
             Rest::Aborted if lines.reported.iter().any(is_accepted_leniently) => report.hint(
                 "import the other lines with --on-error skip, or accept names and URLs of former versions with --lenient",
             ),
@@ -170,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hint_names_lenient_where_that_accepts_a_line() {
+    fn the_hint_depends_on_what_is_wrong() {
         let hint = |problem: Problem| {
             let reported = vec![(Position::at_line(1), Problem::NotUtf8), (Position::at_line(2), problem)];
             Report::from(RejectedLines { count: 2, reported, rest: Rest::Aborted, spared: Spared::default() })
@@ -178,7 +184,10 @@ mod tests {
                 .unwrap()
         };
         assert!(hint(Problem::NotAWebUrl { key: "siteUrl" }).ends_with("--lenient"));
-        assert!(hint(Problem::InvalidSecret).ends_with("--on-error skip"));
+        assert!(hint(Problem::InvalidSecret).starts_with("import the other lines"));
+        for cut in [Problem::Incomplete, Problem::NoLineEnd, Problem::UnclosedQuote] {
+            assert!(hint(cut).starts_with("check that the input is complete"));
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl From<transfer::Error> for Report {
             E::InvalidBackup { path, problem, older } => {
                 let hint = older.map_or_else(
                     || "look for an older one in the directory `backups` of the store".to_owned(),
-                    |older| format!("restore the backup before it with `cxnpoll store restore {} --yes`", older.display()),
+                    |older| format!("restore the backup before it with `cxnpoll store restore {}`", older.display()),
                 );
                 Self::new(exit::BAD_DATA, format!("{} is not a complete backup: {problem}", path.display())).hint(hint)
             }
