@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType, Quantile};
-use prometheus::{CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, Opts, Registry, Result, TextEncoder};
+use prometheus::{
+    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, Opts, Registry, Result, TextEncoder,
+};
 
 use super::files::Subject;
 use super::sample::Former;
@@ -152,10 +154,9 @@ impl Families<'_> {
 
     /// Adds a gauge, if there is a value.
     fn gauge(&self, name: &str, help: &str, value: Option<f64>) -> Result<()> {
-        let gauge = GaugeVec::new(self.opts(name, help), &[])?;
-        if let Some(value) = value {
-            gauge.with_label_values::<&str>(&[]).set(value);
-        }
+        let Some(value) = value else { return Ok(()) };
+        let gauge = Gauge::with_opts(self.opts(name, help))?;
+        gauge.set(value);
         self.registry.register(Box::new(gauge))
     }
 
@@ -172,8 +173,8 @@ impl Families<'_> {
     }
 
     fn counter(&self, name: &str, help: &str, value: f64) -> Result<()> {
-        let counter = CounterVec::new(self.opts(name, help), &[])?;
-        counter.with_label_values::<&str>(&[]).inc_by(value);
+        let counter = Counter::with_opts(self.opts(name, help))?;
+        counter.inc_by(value);
         self.registry.register(Box::new(counter))
     }
 
