@@ -8,7 +8,7 @@ pub const OK: u8 = 0;
 pub const INTERNAL: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
-/// A site failed: that of `call` or `poll --cxn`, or any with `--strict`. Also a poll with `--cxn` that was deferred.
+/// A site failed: that of `call` or `poll --cxn`, or any with `--strict`. Also a poll with `--cxn` that did not succeed.
 pub const SITE_FAILED: u8 = 3;
 /// Bad records in an import, or a prune over its limit.
 pub const BAD_DATA: u8 = 65;

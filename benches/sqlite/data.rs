@@ -18,7 +18,7 @@ pub fn cxn(number: u32) -> Result<CxnPatch> {
         secret: Secret::from_bytes(secret(number)),
         app_id: APP.parse()?,
         app_url: "https://myapp.example.org/cxn".to_owned(),
-        site_url: site_url(number),
+        site_url: site_url(number).into(),
         perm: FieldPatch::Keep,
         via_port: FieldPatch::Keep,
         batch_code: Some(batch_code(number).try_into()?),

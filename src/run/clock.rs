@@ -1,16 +1,21 @@
 //! The time in which a run runs, and the pauses in which it does not.
 //!
 //! A process does not run while it is stopped (SIGSTOP, a frozen container), and while the machine sleeps. Limits of time
-//! may pass meanwhile, which is not the fault of a site. The coordinator looks at the clock every 50 ms, so a much longer
-//! interval is a pause. So is one in which the process got no processor time, where limits mean as little.
+//! may pass meanwhile, which is not the fault of a site. Two threads look at the clock every 50 ms, so a much longer interval
+//! is a pause. So is one in which the process got no processor time, where limits mean as little.
 
-use std::cell::Cell;
+use std::mem;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
 /// A longer interval between two looks at the clock is a pause.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a thread that watches looks at the clock.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The clock that goes on while the machine sleeps.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -56,9 +61,17 @@ impl PauseLog {
 #[derive(Debug)]
 pub(super) struct RunClock {
     started: Instant,
-    last: Cell<Reading>,
+    looks: Mutex<Looks>,
+}
+
+/// What the looks at the clock have shown.
+#[derive(Debug, Default)]
+struct Looks {
+    last: Reading,
     /// How much of the clock of polls was pause.
-    paused: Cell<Duration>,
+    paused: Duration,
+    /// The pauses that were not returned yet.
+    pauses: Vec<Pause>,
 }
 
 /// A reading of both clocks.
@@ -73,7 +86,7 @@ struct Reading {
 impl RunClock {
     /// Starts the clock.
     pub(super) fn start() -> Self {
-        let clock = Self { started: Instant::now(), last: Cell::default(), paused: Cell::default() };
+        let clock = Self { started: Instant::now(), looks: Mutex::default() };
         clock.resume();
         clock
     }
@@ -85,21 +98,42 @@ impl RunClock {
 
     /// For how long the run has run, without its pauses.
     pub(super) fn ran(&self) -> Duration {
-        self.started.elapsed().saturating_sub(self.paused.get())
+        self.started.elapsed().saturating_sub(self.looks().paused)
     }
 
     /// Begins to look for pauses again, after an interval without [`RunClock::observe`].
     pub(super) fn resume(&self) {
-        self.last.set(self.read());
+        self.looks().last = self.read();
     }
 
-    /// Looks at the clock, and returns the pause since the last look; `None` if there was none.
-    pub(super) fn observe(&self) -> Option<Pause> {
-        let (last, now) = (self.last.get(), self.read());
-        self.last.set(now);
-        let pause = pause_between(last, now)?;
-        self.paused.set(self.paused.get() + pause.to.saturating_sub(pause.from));
-        Some(pause)
+    /// Looks at the clock, and returns the pauses that are new.
+    pub(super) fn observe(&self) -> Vec<Pause> {
+        mem::take(&mut self.look().pauses)
+    }
+
+    /// Looks at the clock until the sender of `end` is dropped.
+    ///
+    /// So it is no pause if only the thread that observes waits, for example to write to a terminal that is stopped.
+    pub(super) fn watch(&self, end: &Receiver<()>) {
+        while end.recv_timeout(WATCH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            drop(self.look());
+        }
+    }
+
+    fn look(&self) -> MutexGuard<'_, Looks> {
+        let mut looks = self.looks();
+        let (last, now) = (looks.last, self.read());
+        looks.last = now;
+        if let Some(pause) = pause_between(last, now) {
+            looks.paused += pause.to.saturating_sub(pause.from);
+            looks.pauses.push(pause);
+        }
+        looks
+    }
+
+    /// No code panics while it holds the lock, so what a poisoned one guards is consistent.
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> Reading {
@@ -118,6 +152,8 @@ fn pause_between(last: Reading, now: Reading) -> Option<Pause> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::channel;
+    use std::thread;
 
     const fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
@@ -172,15 +208,26 @@ mod tests {
     #[test]
     fn the_time_of_a_run_is_without_its_pauses() {
         let clock = RunClock::start();
-        assert_eq!(clock.observe(), None);
+        assert_eq!(clock.observe(), []);
         // As if the clock had not been looked at for so long.
         let started = clock.started.checked_sub(ms(60_000)).unwrap();
         let clock = RunClock { started, ..clock };
-        let pause = clock.observe().unwrap();
+        let [pause] = clock.observe()[..] else { panic!("one pause") };
         assert!(pause.length >= ms(60_000) && clock.ran() < ms(50_000), "{pause:?}");
-        assert_eq!(clock.observe(), None, "each is reported once");
+        assert_eq!(clock.observe(), [], "each is reported once");
         let clock = RunClock { started: clock.started.checked_sub(ms(60_000)).unwrap(), ..clock };
         clock.resume();
-        assert_eq!(clock.observe(), None);
+        assert_eq!(clock.observe(), []);
+    }
+
+    #[test]
+    fn it_is_no_pause_if_only_the_thread_that_observes_waits() {
+        let clock = &RunClock::start();
+        thread::scope(|scope| {
+            let (_running, end) = channel();
+            scope.spawn(move || clock.watch(&end));
+            thread::sleep(MIN_PAUSE + ms(500));
+            assert_eq!(clock.observe(), []);
+        });
     }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ use crate::util::time::rfc3339;
 pub(super) const TICK: Duration = Duration::from_millis(50);
 /// How long results are collected before they are handled. Waking up for each of them takes CPU time from the workers.
 const COALESCE: Duration = Duration::from_millis(2);
+/// The stack of the thread that watches the clock, in bytes.
+const CLOCK_STACK_BYTES: usize = 128 << 10;
 /// How long to wait for outcomes to be recorded after a panic of the coordinator.
 const ABORT_WAIT: Duration = Duration::from_secs(60);
 
@@ -83,7 +85,19 @@ impl Coordinator<'_> {
     /// # Errors
     /// The panic of the observer.
     pub(super) fn drive(&mut self) -> thread::Result<()> {
-        self.clock.resume();
+        let clock = self.clock;
+        clock.resume();
+        thread::scope(|scope| {
+            let (_running, end) = channel();
+            let watch = thread::Builder::new().name("clock".into()).stack_size(CLOCK_STACK_BYTES);
+            // If the system starts no thread, only this one looks at the clock.
+            let _ = watch.spawn_scoped(scope, move || clock.watch(&end));
+            self.poll_all();
+        });
+        self.observer.panic.take().map_or(Ok(()), Err)
+    }
+
+    fn poll_all(&mut self) {
         let event = self.request_to_stop().unwrap_or(Event::Tick);
         self.apply(event);
         // The queue is filled now, and the next connections are loaded at once.
@@ -93,11 +107,10 @@ impl Coordinator<'_> {
             self.apply(event);
             self.observer.report(Update::Polling { summary: self.state.summary(), queue: self.queue });
         }
-        self.observer.panic.take().map_or(Ok(()), Err)
     }
 
     fn apply(&mut self, event: Event) {
-        if let Some(pause) = self.clock.observe() {
+        for pause in self.clock.observe() {
             self.queue.restart_timers();
             self.client.forget_failed_lookups();
             self.apply(Event::Paused(pause));

@@ -56,7 +56,7 @@ impl Error {
     /// Whether a listener program exceeded its limit of time.
     pub(super) fn is_program_timeout(&self) -> bool {
         let Self::Listener(listener::Error::Program(failure)) = self else { return false };
-        matches!(failure.error, ProgramError::Timeout(_))
+        matches!(failure.error, ProgramError::Timeout(_) | ProgramError::Silent(_))
     }
 }
 

@@ -28,6 +28,8 @@ pub fn survive_file_size_limit() {
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
     exit_code: Arc<AtomicUsize>,
+    /// That of SIGHUP, which is not the exit code if another signal came with it.
+    hangup_code: Arc<AtomicUsize>,
     received: Arc<AtomicBool>,
     /// When the first signal was noticed.
     noticed: Arc<OnceLock<Instant>>,
@@ -44,15 +46,15 @@ impl Signals {
     /// Fails if the system does not allow it.
     pub fn listen() -> io::Result<Self> {
         let signals = Self::default();
-        let hangup = (!is_ignored(SIGHUP)).then_some((SIGHUP, exit::SIGHUP, &signals.hangup_ends));
-        let others =
-            [(SIGINT, exit::SIGINT), (SIGTERM, exit::SIGTERM)].map(|(signal, code)| (signal, code, &signals.received));
-        for (signal, exit_code, ends) in others.into_iter().chain(hangup) {
+        let Self { exit_code, hangup_code, received, hangup_ends, .. } = &signals;
+        let hangup = (!is_ignored(SIGHUP)).then_some((SIGHUP, exit::SIGHUP, hangup_code, hangup_ends));
+        let others = [(SIGINT, exit::SIGINT, exit_code, received), (SIGTERM, exit::SIGTERM, exit_code, received)];
+        for (signal, code, stored, ends) in others.into_iter().chain(hangup) {
             // Handlers run in the order of their registration: the first signal finds `received` unset.
-            flag::register_conditional_shutdown(signal, exit_code.into(), Arc::clone(ends))?;
+            flag::register_conditional_shutdown(signal, code.into(), Arc::clone(ends))?;
             // A wait that `received` ends asks for the exit code next.
-            flag::register_usize(signal, Arc::clone(&signals.exit_code), exit_code.into())?;
-            flag::register(signal, Arc::clone(&signals.received))?;
+            flag::register_usize(signal, Arc::clone(stored), code.into())?;
+            flag::register(signal, Arc::clone(received))?;
         }
         Ok(signals)
     }
@@ -62,7 +64,8 @@ impl Signals {
     /// The run asks at least every 50 ms. Half a second after the first signal, a SIGHUP ends the process at once as well.
     #[must_use]
     pub fn stop_code(&self) -> Option<u8> {
-        let code = u8::try_from(self.exit_code.load(Ordering::Relaxed)).ok().filter(|code| *code != 0)?;
+        let codes = [&self.exit_code, &self.hangup_code].map(|code| code.load(Ordering::Relaxed));
+        let code = codes.into_iter().find(|code| *code != 0).and_then(|code| u8::try_from(code).ok())?;
         if self.noticed.get_or_init(Instant::now).elapsed() >= HANGUP_PAUSE {
             self.hangup_ends.store(true, Ordering::Relaxed);
         }

@@ -165,6 +165,13 @@ fn no_run_is_lost_from_the_counters_when_several_end_at_once() {
     assert_eq!(usize::try_from(counted).unwrap(), 1 + ended);
 }
 
+/// Makes the next run count the connections, however long the last count took on a busy machine.
+fn forget_count(world: &World) {
+    let is_kept = |line: &&str| !line.starts_with("cxnpoll_connections_timestamp_seconds{");
+    let rest: String = text(world).split_inclusive('\n').filter(is_kept).collect();
+    fs::write(world.path(&format!("metrics/cxnpoll-{APP}-default-0of1.prom")), rest).unwrap();
+}
+
 #[test]
 fn connections_are_counted_by_state_and_batch() {
     let world = world(["ok", "ok", "status-500", "retry-after-7200", "ok", "status-500"]);
@@ -186,8 +193,10 @@ fn connections_are_counted_by_state_and_batch() {
     let some_are_new = listed_at(MIDNIGHT);
     assert_eq!(some_are_new[0], 1);
     states(some_are_new);
-    assert_eq!(poll(&world, MIDNIGHT + 48 * HOUR, &retry), 0);
-    assert_eq!(poll(&world, MIDNIGHT + 96 * HOUR, &retry), 0);
+    for hours in [48, 96] {
+        forget_count(&world);
+        assert_eq!(poll(&world, MIDNIGHT + hours * HOUR, &retry), 0);
+    }
     // Whether a deferral was the third in a row depends on the site that the first run left out.
     let all_were_polled = listed_at(MIDNIGHT + 96 * HOUR);
     assert_eq!((all_were_polled[..2].to_vec(), all_were_polled[3..5].to_vec()), (vec![0, 2], vec![2, 1]));

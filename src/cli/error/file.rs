@@ -1,6 +1,6 @@
 //! The text of a failed operation on a file, and the hint of one that failed for lack of space.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use crate::util::file_error::{FileError, FileOp};
 
@@ -11,6 +11,13 @@ pub(super) fn space_hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::FileTooLarge => Some("raise the limit of file sizes (ulimit -f) and try again"),
         _ => None,
     }
+}
+
+/// Why a temporary file cannot be used.
+///
+/// An error of the tempfile crate repeats the directory, and the name of a file that does not exist.
+pub(super) fn temp_reason(error: &io::Error) -> String {
+    if error.raw_os_error().is_some() { error.to_string() } else { error.kind().to_string() }
 }
 
 /// Describes a failed operation: `cannot open /etc/x: Permission denied (os error 13)`.

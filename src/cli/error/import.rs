@@ -144,9 +144,8 @@ pub(super) fn empty(path: Option<&Path>) -> Report {
 /// A temporary file in `dir` that cannot be written or read.
 pub(super) fn spool(dir: &Path, error: &io::Error) -> Report {
     let hint = file::space_hint(error.kind()).unwrap_or("name another directory with TMPDIR");
-    // An error of the tempfile crate repeats the directory, and the name of a file that does not exist.
-    let reason = if error.raw_os_error().is_some() { error.to_string() } else { error.kind().to_string() };
-    let message = format!("cannot keep the input in a temporary file in {}: {reason}", dir.display());
+    let (dir, reason) = (dir.display(), file::temp_reason(error));
+    let message = format!("cannot keep the input in a temporary file in {dir}: {reason}");
     Report::new(exit::STORE, message).hint(hint)
 }
 

@@ -103,8 +103,8 @@ fn owner_hint(path: &Path, owner: u32, caller: u32) -> String {
 
 /// The report of a store that is read from a copy, which cannot be made.
 fn copy_failed(path: &Path, dir: &Path, error: &io::Error) -> Report {
-    let (path, dir) = (path.display(), dir.display());
-    let message = format!("cannot copy {path}, which can only be read, to the temporary directory {dir}: {error}");
+    let (path, dir, reason) = (path.display(), dir.display(), file::temp_reason(error));
+    let message = format!("cannot copy {path}, which can only be read, to the temporary directory {dir}: {reason}");
     let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::IO) => UNREADABLE_HINT.to_owned(),
         _ => "set TMPDIR to a directory that you can write to, with enough free space".to_owned(),
@@ -249,6 +249,14 @@ mod tests {
             assert!(hint.contains(expected), "{name}: {hint}");
             assert_eq!(hint.contains("backup"), expected.contains("backup"), "{name}: {hint}");
         }
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_made_names_the_temporary_directory_once() {
+        let dir = "/no/such/directory";
+        let error = tempfile::tempdir_in(dir).unwrap_err();
+        let report = Report::from(store::Error::Copy { path: "/data".into(), dir: dir.into(), error });
+        assert_eq!(report.message.matches(dir).count(), 1, "{}", report.message);
     }
 
     #[test]

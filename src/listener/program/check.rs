@@ -14,7 +14,9 @@ use super::spawn::Program;
 use crate::util::file_error::{FileError, FileOp};
 
 /// Programs whose first argument is the file of a script. They may have a version: `python3.12`.
-const INTERPRETERS: [&str; 10] = ["sh", "bash", "dash", "ksh", "zsh", "python", "php", "perl", "ruby", "node"];
+///
+/// Node is not among them, because it adds extensions to the name of the file.
+const INTERPRETERS: [&str; 9] = ["sh", "bash", "dash", "ksh", "zsh", "python", "php", "perl", "ruby"];
 /// Where a bare name is looked up without PATH.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// How much of a program is read to find its interpreter, in bytes.
@@ -160,6 +162,7 @@ mod tests {
             ("env", "#!/usr/bin/env sh\n", 0o755),
             ("binary", "\u{7f}ELF\0", 0o755),
             ("script", "", 0o644),
+            ("node", "#!/bin/sh\n", 0o755),
         ]);
         fs::create_dir(dir.path().join("sub")).unwrap();
         for command in [
@@ -175,6 +178,7 @@ mod tests {
             &["sh", "-u", "script"],
             &["sh", "true"],
             &["cat", "gone"],
+            &["./node", "name-without-js"],
             &["sh"],
         ] {
             assert_eq!(problems(dir.path(), command, None), [], "{command:?}");

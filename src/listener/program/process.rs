@@ -203,8 +203,8 @@ impl Process {
 
     /// Waits until a pipe can be used, for [`MAX_WAIT`] at most; `None` if the process has exited.
     ///
-    /// After that, or a signal, no pipe may be ready. An event must not reach another process that holds stdin open, so an exit comes
-    /// first.
+    /// After that, or a signal, no pipe may be ready. An exit comes first, so that no event reaches another process that holds
+    /// stdin open.
     fn wait(&self, deadline: &mut Deadline) -> Result<Option<Ready>, ProgramError> {
         // Some microseconds more, so that the wait does not end before the deadline.
         let wait = self.exit.limit(deadline.left().saturating_add(Duration::from_micros(10))).min(MAX_WAIT);

@@ -1,10 +1,12 @@
 //! The metrics in the text format of Prometheus. Names and help texts are the same in all files of a directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType, Quantile};
-use prometheus::{CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, Opts, Registry, Result, TextEncoder};
+use prometheus::{
+    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, Opts, Registry, Result, TextEncoder,
+};
 
 use super::files::Subject;
 use super::sample::Former;
@@ -49,74 +51,14 @@ pub(super) struct Ended<'a> {
 ///
 /// # Errors
 /// A name or label is not valid.
-#[expect(clippy::cast_precision_loss, reason = "counts and times stay far below 2^52")]
 pub(super) fn encode(subject: &Subject, ended: &Ended<'_>, former: &Former) -> Result<Vec<u8>> {
-    let Ended { summary, exit_code, at, ref counted, store_bytes } = *ended;
-    let (run, at) = (&summary.run, at as f64);
-    let families = Families { subject, registry: Registry::new() };
-    families.gauge("cxnpoll_run_timestamp_seconds", "When the last run ended.", Some(at))?;
-    let last_success = if exit_code == exit::OK { Some(at) } else { former.get(LAST_SUCCESS, None) };
-    families.gauge(LAST_SUCCESS, "When the last successful run ended.", last_success)?;
-    families.gauge("cxnpoll_run_exit_code", "The exit code of the last run.", Some(exit_code.into()))?;
-    let seconds = run.elapsed_ms as f64 / 1e3;
-    families.gauge("cxnpoll_run_duration_seconds", "How long the last run took.", Some(seconds))?;
-    let outage = f64::from(u8::from(run.outage));
-    families.gauge("cxnpoll_run_outage", "Whether this machine's network was down in the last run.", Some(outage))?;
-    families.gauge("cxnpoll_due", "Connections that were due in the last run.", Some(run.due as f64))?;
-    families.gauge("cxnpoll_given_up", "Connections that the last run gave up.", Some(run.given_up as f64))?;
-    families.gauge("cxnpoll_store_bytes", "Size of the store's database.", Some(store_bytes as f64))?;
-    families.gauges(
-        "cxnpoll_build_info",
-        "The version of cxnpoll that made the last run.",
-        "version",
-        [(env!("CARGO_PKG_VERSION"), 1.0)],
-    )?;
-
-    let rare = [("ok", run.ok), ("deferred", run.deferred), ("dropped", run.dropped)];
-    let outcomes = rare.into_iter().chain(by_count(run).map(|(class, count)| (class.name(), count)));
-    let outcomes: BTreeMap<_, _> = outcomes.map(|(outcome, count)| (outcome, count as f64)).collect();
-    let polls = outcomes.iter().map(|(outcome, count)| (*outcome, *count));
-    families.gauges("cxnpoll_polls", "Polls of the last run by their outcome.", "outcome", polls)?;
-    // All classes from the start: an increase from nothing to 1 would not be seen.
-    let all = rare.map(|(outcome, _)| outcome).into_iter().chain(FailureClass::ALL.map(FailureClass::name));
-    let totals = all.map(|outcome| {
-        let before = former.count(POLLS_TOTAL, Some(("outcome", outcome)));
-        (outcome, before + outcomes.get(outcome).copied().unwrap_or(0.0))
-    });
-    families.counters(POLLS_TOTAL, "Polls by their outcome.", "outcome", totals)?;
-    let codes = former.labels(RUNS_TOTAL, "exit_code").filter_map(|code| code.parse::<u8>().ok());
-    let codes = codes.chain([exit::OK, exit_code]).map(|code| {
-        let before = former.count(RUNS_TOTAL, Some(("exit_code", &code.to_string())));
-        (code, before + f64::from(u8::from(code == exit_code)))
-    });
-    let codes: BTreeMap<String, f64> = codes.map(|(code, count)| (code.to_string(), count)).collect();
-    let codes = codes.iter().map(|(code, count)| (code.as_str(), *count));
-    families.counters(RUNS_TOTAL, "Runs by their exit code.", "exit_code", codes)?;
-    let given_up = former.count(GIVEN_UP_TOTAL, None) + run.given_up as f64;
-    families.counter(GIVEN_UP_TOTAL, "Connections that were given up.", given_up)?;
-
-    let states = State::ALL.into_iter().filter_map(|state| {
-        let count = match counted {
-            Some(counted) => counted.states.of(state) as f64,
-            None => former.get(CONNECTIONS, Some(("state", state.name())))?,
-        };
-        Some((state.name(), count))
-    });
-    families.gauges(CONNECTIONS, "Connections by their state when they were last counted.", "state", states)?;
-    let (counted_at, took) = match counted {
-        Some(counted) => (Some(at), Some(counted.took.as_secs_f64())),
-        None => (former.get(COUNTED_AT, None), former.get(COUNT_DURATION, None)),
-    };
-    families.gauge(COUNTED_AT, "When the connections were last counted.", counted_at)?;
-    families.gauge(COUNT_DURATION, "How long it took to count the connections.", took)?;
-
-    families.histogram(
-        "cxnpoll_poll_duration_seconds",
-        "How long the polls of the last run took.",
-        summary.durations.iter().map(|ms| f64::from(*ms) / 1e3),
-    )?;
+    let families = Families { subject, former, registry: Registry::new() };
+    families.add_run(ended)?;
+    families.add_polls(ended.summary)?;
+    families.add_runs(ended.exit_code)?;
+    families.add_connections(ended)?;
     let mut gathered = families.registry.gather();
-    gathered.extend(families.lateness(&summary.lateness_s));
+    gathered.extend(families.lateness(&ended.summary.lateness_s));
     let mut text = Vec::new();
     TextEncoder::new().encode(&gathered, &mut text)?;
     Ok(text)
@@ -125,10 +67,81 @@ pub(super) fn encode(subject: &Subject, ended: &Ended<'_>, former: &Former) -> R
 /// Adds families of metrics that all have the labels of a subject.
 struct Families<'a> {
     subject: &'a Subject,
+    former: &'a Former,
     registry: Registry,
 }
 
+#[expect(clippy::cast_precision_loss, reason = "counts and times stay far below 2^52")]
 impl Families<'_> {
+    /// Adds what is known of the last run.
+    fn add_run(&self, ended: &Ended<'_>) -> Result<()> {
+        let (run, at) = (&ended.summary.run, ended.at as f64);
+        self.gauge("cxnpoll_run_timestamp_seconds", "When the last run ended.", Some(at))?;
+        let last_success = if ended.exit_code == exit::OK { Some(at) } else { self.former.get(LAST_SUCCESS, None) };
+        self.gauge(LAST_SUCCESS, "When the last successful run ended.", last_success)?;
+        self.gauge("cxnpoll_run_exit_code", "The exit code of the last run.", Some(ended.exit_code.into()))?;
+        let seconds = run.elapsed_ms as f64 / 1e3;
+        self.gauge("cxnpoll_run_duration_seconds", "How long the last run took.", Some(seconds))?;
+        let outage = f64::from(u8::from(run.outage));
+        self.gauge("cxnpoll_run_outage", "Whether this machine's network was down in the last run.", Some(outage))?;
+        self.gauge("cxnpoll_due", "Connections that were due in the last run.", Some(run.due as f64))?;
+        self.gauge("cxnpoll_given_up", "Connections that the last run gave up.", Some(run.given_up as f64))?;
+        self.gauge("cxnpoll_store_bytes", "Size of the store's database.", Some(ended.store_bytes as f64))?;
+        let version = [(env!("CARGO_PKG_VERSION"), 1.0)];
+        self.gauges("cxnpoll_build_info", "The version of cxnpoll that made the last run.", "version", version)?;
+        let given_up = self.former.count(GIVEN_UP_TOTAL, None) + run.given_up as f64;
+        self.counter(GIVEN_UP_TOTAL, "Connections that were given up.", given_up)
+    }
+
+    /// Adds the polls of the last run and of all runs.
+    fn add_polls(&self, summary: &Summary) -> Result<()> {
+        let run = &summary.run;
+        let rare = [("ok", run.ok), ("deferred", run.deferred), ("dropped", run.dropped)];
+        let outcomes = rare.into_iter().chain(by_count(run).map(|(class, count)| (class.name(), count)));
+        let outcomes: BTreeMap<_, _> = outcomes.map(|(outcome, count)| (outcome, count as f64)).collect();
+        let polls = outcomes.iter().map(|(outcome, count)| (*outcome, *count));
+        self.gauges("cxnpoll_polls", "Polls of the last run by their outcome.", "outcome", polls)?;
+        // All classes from the start: an increase from nothing to 1 would not be seen.
+        let all = rare.map(|(outcome, _)| outcome).into_iter().chain(FailureClass::ALL.map(FailureClass::name));
+        let totals = all.map(|outcome| {
+            let before = self.former.count(POLLS_TOTAL, Some(("outcome", outcome)));
+            (outcome, before + outcomes.get(outcome).copied().unwrap_or(0.0))
+        });
+        self.counters(POLLS_TOTAL, "Polls by their outcome.", "outcome", totals)?;
+        let seconds = summary.durations.iter().map(|ms| f64::from(*ms) / 1e3);
+        self.histogram("cxnpoll_poll_duration_seconds", "How long the polls of the last run took.", seconds)
+    }
+
+    /// Adds the number of runs by their exit code.
+    fn add_runs(&self, exit_code: u8) -> Result<()> {
+        let former = self.former.labels(RUNS_TOTAL, "exit_code").filter_map(|code| code.parse::<u8>().ok());
+        let codes: BTreeSet<u8> = former.chain([exit::OK, exit_code]).collect();
+        let codes: Vec<_> = codes.into_iter().map(|code| (code.to_string(), code == exit_code)).collect();
+        let totals = codes.iter().map(|(code, is_last)| {
+            let before = self.former.count(RUNS_TOTAL, Some(("exit_code", code)));
+            (code.as_str(), before + f64::from(u8::from(*is_last)))
+        });
+        self.counters(RUNS_TOTAL, "Runs by their exit code.", "exit_code", totals)
+    }
+
+    /// Adds the connections by their state: those that were counted, or else those of the former file.
+    fn add_connections(&self, ended: &Ended<'_>) -> Result<()> {
+        let states = State::ALL.into_iter().filter_map(|state| {
+            let count = match &ended.counted {
+                Some(counted) => counted.states.of(state) as f64,
+                None => self.former.get(CONNECTIONS, Some(("state", state.name())))?,
+            };
+            Some((state.name(), count))
+        });
+        self.gauges(CONNECTIONS, "Connections by their state when they were last counted.", "state", states)?;
+        let (counted_at, took) = match &ended.counted {
+            Some(counted) => (Some(ended.at as f64), Some(counted.took.as_secs_f64())),
+            None => (self.former.get(COUNTED_AT, None), self.former.get(COUNT_DURATION, None)),
+        };
+        self.gauge(COUNTED_AT, "When the connections were last counted.", counted_at)?;
+        self.gauge(COUNT_DURATION, "How long it took to count the connections.", took)
+    }
+
     fn labels(&self) -> [(&'static str, &str); 3] {
         let Subject { app, job, batch } = self.subject;
         [("app", app), ("batch", batch), ("job", job)]
@@ -141,10 +154,9 @@ impl Families<'_> {
 
     /// Adds a gauge, if there is a value.
     fn gauge(&self, name: &str, help: &str, value: Option<f64>) -> Result<()> {
-        let gauge = GaugeVec::new(self.opts(name, help), &[])?;
-        if let Some(value) = value {
-            gauge.with_label_values::<&str>(&[]).set(value);
-        }
+        let Some(value) = value else { return Ok(()) };
+        let gauge = Gauge::with_opts(self.opts(name, help))?;
+        gauge.set(value);
         self.registry.register(Box::new(gauge))
     }
 
@@ -161,8 +173,8 @@ impl Families<'_> {
     }
 
     fn counter(&self, name: &str, help: &str, value: f64) -> Result<()> {
-        let counter = CounterVec::new(self.opts(name, help), &[])?;
-        counter.with_label_values::<&str>(&[]).inc_by(value);
+        let counter = Counter::with_opts(self.opts(name, help))?;
+        counter.inc_by(value);
         self.registry.register(Box::new(counter))
     }
 

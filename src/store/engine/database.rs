@@ -1,6 +1,6 @@
 //! sled: opening and closing its databases, and its panics.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -157,31 +157,28 @@ fn unreadable(database: &Path) -> Error {
 /// # Errors
 /// That the lock stays held, or that the file cannot be opened.
 pub fn wait_until_closed(database: &Path, timeout: Duration) -> Result<(), FileError> {
-    let path = database.join(DB_FILE);
-    let file = File::options().read(true).write(true).open(&path).map_err(FileError::at(FileOp::Open, &path))?;
-    let mut backoff = Backoff::new(timeout).with_interval(SLED_LOCK_POLL_INTERVAL);
-    let acquired = FileLock::new(file).acquire(Mode::Exclusive, &mut backoff);
-    let error = match acquired {
-        Ok(true) => return Ok(()),
-        Ok(false) => io::ErrorKind::TimedOut.into(),
-        Err(error) => error,
-    };
-    Err(FileError::at(FileOp::Lock, &path)(error))
+    lock_closed(database, File::options().read(true).write(true), Mode::Exclusive, timeout).map(drop)
 }
 
 /// Locks a closed database, so that no process opens it until the lock is dropped.
 ///
 /// # Errors
-/// That sled's lock stays held, or that the file cannot be opened.
+/// As [`wait_until_closed`].
 pub(super) fn lock_to_read(database: &Path) -> Result<FileLock, FileError> {
+    lock_closed(database, File::options().read(true), Mode::Shared, SLED_LOCK_TIMEOUT)
+}
+
+/// Acquires sled's lock of a database.
+fn lock_closed(database: &Path, options: &OpenOptions, mode: Mode, timeout: Duration) -> Result<FileLock, FileError> {
     let path = database.join(DB_FILE);
-    let mut lock = FileLock::new(File::open(&path).map_err(FileError::at(FileOp::Open, &path))?);
-    let mut backoff = Backoff::new(SLED_LOCK_TIMEOUT).with_interval(SLED_LOCK_POLL_INTERVAL);
-    match lock.acquire(Mode::Shared, &mut backoff) {
-        Ok(true) => Ok(lock),
-        Ok(false) => Err(FileError::at(FileOp::Lock, &path)(io::ErrorKind::TimedOut.into())),
-        Err(error) => Err(FileError::at(FileOp::Lock, &path)(error)),
-    }
+    let mut lock = FileLock::new(options.open(&path).map_err(FileError::at(FileOp::Open, &path))?);
+    let mut backoff = Backoff::new(timeout).with_interval(SLED_LOCK_POLL_INTERVAL);
+    let error = match lock.acquire(mode, &mut backoff) {
+        Ok(true) => return Ok(lock),
+        Ok(false) => io::ErrorKind::TimedOut.into(),
+        Err(error) => error,
+    };
+    Err(FileError::at(FileOp::Lock, &path)(error))
 }
 
 /// Syncs the file of sled's log. After sled's own flush, a power cut could still lose what was flushed.

@@ -68,14 +68,15 @@ fn a_program_that_exceeded_its_time_in_a_pause_does_not_end_the_run() {
         let failure = ProgramFailure { program: "./x".into(), error, last_stderr_line: None, has_cut_line: false };
         Err(Error::Listener(listener::Error::Program(failure)))
     };
-    let mut run = paused_run(3);
+    let mut run = paused_run(4);
     outcome(&mut run, error(ProgramError::Timeout(secs(2))));
+    outcome(&mut run, error(ProgramError::Silent(secs(2))));
     assert!(run.log.is_empty());
     // This one does not work, whether or not the process was stopped.
     outcome(&mut run, error(ProgramError::Exited(None)));
     assert_eq!(run.log, ["stopping, 1 in flight"]);
     outcome(&mut run, Ok(Ok(())));
     let (record, error) = run.end();
-    assert_eq!((record.polled, record.ok, record.dropped), (2, 1, 2));
+    assert_eq!((record.polled, record.ok, record.dropped), (3, 1, 3));
     assert!(matches!(error, Some(Error::Listener(_))));
 }
