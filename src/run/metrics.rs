@@ -33,6 +33,8 @@ const COUNT_STORE_WAIT: Duration = Duration::from_secs(2);
 impl PollRun {
     /// Writes the metrics of a run that ended at `at`, and replaces the file as a whole.
     ///
+    /// `store` is `None` if it could not be used.
+    ///
     /// Files of the same job that the new one replaces are removed. If the former file cannot be read, counters start from
     /// 0, and there is a warning unless it is missing.
     ///
@@ -41,7 +43,7 @@ impl PollRun {
     pub fn write_metrics(
         &self,
         directory: &Path,
-        store: &Store,
+        store: Option<&Store>,
         summary: &Summary,
         exit_code: u8,
         at: UnixTime,
@@ -54,8 +56,8 @@ impl PollRun {
         // Other runs have the directory while this one counts.
         let former = MetricsFile::find(directory, &subject).former;
         let counts = summary.interrupted.is_none() && needs_count(&former, at, summary.run.due > 0);
-        let counted = if counts { self.count(store) } else { None };
-        let store_bytes = store.file_size().unwrap_or_default();
+        let counted = store.filter(|_| counts).and_then(|store| self.count(store));
+        let store_bytes = store.and_then(|store| store.file_size().ok());
         let file = MetricsFile::find(directory, &subject);
         let ended = Ended { summary, exit_code, at, counted, store_bytes };
         let text = encode(&subject, &ended, &file.former).map_err(io::Error::other)?;

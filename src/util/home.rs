@@ -62,10 +62,12 @@ fn user_dir_in(value: Option<OsString>, in_home: &str, home: impl FnOnce() -> Op
     value.map(PathBuf::from).filter(|path| path.is_absolute()).or_else(|| Some(home()?.join(in_home)))
 }
 
-/// Makes temporary files of this process go where `TMPDIR` leads, if that begins with `~`.
+/// Makes temporary files of this process go to `TMPDIR`, in which `~` is expanded.
+///
+/// They go to `/tmp` if it is empty.
 pub fn expand_temp_dir() {
     let dir = env::temp_dir();
-    if let Ok(expanded) = expand(&dir)
+    if let Ok(expanded) = if dir.as_os_str().is_empty() { Ok("/tmp".into()) } else { expand(&dir) }
         && expanded != dir
     {
         // It fails if it was done before.

@@ -7,6 +7,7 @@ pub mod home;
 pub mod lock;
 pub mod open;
 pub mod private_temp;
+pub mod signal;
 mod staging;
 pub mod text;
 pub mod time;

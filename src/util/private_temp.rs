@@ -1,18 +1,32 @@
 //! Temporary directories that only their owner can read.
 //!
 //! A process holds a kernel lock on its directory. A later process removes directories that no process holds: their
-//! process was killed.
+//! process was killed. SIGHUP, SIGINT and SIGTERM end the process after the directories are removed.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
 use tempfile::{Builder, TempDir};
+
+use super::signal::is_ignored;
 
 /// The start of the names of these directories.
 const PREFIX: &str = "cxnpoll-copy-";
+
+/// How soon after a signal the directories are removed.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The directories of this process, which a signal removes. The first starts the thread for that.
+static DIRS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// A directory, mode 0700, that is removed when this is dropped.
 #[derive(Debug)]
@@ -43,6 +57,7 @@ impl PrivateTempDir {
             let _ = lock.lock();
             // Another process may have removed it before it was locked.
             if dir.path().is_dir() {
+                remove_at_signals(dir.path().to_owned());
                 return Ok(Self { dir, _lock: lock });
             }
         }
@@ -59,6 +74,32 @@ impl PrivateTempDir {
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
+}
+
+/// Removes the directory before a signal ends the process.
+///
+/// Where the system starts no thread, a later process removes it.
+fn remove_at_signals(path: PathBuf) {
+    let mut dirs = DIRS.lock().unwrap_or_else(PoisonError::into_inner);
+    let received = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&received);
+    let wait_and_remove = move || loop {
+        thread::sleep(SIGNAL_INTERVAL);
+        let signal = i32::try_from(seen.load(Ordering::Relaxed)).unwrap_or_default();
+        if signal != 0 {
+            for dir in DIRS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                let _ = fs::remove_dir_all(dir);
+            }
+            let _ = low_level::emulate_default_handler(signal);
+        }
+    };
+    if dirs.is_empty() && thread::Builder::new().spawn(wait_and_remove).is_ok() {
+        for signal in [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal)) {
+            // Where the system allows no handler, the signal ends the process at once.
+            let _ = flag::register_usize(signal, Arc::clone(&received), usize::try_from(signal).unwrap_or_default());
+        }
+    }
+    dirs.push(path);
 }
 
 /// Removes the directories that killed processes left. That one cannot be removed does no harm.

@@ -173,6 +173,22 @@ fn forget_count(world: &World) {
 }
 
 #[test]
+fn a_run_that_cannot_use_the_store_shows_its_exit_code() {
+    let world = world(["ok"]);
+    assert_eq!(poll(&world, MIDNIGHT, &[]), 0);
+    let bytes = value(&text(&world), "cxnpoll_store_bytes", "");
+    fs::rename(world.store(), world.path("gone")).unwrap();
+    assert_eq!(poll(&world, MIDNIGHT + HOUR, &[]), 66);
+    let text = text(&world);
+    assert_eq!(value(&text, "cxnpoll_run_exit_code", ""), 66);
+    assert_eq!(value(&text, "cxnpoll_runs_total", "exit_code=\"66\""), 1);
+    assert_eq!(
+        (value(&text, "cxnpoll_connections", "state=\"healthy\""), value(&text, "cxnpoll_store_bytes", "")),
+        (1, bytes)
+    );
+}
+
+#[test]
 fn connections_are_counted_by_state_and_batch() {
     let world = world(["ok", "ok", "status-500", "retry-after-7200", "ok", "status-500"]);
     let states = |expected: [u64; 6]| {

@@ -19,7 +19,7 @@ use crate::cli::ui::{output, time};
 use crate::cli::values;
 use crate::config::{Backups, HeartbeatOrigin};
 use crate::exit;
-use crate::model::{AppId, JobName};
+use crate::model::{AppId, AppMeta, CxnId, JobName};
 use crate::retry::Policy;
 use crate::run::{self, PollRun, Signals, Summary, Update};
 use crate::store::{PollTask, Store};
@@ -86,15 +86,25 @@ pub(in crate::cli) struct Poll {
 impl Poll {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let heartbeat = context.config.heartbeat(self.heartbeat.as_deref())?;
-        let store = context.store_for(!self.dry_run)?;
-        let app = context.app(&store, &self.app)?;
+        let found = context.store_for(!self.dry_run).and_then(|store| Ok((context.app(&store, &self.app)?, store)));
+        let (app, store) = found.map_err(|error| self.cannot_begin(context, error))?;
         let only = match &self.cxn {
             Some(name) => Some(name.load(&store)?.cxn_id),
             None => None,
         };
+        let plan = self.plan(context, app, only);
+        if self.dry_run {
+            return self.list(&plan, &store);
+        }
+        // A poll by hand does not show that cron works, so only an option makes it call.
+        let heartbeat = heartbeat.filter(|(_, origin)| plan.only.is_none() || *origin == HeartbeatOrigin::Option);
+        self.poll(context, &plan, &store, heartbeat.map(|(url, _)| url).as_deref())
+    }
+
+    fn plan(&self, context: &Context, app: AppMeta, only: Option<CxnId>) -> PollRun {
         // One poll needs no limit of the whole run.
         let default = || only.is_none().then(|| PollRun::default_max_runtime(&self.retry));
-        let plan = PollRun {
+        PollRun {
             max_runtime: self.max_runtime.or_else(default),
             job: self.name.clone(),
             batch: self.batch,
@@ -106,13 +116,18 @@ impl Poll {
             only,
             listeners: context.listeners.clone(),
             app,
-        };
-        if self.dry_run {
-            return self.list(&plan, &store);
         }
-        // A poll by hand does not show that cron works, so only an option makes it call.
-        let heartbeat = heartbeat.filter(|(_, origin)| plan.only.is_none() || *origin == HeartbeatOrigin::Option);
-        self.poll(context, &plan, &store, heartbeat.map(|(url, _)| url).as_deref())
+    }
+
+    /// Returns the error of a run that cannot use the store. Its metrics show the exit code.
+    fn cannot_begin(&self, context: &Context, error: Error) -> Error {
+        if self.dry_run || self.cxn.is_some() || !matches!(error, Error::Store(_)) {
+            return error;
+        }
+        let report = Report::from(error);
+        let plan = self.plan(context, AppMeta::bare(self.app.clone()), None);
+        self.write_metrics(&plan, None, &plan.empty_summary(), report.exit_code);
+        Error::Reported(report)
     }
 
     fn poll(&self, context: &Context, plan: &PollRun, store: &Store, heartbeat: Option<&str>) -> Result<u8> {
@@ -136,7 +151,7 @@ impl Poll {
             Err(error @ run::Error::Declined { .. }) => return Err(error.into()),
             Err(error) => {
                 let report = Report::from(Error::from(error));
-                self.write_metrics(plan, store, &figures, report.exit_code);
+                self.write_metrics(plan, Some(store), &figures, report.exit_code);
                 return Err(Error::Reported(report));
             }
         };
@@ -149,15 +164,15 @@ impl Poll {
         }
         let code = summary.exit_code(self.strict, plan.only.is_some());
         let exit_code = context.exit_code(code);
-        self.write_metrics(plan, store, &summary, exit_code);
+        self.write_metrics(plan, Some(store), &summary, exit_code);
         if let Some(url) = heartbeat.filter(|_| exit_code == exit::OK) {
             call_heartbeat(context, url);
         }
         Ok(code)
     }
 
-    /// Writes the metrics. A failure does not fail the run.
-    fn write_metrics(&self, plan: &PollRun, store: &Store, summary: &Summary, exit_code: u8) {
+    /// Writes the metrics; `store` is `None` if it cannot be used. A failure does not fail the run.
+    fn write_metrics(&self, plan: &PollRun, store: Option<&Store>, summary: &Summary, exit_code: u8) {
         if let Some(directory) = self.metrics.as_ref().filter(|_| plan.only.is_none())
             && let Err(error) = plan.write_metrics(directory, store, summary, exit_code, unix_now())
         {

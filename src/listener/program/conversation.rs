@@ -72,6 +72,10 @@ impl Program {
         logged: &mut LineQuota,
         host: &mut impl Host,
     ) -> EventResult {
+        if let Some(waiting) = slot.take_if(|process| !process.stayed_silent()) {
+            info!("{} wrote after its answer, and is started again", self.name());
+            self.end(waiting, EXIT_GRACE);
+        }
         loop {
             let is_reused = slot.is_some();
             let mut process = match slot.take().map_or_else(|| self.start(), Ok) {

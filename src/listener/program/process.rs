@@ -291,6 +291,13 @@ impl Process {
         self.stdout_buf.is_empty() && self.pending.is_empty()
     }
 
+    /// Whether the process has written nothing to stdout since its answer.
+    ///
+    /// What it wrote would be taken for a part of the answer to the next event.
+    pub(super) fn stayed_silent(&mut self) -> bool {
+        !can_read(&self.stdout) || self.stdout_buf.fill(&mut self.stdout) == 0
+    }
+
     /// Whether the last line on stdout lacks its end, as far as it was read.
     pub(super) fn has_cut_line(&self) -> bool {
         self.stdout_buf.has_cut_line()

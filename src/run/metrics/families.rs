@@ -21,6 +21,7 @@ pub(super) const COUNTED_AT: &str = "cxnpoll_connections_timestamp_seconds";
 /// How long that took.
 pub(super) const COUNT_DURATION: &str = "cxnpoll_connections_count_seconds";
 const CONNECTIONS: &str = "cxnpoll_connections";
+const STORE_BYTES: &str = "cxnpoll_store_bytes";
 const LAST_SUCCESS: &str = "cxnpoll_last_success_timestamp_seconds";
 const POLLS_TOTAL: &str = "cxnpoll_polls_total";
 const RUNS_TOTAL: &str = "cxnpoll_runs_total";
@@ -44,7 +45,8 @@ pub(super) struct Ended<'a> {
     pub(super) at: UnixTime,
     /// `None` if the connections were not counted.
     pub(super) counted: Option<Counted>,
-    pub(super) store_bytes: u64,
+    /// `None` if that is unknown.
+    pub(super) store_bytes: Option<u64>,
 }
 
 /// Encodes the metrics of a run, which continue those of the former file.
@@ -86,7 +88,8 @@ impl Families<'_> {
         self.gauge("cxnpoll_run_outage", "Whether this machine's network was down in the last run.", Some(outage))?;
         self.gauge("cxnpoll_due", "Connections that were due in the last run.", Some(run.due as f64))?;
         self.gauge("cxnpoll_given_up", "Connections that the last run gave up.", Some(run.given_up as f64))?;
-        self.gauge("cxnpoll_store_bytes", "Size of the store's database.", Some(ended.store_bytes as f64))?;
+        let bytes = ended.store_bytes.map(|bytes| bytes as f64).or_else(|| self.former.get(STORE_BYTES, None));
+        self.gauge(STORE_BYTES, "Size of the store's database.", bytes)?;
         let version = [(env!("CARGO_PKG_VERSION"), 1.0)];
         self.gauges("cxnpoll_build_info", "The version of cxnpoll that made the last run.", "version", version)?;
         let given_up = self.former.count(GIVEN_UP_TOTAL, None) + run.given_up as f64;

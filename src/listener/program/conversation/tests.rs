@@ -3,6 +3,7 @@
 use super::*;
 use crate::listener::WireError;
 use serde_json::json;
+use std::thread;
 use std::time::Instant;
 
 /// Collects what a program keeps, and answers each call with its method.
@@ -123,6 +124,17 @@ fn a_process_that_writes_more_after_its_answer_is_not_reused() {
     let script = "while read -r event; do printf '{\"ok\":true}\\n{\"error\":\"late\"}\\n'; done";
     let (results, _) = events(&shell(script, true), 2);
     assert!(results.iter().all(|result| matches!(result, EventResult::Ok { .. })), "{results:?}");
+}
+
+#[test]
+fn what_a_process_writes_before_the_next_event_is_no_part_of_its_answer() {
+    let script = "while read -r event; do echo '{\"ok\":true}'; sleep 0.05; echo '{\"error\":\"late\"}'; done";
+    let (program, mut slot) = (shell(script, true), None);
+    for _ in 0..2 {
+        let result = program.handle(&mut slot, &json!(1), &mut Recording::default());
+        assert!(matches!(result, EventResult::Ok { .. }), "{result:?}");
+        thread::sleep(Duration::from_millis(500));
+    }
 }
 
 #[test]
