@@ -116,6 +116,8 @@ pub(in crate::cli) enum Error {
         /// What has this name.
         named: Named,
     },
+    /// The output file of an export has the name of a compressed file.
+    NotCompressed(PathBuf),
     /// An export would print secrets to a terminal.
     SecretsAtTerminal,
     /// Another command is writing a backup of the store.
@@ -261,6 +263,11 @@ impl From<Error> for Report {
             Error::OutputExists(path) => Self::usage(format!("{} exists; nothing was written", path.display()))
                 .hint("replace it with --force, or name another file"),
             Error::NotAFile { text, named } => not_a_file(&text, named),
+            Error::NotCompressed(path) => Self::usage(format!(
+                "an export is not compressed, and {} would be; nothing was written",
+                path.display()
+            ))
+            .hint("compress it with `cxnpoll export --format … | gzip`"),
             Error::NoCxnSelected { verb } => Self::usage(format!("no connections selected to {verb}"))
                 .hint("name connections, filter them (--state, --app, --url, …), or use --all"),
             Error::NoResultsSelected => {

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::name::{EventName, Phase};
 use crate::batch::Batch;
-use crate::model::{AppMeta, Cxn, Failure, JobName, Outcome, UnixTime};
+use crate::model::{AppMeta, Cxn, Failure, JobName, Outcome, SiteUrl, UnixTime};
 use crate::protocol::{api_failure, redact};
 use crate::site::Api;
 use crate::util::text::sanitize;
@@ -157,7 +157,7 @@ impl<'a> PollEvent<'a> {
             "cxn": {
                 "cxnId": cxn.cxn_id,
                 "appId": cxn.app_id,
-                "appUrl": cxn.app_url.as_ref(),
+                "appUrl": SiteUrl::from(cxn.app_url.as_ref()),
                 "siteUrl": cxn.site_url,
                 "viaPort": cxn.via_port.as_ref().map(ToString::to_string),
                 "batchCode": cxn.batch_code,

@@ -90,6 +90,8 @@ pub enum Problem {
     NoLineEnd,
     /// A quote in a CSV file is not closed.
     UnclosedQuote,
+    /// Text follows a closing quote in a CSV file.
+    TextAfterQuote,
     /// The value is not a JSON object.
     NotAnObject,
     /// A key is not known.

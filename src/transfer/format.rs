@@ -38,6 +38,9 @@ impl Format {
 /// The longest record that is read, in bytes, far above what any connection needs.
 pub const MAX_RECORD_BYTES: usize = 32 << 20;
 
+/// What may separate the fields of a table.
+pub const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
+
 /// The field of a table that stands for no value.
 pub const NULL: &str = "NULL";
 

@@ -1,10 +1,12 @@
 //! What readers emit: records, and those that are rejected with the ids in them.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::entry::{Raw, Record};
 use super::error::Problem;
+use super::format::SEPARATORS;
 use super::position::Position;
 use crate::model::{AppId, CxnId};
 
@@ -17,24 +19,49 @@ pub struct RecordIds {
     pub app_id: Option<AppId>,
 }
 
+/// The values of a record. serde refuses a key that occurs twice: parts of two records may have become one.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Values {
+    cxn_id: Value,
+    app_id: Value,
+    secret: Value,
+    app_url: Value,
+    site_url: Value,
+    via_port: Value,
+    #[serde(rename = "perm")]
+    _perm: IgnoredAny,
+    #[serde(rename = "batchCode")]
+    _batch_code: IgnoredAny,
+    #[serde(rename = "disabled")]
+    _disabled: IgnoredAny,
+    #[serde(rename = "pollStatus")]
+    _poll_status: IgnoredAny,
+}
+
 impl RecordIds {
     /// Reads the ids of a record whose other values may be wrong.
+    ///
+    /// There are none if it may hold parts of other records.
     #[must_use]
     pub fn of(raw: &Raw) -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(default, rename_all = "camelCase")]
-        struct Values {
-            cxn_id: Value,
-            app_id: Value,
-        }
         let (Raw::Cxn(text) | Raw::Status(text)) = raw;
-        // serde accepts an array of all values in place of an object. Of a key that occurs twice it accepts neither.
-        let is_object = !text.trim_start().starts_with('[');
-        let values: Values = serde_json::from_str(text).ok().filter(|_| is_object).unwrap_or_default();
-        Self {
+        Self::read(text).unwrap_or_default()
+    }
+
+    /// Reads the ids in the text of a record; `None` if it may hold parts of other records.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        // serde accepts an array of all values in place of an object.
+        let values: Values = serde_json::from_str(text).ok().filter(|_| !text.trim_start().starts_with('['))?;
+        let texts = [&values.cxn_id, &values.secret, &values.app_url, &values.site_url, &values.via_port];
+        if texts.into_iter().filter_map(Value::as_str).any(may_hold_a_row) {
+            return None;
+        }
+        Some(Self {
             cxn_id: values.cxn_id.as_str().and_then(|text| text.parse().ok()),
             app_id: values.app_id.as_str().and_then(|text| text.parse().ok()),
-        }
+        })
     }
 
     /// Reads the ids of a connection that is not UTF-8, except those in which the wrong bytes are.
@@ -44,6 +71,14 @@ impl RecordIds {
         let is_whole = |text: &str| !text.contains(char::REPLACEMENT_CHARACTER);
         Self { cxn_id: cxn_id.filter(|id| is_whole(id.as_str())), app_id: app_id.filter(|id| is_whole(id.as_str())) }
     }
+}
+
+/// Whether a value may hold another row of a table, which a wrong quote put into it.
+///
+/// It has as many separators as the columns that every row has.
+#[must_use]
+pub fn may_hold_a_row(text: &str) -> bool {
+    text.matches(SEPARATORS.map(char::from)).count() >= 4
 }
 
 /// A record that cannot be imported.
@@ -79,6 +114,8 @@ mod tests {
             (r#"{"cxnId":"","appId":"app:a"}"#.to_owned(), None, Some("app:a")),
             (r#"{"cxnId":"cxn:1"}"#.to_owned(), Some("cxn:1"), None),
             (format!(r#"{{{both},"appId":"app:b"}}"#), None, None),
+            (format!(r#"{{{both},"siteUrl":"a","siteUrl":"b"}}"#), None, None),
+            (format!(r#"{{{both},"siteUrl":"a\"cxn:2,b,c,d,e"}}"#), None, None),
             (format!("{{{both}"), None, None),
             (format!("{{{both}}} {{}}"), None, None),
             (r#"["cxn:1","app:a"]"#.to_owned(), None, None),

@@ -1,4 +1,4 @@
-//! User names and passwords in siteUrls.
+//! User names and passwords in URLs.
 
 use std::fs;
 
@@ -6,9 +6,10 @@ use civisite::Site;
 
 use crate::testkit::{APP, MIDNIGHT, World, code, stderr, stdout};
 
-/// Makes a site whose URL has a user name and a password.
+/// Makes a site whose URLs have a user name and a password.
 fn protected(site: Site) -> Site {
-    Site { site_url: site.site_url.replace("//", "//jo:sesame@"), ..site }
+    let [site_url, app_url] = [&site.site_url, &site.app_url].map(|url| url.replace("//", "//jo:sesame@"));
+    Site { site_url, app_url, ..site }
 }
 
 #[test]

@@ -107,6 +107,15 @@ fn export_selects_connections_by_id_and_writes_to_no_file_named_like_one() {
 }
 
 #[test]
+fn export_writes_no_file_that_is_named_as_if_it_were_compressed() {
+    let world = World::with(["ok"]);
+    for name in ["sites.jsonl.gz", "sites.GZ"] {
+        assert!(world.refused(2, &["export", name]).contains("| gzip"));
+        assert!(!world.path(name).exists());
+    }
+}
+
+#[test]
 fn closed_pipe_ends_an_export_quietly() {
     let world = World::new();
     // The export must be larger than a pipe.

@@ -63,6 +63,9 @@ impl Export {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let file = self.file.as_deref().filter(|path| *path != Path::new("-"));
         self.check_prefix()?;
+        if let Some(path) = file.filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gz"))) {
+            return Err(Error::NotCompressed(path.to_owned()));
+        }
         let store = context.store()?;
         if let Some(path) = file {
             self.check_name(context, &store)?;

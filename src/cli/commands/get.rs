@@ -10,7 +10,7 @@ use crate::cli::selection::{Filter, Match};
 use crate::cli::ui::output;
 use crate::cli::ui::table::Table;
 use crate::exit;
-use crate::model::Cxn;
+use crate::model::{Cxn, SiteUrl};
 use crate::util::text::sanitize;
 
 /// List connections
@@ -58,7 +58,7 @@ fn without_secret(found: &Match) -> Value {
     json!({
         "cxnId": cxn_id,
         "appId": app_id,
-        "appUrl": app_url.as_ref(),
+        "appUrl": SiteUrl::from(app_url.as_ref()),
         "siteUrl": site_url,
         "perm": perm.as_ref(),
         "viaPort": via_port,

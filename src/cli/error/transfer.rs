@@ -87,6 +87,7 @@ impl fmt::Display for Problem {
             Self::Incomplete => f.write_str("it ends early, perhaps because the input was cut off"),
             Self::NoLineEnd => f.write_str("the last row has no line end, so the input may have been cut off"),
             Self::UnclosedQuote => f.write_str("a quote is not closed"),
+            Self::TextAfterQuote => f.write_str("text follows a closing quote"),
             Self::UnknownKey { key: Some(key), expected } => write!(f, "unknown field `{key}`, expected {expected}"),
             Self::UnknownKey { key: None, expected } => {
                 write!(f, "unknown field (not shown, it may be a secret), expected {expected}")

@@ -7,12 +7,9 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use super::lines::Lines;
 use super::table::{Field, Header};
 use crate::transfer::error::{Error, Problem};
-use crate::transfer::format::{MAX_RECORD_BYTES, NULL};
+use crate::transfer::format::{MAX_RECORD_BYTES, NULL, SEPARATORS};
 use crate::transfer::ids::Emit;
 use crate::transfer::position::Position;
-
-/// What may separate fields.
-const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 
 /// Emits the rows after the header.
 ///
@@ -45,6 +42,8 @@ pub fn read<E: From<Error>>(input: impl BufRead, needs_line_end: bool, emit: &mu
         let rejected = if !is_one_line && row.has_odd_quotes {
             // The quote that ended the row was one that should begin a field of a later row.
             Some(Problem::UnclosedQuote)
+        } else if row.quotes == QuoteState::BehindQuote {
+            Some(Problem::TextAfterQuote)
         } else {
             (needs_line_end && line.end.is_empty()).then_some(Problem::NoLineEnd)
         };
@@ -80,9 +79,23 @@ fn header_of(number: usize, line: &[u8]) -> Result<Option<(Header, Row)>, Error>
     Ok(None)
 }
 
+/// Where in a row the next byte is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum QuoteState {
+    FieldStart,
+    Unquoted,
+    Quoted,
+    /// After a quote in a quoted field: its end, or the first half of a quote that is written twice.
+    AfterQuote,
+    /// After text that follows the end of a quoted field, which the parser would join with it.
+    BehindQuote,
+}
+
 /// A row, which a quoted field may extend over several lines.
 struct Row {
     parser: Reader,
+    separator: u8,
+    quotes: QuoteState,
     /// The line in which the row begins, from 1.
     line: usize,
     is_complete: bool,
@@ -98,6 +111,8 @@ impl Row {
     fn new(separator: u8) -> Self {
         Self {
             parser: ReaderBuilder::new().delimiter(separator).build(),
+            separator,
+            quotes: QuoteState::FieldStart,
             line: 0,
             is_complete: true,
             has_odd_quotes: false,
@@ -114,10 +129,19 @@ impl Row {
 
     fn begin(&mut self, line: usize) {
         (self.line, self.is_complete, self.has_odd_quotes, self.text_used, self.ends_used) = (line, false, false, 0, 0);
+        self.quotes = QuoteState::FieldStart;
     }
 
     /// Adds a line. Returns whether the row is complete with it.
     fn add(&mut self, line: &[u8], end: &[u8]) -> bool {
+        self.quotes = line.iter().fold(self.quotes, |quotes, byte| match (quotes, *byte) {
+            (QuoteState::BehindQuote, _) => QuoteState::BehindQuote,
+            (QuoteState::Quoted, b'"') => QuoteState::AfterQuote,
+            (QuoteState::FieldStart | QuoteState::AfterQuote, b'"') | (QuoteState::Quoted, _) => QuoteState::Quoted,
+            (_, byte) if byte == self.separator => QuoteState::FieldStart,
+            (QuoteState::AfterQuote, _) => QuoteState::BehindQuote,
+            _ => QuoteState::Unquoted,
+        });
         self.has_odd_quotes ^= line.iter().fold(false, |is_odd, byte| is_odd ^ (*byte == b'"'));
         for part in [line, end] {
             self.add_part(part);
@@ -194,6 +218,23 @@ mod tests {
         assert_eq!(found(&swallowed, true), [(2, Some(Problem::UnclosedQuote)), (4, Some(several))]);
         let inches = format!("{header}\n{one},5\" disk\n{two},\"5\"\" disk\"\n");
         assert_eq!(found(&inches, true), [(2, None), (3, None)]);
+    }
+
+    #[test]
+    fn text_after_a_closing_quote_makes_a_bad_row() {
+        let quoted = |number: usize| format!("\"{}\"", row(number, "\",\""));
+        for (damaged, problem) in [
+            (quoted(1), None),
+            (quoted(1).replacen("\",", "\"x,", 1), Some(Problem::TextAfterQuote)),
+            (quoted(1).replacen("\",", "\" ,", 1), Some(Problem::TextAfterQuote)),
+            (quoted(1) + "x", Some(Problem::TextAfterQuote)),
+        ] {
+            assert_eq!(
+                found(&format!("{HEADER}\n{damaged}\n{}\n", quoted(2)), true),
+                [(2, problem), (3, None)],
+                "{damaged}"
+            );
+        }
     }
 
     #[test]

@@ -189,7 +189,11 @@ fn parse(entry: &[u8]) -> Result<(Record, Raw), (Defect, RecordIds)> {
         key.parse().map_err(|error: crate::model::InvalidId| unknown(json(&error.to_string()).into()))?;
     let ids = |problem: &Problem| match problem {
         Problem::CxnIdDiffers => RecordIds::default(),
-        _ => RecordIds { cxn_id: Some(cxn_id.clone()), ..RecordIds::of(&Raw::Cxn(value.to_owned())) },
+        // Without the comma between them, two entries are one that is no JSON.
+        _ => match RecordIds::read(value) {
+            Some(ids) => RecordIds { cxn_id: Some(cxn_id.clone()), ..ids },
+            None => RecordIds::default(),
+        },
     };
     let read = CxnEntry::read(value).map_err(within).and_then(|entry| {
         let lacks_id = entry.cxn_id.is_none();

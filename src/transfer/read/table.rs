@@ -1,11 +1,12 @@
 //! Tables: what the columns of a row mean.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::transfer::entry::{Raw, Record};
 use crate::transfer::error::{Error, Problem};
 use crate::transfer::format::KEYS;
-use crate::transfer::ids::{RecordIds, Rejected};
+use crate::transfer::ids::{RecordIds, Rejected, may_hold_a_row};
 use crate::transfer::position::{Defect, Position};
 
 /// The columns of cxnapp's table `PollStatus` that hold numbers.
@@ -87,7 +88,9 @@ impl Header {
 
     /// The ids in a row, of which some other field is wrong.
     fn ids(&self, fields: &[Field]) -> RecordIds {
-        if fields.len() != self.names.len() {
+        let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        let mut texts = fields.iter().flatten().flatten();
+        if fields.len() != self.names.len() || texts.any(|text| may_hold_a_row(text) && !is_json(text)) {
             return RecordIds::default();
         }
         let text = |name: &str| {

@@ -112,6 +112,14 @@ fn the_ids_of_a_bad_record_are_read_unless_it_may_hold_others() {
     let header = "cxnId,secret,appId,appUrl,siteUrl,notes";
     let text = format!("{header}\n{},\"a\n{},b\"\n{}\n", row(1, ","), row(2, ","), row(3, ","));
     assert_eq!(ids(Format::Csv, text.as_bytes()), [(false, false), (false, false)]);
+    let [one, two, last] = [1, 2, 3].map(|number| row(number, ","));
+    for column in ["perm", "viaPort"] {
+        let swallowed = format!("cxnId,secret,appId,appUrl,siteUrl,{column}\n{one},\"{two},\"\n{last},\n");
+        assert_eq!(ids(Format::Csv, swallowed.as_bytes()), [(false, false)], "{column}");
+    }
+    let (text, _) = three(Format::Json, |_, text| text.into_bytes());
+    let without_comma = String::from_utf8(text).unwrap().replacen("},", "}", 1);
+    assert_eq!(ids(Format::Json, without_comma.as_bytes()), [(false, false)]);
 }
 
 #[test]
