@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,8 +25,13 @@ const PREFIX: &str = "cxnpoll-copy-";
 /// How soon after a signal the directories are removed.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The directories of this process, which a signal removes. The first starts the thread for that.
+/// How often the removal of a directory is tried, while the process still creates files in it.
+const MAX_REMOVALS: usize = 1000;
+
+/// The directories of this process, which a signal removes.
 static DIRS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Starts the thread for that.
+static WATCHED: Once = Once::new();
 
 /// A directory, mode 0700, that is removed when this is dropped.
 #[derive(Debug)]
@@ -47,6 +52,9 @@ impl PrivateTempDir {
 
     fn create_in(parent: &Path) -> io::Result<Self> {
         remove_abandoned(parent);
+        WATCHED.call_once(watch_signals);
+        // A signal waits until the directory is known.
+        let mut dirs = DIRS.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let dir = Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)?;
             let lock = match File::open(dir.path()) {
@@ -57,7 +65,7 @@ impl PrivateTempDir {
             let _ = lock.lock();
             // Another process may have removed it before it was locked.
             if dir.path().is_dir() {
-                remove_at_signals(dir.path().to_owned());
+                dirs.push(dir.path().to_owned());
                 return Ok(Self { dir, _lock: lock });
             }
         }
@@ -76,30 +84,37 @@ impl PrivateTempDir {
     }
 }
 
-/// Removes the directory before a signal ends the process.
+/// Makes SIGHUP, SIGINT and SIGTERM remove the directories before they end the process.
 ///
-/// Where the system starts no thread, a later process removes it.
-fn remove_at_signals(path: PathBuf) {
-    let mut dirs = DIRS.lock().unwrap_or_else(PoisonError::into_inner);
+/// Where the system starts no thread, a later process removes them.
+fn watch_signals() {
     let received = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&received);
     let wait_and_remove = move || loop {
         thread::sleep(SIGNAL_INTERVAL);
         let signal = i32::try_from(seen.load(Ordering::Relaxed)).unwrap_or_default();
         if signal != 0 {
-            for dir in DIRS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                let _ = fs::remove_dir_all(dir);
-            }
+            // It is held to the end, so that no other directory is created.
+            let dirs = DIRS.lock().unwrap_or_else(PoisonError::into_inner);
+            dirs.iter().for_each(|dir| remove_in_use(dir));
             let _ = low_level::emulate_default_handler(signal);
         }
     };
-    if dirs.is_empty() && thread::Builder::new().spawn(wait_and_remove).is_ok() {
+    if thread::Builder::new().spawn(wait_and_remove).is_ok() {
         for signal in [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal)) {
             // Where the system allows no handler, the signal ends the process at once.
             let _ = flag::register_usize(signal, Arc::clone(&received), usize::try_from(signal).unwrap_or_default());
         }
     }
-    dirs.push(path);
+}
+
+/// Removes a directory in which another thread may still create files.
+fn remove_in_use(dir: &Path) {
+    for _ in 0..MAX_REMOVALS {
+        if fs::remove_dir_all(dir).is_ok() || !dir.exists() {
+            return;
+        }
+    }
 }
 
 /// Removes the directories that killed processes left. That one cannot be removed does no harm.
