@@ -44,6 +44,9 @@ pub const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 /// The field of a table that stands for no value.
 pub const NULL: &str = "NULL";
 
-/// The keys of a connection. The first five are required.
+/// How many of the first [`KEYS`] are required.
+pub const REQUIRED_KEYS: usize = 5;
+
+/// The keys of a connection, the required ones first.
 pub const KEYS: [&str; 10] =
     ["cxnId", "secret", "appId", "appUrl", "siteUrl", "perm", "viaPort", "batchCode", "disabled", "pollStatus"];

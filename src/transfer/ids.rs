@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::entry::{Raw, Record};
 use super::error::Problem;
-use super::format::SEPARATORS;
+use super::format::{REQUIRED_KEYS, SEPARATORS};
 use super::position::Position;
 use crate::model::{AppId, CxnId};
 
@@ -75,10 +75,10 @@ impl RecordIds {
 
 /// Whether a value may hold another row of a table, which a wrong quote put into it.
 ///
-/// It has as many separators as the columns that every row has.
+/// It has as many separators as a row of the required columns.
 #[must_use]
 pub fn may_hold_a_row(text: &str) -> bool {
-    text.matches(SEPARATORS.map(char::from)).count() >= 4
+    text.matches(SEPARATORS.map(char::from)).count() >= REQUIRED_KEYS - 1
 }
 
 /// A record that cannot be imported.

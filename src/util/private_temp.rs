@@ -30,7 +30,7 @@ const MAX_REMOVALS: usize = 1000;
 
 /// The directories of this process, which a signal removes.
 static DIRS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-/// Starts the thread for that.
+/// Starts [`watch_signals`] once.
 static WATCHED: Once = Once::new();
 
 /// A directory, mode 0700, that is removed when this is dropped.
@@ -94,7 +94,7 @@ fn watch_signals() {
         thread::sleep(SIGNAL_INTERVAL);
         let signal = i32::try_from(seen.load(Ordering::Relaxed)).unwrap_or_default();
         if signal != 0 {
-            // It is held to the end, so that no other directory is created.
+            // The lock is held until the process ends, so that it creates no other directory.
             let dirs = DIRS.lock().unwrap_or_else(PoisonError::into_inner);
             dirs.iter().for_each(|dir| remove_in_use(dir));
             let _ = low_level::emulate_default_handler(signal);

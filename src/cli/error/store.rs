@@ -93,7 +93,7 @@ fn not_writable(refusal: &Refusal) -> Report {
     })
 }
 
-/// What helps against a store or a directory of another user. To run as root would make it root's for ever.
+/// What helps against a store or a directory of another user. A store that root creates would belong to root for good.
 fn owner_hint(path: &Path, owner: u32, caller: u32) -> String {
     match owner {
         0 => format!("let user {caller} own it: chown -R {caller} {}", path.display()),

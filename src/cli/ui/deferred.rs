@@ -45,7 +45,7 @@ impl<F: AsFd> DeferredWriter<F> {
         self.waiting = ByteQueue::default();
     }
 
-    /// Writes what is left, however long that takes, and makes the writer as good as new.
+    /// Writes what is left, however long that takes, and resets the writer.
     ///
     /// # Errors
     /// The first failure of all writes.

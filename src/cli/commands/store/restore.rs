@@ -52,7 +52,7 @@ impl Restore {
             && let Some(store) = &existing
             && let Some(replaced) = replaced(store)?
         {
-            // No lock is held during the question. What it is about is what is restored.
+            // No lock is held during the question. The backup that it names is the one that is restored.
             let selected = match &mut selected {
                 Some(selected) => selected,
                 none => none.insert(Selected::newest(store)?),
