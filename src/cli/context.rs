@@ -141,8 +141,7 @@ impl Context {
 
     /// The exit code of a command that would end with `code`, with what it skipped so far.
     pub(super) fn exit_code(&self, code: u8) -> u8 {
-        let is_hidden = !self.skipped.is_empty() && matches!(code, exit::OK | exit::SITE_FAILED);
-        if is_hidden { exit::STORE } else { code }
+        if !self.skipped.is_empty() && yields_to_skipped(code) { exit::STORE } else { code }
     }
 
     /// Turns the success of a command that skipped entries of the store into the error that names them.
@@ -155,7 +154,7 @@ impl Context {
         let skipped = self.skipped.take();
         match result {
             result if skipped.is_empty() => result,
-            Ok(exit::OK | exit::SITE_FAILED) => Err(Error::Skipped(skipped)),
+            Ok(code) if yields_to_skipped(code) => Err(Error::Skipped(skipped)),
             result => {
                 error!("{}", Report::from(Error::Skipped(skipped)));
                 result
@@ -306,4 +305,9 @@ impl ScheduleArgs {
             (None, None) => Ok(Policy::default()),
         }
     }
+}
+
+/// Whether an exit code gives way to that of skipped entries.
+fn yields_to_skipped(code: u8) -> bool {
+    matches!(code, exit::OK | exit::SITE_FAILED)
 }
