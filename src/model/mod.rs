@@ -1,5 +1,6 @@
 //! The terms of the domain as types. Nothing here reads a clock, a disk or a network.
 
+mod cause;
 mod cxn;
 mod id;
 mod outcome;
@@ -7,8 +8,10 @@ mod secret;
 mod site_url;
 mod status;
 mod time;
+mod trace;
 mod via_port;
 
+pub use cause::{Cause, Fault, TlsCause};
 pub use cxn::{AppMeta, Cxn, Tls, host};
 pub use id::{AppId, BatchCode, CxnId, InvalidId, JobName};
 pub use outcome::{Failure, FailureClass, Outcome};
@@ -16,4 +19,5 @@ pub use secret::{InvalidSecret, Secret};
 pub use site_url::{SiteUrl, is_callable};
 pub use status::{Attempt, PollStatus};
 pub use time::UnixTime;
+pub use trace::PollTrace;
 pub use via_port::{InvalidViaPort, ViaPort};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::{Cause, Fault};
 use crate::util::text::sanitize;
 
 /// The kinds of failure. Their names are part of the command line's contract; their numbers are stored.
@@ -38,11 +39,13 @@ pub enum FailureClass {
     Api = 13,
     /// The logic of the job failed.
     Listener = 14,
+    /// This machine could not try: it has no port, no file handle, no route, no CA certificates. Never counted.
+    Local = 15,
 }
 
 impl FailureClass {
     /// All classes, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Dns,
         Self::Connect,
         Self::Tls,
@@ -57,6 +60,7 @@ impl FailureClass {
         Self::Protocol,
         Self::Api,
         Self::Listener,
+        Self::Local,
     ];
 
     /// The name that is shown, stored in files and used by scripts.
@@ -77,6 +81,7 @@ impl FailureClass {
             Self::Protocol => "protocol",
             Self::Api => "api",
             Self::Listener => "listener",
+            Self::Local => "local",
         }
     }
 
@@ -117,6 +122,8 @@ pub struct Failure {
     ///
     /// `None` if it asked for nothing. A failure with a value is a deferral.
     pub retry_after: Option<u32>,
+    /// What the failure has in common with others of the same cause. It is not stored.
+    pub cause: Cause,
     /// Whether the call failed while resolving, connecting or in the TLS handshake.
     ///
     /// Only such failures can have their cause in this machine's network.
@@ -130,7 +137,21 @@ impl Failure {
     /// Makes a failure. The message is made safe to show.
     #[must_use]
     pub fn new(class: FailureClass, message: impl AsRef<str>) -> Self {
-        Self { class, message: sanitize(message.as_ref()), retry_after: None, before_first_byte: false }
+        Self {
+            class,
+            message: sanitize(message.as_ref()),
+            retry_after: None,
+            cause: Cause::Message,
+            before_first_byte: false,
+        }
+    }
+}
+
+impl Failure {
+    /// Makes a failure of class `local`.
+    #[must_use]
+    pub fn local(fault: Fault, message: impl AsRef<str>) -> Self {
+        Self { cause: Cause::Local(fault), ..Self::new(FailureClass::Local, message) }
     }
 }
 

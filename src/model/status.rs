@@ -19,6 +19,8 @@ pub struct PollStatus {
     pub last_success: Option<UnixTime>,
     /// The last failure and its time; `None` if there was none.
     pub last_failure: Option<(UnixTime, Failure)>,
+    /// A short hash of the network that answered the last poll that succeeded; `None` if it is not known.
+    pub network: Option<u32>,
     /// The last [`PollStatus::ATTEMPTS`] attempts, the oldest first.
     pub attempts: Vec<Attempt>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::selection::Selection;
-use crate::model::Outcome;
+use crate::model::{Outcome, PollTrace};
 use crate::store::error::{Error as StoreError, Result as StoreResult};
 use crate::store::{DueEntry, EncodedResult, PollTask, RunRecord, StatusUpdate};
 
@@ -35,6 +35,8 @@ pub(super) struct PollResult {
     pub(super) outcome: Result<Outcome, Error>,
     /// What a listener keeps of it.
     pub(super) result: Option<EncodedResult>,
+    /// What it showed about the network.
+    pub(super) trace: PollTrace,
     /// When it began.
     pub(super) began: Duration,
     /// When it ended.

@@ -1,6 +1,7 @@
 //! The workers: threads that each draw from the one queue.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -18,7 +19,7 @@ use super::message::{Message, PollResult};
 use super::poll_run::PollRun;
 use super::queue::Queue;
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
-use crate::model::{Cxn, Failure, FailureClass, Outcome};
+use crate::model::{Cxn, Failure, FailureClass, Outcome, PollTrace};
 use crate::site::{Api, Client};
 use crate::store::{EncodedResult, Limits, StoredResult};
 use crate::util::text::{count, panic_message};
@@ -125,8 +126,9 @@ impl Shared {
         let mut dispatcher = self.listeners.dispatcher();
         while let Some(task) = self.queue.take() {
             let began = self.started.elapsed();
+            let trace = Cell::default();
             // Any other panic ends the process.
-            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn)));
+            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &trace)));
             let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
             let ended = self.started.elapsed();
             let (outcome, result) = match polled {
@@ -134,7 +136,7 @@ impl Shared {
                 Err(error) => (Err(error), None),
             };
             self.queue.done(&task);
-            let polled = Message::PollEnded(PollResult { task, outcome, result, began, ended });
+            let polled = Message::PollEnded(PollResult { task, outcome, result, trace: trace.get(), began, ended });
             if messages.send(polled).is_err() {
                 // The run is over.
                 return;
@@ -143,9 +145,14 @@ impl Shared {
     }
 
     /// Polls a connection; returns the outcome and the result that a listener keeps.
-    fn poll(&self, dispatcher: &mut Dispatcher, cxn: &Cxn) -> Result<(Outcome, Option<EncodedResult>), Error> {
+    fn poll(
+        &self,
+        dispatcher: &mut Dispatcher,
+        cxn: &Cxn,
+        trace: &Cell<PollTrace>,
+    ) -> Result<(Outcome, Option<EncodedResult>), Error> {
         let run = &self.run;
-        let api = Api::new(&self.client, cxn, &run.app.app_cert);
+        let api = Api::new(&self.client, cxn, &run.app.app_cert).traced(trace);
         let mut event = PollEvent::new(&run.app, &run.job, cxn, run.now, Some(api), run.only.is_some());
         let outcome = dispatcher.poll(&mut event)?;
         let kept = event.into_kept().filter(|_| self.limits.all > 0);

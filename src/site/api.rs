@@ -1,9 +1,11 @@
 //! API calls to one site.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value};
 
 use super::{Client, Endpoint};
-use crate::model::{Cxn, Failure, FailureClass};
+use crate::model::{Cxn, Failure, FailureClass, PollTrace};
 use crate::protocol;
 use crate::util::time::unix_now;
 
@@ -13,6 +15,7 @@ pub struct Api<'a> {
     client: &'a Client,
     cxn: &'a Cxn,
     app_cert: &'a str,
+    trace: Option<&'a Cell<PollTrace>>,
 }
 
 impl<'a> Api<'a> {
@@ -21,7 +24,13 @@ impl<'a> Api<'a> {
     /// `app_cert` (PEM, or empty) is sent with every call.
     #[must_use]
     pub fn new(client: &'a Client, cxn: &'a Cxn, app_cert: &'a str) -> Self {
-        Self { client, cxn, app_cert }
+        Self { client, cxn, app_cert, trace: None }
+    }
+
+    /// The same client, which adds what its calls show about the network to `trace`.
+    #[must_use]
+    pub fn traced(self, trace: &'a Cell<PollTrace>) -> Self {
+        Self { trace: Some(trace), ..self }
     }
 
     /// Calls the site and returns its decoded reply, which may hold an error of the API.
@@ -67,6 +76,11 @@ impl<'a> Api<'a> {
         // The site compares with its own clock, so the real time counts here, whatever time the schedule assumes.
         let ttl = unix_now() + protocol::TTL_S;
         let message = protocol::encode(cxn_id, secret, &plaintext, ttl, &iv);
-        self.client.post(&endpoint, &message)
+        let mut trace = self.trace.map(Cell::get).unwrap_or_default();
+        let reply = self.client.post_traced(&endpoint, &message, &mut trace);
+        if let Some(cell) = self.trace {
+            cell.set(trace);
+        }
+        reply
     }
 }

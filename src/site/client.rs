@@ -17,7 +17,7 @@ use super::options::{BUFFER_BYTES, Options};
 use super::redirect::{Redirect, WhyNotFollowed};
 use super::resolver::{self, Lookup, Resolver};
 use super::transport::{self, Trust};
-use crate::model::{Failure, FailureClass};
+use crate::model::{Failure, FailureClass, PollTrace};
 use crate::protocol;
 
 /// The largest body that is accepted, in bytes.
@@ -95,6 +95,22 @@ impl Client {
     /// Everything but a whole reply with a status of 2xx, in the classes `dns`, `connect`, `tls`, `timeout`,
     /// `disconnected`, `http`, `gone`, `redirect`, `too-large`, `blocked` and `garbled`.
     pub fn post(&self, endpoint: &Endpoint, body: &[u8]) -> Result<Vec<u8>, Failure> {
+        self.post_traced(endpoint, body, &mut PollTrace::default())
+    }
+
+    /// Posts a message as [`Client::post`] does, and adds what it shows about the network to `trace`.
+    ///
+    /// # Errors
+    /// As [`Client::post`].
+    pub fn post_traced(&self, endpoint: &Endpoint, body: &[u8], trace: &mut PollTrace) -> Result<Vec<u8>, Failure> {
+        transport::trace::begin(*trace);
+        let reply = self.post_untraced(endpoint, body);
+        *trace = transport::trace::current();
+        trace.answered |= reply.as_ref().err().is_none_or(|failure| !failure.before_first_byte);
+        reply
+    }
+
+    fn post_untraced(&self, endpoint: &Endpoint, body: &[u8]) -> Result<Vec<u8>, Failure> {
         let started = Instant::now();
         let mut endpoint = Cow::Borrowed(endpoint);
         let mut redirects = 0;

@@ -28,7 +28,7 @@ impl RunState {
             return;
         }
         let duration_ms = result.duration_ms(paused.unwrap_or_default());
-        let PollResult { task, outcome, result, began, ended: _ } = result;
+        let PollResult { task, outcome, result, trace: _, began, ended: _ } = result;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {

@@ -9,6 +9,7 @@ mod step;
 mod tagging;
 mod tcp;
 mod tls;
+pub(super) mod trace;
 
 pub(super) use agent::agent;
 pub(super) use tls::Trust;

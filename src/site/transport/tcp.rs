@@ -1,11 +1,13 @@
 //! The step of a connection that opens a TCP connection.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, TcpConnector, Transport};
 
 use super::step::{in_phase, with_limit};
+use super::trace;
 use crate::site::failure::Phase;
 
 /// Opens TCP connections within a limit.
@@ -25,6 +27,8 @@ impl<In: Transport> Connector<In> for Tcp {
     type Out = <TcpConnector as Connector<In>>::Out;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+        let address = details.addrs.first().map(SocketAddr::ip);
+        trace::update(|trace| trace.address = trace.address.or(address));
         let details = with_limit(details, self.limit, details.config);
         self.connector.connect(&details, chained).map_err(in_phase(Phase::Connecting))
     }

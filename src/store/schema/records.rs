@@ -164,12 +164,14 @@ pub struct StatusRecord {
     last_duration_ms: u32,
     /// Those of the attempts before, in milliseconds. Since version 3.
     former_durations_ms: Vec<u32>,
+    /// Since version 4.
+    network: Option<u32>,
 }
 
 impl Record for StatusRecord {
     const TREE: TreeName = TreeName::Status;
-    const VERSION: u8 = 3;
-    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0], &[0]];
+    const VERSION: u8 = 4;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0], &[0, 0], &[0]];
 }
 
 impl From<&PollStatus> for StatusRecord {
@@ -186,6 +188,7 @@ impl From<&PollStatus> for StatusRecord {
             attempts: status.attempts.iter().map(|a| (a.at, a.class.map_or(0, |class| class as u8))).collect(),
             last_duration_ms: status.last_duration_ms(),
             former_durations_ms: former.iter().map(|attempt| attempt.duration_ms).collect(),
+            network: status.network,
         }
     }
 }
@@ -213,6 +216,7 @@ impl TryFrom<StatusRecord> for PollStatus {
                 Some((at, number, message)) => Some((at, Failure::new(class(number)?, message))),
                 None => None,
             },
+            network: record.network,
             attempts: record.attempts.into_iter().zip(durations).map(attempt).collect::<Result<_, _>>()?,
         })
     }
@@ -274,8 +278,9 @@ mod tests {
             let old = [&[version], &bytes[1..bytes.len() - missing]].concat();
             StatusRecord::from_bytes(&old).and_then(PollStatus::try_from)
         };
-        assert_eq!(read(2, 2), Ok(status.clone()), "the last duration is known");
-        assert_eq!(read(1, 3), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
+        assert_eq!(read(3, 1), Ok(status.clone()));
+        assert_eq!(read(2, 3), Ok(status.clone()), "the last duration is known");
+        assert_eq!(read(1, 4), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
     }
 
     #[test]

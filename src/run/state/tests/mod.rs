@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::sessions::{FLUSH_COUNT, FLUSH_RESULT_BYTES, LOW_WATERMARK};
 use super::*;
-use crate::model::{Attempt, Failure, FailureClass, Outcome, PollStatus};
+use crate::model::{Attempt, Failure, FailureClass, Outcome, PollStatus, PollTrace};
 use crate::run::message::{PollResult, SessionReport, SessionWork};
 use crate::run::queue::{LastHost, QUEUE_CAPACITY};
 use crate::run::testdata::task;
@@ -180,7 +180,7 @@ fn entry(task: &PollTask) -> DueEntry {
 }
 
 fn result(task: PollTask, began: Duration, ended: Duration, outcome: Result<Outcome, Error>) -> PollResult {
-    PollResult { task: Arc::new(task), outcome, result: None, began, ended }
+    PollResult { task: Arc::new(task), outcome, result: None, trace: PollTrace::default(), began, ended }
 }
 
 fn failure(class: FailureClass) -> Outcome {
