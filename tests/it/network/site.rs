@@ -132,14 +132,13 @@ impl Shared {
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().unwrap())
         });
         let mut body = vec![0; length.unwrap_or_default()];
-        let problem = match stream.read_exact(&mut body) {
-            Err(error) => Some(format!("the site got no whole request: {error}")),
-            Ok(()) => {
-                let call = message::decode(&body, &self.cxn.cxn_id, &self.cxn.secret(), now());
-                let call = call.map(|call| serde_json::from_slice::<Value>(&call).unwrap_or_default());
-                (!call.as_ref().is_ok_and(|call| call[0] == "System" && call[1] == "get"))
-                    .then(|| format!("the site got another request than System.get: {call:?}"))
-            }
+        let problem = if let Err(error) = stream.read_exact(&mut body) {
+            Some(format!("the site got no whole request: {error}"))
+        } else {
+            let call = message::decode(&body, &self.cxn.cxn_id, &self.cxn.secret(), now());
+            let call = call.map(|call| serde_json::from_slice::<Value>(&call).unwrap_or_default());
+            (!call.as_ref().is_ok_and(|call| call[0] == "System" && call[1] == "get"))
+                .then(|| format!("the site got another request than System.get: {call:?}"))
         };
         self.seen.lock().unwrap().problems.extend(problem);
     }
