@@ -109,6 +109,7 @@ impl StatusEntry {
             not_before: self.not_before,
             deferrals: self.deferrals,
             last_success: self.last_success,
+            // The hash of one store means nothing in another.
             network: None,
             attempts,
             last_failure: match self.last_failure {

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::Result;
-use crate::cli::ui::{output, time};
+use crate::cli::ui::{outage, output, time};
 use crate::cli::values;
 use crate::exit;
 use crate::model::{Cxn, JobName, PollStatus, UnixTime};
 use crate::retry::{Policy, State, Times};
 use crate::site::Redirect;
-use crate::store::{DueEntry, PollTask};
+use crate::store::{DueEntry, PollTask, RunRecord};
 use crate::util::text::{count, sanitize};
 
 /// Explain why a connection is due or not
@@ -40,6 +40,8 @@ struct Case {
     status: PollStatus,
     job: JobName,
     policy: Policy,
+    /// What the last run of the job did; `None` if it never ran.
+    last_run: Option<RunRecord>,
     now: UnixTime,
 }
 
@@ -52,7 +54,8 @@ impl Explain {
         })?;
         let PollTask { cxn, status, .. } = task;
         let policy = self.schedule.policy(job.as_ref())?;
-        let case = Case { cxn, status, job: self.name, policy, now: self.schedule.clock.now(context) };
+        let (last_run, now) = (job.and_then(|job| job.last_run), self.schedule.clock.now(context));
+        let case = Case { cxn, status, job: self.name, policy, last_run, now };
         if self.json {
             output::json(&case.json());
         } else {
@@ -124,6 +127,11 @@ impl Case {
         if let Some((at, failure)) = &status.last_failure {
             sentences.push(format!("Last failure at {}: {failure}.", self.when(*at)));
         }
+        let run_and_due = self.last_run.as_ref().zip(self.next_due());
+        sentences.extend(run_and_due.and_then(|(run, due)| {
+            let outage = outage::that_left_due(run, status.last_run, due)?;
+            Some(format!("The last run of the job, at {}, had {outage}. It left sites due.", self.when(run.now)))
+        }));
         sentences.extend(self.forecast());
         if let Some(url) = self.moved_to() {
             sentences.push(format!(
@@ -246,7 +254,7 @@ mod tests {
             disabled: false,
         };
         let policy = "20 min (x6); 1 hour (x24)".parse().unwrap();
-        Case { cxn, status, job: JobName::default(), policy, now: NOW }
+        Case { cxn, status, job: JobName::default(), policy, last_run: None, now: NOW }
     }
 
     /// A connection that was polled ten minutes ago.

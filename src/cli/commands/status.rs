@@ -9,7 +9,7 @@ use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::error::Result;
 use crate::cli::ui::table::{self, Table};
-use crate::cli::ui::{output, time};
+use crate::cli::ui::{outage, output, time};
 use crate::cli::values;
 use crate::exit;
 use crate::model::{AppId, JobName, UnixTime};
@@ -175,6 +175,13 @@ fn print(rows: &[Row], now: UnixTime) -> Result<()> {
         if let Some(run) = &row.job.last_run {
             let (at, batch) = (time::relative(run.now, now), &run.batch);
             table::print_wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)));
+            if let Some(outage) = outage::of_run(run) {
+                table::print_wrapped(&format!("It had {outage}. Failures that this caused were not counted."));
+            }
+            if let Some(since) = row.job.outage_since.filter(|since| *since < run.now) {
+                let relative = time::relative(since, now);
+                table::print_wrapped(&format!("So had all runs since {} ({relative}).", time::utc(since)));
+            }
         }
     }
     Ok(())

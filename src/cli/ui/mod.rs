@@ -4,6 +4,7 @@ mod byte_queue;
 pub(super) mod deferred;
 pub(super) mod logging;
 pub(super) mod notice;
+pub(super) mod outage;
 pub(super) mod output;
 pub mod progress;
 pub(super) mod prompt;
