@@ -189,7 +189,7 @@ fn a_former_store_is_polled_from() {
         // An entry of the due index is of version 2, which has a longer hash of the host, once its site was polled.
         let due = world.database().open_tree("due").unwrap().iter().values().map(|value| value.unwrap()[0]);
         let versions: Vec<u8> = due.collect();
-        let of_version_1 = versions.iter().filter(|version| **version == 1).count();
+        let of_version_1: usize = versions.iter().map(|version| usize::from(*version == 1)).sum();
         assert_eq!((of_version_1, versions.len()), (fixture.short_hashes.saturating_sub(12), 48));
         let second = world.run(&["poll", "org.example.second", "--json", "--now", &LATER.to_string()]);
         let summary: Value = serde_json::from_slice(&second.stdout).unwrap();

@@ -59,7 +59,7 @@ impl JobRecord {
     /// What the last run did; `None` if the job never ran. A cause that this program does not know is none.
     fn into_last_run(self) -> Option<RunRecord> {
         let (skipped, outage_cause) = (self.skipped, Fault::from_number(self.outage_cause));
-        self.last_run.map(|run| RunRecord { skipped, outage_cause, ..run })
+        self.last_run.map(|run| RunRecord { outage_cause, skipped, ..run })
     }
 }
 
