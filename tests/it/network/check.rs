@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use serde_json::{Value, json};
+use url::Url;
 
 use super::case::Case;
 use super::site::Site;
@@ -25,7 +26,7 @@ pub fn run(case: &Case) -> Vec<String> {
     let site = Site::start(case, cxn.clone());
     let mut line: Value = serde_json::from_str(&cxn.jsonl()).unwrap();
     let url = site.names().fill("{url}");
-    if url.contains(".example/") {
+    if Url::parse(&url).unwrap().host_str().unwrap().ends_with(".example") {
         line["viaPort"] = json!(site.names().fill("127.0.0.1:{port}"));
     }
     line["siteUrl"] = json!(url);
@@ -149,8 +150,9 @@ impl Check<'_> {
         if let Some(expected) = expect.requests.filter(|expected| *expected != seen.connections) {
             problems.push(format!("connections: expected {expected}, found {}", seen.connections));
         }
-        if let Some(expected) = expect.paths.as_ref().filter(|expected| **expected != seen.paths) {
-            problems.push(format!("paths: expected {expected:?}, found {:?}", seen.paths));
+        let paths = expect.paths.iter().flatten().map(|path| self.site.names().fill(path)).collect::<Vec<_>>();
+        if expect.paths.is_some() && paths != seen.paths {
+            problems.push(format!("paths: expected {paths:?}, found {:?}", seen.paths));
         }
         problems
     }
