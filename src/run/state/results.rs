@@ -60,7 +60,7 @@ impl RunState {
         if let Some(outage) = outage {
             self.summary.run.dropped += outage.uncounted;
             self.summary.run.outage = outage.ends_run;
-            self.summary.outage_cause = Some(outage.fault);
+            self.summary.run.outage_cause = Some(outage.fault);
             effects.push(Effect::ReportOutage(outage));
         }
     }
