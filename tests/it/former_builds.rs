@@ -156,18 +156,18 @@ fn states_and_last_runs_of_a_former_store_are_shown() {
 }
 
 #[test]
-fn the_outage_of_a_former_run_is_shown() {
+fn the_fault_that_a_former_run_met_is_shown() {
     for fixture in FIXTURES {
         let world = unpacked(fixture.store);
         let now = (MIDNIGHT + 3 * 3600).to_string();
         let text = world.text(&["status", "org.example.third", "--now", &now]);
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let shown = "It had an outage of this machine. Failures that this caused were not counted.";
-        assert!(text.contains(shown) && !text.contains("So had all runs"), "{text}");
+        let shown = "It met a fault on our side. Failures that this caused were not counted.";
+        assert!(text.contains(shown) && !text.contains("So did all runs"), "{text}");
         let explained = |number| world.text(&["explain", &world.site(number, "ok").cxn_id, "--now", &now]);
-        let shown = "2026-01-01 02:00:00Z (1 h ago), had an outage of this machine. It left sites due.";
+        let shown = "2026-01-01 02:00:00Z (1 h ago), met a fault on our side. It left sites due.";
         assert!(explained(41).contains(shown), "{}", explained(41));
-        assert!(!explained(1).contains("outage"));
+        assert!(!explained(1).contains("our side"));
     }
 }
 

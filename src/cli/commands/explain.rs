@@ -130,7 +130,7 @@ impl Case {
         let run_and_due = self.last_run.as_ref().zip(self.next_due());
         sentences.extend(run_and_due.and_then(|(run, due)| {
             let outage = outage::that_left_due(run, status.last_run, due)?;
-            Some(format!("The last run of the job, at {}, had {outage}. It left sites due.", self.when(run.now)))
+            Some(format!("The last run of the job, at {}, met {outage}. It left sites due.", self.when(run.now)))
         }));
         sentences.extend(self.forecast());
         if let Some(url) = self.moved_to() {

@@ -176,11 +176,11 @@ fn print(rows: &[Row], now: UnixTime) -> Result<()> {
             let (at, batch) = (time::relative(run.now, now), &run.batch);
             table::print_wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)));
             if let Some(outage) = outage::of_run(run) {
-                table::print_wrapped(&format!("It had {outage}. Failures that this caused were not counted."));
+                table::print_wrapped(&format!("It met {outage}. Failures that this caused were not counted."));
             }
             if let Some(since) = row.job.outage_since.filter(|since| *since < run.now) {
                 let relative = time::relative(since, now);
-                table::print_wrapped(&format!("So had all runs since {} ({relative}).", time::utc(since)));
+                table::print_wrapped(&format!("So did all runs since {} ({relative}).", time::utc(since)));
             }
         }
     }
