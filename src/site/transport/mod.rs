@@ -6,6 +6,7 @@
 mod agent;
 mod policy_resolver;
 mod step;
+mod stream;
 mod tagging;
 mod tcp;
 mod tls;

@@ -1,0 +1,148 @@
+//! A TCP connection as ureq uses it.
+//!
+//! A reply that has arrived counts, whatever became of the request (RFC 9112, 9.5). So sending never fails here: what ended
+//! it is reported when nothing more can be read.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use ureq::Error;
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
+
+use super::trace;
+
+/// The request was not sent whole, and then nothing more could be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the request was not sent")]
+pub(super) struct Unsent {
+    /// What ended sending.
+    pub(super) sending: Error,
+    /// What ended reading; `None` is the end of the connection.
+    pub(super) reading: Option<Error>,
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// Does not block.
+    socket: TcpStream,
+    buffers: LazyBuffers,
+    /// Whether the rest of the request is still to be sent.
+    is_sending: bool,
+    /// What ended sending, until it has been reported.
+    send_error: Option<Error>,
+}
+
+impl Stream {
+    /// Makes a connection of a connected socket.
+    ///
+    /// # Errors
+    /// The socket cannot be configured.
+    pub(super) fn new(socket: TcpStream, details: &ConnectionDetails) -> Result<Self, Error> {
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Self { socket, buffers, is_sending: true, send_error: None })
+    }
+
+    /// Sends this much of the output.
+    fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        // The last tenth of the time is kept for a reply that has arrived while the request could not be sent.
+        let deadline = deadline(timeout.after.saturating_sub(*timeout.after / 10));
+        let mut sent = 0;
+        while sent < amount {
+            match self.socket.write(&self.buffers.output()[sent..amount]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.wait(PollFlags::OUT, deadline)?.is_empty() {
+                        return Err(Error::Timeout(timeout.reason));
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for input and reads it; returns how many bytes it was, 0 at the end of the connection.
+    fn receive(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
+        let deadline = deadline(*timeout.after);
+        loop {
+            if self.wait(PollFlags::IN, deadline)?.is_empty() {
+                return Err(Error::Timeout(timeout.reason));
+            }
+            match self.read() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        let count = loop {
+            match self.socket.read(self.buffers.input_append_buf()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        self.buffers.input_appended(count);
+        if count > 0 {
+            trace::update(|trace| trace.answered = true);
+        }
+        Ok(count)
+    }
+
+    /// Waits until the socket is ready; returns for what. Nothing means that the time is over.
+    fn wait(&self, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut sockets = [PollFd::new(&self.socket, events)];
+            match poll(&mut sockets, left.as_ref()) {
+                Ok(_) => return Ok(sockets[0].revents()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Transport for Stream {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.is_sending
+            && let Err(error) = self.send(amount, timeout)
+        {
+            self.is_sending = false;
+            self.send_error = Some(error);
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let received = self.receive(timeout);
+        if !matches!(received, Ok(1..))
+            && let Some(sending) = self.send_error.take()
+        {
+            return Err(Error::Other(Unsent { sending, reading: received.err() }.into()));
+        }
+        received.map(|count| count > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // No connection is used twice.
+        false
+    }
+}
+
+/// The end of this time from now; `None` for a time without end.
+fn deadline(after: Duration) -> Option<Instant> {
+    Instant::now().checked_add(after)
+}
