@@ -6,13 +6,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 
 use super::failure::Phase;
-use crate::model::{Failure, FailureClass};
+use super::name_servers::{MAX_CHECK, NameServers};
+use super::shortage::shortage;
+use crate::model::{Cause, Failure, FailureClass, Fault};
 use crate::util::text::count;
 
 /// How many lookups may run at a time. Each may hold one open file.
@@ -25,7 +29,7 @@ pub const MAX_LOOKUPS: usize = 256;
 const MAX_CACHED: usize = 50_000;
 
 /// A function that looks a name up.
-pub(super) type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+pub(super) type Lookup = dyn Fn(&str) -> Result<Vec<IpAddr>, Failure> + Send + Sync;
 
 /// The addresses of a name, at least one, or why there are none.
 type Answer = Result<Arc<[IpAddr]>, Failure>;
@@ -36,6 +40,8 @@ pub(super) struct Resolver(Arc<Shared>);
 
 struct Shared {
     lookup: Box<Lookup>,
+    /// Asked whether they answer when a lookup fails for that reason; `None` if the lookup does not use them.
+    servers: Option<NameServers>,
     max_lookups: usize,
     state: Mutex<State>,
 }
@@ -63,42 +69,57 @@ enum Progress {
 }
 
 impl Resolver {
-    /// Makes a resolver that looks names up with a function.
-    pub(super) fn new(lookup: Box<Lookup>) -> Self {
-        Self::with_max_lookups(lookup, MAX_LOOKUPS)
+    /// Makes a resolver that looks names up with the system's.
+    pub(super) fn system() -> Self {
+        Self::with(Box::new(look_up), Some(NameServers::default()), MAX_LOOKUPS)
     }
 
-    fn with_max_lookups(lookup: Box<Lookup>, max_lookups: usize) -> Self {
-        Self(Arc::new(Shared { lookup, max_lookups, state: Mutex::default() }))
+    /// Makes a resolver that looks names up with a function.
+    #[cfg(test)]
+    pub(super) fn new(lookup: Box<Lookup>) -> Self {
+        Self::with(lookup, None, MAX_LOOKUPS)
+    }
+
+    fn with(lookup: Box<Lookup>, servers: Option<NameServers>, max_lookups: usize) -> Self {
+        Self(Arc::new(Shared { lookup, servers, max_lookups, state: Mutex::default() }))
     }
 
     /// Returns the addresses of a host, and waits for them at most for `limit`.
     ///
     /// # Errors
-    /// Class `dns` where the name has no address, class `timeout` where no answer came in time.
+    /// Class `dns` where the name has no address, class `timeout` where no answer came in time, and class `local` where no
+    /// name server of this machine answers.
     pub(super) fn resolve(&self, host: &str, limit: Duration) -> Answer {
-        let name = self.name(host);
-        let waiting = |progress: &mut Progress| !matches!(progress, Progress::Answered(_));
-        let (progress, _) = name
-            .answered
-            .wait_timeout_while(lock(&name.progress), limit, waiting)
-            .unwrap_or_else(PoisonError::into_inner);
-        match &*progress {
-            Progress::Answered(answer) => answer.clone(),
-            Progress::InFlight => Err(Phase::Resolving.timed_out()),
-            Progress::Queued => {
-                let timed_out = Phase::Resolving.timed_out();
-                let others = count(self.0.max_lookups as u64, "other lookup");
-                let message = format!("{}, behind {others}", timed_out.message);
-                Err(Failure { message, ..timed_out })
-            }
+        let (began, name) = (Instant::now(), self.name(host));
+        // If there is no answer, the name servers are checked within the limit.
+        let check = MAX_CHECK.min(limit / 4);
+        let fault = || self.0.servers.as_ref().and_then(|servers| servers.failure(check));
+        let answer = name.wait(limit - check).or_else(|_| {
+            fault();
+            name.wait(limit.saturating_sub(began.elapsed()))
+        });
+        match answer.unwrap_or_else(|is_queued| Err(self.timed_out(is_queued))) {
+            Err(failure) if failure.cause == Cause::NameServer => Err(fault().unwrap_or(failure)),
+            answer => answer,
         }
+    }
+
+    /// The failure of a lookup without an answer. One that is queued has not begun.
+    fn timed_out(&self, is_queued: bool) -> Failure {
+        let mut failure = Phase::Resolving.timed_out();
+        failure.cause = Cause::NameServer;
+        if is_queued {
+            failure.message += ", behind ";
+            failure.message += &count(self.0.max_lookups as u64, "other lookup");
+        }
+        failure
     }
 
     /// Looks names up again that have no address yet, also those that are being looked up.
     pub(super) fn forget_failures(&self) {
         let has_address = |name: &Arc<Name>| matches!(*lock(&name.progress), Progress::Answered(Ok(_)));
         lock(&self.0.state).names.retain(|_, name| has_address(name));
+        self.0.servers.iter().for_each(NameServers::forget);
     }
 
     /// Returns the entry of a host's name, and queues a name that is new.
@@ -128,6 +149,22 @@ impl Resolver {
     }
 }
 
+impl Name {
+    /// Waits for the answer. The error is whether the lookup is still queued.
+    fn wait(&self, limit: Duration) -> Result<Answer, bool> {
+        let waiting = |progress: &mut Progress| !matches!(progress, Progress::Answered(_));
+        let (progress, _) = self
+            .answered
+            .wait_timeout_while(lock(&self.progress), limit, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*progress {
+            Progress::Answered(answer) => Ok(answer.clone()),
+            Progress::InFlight => Err(false),
+            Progress::Queued => Err(true),
+        }
+    }
+}
+
 impl Shared {
     /// Looks names up until the queue is empty.
     fn serve(&self) {
@@ -147,24 +184,49 @@ impl Shared {
     fn look_up(&self, host: &str, name: &Name) {
         *lock(&name.progress) = Progress::InFlight;
         let answer = self.answer(host);
+        if answer.as_ref().is_err_and(|failure| failure.class == FailureClass::Local) {
+            // The name may have an address as soon as this machine is not short of something.
+            lock(&self.state).names.remove(host);
+        }
         *lock(&name.progress) = Progress::Answered(answer);
         name.answered.notify_all();
     }
 
     fn answer(&self, host: &str) -> Answer {
-        let reason = match (self.lookup)(host) {
-            Ok(addresses) if addresses.is_empty() => "the answer is empty".to_owned(),
-            Ok(addresses) => return Ok(addresses.into()),
-            Err(error) => error.to_string(),
-        };
-        let reason = reason.trim_start_matches("failed to lookup address information: ");
-        Err(Phase::Resolving.failure(FailureClass::Dns, format!("no address for {host}: {reason}")))
+        match (self.lookup)(host)? {
+            addresses if addresses.is_empty() => Err(no_address(host, Cause::NoSuchName, "the answer is empty")),
+            addresses => Ok(addresses.into()),
+        }
     }
 }
 
 /// Looks a name up with the system's resolver.
-pub(super) fn system(host: &str) -> io::Result<Vec<IpAddr>> {
-    Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+fn look_up(host: &str) -> Result<Vec<IpAddr>, Failure> {
+    // Otherwise each address is there once per type of socket.
+    let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    let answer = getaddrinfo(Some(host), None, Some(hints)).map_err(|error| failed(host, error))?;
+    Ok(answer.flatten().map(|entry| entry.sockaddr.ip()).collect())
+}
+
+/// The failure of an error of the system's resolver.
+fn failed(host: &str, error: LookupError) -> Failure {
+    let (kind, error) = (error.kind(), io::Error::from(error));
+    let cause = match kind {
+        LookupErrorKind::NoName | LookupErrorKind::NoData => Cause::NoSuchName,
+        LookupErrorKind::Again | LookupErrorKind::Fail => Cause::NameServer,
+        LookupErrorKind::Memory => {
+            return Failure::local(Fault::Memory, "this machine has not enough memory to look up a name");
+        }
+        _ => Cause::Message,
+    };
+    let reason = error.to_string();
+    let reason = reason.trim_start_matches("failed to lookup address information: ");
+    shortage(&error).unwrap_or_else(|| no_address(host, cause, reason))
+}
+
+fn no_address(host: &str, cause: Cause, reason: &str) -> Failure {
+    let message = format!("no address for {host}: {reason}");
+    Failure { cause, ..Phase::Resolving.failure(FailureClass::Dns, message) }
 }
 
 /// Locks a mutex. No code panics while it holds one of these, so a poisoned mutex is consistent.
@@ -189,6 +251,10 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(30);
 
+    fn no_name(host: &str) -> Failure {
+        no_address(host, Cause::NoSuchName, "Name or service not known")
+    }
+
     /// A resolver whose lookups are counted. The lookup of the host `hang` blocks until the sender is dropped.
     fn counting(max_lookups: usize) -> (Resolver, Arc<AtomicUsize>, mpsc::Sender<()>) {
         let lookups = Arc::new(AtomicUsize::new(0));
@@ -202,11 +268,12 @@ mod tests {
                     Ok(vec![ADDRESS])
                 }
                 "empty" => Ok(vec![]),
-                "bad" => Err(io::Error::other("failed to lookup address information: Name or service not known")),
+                "bad" => Err(no_name("bad")),
+                "short" => Err(Failure::local(Fault::OpenFiles, "too many")),
                 _ => Ok(vec![ADDRESS]),
             }
         };
-        (Resolver::with_max_lookups(Box::new(lookup), max_lookups), lookups, release)
+        (Resolver::with(Box::new(lookup), None, max_lookups), lookups, release)
     }
 
     #[test]
@@ -229,6 +296,48 @@ mod tests {
             assert_eq!(resolver.resolve("empty", LONG).unwrap_err().class, FailureClass::Dns);
         }
         assert_eq!(lookups.load(Ordering::SeqCst), 2);
+        // Not what this machine is short of, which may soon change.
+        for lookup in 3..5 {
+            assert_eq!(resolver.resolve("short", LONG).unwrap_err().class, FailureClass::Local);
+            assert_eq!(lookups.load(Ordering::SeqCst), lookup);
+        }
+    }
+
+    #[test]
+    fn errors_of_the_system_have_a_cause() {
+        for (code, class, cause) in [
+            (libc::EAI_NONAME, FailureClass::Dns, Cause::NoSuchName),
+            (libc::EAI_NODATA, FailureClass::Dns, Cause::NoSuchName),
+            (libc::EAI_AGAIN, FailureClass::Dns, Cause::NameServer),
+            (libc::EAI_FAIL, FailureClass::Dns, Cause::NameServer),
+            (libc::EAI_FAMILY, FailureClass::Dns, Cause::Message),
+            (libc::EAI_MEMORY, FailureClass::Local, Cause::Local(Fault::Memory)),
+        ] {
+            let failure = failed("a.example", LookupError::new(code));
+            assert_eq!((failure.class, failure.cause), (class, cause), "{code}");
+        }
+        let too_many = LookupError::from(io::Error::from(rustix::io::Errno::MFILE));
+        assert_eq!(failed("a.example", too_many).cause, Cause::Local(Fault::OpenFiles));
+        let failure = failed("a.example", LookupError::new(libc::EAI_NONAME));
+        assert_eq!(failure.to_string(), "dns: no address for a.example: Name or service not known");
+    }
+
+    #[test]
+    fn name_servers_are_asked_where_they_may_be_the_cause() {
+        let servers = || Some(NameServers::known(Some(Failure::local(Fault::NameServers, "none answers"))));
+        for (cause, class) in [(Cause::NameServer, FailureClass::Local), (Cause::NoSuchName, FailureClass::Dns)] {
+            let resolver = Resolver::with(Box::new(move |host| Err(no_address(host, cause.clone(), "x"))), servers(), 1);
+            assert_eq!(resolver.resolve("bad", LONG).unwrap_err().class, class);
+        }
+        let slow = || {
+            thread::sleep(2 * SHORT);
+            Ok(vec![ADDRESS])
+        };
+        let resolver = Resolver::with(Box::new(move |_| slow()), servers(), 1);
+        assert_eq!(resolver.resolve("slow", SHORT).unwrap_err().class, FailureClass::Local);
+        let resolver = Resolver::with(Box::new(move |_| slow()), Some(NameServers::known(None)), 1);
+        assert_eq!(resolver.resolve("slow", SHORT).unwrap_err().cause, Cause::NameServer);
+        assert!(resolver.resolve("slow", LONG).is_ok());
     }
 
     #[test]
@@ -247,7 +356,7 @@ mod tests {
     fn a_lookup_that_hangs_does_not_delay_others() {
         let (resolver, lookups, release) = counting(2);
         for _ in 0..3 {
-            assert_eq!(resolver.resolve("hang", SHORT), Err(Phase::Resolving.timed_out()));
+            assert_eq!(resolver.resolve("hang", SHORT), Err(resolver.timed_out(false)));
         }
         assert!(resolver.resolve("good", LONG).is_ok());
         assert_eq!(lookups.load(Ordering::SeqCst), 2);
@@ -258,7 +367,7 @@ mod tests {
     #[test]
     fn lookups_are_bounded_and_a_queued_one_reports_it() {
         let (resolver, _, release) = counting(1);
-        assert_eq!(resolver.resolve("hang", SHORT), Err(Phase::Resolving.timed_out()));
+        assert_eq!(resolver.resolve("hang", SHORT), Err(resolver.timed_out(false)));
         let failure = resolver.resolve("good", SHORT).unwrap_err();
         assert_eq!(failure.to_string(), "timeout: timed out while resolving the host's name, behind 1 other lookup");
         assert_eq!(lock(&resolver.0.state).threads, 1);

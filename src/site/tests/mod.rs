@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::resolver::Lookup;
 use super::{Client, Endpoint, Options, Timeouts};
-use crate::model::Failure;
+use crate::model::{Failure, FailureClass};
 
 /// A limit that no test reaches.
 const LONG: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ fn request(stream: &TcpStream) -> String {
 
 /// A client that may call 127.0.0.1, and that finds no names.
 fn client(timeout: Duration) -> Client {
-    client_with(timeout, Box::new(|_| Err(std::io::Error::other("Name or service not known"))))
+    client_with(timeout, Box::new(|_| Err(Failure::new(FailureClass::Dns, "no address"))))
 }
 
 fn client_with(timeout: Duration, lookup: Box<Lookup>) -> Client {

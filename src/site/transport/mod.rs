@@ -4,6 +4,7 @@
 //! made in steps: names and policy, TCP, TLS. Each step has its own limit, and its errors name it.
 
 mod agent;
+mod connect_error;
 mod policy_resolver;
 mod step;
 mod stream;
