@@ -36,6 +36,7 @@ mod local;
 mod log;
 mod metrics;
 mod names;
+mod network;
 mod outage;
 mod output;
 mod poll;
