@@ -8,9 +8,9 @@ use tracing::warn;
 use crate::site::MAX_LOOKUPS;
 use crate::util::text::count;
 
-/// The least number of descriptors other than those of the workers: standard streams, logs, locks, the database.
+/// Descriptors other than those of the workers, at least: standard streams, logs, locks, the database.
 const OTHER_FILES: u64 = 64;
-/// Descriptors that are kept free for those that are not always open: the database, backups, metrics, certificates.
+/// Descriptors that are kept free for files that are not always open: the database, backups, metrics.
 const SPARE_FILES: u64 = 16;
 
 /// How many workers may have a connection open at a time.
@@ -37,7 +37,7 @@ pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> usize 
     workers
 }
 
-/// How many descriptors this process has open, with those that it inherited; `None` if the system does not list them.
+/// How many descriptors are open, with those that were inherited; `None` if the system has no list.
 fn open_files() -> Option<u64> {
     // One of them is that of the list.
     fs::read_dir("/dev/fd").ok().map(|files| files.count().saturating_sub(1) as u64)

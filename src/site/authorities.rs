@@ -8,6 +8,7 @@ use rustls::RootCertStore;
 use rustls_native_certs::{Error, ErrorKind, load_native_certs};
 
 use crate::model::{Failure, Fault};
+use crate::util::text::system_text;
 
 /// Reads the certificates of this machine's authorities, in DER.
 ///
@@ -39,7 +40,7 @@ fn missing(errors: &[Error]) -> Failure {
     }
     let reason = |place: &PathBuf| {
         errors.iter().find_map(|error| match &error.kind {
-            ErrorKind::Io { inner, path } if path == place => Some(format!(" ({})", inner.kind())),
+            ErrorKind::Io { inner, path } if path == place => Some(format!(" ({})", system_text(inner))),
             _ => None,
         })
     };

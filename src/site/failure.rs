@@ -10,6 +10,7 @@ use ureq::http::StatusCode;
 use super::shortage::shortage;
 use super::tls_reason;
 use crate::model::{Cause, Failure, FailureClass, TlsCause};
+use crate::util::text::system_text;
 
 /// The step of a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +80,9 @@ pub(super) fn from_io(error: &io::Error, phase: Phase) -> Failure {
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
         return tls_reason::failure(error, phase == Phase::Securing);
     }
-    let text = error.to_string();
-    // The number that std adds means nothing to most readers.
-    let reason = text.split_once(" (os error").map_or(text.as_str(), |(reason, _)| reason);
-    let tls = |message: &str| Failure { cause: Cause::Tls(TlsCause::Other), ..phase.failure(FailureClass::Tls, message) };
+    let reason = &system_text(error);
+    let tls =
+        |message: &str| Failure { cause: Cause::Tls(TlsCause::Other), ..phase.failure(FailureClass::Tls, message) };
     match (phase, error.kind()) {
         (Phase::Resolving, _) => phase.failure(FailureClass::Dns, reason),
         (Phase::Connecting, io::ErrorKind::TimedOut) => phase.timed_out(),

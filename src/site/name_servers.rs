@@ -5,13 +5,14 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use resolv_conf::Config;
 
 use super::shortage::shortage;
 use crate::model::{Failure, Fault};
+use crate::util::text::system_text;
 
 /// The file with the addresses of the name servers.
 const FILE: &str = "/etc/resolv.conf";
@@ -25,19 +26,32 @@ const ATTEMPTS: u32 = 2;
 const MAX_AGE: Duration = Duration::from_secs(5);
 /// A query for the name servers of the root (RFC 1035, 4.1), which every resolver knows.
 const QUERY: [u8; 17] = [0xc1, 0x41, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
-/// Codes of answers (RFC 1035, 4.1.1) of a name server that cannot, or does not want to, look anything up.
+/// Codes of answers (RFC 1035, 4.1.1) of a name server that does not look anything up.
 const UNUSABLE: [(u8, &str); 2] = [(2, "SERVFAIL"), (5, "REFUSED")];
 
-/// The name servers of this machine, with the result of the last check.
+/// The name servers of this machine, and what is known of them.
 #[derive(Debug, Default)]
-pub(super) struct NameServers(Mutex<Option<(Instant, Option<Failure>)>>);
+pub(super) struct NameServers {
+    /// When they last answered a lookup.
+    answered: Mutex<Option<Instant>>,
+    /// The last check and its result.
+    checked: Mutex<Option<(Instant, Option<Failure>)>>,
+}
 
 impl NameServers {
-    /// Why none of the name servers can be used; `None` if one can.
+    /// Notes that a name server has answered a lookup.
+    pub(super) fn note_answer(&self) {
+        *lock(&self.answered) = Some(Instant::now());
+    }
+
+    /// Why none of the name servers can be used; `None` if one can, or has answered a lookup since a time.
     ///
-    /// Asks them within a limit, unless it has just done so.
-    pub(super) fn failure(&self, limit: Duration) -> Option<Failure> {
-        let mut checked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Asks them within a limit, unless that has just been done.
+    pub(super) fn failure(&self, since: Instant, limit: Duration) -> Option<Failure> {
+        if lock(&self.answered).is_some_and(|answered| answered >= since) {
+            return None;
+        }
+        let mut checked = lock(&self.checked);
         if let Some((at, failure)) = &*checked
             && at.elapsed() < MAX_AGE
         {
@@ -48,16 +62,20 @@ impl NameServers {
         failure
     }
 
+    /// Forgets the result of the last check.
+    pub(super) fn clear(&self) {
+        *lock(&self.checked) = None;
+    }
+
     /// Makes name servers that have just been checked, with this result.
     #[cfg(test)]
     pub(super) fn known(failure: Option<Failure>) -> Self {
-        Self(Mutex::new(Some((Instant::now(), failure))))
+        Self { checked: Mutex::new(Some((Instant::now(), failure))), ..Self::default() }
     }
+}
 
-    /// Forgets the result of the last check.
-    pub(super) fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks that one of this machine's name servers can be used, which takes up to a second.
@@ -72,7 +90,9 @@ fn check_within(limit: Duration) -> Result<(), Failure> {
     let config = match fs::read(FILE) {
         Ok(text) => Config::parse_with_errors(&text).0,
         Err(error) if error.kind() == ErrorKind::NotFound => Config::new(),
-        Err(error) => return Err(shortage(&error).unwrap_or_else(|| unusable(&format!("{FILE}: {error}")))),
+        Err(error) => {
+            return Err(shortage(&error).unwrap_or_else(|| unusable(&format!("{FILE}: {}", system_text(&error)))));
+        }
     };
     // With this option names are looked up over TCP, so that datagrams may be blocked.
     if config.use_vc { Ok(()) } else { ask(&servers(&config), limit) }
@@ -203,17 +223,22 @@ mod tests {
             servers.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(addresses("# none\nsearch example.org\n"), ["127.0.0.1:53"]);
-        let text = "nonsense\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n";
+        let text =
+            "nonsense\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n";
         assert_eq!(addresses(text), ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.2:53"]);
         assert_eq!(addresses("nameserver fe80::1%1\n"), ["[fe80::1%1]:53"]);
     }
 
     #[test]
-    fn a_result_is_used_until_it_is_forgotten() {
+    fn a_result_is_used_until_it_is_forgotten_or_a_lookup_is_answered() {
         let failure = Failure::local(Fault::NameServers, "x");
         let servers = NameServers::known(Some(failure.clone()));
-        assert_eq!(servers.failure(LIMIT), Some(failure));
-        servers.forget();
-        assert_eq!(*servers.0.lock().unwrap(), None);
+        let before = Instant::now();
+        assert_eq!(servers.failure(before, LIMIT), Some(failure.clone()));
+        servers.note_answer();
+        assert_eq!(servers.failure(before, LIMIT), None);
+        assert_eq!(servers.failure(Instant::now() + LIMIT, LIMIT), Some(failure));
+        servers.clear();
+        assert_eq!(*lock(&servers.checked), None);
     }
 }

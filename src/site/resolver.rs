@@ -40,7 +40,7 @@ pub(super) struct Resolver(Arc<Shared>);
 
 struct Shared {
     lookup: Box<Lookup>,
-    /// Asked whether they answer when a lookup fails for that reason; `None` if the lookup does not use them.
+    /// Checked when a lookup fails as if they did not answer; `None` if the lookup does not use them.
     servers: Option<NameServers>,
     max_lookups: usize,
     state: Mutex<State>,
@@ -93,15 +93,11 @@ impl Resolver {
         let (began, name) = (Instant::now(), self.name(host));
         // If there is no answer, the name servers are checked within the limit.
         let check = MAX_CHECK.min(limit / 4);
-        let fault = || self.0.servers.as_ref().and_then(|servers| servers.failure(check));
-        let answer = name.wait(limit - check).or_else(|_| {
-            fault();
-            name.wait(limit.saturating_sub(began.elapsed()))
-        });
-        match answer.unwrap_or_else(|is_queued| Err(self.timed_out(is_queued))) {
-            Err(failure) if failure.cause == Cause::NameServer => Err(fault().unwrap_or(failure)),
-            answer => answer,
-        }
+        name.wait(limit - check).unwrap_or_else(|_| {
+            let fault = self.0.fault_of_servers(began, check);
+            let answer = name.wait(limit.saturating_sub(began.elapsed()));
+            answer.unwrap_or_else(|is_queued| Err(fault.unwrap_or_else(|| self.timed_out(is_queued))))
+        })
     }
 
     /// The failure of a lookup without an answer. One that is queued has not begun.
@@ -119,7 +115,7 @@ impl Resolver {
     pub(super) fn forget_failures(&self) {
         let has_address = |name: &Arc<Name>| matches!(*lock(&name.progress), Progress::Answered(Ok(_)));
         lock(&self.0.state).names.retain(|_, name| has_address(name));
-        self.0.servers.iter().for_each(NameServers::forget);
+        self.0.servers.iter().for_each(NameServers::clear);
     }
 
     /// Returns the entry of a host's name, and queues a name that is new.
@@ -193,10 +189,24 @@ impl Shared {
     }
 
     fn answer(&self, host: &str) -> Answer {
-        match (self.lookup)(host)? {
-            addresses if addresses.is_empty() => Err(no_address(host, Cause::NoSuchName, "the answer is empty")),
-            addresses => Ok(addresses.into()),
+        let began = Instant::now();
+        let answer = match (self.lookup)(host) {
+            Ok(addresses) if addresses.is_empty() => Err(no_address(host, Cause::NoSuchName, "the answer is empty")),
+            Ok(addresses) => Ok(addresses.into()),
+            Err(failure) if failure.cause == Cause::NameServer => {
+                return Err(self.fault_of_servers(began, MAX_CHECK).unwrap_or(failure));
+            }
+            Err(failure) => Err(failure),
+        };
+        if answer.as_ref().err().is_none_or(|failure| failure.cause == Cause::NoSuchName) {
+            self.servers.iter().for_each(NameServers::note_answer);
         }
+        answer
+    }
+
+    /// Why the name servers cannot be used; `None` if one can, or has answered since `began`.
+    fn fault_of_servers(&self, began: Instant, limit: Duration) -> Option<Failure> {
+        self.servers.as_ref()?.failure(began, limit)
     }
 }
 
@@ -241,155 +251,4 @@ impl fmt::Debug for Resolver {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc;
-
-    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    const LONG: Duration = Duration::from_secs(60);
-    const SHORT: Duration = Duration::from_millis(30);
-
-    fn no_name(host: &str) -> Failure {
-        no_address(host, Cause::NoSuchName, "Name or service not known")
-    }
-
-    /// A resolver whose lookups are counted. The lookup of the host `hang` blocks until the sender is dropped.
-    fn counting(max_lookups: usize) -> (Resolver, Arc<AtomicUsize>, mpsc::Sender<()>) {
-        let lookups = Arc::new(AtomicUsize::new(0));
-        let (release, hang) = mpsc::channel::<()>();
-        let (count, hang) = (Arc::clone(&lookups), Mutex::new(hang));
-        let lookup = move |host: &str| {
-            count.fetch_add(1, Ordering::SeqCst);
-            match host {
-                "hang" => {
-                    let _ = lock(&hang).recv();
-                    Ok(vec![ADDRESS])
-                }
-                "empty" => Ok(vec![]),
-                "bad" => Err(no_name("bad")),
-                "short" => Err(Failure::local(Fault::OpenFiles, "too many")),
-                _ => Ok(vec![ADDRESS]),
-            }
-        };
-        (Resolver::with(Box::new(lookup), None, max_lookups), lookups, release)
-    }
-
-    #[test]
-    fn callers_of_one_name_share_a_lookup() {
-        let (resolver, lookups, _release) = counting(8);
-        thread::scope(|scope| {
-            for _ in 0..32 {
-                scope.spawn(|| assert_eq!(*resolver.resolve("good", LONG).unwrap(), [ADDRESS]));
-            }
-        });
-        assert_eq!(lookups.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn failures_are_cached() {
-        let (resolver, lookups, _release) = counting(8);
-        for _ in 0..2 {
-            let failure = resolver.resolve("bad", LONG).unwrap_err();
-            assert_eq!(failure.to_string(), "dns: no address for bad: Name or service not known");
-            assert_eq!(resolver.resolve("empty", LONG).unwrap_err().class, FailureClass::Dns);
-        }
-        assert_eq!(lookups.load(Ordering::SeqCst), 2);
-        // Not what this machine is short of, which may soon change.
-        for lookup in 3..5 {
-            assert_eq!(resolver.resolve("short", LONG).unwrap_err().class, FailureClass::Local);
-            assert_eq!(lookups.load(Ordering::SeqCst), lookup);
-        }
-    }
-
-    #[test]
-    fn errors_of_the_system_have_a_cause() {
-        for (code, class, cause) in [
-            (libc::EAI_NONAME, FailureClass::Dns, Cause::NoSuchName),
-            (libc::EAI_NODATA, FailureClass::Dns, Cause::NoSuchName),
-            (libc::EAI_AGAIN, FailureClass::Dns, Cause::NameServer),
-            (libc::EAI_FAIL, FailureClass::Dns, Cause::NameServer),
-            (libc::EAI_FAMILY, FailureClass::Dns, Cause::Message),
-            (libc::EAI_MEMORY, FailureClass::Local, Cause::Local(Fault::Memory)),
-        ] {
-            let failure = failed("a.example", LookupError::new(code));
-            assert_eq!((failure.class, failure.cause), (class, cause), "{code}");
-        }
-        let too_many = LookupError::from(io::Error::from(rustix::io::Errno::MFILE));
-        assert_eq!(failed("a.example", too_many).cause, Cause::Local(Fault::OpenFiles));
-        let failure = failed("a.example", LookupError::new(libc::EAI_NONAME));
-        assert_eq!(failure.to_string(), "dns: no address for a.example: Name or service not known");
-    }
-
-    #[test]
-    fn name_servers_are_asked_where_they_may_be_the_cause() {
-        let servers = || Some(NameServers::known(Some(Failure::local(Fault::NameServers, "none answers"))));
-        for (cause, class) in [(Cause::NameServer, FailureClass::Local), (Cause::NoSuchName, FailureClass::Dns)] {
-            let resolver = Resolver::with(Box::new(move |host| Err(no_address(host, cause.clone(), "x"))), servers(), 1);
-            assert_eq!(resolver.resolve("bad", LONG).unwrap_err().class, class);
-        }
-        let slow = || {
-            thread::sleep(2 * SHORT);
-            Ok(vec![ADDRESS])
-        };
-        let resolver = Resolver::with(Box::new(move |_| slow()), servers(), 1);
-        assert_eq!(resolver.resolve("slow", SHORT).unwrap_err().class, FailureClass::Local);
-        let resolver = Resolver::with(Box::new(move |_| slow()), Some(NameServers::known(None)), 1);
-        assert_eq!(resolver.resolve("slow", SHORT).unwrap_err().cause, Cause::NameServer);
-        assert!(resolver.resolve("slow", LONG).is_ok());
-    }
-
-    #[test]
-    fn failures_and_lookups_under_way_are_forgotten() {
-        let (resolver, lookups, release) = counting(8);
-        assert!(resolver.resolve("bad", LONG).is_err() && resolver.resolve("good", LONG).is_ok());
-        assert!(resolver.resolve("hang", SHORT).is_err());
-        resolver.forget_failures();
-        drop(release);
-        assert!(resolver.resolve("bad", LONG).is_err() && resolver.resolve("good", LONG).is_ok());
-        assert!(resolver.resolve("hang", LONG).is_ok());
-        assert_eq!(lookups.load(Ordering::SeqCst), 5);
-    }
-
-    #[test]
-    fn a_lookup_that_hangs_does_not_delay_others() {
-        let (resolver, lookups, release) = counting(2);
-        for _ in 0..3 {
-            assert_eq!(resolver.resolve("hang", SHORT), Err(resolver.timed_out(false)));
-        }
-        assert!(resolver.resolve("good", LONG).is_ok());
-        assert_eq!(lookups.load(Ordering::SeqCst), 2);
-        drop(release);
-        assert!(resolver.resolve("hang", LONG).is_ok());
-    }
-
-    #[test]
-    fn lookups_are_bounded_and_a_queued_one_reports_it() {
-        let (resolver, _, release) = counting(1);
-        assert_eq!(resolver.resolve("hang", SHORT), Err(resolver.timed_out(false)));
-        let failure = resolver.resolve("good", SHORT).unwrap_err();
-        assert_eq!(failure.to_string(), "timeout: timed out while resolving the host's name, behind 1 other lookup");
-        assert_eq!(lock(&resolver.0.state).threads, 1);
-        drop(release);
-        assert!(resolver.resolve("good", LONG).is_ok());
-    }
-
-    #[test]
-    fn a_name_is_looked_up_without_a_thread_if_none_can_be_started() {
-        let (resolver, lookups, _release) = counting(0);
-        assert_eq!(*resolver.resolve("good", SHORT).unwrap(), [ADDRESS]);
-        assert_eq!((lookups.load(Ordering::SeqCst), lock(&resolver.0.state).threads), (1, 0));
-    }
-
-    #[test]
-    fn the_cache_is_bounded() {
-        let (resolver, _, _release) = counting(8);
-        for number in 0..=MAX_CACHED {
-            let name = Name { progress: Progress::Answered(Ok([ADDRESS].into())).into(), ..Name::default() };
-            lock(&resolver.0.state).names.insert(number.to_string().into(), name.into());
-        }
-        assert!(resolver.resolve("good", LONG).is_ok());
-        assert_eq!(lock(&resolver.0.state).names.len(), 1);
-    }
-}
+mod tests;

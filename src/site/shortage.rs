@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::model::{Failure, Fault};
 
-/// The failure of an error that means that this machine is short of something; `None` for any other error.
+/// The failure of an error that means that this machine lacks something; `None` for any other error.
 pub(super) fn shortage(error: &io::Error) -> Option<Failure> {
     let (fault, message) = match Errno::from_io_error(error)? {
         Errno::MFILE => (Fault::OpenFiles, "too many open files: raise the limit (ulimit -n), or use fewer --threads"),

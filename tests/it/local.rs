@@ -25,12 +25,13 @@ fn assert_failure(output: &Output, class: &str, expected: &str) {
 #[test]
 fn address_that_this_machine_cannot_connect_to_is_its_own_fault() {
     let world = World::new();
-    let setup = "ip route add prohibit 13.0.0.0/8; ip route add blackhole 14.0.0.0/8; ip route add unreachable 15.0.0.0/8";
+    let setup =
+        "ip route add prohibit 13.0.0.0/8; ip route add blackhole 14.0.0.0/8; ip route add unreachable 15.0.0.0/8";
     for (host, class, expected) in [
-        ("12.0.0.1", "local", "no route to 12.0.0.1: its IPv4 network is missing or down"),
-        ("[2a00::1]", "local", "no route to 2a00::1: its IPv6 network is missing or down"),
+        ("12.0.0.1", "local", "this machine has no IPv4 route to 12.0.0.1"),
+        ("[2a00::1]", "local", "this machine has no IPv6 route to 2a00::1"),
         ("13.0.0.1", "local", "a firewall or a permission of this machine forbids it to connect to 13.0.0.1"),
-        ("14.0.0.1", "local", "no route to 14.0.0.1"),
+        ("14.0.0.1", "local", "this machine has no IPv4 route to 14.0.0.1"),
         ("15.0.0.1", "connect", "No route to host"),
     ] {
         let call = call(&world, &format!("http://{host}/"));
@@ -78,7 +79,7 @@ fn missing_store_of_certificates_is_named() {
     fs::write(world.path("empty.pem"), "").unwrap();
     fs::write(world.path("broken.pem"), "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").unwrap();
     let [secure, plain] = ["https", "http"].map(|scheme| format!("{scheme}://{}/", world.server.addr()));
-    for (file, reason) in [("empty.pem", ""), ("broken.pem", ""), ("gone.pem", " (entity not found)")] {
+    for (file, reason) in [("empty.pem", ""), ("broken.pem", ""), ("gone.pem", " (No such file or directory)")] {
         let file = world.path(file);
         let run = |arguments: &[&str]| world.command(arguments).env("SSL_CERT_FILE", &file).output().unwrap();
         let expected = format!("no CA certificates in {}{reason}: see SSL_CERT_FILE and SSL_CERT_DIR", file.display());

@@ -8,7 +8,7 @@ use super::{World, code, tools};
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl World {
-    /// Runs the command in a network namespace and a mount namespace of its own, after a shell has run `setup`.
+    /// Runs the command in namespaces of its own for network and mounts, after a shell has run `setup`.
     ///
     /// The loopback interface is up. The shell's `"$0" "$@"` is the command. `None` if the system does not allow it; the
     /// test is to end at once then.

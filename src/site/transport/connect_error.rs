@@ -24,11 +24,11 @@ pub(super) fn failure_of(error: &io::Error, address: IpAddr, route: impl Fn() ->
             if no_route() =>
         {
             let version = if address.is_ipv6() { "IPv6" } else { "IPv4" };
-            let message = format!("this machine has no route to {address}: its {version} network is missing or down");
-            Failure::local(Fault::NoRoute, message)
+            Failure::local(Fault::NoRoute, format!("this machine has no {version} route to {address}"))
         }
         Some(Errno::ADDRNOTAVAIL) => {
-            let message = "no local port is free: see connections in TIME-WAIT (ss -s) and net.ipv4.ip_local_port_range";
+            let message =
+                "no local port is free: see connections in TIME-WAIT (ss -s) and net.ipv4.ip_local_port_range";
             Failure::local(Fault::NoPort, message)
         }
         _ => from_io(error, Phase::Connecting),

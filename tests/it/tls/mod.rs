@@ -21,9 +21,15 @@ fn configure(world: &World, top_level: &str, of_app: &str) {
 fn faulty(world: &World, authority: &Issuer) -> [(Site, &'static str); 4] {
     [
         (front(world, "127.0.0.1", Some(authority), true), "the site's certificate expired on "),
-        (front(world, "other.example.org", Some(authority), false), "the site's certificate is not for 127.0.0.1, but for other.example.org"),
+        (
+            front(world, "other.example.org", Some(authority), false),
+            "the site's certificate is not for 127.0.0.1, but for other.example.org",
+        ),
         (front(world, "127.0.0.1", None, false), "no trusted authority signed the site's certificate"),
-        (front(world, "127.0.0.1", Some(&self::authority("stranger")), false), "no trusted authority signed the site's certificate"),
+        (
+            front(world, "127.0.0.1", Some(&self::authority("stranger")), false),
+            "no trusted authority signed the site's certificate",
+        ),
     ]
     .map({
         let mut number = 100;

@@ -1,4 +1,4 @@
-//! `cxnpoll config check`: whether the configuration is valid, and what runs need of this machine is there.
+//! `cxnpoll config check`: whether the configuration is valid, and the machine has what runs need.
 
 use clap::Args;
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::site::{check_authorities, check_name_servers};
 use crate::store::ReadSession;
 use crate::util::text::count;
 
-/// Check the configuration, its apps, certificates and listeners, the CA certificates and the name servers
+/// Check the configuration, apps, certificates, listeners, CA certificates and name servers
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll config check --config /etc/cxnpoll/cxnpoll.toml")]
 pub(in crate::cli) struct Check {
