@@ -7,6 +7,7 @@ use openssl_probe::{ENV_CERT_DIR, ENV_CERT_FILE, probe};
 use rustls::RootCertStore;
 use rustls_native_certs::{Error, ErrorKind, load_native_certs};
 
+use super::shortage::shortage;
 use crate::model::{Failure, Fault};
 use crate::util::text::system_text;
 
@@ -31,20 +32,26 @@ pub fn check() -> Result<(), Failure> {
 
 /// The failure of a machine without certificates. It names the files and directories that were read.
 fn missing(errors: &[Error]) -> Failure {
+    let io_errors = errors.iter().filter_map(|error| match &error.kind {
+        ErrorKind::Io { inner, path } => Some((inner, path)),
+        _ => None,
+    });
+    if let Some(failure) = io_errors.clone().find_map(|(error, _)| shortage(error)) {
+        return failure;
+    }
     let mut places: Vec<PathBuf> = env::var_os(ENV_CERT_FILE).map(PathBuf::from).into_iter().collect();
     places.extend(env::var_os(ENV_CERT_DIR).iter().flat_map(env::split_paths));
-    let remedy = if places.is_empty() { "install ca-certificates" } else { "see SSL_CERT_FILE and SSL_CERT_DIR" };
+    let mut remedy = "install ca-certificates, or correct SSL_CERT_FILE and SSL_CERT_DIR";
     if places.is_empty() {
         let usual = probe();
         places.extend(usual.cert_file.into_iter().chain(usual.cert_dir));
+        remedy = "install ca-certificates";
     }
-    let reason = |place: &PathBuf| {
-        errors.iter().find_map(|error| match &error.kind {
-            ErrorKind::Io { inner, path } if path == place => Some(format!(" ({})", system_text(inner))),
-            _ => None,
-        })
+    let place = |place: &PathBuf| {
+        let reason = io_errors.clone().find(|(_, path)| *path == place);
+        let reason = reason.map_or_else(String::new, |(error, _)| format!(" ({})", system_text(error)));
+        format!("{}{reason}", place.display())
     };
-    let place = |place: &PathBuf| format!("{}{}", place.display(), reason(place).unwrap_or_default());
     let places = places.iter().map(place).collect::<Vec<_>>().join(", ");
     let places = if places.is_empty() { "any of the usual places".to_owned() } else { places };
     Failure::local(Fault::Authorities, format!("no CA certificates in {places}: {remedy}"))

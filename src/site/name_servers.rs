@@ -124,16 +124,16 @@ fn ask(servers: &[SocketAddr], limit: Duration) -> Result<(), Failure> {
     let began = Instant::now();
     let mut refusal = None;
     for attempt in 1..=ATTEMPTS {
-        // The error of a server that is not there is reported by receiving.
-        sockets.iter().for_each(|socket| drop(socket.send(&QUERY)));
+        for socket in &sockets {
+            // What goes wrong shows in the lack of an answer.
+            let _ = socket.send(&QUERY);
+        }
         let until = limit / ATTEMPTS * attempt;
         for socket in &sockets {
-            match answer(socket, until.saturating_sub(began.elapsed())) {
-                Some(code) => match UNUSABLE.iter().find(|(unusable, _)| *unusable == code) {
-                    None => return Ok(()),
-                    Some((_, name)) => refusal = Some(*name),
-                },
-                None => {}
+            let Some(code) = answer(socket, until.saturating_sub(began.elapsed())) else { continue };
+            match UNUSABLE.iter().find(|(unusable, _)| *unusable == code) {
+                None => return Ok(()),
+                Some((_, name)) => refusal = Some(*name),
             }
         }
     }

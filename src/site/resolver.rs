@@ -93,7 +93,7 @@ impl Resolver {
         let (began, name) = (Instant::now(), self.name(host));
         // If there is no answer, the name servers are checked within the limit.
         let check = MAX_CHECK.min(limit / 4);
-        name.wait(limit - check).unwrap_or_else(|_| {
+        name.wait(limit.saturating_sub(check)).unwrap_or_else(|_| {
             let fault = self.0.fault_of_servers(began, check);
             let answer = name.wait(limit.saturating_sub(began.elapsed()));
             answer.unwrap_or_else(|is_queued| Err(fault.unwrap_or_else(|| self.timed_out(is_queued))))

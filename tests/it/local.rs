@@ -82,7 +82,10 @@ fn missing_store_of_certificates_is_named() {
     for (file, reason) in [("empty.pem", ""), ("broken.pem", ""), ("gone.pem", " (No such file or directory)")] {
         let file = world.path(file);
         let run = |arguments: &[&str]| world.command(arguments).env("SSL_CERT_FILE", &file).output().unwrap();
-        let expected = format!("no CA certificates in {}{reason}: see SSL_CERT_FILE and SSL_CERT_DIR", file.display());
+        let expected = format!(
+            "no CA certificates in {}{reason}: install ca-certificates, or correct SSL_CERT_FILE and SSL_CERT_DIR",
+            file.display()
+        );
         let call_secure = call(&world, &secure);
         assert_failure(&run(&call_secure.each_ref().map(String::as_str)), "local", &expected);
         let output = run(&["config", "check"]);

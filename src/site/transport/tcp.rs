@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 
-use super::connect_error::failure_of;
+use super::connect_error::ConnectError;
 use super::step::{in_phase, with_limit};
 use super::stream::Stream;
 use super::trace;
@@ -52,7 +52,7 @@ impl<In: Transport> Connector<In> for Tcp {
 fn open<T>(
     addresses: &[SocketAddr],
     limit: Duration,
-    mut connect: impl FnMut(SocketAddr, Duration) -> io::Result<T>,
+    mut connect: impl FnMut(SocketAddr, Duration) -> Result<T, ConnectError>,
 ) -> Result<(IpAddr, T), Failure> {
     let began = Instant::now();
     let mut telling: Option<(u8, Failure)> = None;
@@ -64,8 +64,8 @@ fn open<T>(
         match connect(address, budget(left, addresses.len() - tried)) {
             Ok(connection) => return Ok((address.ip(), connection)),
             Err(error) => {
-                let failure = failure_of(&error, address.ip(), || route(address));
-                let weight = weight(&failure, error.kind());
+                let failure = error.failure(address.ip(), || has_route(address));
+                let weight = weight(&failure, error.error.kind());
                 if telling.as_ref().is_none_or(|(most, _)| weight > *most) {
                     telling = Some((weight, failure));
                 }
@@ -97,7 +97,7 @@ fn weight(failure: &Failure, kind: io::ErrorKind) -> u8 {
 ///
 /// A site may reply and reset the connection before this sees that it is open. The standard library then reports the reset
 /// and drops the connection, with the reply.
-fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     match socket.connect(&address.into()) {
@@ -105,7 +105,7 @@ fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         connected => connected?,
     }
     match socket.take_error()? {
-        Some(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(error),
+        Some(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(ConnectError { error, at_once: false }),
         _ => Ok(socket.into()),
     }
 }
@@ -123,9 +123,13 @@ fn wait_until_open(socket: &Socket, limit: Duration) -> io::Result<()> {
     }
 }
 
-/// Looks up the route to an address. Connecting a datagram socket does that, and sends nothing.
-fn route(address: SocketAddr) -> io::Result<()> {
-    Socket::new(Domain::for_address(address), Type::DGRAM, None)?.connect(&address.into())
+/// Whether this machine has a route to an address.
+///
+/// Connecting a datagram socket looks the route up, and sends nothing.
+fn has_route(address: SocketAddr) -> bool {
+    let connect = || Socket::new(Domain::for_address(address), Type::DGRAM, None)?.connect(&address.into());
+    // Any other error, such as no free port, comes after the route was found.
+    connect().err().and_then(|error| Errno::from_io_error(&error)) != Some(Errno::ADDRNOTAVAIL)
 }
 
 #[cfg(test)]
@@ -146,7 +150,7 @@ mod tests {
             assert_eq!(address, addresses[tried]);
             assert!(limit <= SECOND);
             tried += 1;
-            results[tried - 1].map_err(io::Error::from)
+            results[tried - 1].map_err(|errno| io::Error::from(errno).into())
         });
         (opened.map(|(address, ())| address).map_err(|failure| failure.to_string()), tried)
     }
@@ -218,19 +222,19 @@ mod tests {
     #[test]
     fn connecting_fails_with_the_reason_of_the_system() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert_eq!(connect(closed, SECOND).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(connect(closed, SECOND).unwrap_err().error.kind(), io::ErrorKind::ConnectionRefused);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
         let address = listener.local_addr().unwrap();
         let short = Duration::from_millis(50);
         let waiting: Vec<_> = (0..64).map_while(|_| connect(address, short).ok()).collect();
         let began = Instant::now();
-        assert_eq!(connect(address, short).unwrap_err().kind(), io::ErrorKind::TimedOut, "{}", waiting.len());
+        assert_eq!(connect(address, short).unwrap_err().error.kind(), io::ErrorKind::TimedOut, "{}", waiting.len());
         assert!(began.elapsed() >= short);
     }
 
     #[test]
     fn loopback_has_a_route() {
-        assert!(route(([127, 0, 0, 1], 9).into()).is_ok());
+        assert!(has_route(([127, 0, 0, 1], 9).into()));
     }
 }
