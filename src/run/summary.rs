@@ -65,7 +65,10 @@ impl Summary {
         let failed = run.failed > 0 || (by_hand && run.ok == 0 && run.deferred + run.dropped > 0);
         match self.interrupted {
             Some(code) => code,
-            None if run.outage => exit::OWN_OUTAGE,
+            None if let Some(fault) = run.outage_cause => match fault {
+                Fault::Listener | Fault::Distrusted => exit::CONFIG,
+                _ => exit::OWN_OUTAGE,
+            },
             None if (strict || by_hand) && failed => exit::SITE_FAILED,
             None => exit::OK,
         }
@@ -96,7 +99,7 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
         "failures": failures,
         "givenUp": run.given_up,
         "elapsedMs": run.elapsed_ms,
-        "outage": run.outage,
+        "outage": run.is_own_fault(),
         "outageCause": run.outage_cause.map(Fault::name),
         "skipped": run.skipped,
     });
@@ -175,7 +178,6 @@ mod tests {
             RunRecord { dropped: 1, ..RunRecord::default() },
             RunRecord { deferred: 1, ..RunRecord::default() },
         );
-        let outage = RunRecord { outage: true, ..failed.clone() };
         for (run, strict, by_hand, expected) in [
             (&ok, true, true, exit::OK),
             (&failed, false, false, exit::OK),
@@ -186,10 +188,12 @@ mod tests {
             (&deferred, false, true, exit::SITE_FAILED),
             (&dropped, true, false, exit::OK),
             (&dropped, false, true, exit::SITE_FAILED),
-            (&outage, true, true, exit::OWN_OUTAGE),
         ] {
             assert_eq!(summary(run.clone()).exit_code(strict, by_hand), expected, "{run:?} {strict} {by_hand}");
-            let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..summary(run.clone()) };
+            let outage = |fault| summary(RunRecord { outage_cause: Some(fault), ..run.clone() });
+            assert_eq!(outage(Fault::Clock).exit_code(strict, by_hand), exit::OWN_OUTAGE);
+            assert_eq!(outage(Fault::Listener).exit_code(strict, by_hand), exit::CONFIG);
+            let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..outage(Fault::Clock) };
             assert_eq!(interrupted.exit_code(strict, by_hand), exit::SIGTERM);
         }
     }
