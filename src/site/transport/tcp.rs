@@ -1,7 +1,7 @@
 //! The step of a connection that opens a TCP connection.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType, connect, socket};
@@ -10,7 +10,7 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 
 use super::connect_error::failure_of;
 use super::step::{in_phase, with_limit};
-use super::stream::Stream;
+use super::stream::{self, Stream};
 use super::trace;
 use crate::model::{Cause, Failure, Fault};
 use crate::site::failure::Phase;
@@ -35,7 +35,7 @@ impl<In: Transport> Connector<In> for Tcp {
 
     fn connect(&self, details: &ConnectionDetails, _chained: Option<In>) -> Result<Option<Stream>, Error> {
         let limit = with_limit(details, self.limit, details.config).timeout.after;
-        let opened = open(&details.addrs, *limit, |address, limit| TcpStream::connect_timeout(&address, limit));
+        let opened = open(&details.addrs, *limit, stream::connect);
         let address = opened.as_ref().map_or_else(|_| details.addrs.first().map(SocketAddr::ip), |(at, _)| Some(*at));
         trace::update(|trace| trace.address = trace.address.or(address));
         let (_, socket) = opened.map_err(|failure| Error::Other(failure.into()))?;
