@@ -82,7 +82,8 @@ pub(super) fn from_io(error: &io::Error, phase: Phase) -> Failure {
     let text = error.to_string();
     // The number that std adds means nothing to most readers.
     let reason = text.split_once(" (os error").map_or(text.as_str(), |(reason, _)| reason);
-    let tls = |message: &str| Failure { cause: Cause::Tls(TlsCause::Other), ..phase.failure(FailureClass::Tls, message) };
+    let tls =
+        |message: &str| Failure { cause: Cause::Tls(TlsCause::Other), ..phase.failure(FailureClass::Tls, message) };
     match (phase, error.kind()) {
         (Phase::Resolving, _) => phase.failure(FailureClass::Dns, reason),
         (Phase::Connecting, io::ErrorKind::TimedOut) => phase.timed_out(),

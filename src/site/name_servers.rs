@@ -203,7 +203,8 @@ mod tests {
             servers.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(addresses("# none\nsearch example.org\n"), ["127.0.0.1:53"]);
-        let text = "nonsense\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n";
+        let text =
+            "nonsense\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n";
         assert_eq!(addresses(text), ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.2:53"]);
         assert_eq!(addresses("nameserver fe80::1%1\n"), ["[fe80::1%1]:53"]);
     }

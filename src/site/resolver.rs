@@ -326,7 +326,8 @@ mod tests {
     fn name_servers_are_asked_where_they_may_be_the_cause() {
         let servers = || Some(NameServers::known(Some(Failure::local(Fault::NameServers, "none answers"))));
         for (cause, class) in [(Cause::NameServer, FailureClass::Local), (Cause::NoSuchName, FailureClass::Dns)] {
-            let resolver = Resolver::with(Box::new(move |host| Err(no_address(host, cause.clone(), "x"))), servers(), 1);
+            let resolver =
+                Resolver::with(Box::new(move |host| Err(no_address(host, cause.clone(), "x"))), servers(), 1);
             assert_eq!(resolver.resolve("bad", LONG).unwrap_err().class, class);
         }
         let slow = || {

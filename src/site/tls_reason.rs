@@ -25,11 +25,7 @@ pub(super) fn failure(error: &Error, in_handshake: bool) -> Failure {
         Error::FailedToGetCurrentTime => return Failure::local(Fault::Clock, "this machine's clock is before 1970"),
         error => (TlsCause::Other, error.to_string()),
     };
-    Failure {
-        cause: Cause::Tls(cause),
-        before_first_byte: in_handshake,
-        ..Failure::new(FailureClass::Tls, message)
-    }
+    Failure { cause: Cause::Tls(cause), before_first_byte: in_handshake, ..Failure::new(FailureClass::Tls, message) }
 }
 
 fn of_certificate(error: &CertificateError) -> (TlsCause, String) {
@@ -110,7 +106,8 @@ fn of_alert(alert: AlertDescription) -> String {
             "the site refuses TLS 1.2 and 1.3: it needs a newer version of TLS".to_owned()
         }
         AlertDescription::HandshakeFailure => {
-            "the site refused the TLS handshake: perhaps it has no modern cipher, or no certificate for this name".to_owned()
+            "the site refused the TLS handshake: perhaps it has no modern cipher, or no certificate for this name"
+                .to_owned()
         }
         AlertDescription::UnrecognisedName => "the server has no certificate for the site's name".to_owned(),
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {

@@ -1,7 +1,11 @@
 //! Replies that arrive before the request has been sent.
 
 use super::*;
+use crate::model::Tls;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
+use rustls::{ServerConfig, ServerConnection};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// More than the buffers between both ends take, in bytes.
@@ -17,16 +21,42 @@ enum Then {
 
 /// Starts a server that sends these pieces when a connection is there.
 fn early(pieces: &'static [&'static str], then: Then) -> SocketAddr {
+    early_after(then, move |stream| {
+        for (index, piece) in pieces.iter().enumerate() {
+            thread::sleep(Duration::from_millis(if index == 0 { 0 } else { 50 }));
+            stream.write_all(piece.as_bytes()).unwrap();
+        }
+    })
+}
+
+/// Starts a server that makes a TLS handshake and sends this reply.
+fn early_in_tls(reply: &'static str, then: Then) -> SocketAddr {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap());
+    early_after(then, move |stream| {
+        let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(stream).unwrap();
+        }
+        tls.writer().write_all(reply.as_bytes()).unwrap();
+        while tls.wants_write() {
+            tls.write_tls(stream).unwrap();
+        }
+    })
+}
+
+/// Starts a server that calls `answer` when a connection is there, with nothing of the request read.
+fn early_after(then: Then, answer: impl Fn(&mut TcpStream) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     set_socket_recv_buffer_size(&listener, 4096).unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         let mut open = Vec::new();
         for mut stream in listener.incoming().flatten() {
-            for (index, piece) in pieces.iter().enumerate() {
-                thread::sleep(Duration::from_millis(if index == 0 { 0 } else { 50 }));
-                stream.write_all(piece.as_bytes()).unwrap();
-            }
+            answer(&mut stream);
             match then {
                 Then::Reset => set_socket_linger(&stream, Some(Duration::ZERO)).unwrap(),
                 Then::Hold => open.push(stream),
@@ -41,8 +71,14 @@ fn early(pieces: &'static [&'static str], then: Then) -> SocketAddr {
 }
 
 fn post_of(length: usize, timeout: Duration, address: SocketAddr) -> Result<Vec<u8>, String> {
-    let endpoint = Endpoint::new(&format!("http://{address}/"), None).unwrap();
-    client(timeout).post(&endpoint, &vec![0; length]).map_err(|failure| failure.to_string())
+    post_to(&format!("http://{address}/"), length, timeout)
+}
+
+fn post_to(url: &str, length: usize, timeout: Duration) -> Result<Vec<u8>, String> {
+    let timeouts = Timeouts { call: timeout, ..Timeouts::default() };
+    let allow_net = vec!["127.0.0.1/32".parse().unwrap()];
+    let client = Client::new(Options { allow_net, timeouts, tls: Tls::SkipVerify, ..Options::default() });
+    client.post(&Endpoint::new(url, None).unwrap(), &vec![0; length]).map_err(|failure| failure.to_string())
 }
 
 #[test]
@@ -88,4 +124,16 @@ fn a_request_that_cannot_be_sent_is_a_failure_of_sending() {
     assert!(reset.starts_with("disconnected: ") && reset.ends_with(" while sending the request"), "{reset}");
     let interim = post_of(LARGE, LONG, early(&["HTTP/1.1 100 Continue\r\n\r\n"], Then::Reset)).unwrap_err();
     assert!(interim.starts_with("disconnected: ") && interim.ends_with(" while sending the request"), "{interim}");
+}
+
+#[test]
+fn a_reply_in_tls_is_read_after_sending_has_failed_or_when_the_time_is_almost_over() {
+    for (reply, then, expected) in [
+        ("HTTP/1.1 403 x\r\n\r\n", Then::Reset, "http: status 403 Forbidden"),
+        ("HTTP/1.1 403 x\r\n\r\n", Then::Hold, "http: status 403 Forbidden"),
+        ("", Then::Hold, "timeout: timed out while sending the request"),
+    ] {
+        let url = format!("https://{}/", early_in_tls(reply, then));
+        assert_eq!(post_to(&url, LARGE, 3 * SHORT).unwrap_err(), expected, "{then:?}");
+    }
 }

@@ -28,7 +28,8 @@ pub(super) fn failure_of(error: &io::Error, address: IpAddr, route: impl Fn() ->
             Failure::local(Fault::NoRoute, message)
         }
         Some(Errno::ADDRNOTAVAIL) => {
-            let message = "no local port is free: see connections in TIME-WAIT (ss -s) and net.ipv4.ip_local_port_range";
+            let message =
+                "no local port is free: see connections in TIME-WAIT (ss -s) and net.ipv4.ip_local_port_range";
             Failure::local(Fault::NoPort, message)
         }
         _ => from_io(error, Phase::Connecting),

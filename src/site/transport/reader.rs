@@ -107,7 +107,14 @@ impl<T: Transport> Transport for Reader<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.connection.transmit_output(amount, timeout).map_err(in_phase(Phase::Sending))
+        let started = Instant::now();
+        self.connection.transmit_output(amount, timeout).map_err(in_phase(Phase::Sending))?;
+        if !self.connection.is_open() && self.clean.is_empty() {
+            // Sending has ended, so the head of the reply has arrived or never will.
+            let after = timeout.after.saturating_sub(started.elapsed()).into();
+            self.await_input(NextTimeout { after, ..timeout })?;
+        }
+        Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {

@@ -137,9 +137,9 @@ impl Transport for Stream {
         received.map(|count| count > 0)
     }
 
+    /// Whether the connection still takes the request. No connection is used for another one.
     fn is_open(&mut self) -> bool {
-        // No connection is used twice.
-        false
+        self.is_sending
     }
 }
 
