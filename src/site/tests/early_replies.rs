@@ -56,6 +56,8 @@ fn early_after(then: Then, answer: impl Fn(&mut TcpStream) + Send + 'static) -> 
     thread::spawn(move || {
         let mut open = Vec::new();
         for mut stream in listener.incoming().flatten() {
+            // A reset discards what has not been sent yet.
+            stream.set_nodelay(true).unwrap();
             answer(&mut stream);
             match then {
                 Then::Reset => set_socket_linger(&stream, Some(Duration::ZERO)).unwrap(),

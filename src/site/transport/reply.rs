@@ -87,7 +87,7 @@ impl Reply {
     pub(super) fn is_complete(&self) -> bool {
         match &self.0 {
             Stage::Body { body: Body::Length(left), .. } => *left == 0,
-            Stage::Body { body: Body::Chunked(chunks), .. } => chunks.is_done(),
+            Stage::Body { body: Body::Chunked(chunks), .. } => chunks.is_complete(),
             _ => false,
         }
     }

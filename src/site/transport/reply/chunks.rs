@@ -23,7 +23,7 @@ enum State {
     /// A carriage return after a chunk.
     LineEnd,
     /// The last chunk has arrived. Only trailers may follow.
-    Done,
+    Complete,
 }
 
 impl Default for State {
@@ -39,7 +39,7 @@ impl ChunkReader {
     /// A chunk has no valid size, or is longer.
     pub(super) fn read(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<usize, Failure> {
         let mut rest = input;
-        while let ([byte, next @ ..], false) = (rest, self.is_done()) {
+        while let ([byte, next @ ..], false) = (rest, self.is_complete()) {
             if let State::Data(left) = self.0 {
                 let (data, next) = rest.split_at(usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len())));
                 body.extend_from_slice(data);
@@ -55,15 +55,15 @@ impl ChunkReader {
     }
 
     /// Whether the last chunk has been read.
-    pub(super) fn is_done(&self) -> bool {
-        matches!(self.0, State::Done)
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.0, State::Complete)
     }
 }
 
 impl State {
     /// The state after a byte that is no data; what is wrong with the byte if there is none.
     fn after(self, byte: u8) -> Result<Self, &'static str> {
-        use State::{Data, DataEnd, Done, Extension, LineEnd, Padding, Size, SizeEnd};
+        use State::{Complete, Data, DataEnd, Extension, LineEnd, Padding, Size, SizeEnd};
         Ok(match (self, byte) {
             (Size(size), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).map(u64::from);
@@ -72,7 +72,7 @@ impl State {
             }
             (Size(Some(size)) | Padding(size), b' ' | b'\t') => Padding(size),
             (Size(Some(size)) | Padding(size), b'\r') => SizeEnd(size),
-            (Size(Some(0)) | Padding(0) | Extension(0) | SizeEnd(0), b'\n') => Done,
+            (Size(Some(0)) | Padding(0) | Extension(0) | SizeEnd(0), b'\n') => Complete,
             (Size(Some(size)) | Padding(size) | Extension(size) | SizeEnd(size), b'\n') => Data(size),
             (Size(Some(size)) | Padding(size), b';') | (Extension(size), _) => Extension(size),
             (DataEnd, b'\r') => LineEnd,

@@ -2,7 +2,7 @@ use super::*;
 use crate::model::FailureClass;
 use proptest::prelude::*;
 
-/// What a reply comes to: what ureq gets, and whether it is whole at the end of the connection; or the failure.
+/// What ureq gets, and whether that is whole when the connection ends; or the failure.
 type Read = Result<(String, bool), String>;
 
 /// Reads a reply whose connection ends, in pieces of these sizes, over and over.
