@@ -136,6 +136,6 @@ fn a_reply_in_tls_is_read_after_sending_has_failed_or_when_the_time_is_almost_ov
         ("", Then::Hold, "timeout: timed out while sending the request"),
     ] {
         let url = format!("https://{}/", early_in_tls(reply, then));
-        assert_eq!(post_to(&url, LARGE, 3 * SHORT).unwrap_err(), expected, "{then:?}");
+        assert_eq!(post_to(&url, LARGE, 4 * SHORT).unwrap_err(), expected, "{then:?}");
     }
 }

@@ -107,9 +107,12 @@ impl<T: Transport> Transport for Reader<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.reply.has_head() {
+            return Ok(());
+        }
         let started = Instant::now();
         self.connection.transmit_output(amount, timeout).map_err(in_phase(Phase::Sending))?;
-        if !self.connection.is_open() && self.clean.is_empty() {
+        if !self.connection.is_open() {
             // Sending has ended, so the head of the reply has arrived or never will.
             let after = timeout.after.saturating_sub(started.elapsed()).into();
             self.await_input(NextTimeout { after, ..timeout })?;

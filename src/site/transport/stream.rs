@@ -17,6 +17,11 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, Next
 use super::reply::settles;
 use super::trace;
 
+/// How much of the time for a call is left when sending ends without success, but at most a quarter of it.
+///
+/// In it a reply is read that has arrived meanwhile.
+const READING_TIME: Duration = Duration::from_secs(1);
+
 /// The request was not sent whole, and then nothing more could be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the request was not sent")]
@@ -54,8 +59,7 @@ impl Stream {
 
     /// Sends this much of the output, unless a reply arrives that makes it pointless.
     fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        // The last tenth of the time is kept for a reply that has arrived while the request could not be sent.
-        let deadline = deadline(timeout.after.saturating_sub(*timeout.after / 10));
+        let deadline = deadline(timeout.after.saturating_sub(READING_TIME.min(*timeout.after / 4)));
         let mut sent = 0;
         while sent < amount {
             match self.socket.write(&self.buffers.output()[sent..amount]) {
