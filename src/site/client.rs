@@ -72,8 +72,8 @@ impl Client {
             .max_idle_connections_per_host(0)
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
-            // ureq reports a header that fills the whole buffer as a closed connection.
-            .max_response_header_size(BUFFER_BYTES - 1)
+            // The transport bounds the header. What it passes on to ureq may be a little longer.
+            .max_response_header_size(2 * transport::MAX_HEAD_BYTES)
             .build();
         let policy = EgressPolicy { allow: options.allow_net, refuse: options.refuse_ports };
         let trust = Trust { tls: options.tls, authorities: options.authorities };
@@ -110,7 +110,6 @@ impl Client {
         transport::trace::begin(*trace);
         let reply = self.post_untraced(endpoint, body);
         *trace = transport::trace::current();
-        trace.answered |= reply.as_ref().err().is_none_or(|failure| !failure.before_first_byte);
         reply
     }
 

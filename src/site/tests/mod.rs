@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod early_replies;
 mod egress;
 mod hostile;
 mod protocol;
@@ -42,8 +43,16 @@ fn answer(reply: impl Into<Vec<u8>>) -> SocketAddr {
 
 /// Starts a server that accepts connections and never sends a byte.
 fn silence() -> SocketAddr {
+    holding(|_| {})
+}
+
+/// Starts a server that leaves connections open after `handle`.
+fn holding(mut handle: impl FnMut(&mut TcpStream) + Send + 'static) -> SocketAddr {
     let mut open = Vec::new();
-    serve(move |stream| open.push(stream))
+    serve(move |mut stream| {
+        handle(&mut stream);
+        open.push(stream);
+    })
 }
 
 /// Starts a server that writes `reply` once the whole request has arrived, and closes with data unread.

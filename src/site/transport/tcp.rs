@@ -1,10 +1,9 @@
 //! The step of a connection that opens a TCP connection.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use ureq::Error;
@@ -12,7 +11,7 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 
 use super::connect_error::ConnectError;
 use super::step::{in_phase, with_limit};
-use super::stream::Stream;
+use super::stream::{self, Stream};
 use super::trace;
 use crate::model::{Cause, Failure, Fault};
 use crate::site::failure::Phase;
@@ -37,7 +36,7 @@ impl<In: Transport> Connector<In> for Tcp {
 
     fn connect(&self, details: &ConnectionDetails, _chained: Option<In>) -> Result<Option<Stream>, Error> {
         let limit = with_limit(details, self.limit, details.config).timeout.after;
-        let opened = open(&details.addrs, *limit, connect);
+        let opened = open(&details.addrs, *limit, stream::connect);
         let address = opened.as_ref().map_or_else(|_| details.addrs.first().map(SocketAddr::ip), |(at, _)| Some(*at));
         trace::update(|trace| trace.address = trace.address.or(address));
         let (_, socket) = opened.map_err(|failure| Error::Other(failure.into()))?;
@@ -93,36 +92,6 @@ fn weight(failure: &Failure, kind: io::ErrorKind) -> u8 {
     }
 }
 
-/// Connects to an address within a limit.
-///
-/// A site may reply and reset the connection before this sees that it is open. The standard library then reports the reset
-/// and drops the connection, with the reply.
-fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&address.into()) {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => wait_until_open(&socket, limit)?,
-        connected => connected?,
-    }
-    match socket.take_error()? {
-        Some(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(ConnectError { error, at_once: false }),
-        _ => Ok(socket.into()),
-    }
-}
-
-/// Waits until a socket is connected, or has failed.
-fn wait_until_open(socket: &Socket, limit: Duration) -> io::Result<()> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
-        match poll(&mut [PollFd::new(socket, PollFlags::OUT)], left.as_ref()) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Err(Errno::INTR) => {}
-            result => return Ok(result.map(drop)?),
-        }
-    }
-}
-
 /// Whether this machine has a route to an address.
 ///
 /// Connecting a datagram socket looks the route up, and sends nothing.
@@ -135,9 +104,6 @@ fn has_route(address: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
-    use std::net::TcpListener;
-    use std::thread;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -198,39 +164,6 @@ mod tests {
         assert_eq!((seconds(10, 1), seconds(15, 4), seconds(7, 3), seconds(3, 2)), (10, 8, 4, 2));
         assert_eq!(seconds(10, 16), 5);
         assert_eq!(budget(Duration::ZERO, 2), MIN_BUDGET);
-    }
-
-    #[test]
-    fn a_connection_is_open_although_it_was_reset_at_once() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        for _ in 0..50 {
-            thread::scope(|scope| {
-                scope.spawn(|| {
-                    let (stream, _) = listener.accept().unwrap();
-                    let socket = Socket::from(stream);
-                    socket.send(b"reply").unwrap();
-                    socket.set_linger(Some(Duration::ZERO)).unwrap();
-                });
-                let mut stream = connect(address, SECOND).unwrap();
-                stream.set_nonblocking(false).unwrap();
-                assert_eq!(stream.read(&mut [0; 9]).unwrap(), 5);
-            });
-        }
-    }
-
-    #[test]
-    fn connecting_fails_with_the_reason_of_the_system() {
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert_eq!(connect(closed, SECOND).unwrap_err().error.kind(), io::ErrorKind::ConnectionRefused);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        rustix::net::listen(&listener, 0).unwrap();
-        let address = listener.local_addr().unwrap();
-        let short = Duration::from_millis(50);
-        let waiting: Vec<_> = (0..64).map_while(|_| connect(address, short).ok()).collect();
-        let began = Instant::now();
-        assert_eq!(connect(address, short).unwrap_err().error.kind(), io::ErrorKind::TimedOut, "{}", waiting.len());
-        assert!(began.elapsed() >= short);
     }
 
     #[test]
