@@ -151,7 +151,7 @@ impl Failure {
     /// Makes a failure of class `local`.
     #[must_use]
     pub fn local(fault: Fault, message: impl AsRef<str>) -> Self {
-        Self { cause: Cause::Local(fault), ..Self::new(FailureClass::Local, message) }
+        Self { cause: Cause::Local(fault), before_first_byte: true, ..Self::new(FailureClass::Local, message) }
     }
 }
 

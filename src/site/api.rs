@@ -5,7 +5,7 @@ use std::cell::Cell;
 use serde_json::{Map, Value};
 
 use super::{Client, Endpoint};
-use crate::model::{Cxn, Failure, FailureClass, PollTrace};
+use crate::model::{Cxn, Failure, Fault, PollTrace};
 use crate::protocol;
 use crate::util::time::unix_now;
 
@@ -38,7 +38,7 @@ impl<'a> Api<'a> {
     /// `version` 3 is added to params that lack it.
     ///
     /// # Errors
-    /// A failure of any class but `api`. The class is `listener` only where the system provides no random numbers.
+    /// A failure of any class but `api` and `listener`.
     pub fn call(&self, entity: &str, action: &str, params: Map<String, Value>) -> Result<Value, Failure> {
         let reply = self.post(entity, action, params)?;
         Ok(protocol::decode(&reply, &self.cxn.cxn_id, &self.cxn.secret, unix_now())?)
@@ -70,8 +70,10 @@ impl<'a> Api<'a> {
         let Cxn { cxn_id, secret, .. } = self.cxn;
         let endpoint = Endpoint::new(self.cxn.site_url.with_credentials(), self.cxn.via_port.as_ref())?;
         let mut iv = [0; 32];
-        getrandom::fill(&mut iv)
-            .map_err(|_| Failure::new(FailureClass::Listener, "the system provides no random numbers"))?;
+        // What can fail is to open the file of random numbers, where the system has no call for them.
+        getrandom::fill(&mut iv).map_err(|error| {
+            Failure::local(Fault::OpenFiles, format!("this machine provides no random numbers: {error}"))
+        })?;
         let plaintext = protocol::request(entity, action, params, self.app_cert);
         // The site compares with its own clock, so the real time counts here, whatever time the schedule assumes.
         let ttl = unix_now() + protocol::TTL_S;

@@ -15,7 +15,7 @@ use super::endpoint::Endpoint;
 use super::failure::{Phase, body_too_large, from_status, from_ureq, with_reason};
 use super::options::{BUFFER_BYTES, Options};
 use super::redirect::{Redirect, WhyNotFollowed};
-use super::resolver::{self, Lookup, Resolver};
+use super::resolver::Resolver;
 use super::transport::{self, Trust};
 use crate::model::{Failure, FailureClass, PollTrace};
 use crate::protocol;
@@ -42,11 +42,16 @@ impl Client {
     /// Makes a client. This is cheap: certificates are read when the first https site is called.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self::with_lookup(options, Box::new(resolver::system))
+        Self::with_names(options, Resolver::system())
     }
 
     /// Makes a client that resolves names with a function.
-    pub(super) fn with_lookup(options: Options, lookup: Box<Lookup>) -> Self {
+    #[cfg(test)]
+    pub(super) fn with_lookup(options: Options, lookup: Box<super::resolver::Lookup>) -> Self {
+        Self::with_names(options, Resolver::new(lookup))
+    }
+
+    fn with_names(options: Options, names: Resolver) -> Self {
         let user_agent: String =
             options.user_agent.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
         let limits = options.timeouts;
@@ -67,12 +72,11 @@ impl Client {
             .max_idle_connections_per_host(0)
             .input_buffer_size(BUFFER_BYTES)
             .output_buffer_size(BUFFER_BYTES)
-            // ureq reports a header that fills the whole buffer as a closed connection.
-            .max_response_header_size(BUFFER_BYTES - 1)
+            // The transport bounds the header. What it passes on to ureq may be a little longer.
+            .max_response_header_size(2 * transport::MAX_HEAD_BYTES)
             .build();
         let policy = EgressPolicy { allow: options.allow_net, refuse: options.refuse_ports };
         let trust = Trust { tls: options.tls, authorities: options.authorities };
-        let names = Resolver::new(lookup);
         Self { agent: transport::agent(config, names.clone(), policy, limits, trust), names, limit: limits.call }
     }
 
@@ -106,7 +110,6 @@ impl Client {
         transport::trace::begin(*trace);
         let reply = self.post_untraced(endpoint, body);
         *trace = transport::trace::current();
-        trace.answered |= reply.as_ref().err().is_none_or(|failure| !failure.before_first_byte);
         reply
     }
 

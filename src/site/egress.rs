@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::model::{Cause, Failure, FailureClass};
+
 /// The addresses and ports that may be connected to.
 ///
 /// Public addresses of other machines, and those that the administrator allows; all ports but those of other services. A
@@ -58,6 +60,16 @@ pub enum Refused {
     /// A port of another service.
     #[error("port {0} is refused: it belongs to another service than a web server")]
     Port(u16),
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        let cause = match refused {
+            Refused::Address { address, .. } | Refused::Own(address) => Cause::Address(address),
+            Refused::Port(_) => Cause::Message,
+        };
+        Self { cause, ..Self::new(FailureClass::Blocked, refused.to_string()) }
+    }
 }
 
 impl EgressPolicy {

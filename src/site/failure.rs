@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use ureq::Error;
 use ureq::http::StatusCode;
 
-use crate::model::{Failure, FailureClass};
+use super::shortage::shortage;
+use super::tls_reason;
+use crate::model::{Cause, Failure, FailureClass, TlsCause};
+use crate::util::text::system_text;
 
 /// The step of a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +62,7 @@ pub(super) fn from_ureq(error: Error, phase: Phase) -> Failure {
         Error::Io(error) => from_io(&error, phase),
         Error::HostNotFound => phase.failure(Dns, "the host's name has no address"),
         Error::ConnectionFailed => phase.failure(Connect, "the connection failed"),
-        Error::Rustls(error) => phase.failure(Tls, error.to_string()),
+        Error::Rustls(error) => tls_reason::failure(&error, phase == Phase::Securing),
         error @ (Error::Tls(_) | Error::TlsRequired) => phase.failure(Tls, error.to_string()),
         Error::LargeResponseHeader(_, limit) => Failure::new(TooLarge, format!("header of more than {limit} bytes")),
         Error::BodyExceedsLimit(limit) => body_too_large(limit),
@@ -69,18 +72,23 @@ pub(super) fn from_ureq(error: Error, phase: Phase) -> Failure {
     }
 }
 
-fn from_io(error: &io::Error, phase: Phase) -> Failure {
-    let text = error.to_string();
-    // The number that std adds means nothing to most readers.
-    let reason = text.split_once(" (os error").map_or(text.as_str(), |(reason, _)| reason);
+/// Turns an error of the system that occurred in this phase into a failure.
+pub(super) fn from_io(error: &io::Error, phase: Phase) -> Failure {
+    if let Some(failure) = shortage(error) {
+        return failure;
+    }
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return tls_reason::failure(error, phase == Phase::Securing);
+    }
+    let reason = &system_text(error);
+    let tls =
+        |message: &str| Failure { cause: Cause::Tls(TlsCause::Other), ..phase.failure(FailureClass::Tls, message) };
     match (phase, error.kind()) {
         (Phase::Resolving, _) => phase.failure(FailureClass::Dns, reason),
+        (Phase::Connecting, io::ErrorKind::TimedOut) => phase.timed_out(),
         (Phase::Connecting, _) => phase.failure(FailureClass::Connect, reason),
-        (Phase::Securing, io::ErrorKind::UnexpectedEof) => {
-            phase.failure(FailureClass::Tls, format!("closed while {phase}"))
-        }
-        // After the handshake only TLS reports invalid data: a record that cannot be decrypted, or a fatal alert.
-        (Phase::Securing, _) | (_, io::ErrorKind::InvalidData) => phase.failure(FailureClass::Tls, reason),
+        (Phase::Securing, io::ErrorKind::UnexpectedEof) => tls(&format!("closed while {phase}")),
+        (Phase::Securing, _) => tls(reason),
         (_, io::ErrorKind::UnexpectedEof) => phase.failure(FailureClass::Disconnected, format!("closed while {phase}")),
         _ => phase.failure(FailureClass::Disconnected, format!("{reason} while {phase}")),
     }

@@ -3,22 +3,28 @@
 //! A call sends bytes and returns bytes. The protocol gives them their meaning.
 
 mod api;
+mod authorities;
 mod client;
 mod egress;
 mod endpoint;
 mod failure;
+mod name_servers;
 mod options;
 mod own_addresses;
 mod redirect;
 mod resolver;
+mod shortage;
 #[cfg(test)]
 mod tests;
+mod tls_reason;
 mod transport;
 
 pub use api::Api;
+pub use authorities::check as check_authorities;
 pub use client::Client;
 pub use egress::{EgressPolicy, Refused, RefusedPorts};
 pub use endpoint::Endpoint;
+pub use name_servers::check as check_name_servers;
 pub use options::{Options, Timeouts};
 pub use redirect::Redirect;
 pub use resolver::MAX_LOOKUPS;

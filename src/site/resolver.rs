@@ -6,13 +6,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 
 use super::failure::Phase;
-use crate::model::{Failure, FailureClass};
+use super::name_servers::{MAX_CHECK, NameServers};
+use super::shortage::shortage;
+use crate::model::{Cause, Failure, FailureClass, Fault};
 use crate::util::text::count;
 
 /// How many lookups may run at a time. Each may hold one open file.
@@ -25,7 +29,7 @@ pub const MAX_LOOKUPS: usize = 256;
 const MAX_CACHED: usize = 50_000;
 
 /// A function that looks a name up.
-pub(super) type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+pub(super) type Lookup = dyn Fn(&str) -> Result<Vec<IpAddr>, Failure> + Send + Sync;
 
 /// The addresses of a name, at least one, or why there are none.
 type Answer = Result<Arc<[IpAddr]>, Failure>;
@@ -36,6 +40,8 @@ pub(super) struct Resolver(Arc<Shared>);
 
 struct Shared {
     lookup: Box<Lookup>,
+    /// Checked when a lookup fails as if they did not answer; `None` if the lookup does not use them.
+    servers: Option<NameServers>,
     max_lookups: usize,
     state: Mutex<State>,
 }
@@ -63,42 +69,53 @@ enum Progress {
 }
 
 impl Resolver {
-    /// Makes a resolver that looks names up with a function.
-    pub(super) fn new(lookup: Box<Lookup>) -> Self {
-        Self::with_max_lookups(lookup, MAX_LOOKUPS)
+    /// Makes a resolver that looks names up with the system's.
+    pub(super) fn system() -> Self {
+        Self::with(Box::new(look_up), Some(NameServers::default()), MAX_LOOKUPS)
     }
 
-    fn with_max_lookups(lookup: Box<Lookup>, max_lookups: usize) -> Self {
-        Self(Arc::new(Shared { lookup, max_lookups, state: Mutex::default() }))
+    /// Makes a resolver that looks names up with a function.
+    #[cfg(test)]
+    pub(super) fn new(lookup: Box<Lookup>) -> Self {
+        Self::with(lookup, None, MAX_LOOKUPS)
+    }
+
+    fn with(lookup: Box<Lookup>, servers: Option<NameServers>, max_lookups: usize) -> Self {
+        Self(Arc::new(Shared { lookup, servers, max_lookups, state: Mutex::default() }))
     }
 
     /// Returns the addresses of a host, and waits for them at most for `limit`.
     ///
     /// # Errors
-    /// Class `dns` where the name has no address, class `timeout` where no answer came in time.
+    /// Class `dns` where the name has no address, class `timeout` where no answer came in time, and class `local` where no
+    /// name server of this machine answers.
     pub(super) fn resolve(&self, host: &str, limit: Duration) -> Answer {
-        let name = self.name(host);
-        let waiting = |progress: &mut Progress| !matches!(progress, Progress::Answered(_));
-        let (progress, _) = name
-            .answered
-            .wait_timeout_while(lock(&name.progress), limit, waiting)
-            .unwrap_or_else(PoisonError::into_inner);
-        match &*progress {
-            Progress::Answered(answer) => answer.clone(),
-            Progress::InFlight => Err(Phase::Resolving.timed_out()),
-            Progress::Queued => {
-                let timed_out = Phase::Resolving.timed_out();
-                let others = count(self.0.max_lookups as u64, "other lookup");
-                let message = format!("{}, behind {others}", timed_out.message);
-                Err(Failure { message, ..timed_out })
-            }
+        let (began, name) = (Instant::now(), self.name(host));
+        // If there is no answer, the name servers are checked within the limit.
+        let check = MAX_CHECK.min(limit / 4);
+        name.wait(limit.saturating_sub(check)).unwrap_or_else(|_| {
+            let fault = self.0.fault_of_servers(began, check);
+            let answer = name.wait(limit.saturating_sub(began.elapsed()));
+            answer.unwrap_or_else(|is_queued| Err(fault.unwrap_or_else(|| self.timed_out(is_queued))))
+        })
+    }
+
+    /// The failure of a lookup without an answer. One that is queued has not begun.
+    fn timed_out(&self, is_queued: bool) -> Failure {
+        let mut failure = Phase::Resolving.timed_out();
+        failure.cause = Cause::NameServer;
+        if is_queued {
+            failure.message += ", behind ";
+            failure.message += &count(self.0.max_lookups as u64, "other lookup");
         }
+        failure
     }
 
     /// Looks names up again that have no address yet, also those that are being looked up.
     pub(super) fn forget_failures(&self) {
         let has_address = |name: &Arc<Name>| matches!(*lock(&name.progress), Progress::Answered(Ok(_)));
         lock(&self.0.state).names.retain(|_, name| has_address(name));
+        self.0.servers.iter().for_each(NameServers::clear);
     }
 
     /// Returns the entry of a host's name, and queues a name that is new.
@@ -128,6 +145,22 @@ impl Resolver {
     }
 }
 
+impl Name {
+    /// Waits for the answer. The error is whether the lookup is still queued.
+    fn wait(&self, limit: Duration) -> Result<Answer, bool> {
+        let waiting = |progress: &mut Progress| !matches!(progress, Progress::Answered(_));
+        let (progress, _) = self
+            .answered
+            .wait_timeout_while(lock(&self.progress), limit, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*progress {
+            Progress::Answered(answer) => Ok(answer.clone()),
+            Progress::InFlight => Err(false),
+            Progress::Queued => Err(true),
+        }
+    }
+}
+
 impl Shared {
     /// Looks names up until the queue is empty.
     fn serve(&self) {
@@ -147,24 +180,63 @@ impl Shared {
     fn look_up(&self, host: &str, name: &Name) {
         *lock(&name.progress) = Progress::InFlight;
         let answer = self.answer(host);
+        if answer.as_ref().is_err_and(|failure| failure.class == FailureClass::Local) {
+            // The name may have an address as soon as this machine is not short of something.
+            lock(&self.state).names.remove(host);
+        }
         *lock(&name.progress) = Progress::Answered(answer);
         name.answered.notify_all();
     }
 
     fn answer(&self, host: &str) -> Answer {
-        let reason = match (self.lookup)(host) {
-            Ok(addresses) if addresses.is_empty() => "the answer is empty".to_owned(),
-            Ok(addresses) => return Ok(addresses.into()),
-            Err(error) => error.to_string(),
+        let began = Instant::now();
+        let answer = match (self.lookup)(host) {
+            Ok(addresses) if addresses.is_empty() => Err(no_address(host, Cause::NoSuchName, "the answer is empty")),
+            Ok(addresses) => Ok(addresses.into()),
+            Err(failure) if failure.cause == Cause::NameServer => {
+                return Err(self.fault_of_servers(began, MAX_CHECK).unwrap_or(failure));
+            }
+            Err(failure) => Err(failure),
         };
-        let reason = reason.trim_start_matches("failed to lookup address information: ");
-        Err(Phase::Resolving.failure(FailureClass::Dns, format!("no address for {host}: {reason}")))
+        if answer.as_ref().err().is_none_or(|failure| failure.cause == Cause::NoSuchName) {
+            self.servers.iter().for_each(NameServers::note_answer);
+        }
+        answer
+    }
+
+    /// Why the name servers cannot be used; `None` if one can, or has answered since `began`.
+    fn fault_of_servers(&self, began: Instant, limit: Duration) -> Option<Failure> {
+        self.servers.as_ref()?.failure(began, limit)
     }
 }
 
 /// Looks a name up with the system's resolver.
-pub(super) fn system(host: &str) -> io::Result<Vec<IpAddr>> {
-    Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+fn look_up(host: &str) -> Result<Vec<IpAddr>, Failure> {
+    // Otherwise each address is there once per type of socket.
+    let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    let answer = getaddrinfo(Some(host), None, Some(hints)).map_err(|error| failed(host, error))?;
+    Ok(answer.flatten().map(|entry| entry.sockaddr.ip()).collect())
+}
+
+/// The failure of an error of the system's resolver.
+fn failed(host: &str, error: LookupError) -> Failure {
+    let (kind, error) = (error.kind(), io::Error::from(error));
+    let cause = match kind {
+        LookupErrorKind::NoName | LookupErrorKind::NoData => Cause::NoSuchName,
+        LookupErrorKind::Again | LookupErrorKind::Fail => Cause::NameServer,
+        LookupErrorKind::Memory => {
+            return Failure::local(Fault::Memory, "this machine has not enough memory to look up a name");
+        }
+        _ => Cause::Message,
+    };
+    let reason = error.to_string();
+    let reason = reason.trim_start_matches("failed to lookup address information: ");
+    shortage(&error).unwrap_or_else(|| no_address(host, cause, reason))
+}
+
+fn no_address(host: &str, cause: Cause, reason: &str) -> Failure {
+    let message = format!("no address for {host}: {reason}");
+    Failure { cause, ..Phase::Resolving.failure(FailureClass::Dns, message) }
 }
 
 /// Locks a mutex. No code panics while it holds one of these, so a poisoned mutex is consistent.
@@ -179,108 +251,4 @@ impl fmt::Debug for Resolver {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc;
-
-    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    const LONG: Duration = Duration::from_secs(60);
-    const SHORT: Duration = Duration::from_millis(30);
-
-    /// A resolver whose lookups are counted. The lookup of the host `hang` blocks until the sender is dropped.
-    fn counting(max_lookups: usize) -> (Resolver, Arc<AtomicUsize>, mpsc::Sender<()>) {
-        let lookups = Arc::new(AtomicUsize::new(0));
-        let (release, hang) = mpsc::channel::<()>();
-        let (count, hang) = (Arc::clone(&lookups), Mutex::new(hang));
-        let lookup = move |host: &str| {
-            count.fetch_add(1, Ordering::SeqCst);
-            match host {
-                "hang" => {
-                    let _ = lock(&hang).recv();
-                    Ok(vec![ADDRESS])
-                }
-                "empty" => Ok(vec![]),
-                "bad" => Err(io::Error::other("failed to lookup address information: Name or service not known")),
-                _ => Ok(vec![ADDRESS]),
-            }
-        };
-        (Resolver::with_max_lookups(Box::new(lookup), max_lookups), lookups, release)
-    }
-
-    #[test]
-    fn callers_of_one_name_share_a_lookup() {
-        let (resolver, lookups, _release) = counting(8);
-        thread::scope(|scope| {
-            for _ in 0..32 {
-                scope.spawn(|| assert_eq!(*resolver.resolve("good", LONG).unwrap(), [ADDRESS]));
-            }
-        });
-        assert_eq!(lookups.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn failures_are_cached() {
-        let (resolver, lookups, _release) = counting(8);
-        for _ in 0..2 {
-            let failure = resolver.resolve("bad", LONG).unwrap_err();
-            assert_eq!(failure.to_string(), "dns: no address for bad: Name or service not known");
-            assert_eq!(resolver.resolve("empty", LONG).unwrap_err().class, FailureClass::Dns);
-        }
-        assert_eq!(lookups.load(Ordering::SeqCst), 2);
-    }
-
-    #[test]
-    fn failures_and_lookups_under_way_are_forgotten() {
-        let (resolver, lookups, release) = counting(8);
-        assert!(resolver.resolve("bad", LONG).is_err() && resolver.resolve("good", LONG).is_ok());
-        assert!(resolver.resolve("hang", SHORT).is_err());
-        resolver.forget_failures();
-        drop(release);
-        assert!(resolver.resolve("bad", LONG).is_err() && resolver.resolve("good", LONG).is_ok());
-        assert!(resolver.resolve("hang", LONG).is_ok());
-        assert_eq!(lookups.load(Ordering::SeqCst), 5);
-    }
-
-    #[test]
-    fn a_lookup_that_hangs_does_not_delay_others() {
-        let (resolver, lookups, release) = counting(2);
-        for _ in 0..3 {
-            assert_eq!(resolver.resolve("hang", SHORT), Err(Phase::Resolving.timed_out()));
-        }
-        assert!(resolver.resolve("good", LONG).is_ok());
-        assert_eq!(lookups.load(Ordering::SeqCst), 2);
-        drop(release);
-        assert!(resolver.resolve("hang", LONG).is_ok());
-    }
-
-    #[test]
-    fn lookups_are_bounded_and_a_queued_one_reports_it() {
-        let (resolver, _, release) = counting(1);
-        assert_eq!(resolver.resolve("hang", SHORT), Err(Phase::Resolving.timed_out()));
-        let failure = resolver.resolve("good", SHORT).unwrap_err();
-        assert_eq!(failure.to_string(), "timeout: timed out while resolving the host's name, behind 1 other lookup");
-        assert_eq!(lock(&resolver.0.state).threads, 1);
-        drop(release);
-        assert!(resolver.resolve("good", LONG).is_ok());
-    }
-
-    #[test]
-    fn a_name_is_looked_up_without_a_thread_if_none_can_be_started() {
-        let (resolver, lookups, _release) = counting(0);
-        assert_eq!(*resolver.resolve("good", SHORT).unwrap(), [ADDRESS]);
-        assert_eq!((lookups.load(Ordering::SeqCst), lock(&resolver.0.state).threads), (1, 0));
-    }
-
-    #[test]
-    fn the_cache_is_bounded() {
-        let (resolver, _, _release) = counting(8);
-        for number in 0..=MAX_CACHED {
-            let name = Name { progress: Progress::Answered(Ok([ADDRESS].into())).into(), ..Name::default() };
-            lock(&resolver.0.state).names.insert(number.to_string().into(), name.into());
-        }
-        assert!(resolver.resolve("good", LONG).is_ok());
-        assert_eq!(lock(&resolver.0.state).names.len(), 1);
-    }
-}
+mod tests;

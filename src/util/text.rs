@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::io;
 use std::str::FromStr;
 
 use icu_properties::props::{
@@ -93,6 +94,13 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
 #[must_use]
 pub fn parse_digits<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// The text of an error of the system, without the number that the standard library adds.
+#[must_use]
+pub fn system_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.as_str(), |(reason, _)| reason).to_owned()
 }
 
 /// A count with its noun: `1 site`, `3 sites`. The plural is the noun with an `s`.

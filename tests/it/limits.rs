@@ -2,10 +2,10 @@
 
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::listeners::{configure, latest};
-use crate::testkit::{APP, MIDNIGHT, World, code, stderr};
+use crate::testkit::{APP, MIDNIGHT, World, code, stderr, tools};
 
 /// Runs `poll` under a limit that the shell sets; every poll must succeed.
 fn poll_with_limit(world: &World, limit: &str, more: &str) -> Output {
@@ -21,6 +21,25 @@ fn low_limit_reduces_the_threads_and_no_poll_fails() {
     let output = poll_with_limit(&world, "ulimit -n 128", "--threads 500 --per-host 500");
     assert!(stderr(&output).contains("only 32 sites at the same time, not 120"), "{output:?}");
     assert_eq!(world.server.max_open(), 32);
+}
+
+#[test]
+fn inherited_files_reduce_the_threads_too() {
+    if !tools::require("python3") {
+        return;
+    }
+    let world = World::with(["slow-50"; 20]);
+    let limited = "import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+files = [os.open('/dev/null', os.O_RDONLY) for _ in range(77)]
+[os.set_inheritable(file, True) for file in files]
+os.execv(sys.argv[1], sys.argv[1:])";
+    let mut command = world.command_of("python3");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_cxnpoll"), "poll", APP, "--per-host", "64", "--json"]);
+    let output = command.output().unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((code(&output), &summary["ok"]), (0, &json!(20)), "{output:?}");
+    assert!(stderr(&output).contains(" at the same time, not 20: more open files are not allowed"), "{output:?}");
 }
 
 #[test]

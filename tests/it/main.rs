@@ -32,6 +32,7 @@ mod idle;
 mod import;
 mod limits;
 mod listeners;
+mod local;
 mod log;
 mod metrics;
 mod names;

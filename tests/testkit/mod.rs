@@ -3,6 +3,7 @@
 pub mod faults;
 pub mod library;
 mod locks;
+mod namespace;
 mod process;
 mod random;
 pub mod samples;

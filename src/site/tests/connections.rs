@@ -36,7 +36,7 @@ fn a_reset_is_disconnected() {
 #[test]
 fn a_name_without_an_address_is_a_dns_failure_and_a_slow_one_a_timeout() {
     let failure = post(&client(LONG), "http://nowhere.example/").unwrap_err();
-    assert_eq!(failure.to_string(), "dns: no address for nowhere.example: Name or service not known");
+    assert_eq!(failure.to_string(), "dns: no address");
 
     let hanging = client_with(
         SHORT,

@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod early_replies;
 mod egress;
 mod hostile;
 mod protocol;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use super::resolver::Lookup;
 use super::{Client, Endpoint, Options, Timeouts};
-use crate::model::Failure;
+use crate::model::{Failure, FailureClass};
 
 /// A limit that no test reaches.
 const LONG: Duration = Duration::from_secs(60);
@@ -42,8 +43,16 @@ fn answer(reply: impl Into<Vec<u8>>) -> SocketAddr {
 
 /// Starts a server that accepts connections and never sends a byte.
 fn silence() -> SocketAddr {
+    holding(|_| {})
+}
+
+/// Starts a server that leaves connections open after `handle`.
+fn holding(mut handle: impl FnMut(&mut TcpStream) + Send + 'static) -> SocketAddr {
     let mut open = Vec::new();
-    serve(move |stream| open.push(stream))
+    serve(move |mut stream| {
+        handle(&mut stream);
+        open.push(stream);
+    })
 }
 
 /// Starts a server that writes `reply` once the whole request has arrived, and closes with data unread.
@@ -80,7 +89,7 @@ fn request(stream: &TcpStream) -> String {
 
 /// A client that may call 127.0.0.1, and that finds no names.
 fn client(timeout: Duration) -> Client {
-    client_with(timeout, Box::new(|_| Err(std::io::Error::other("Name or service not known"))))
+    client_with(timeout, Box::new(|_| Err(Failure::new(FailureClass::Dns, "no address"))))
 }
 
 fn client_with(timeout: Duration, lookup: Box<Lookup>) -> Client {

@@ -5,7 +5,7 @@ use ureq::config::Config;
 use ureq::unversioned::transport::Connector;
 
 use super::policy_resolver::PolicyResolver;
-use super::tagging::PhaseTagging;
+use super::reader::Reading;
 use super::tcp::Tcp;
 use super::tls::{Tls, Trust};
 use crate::site::egress::EgressPolicy;
@@ -23,6 +23,6 @@ pub(in crate::site) fn agent(
     timeouts: Timeouts,
     trust: Trust,
 ) -> Agent {
-    let connector = ().chain(Tcp::new(timeouts.connect)).chain(Tls::new(timeouts.tls, trust)).chain(PhaseTagging);
+    let connector = ().chain(Tcp::new(timeouts.connect)).chain(Tls::new(timeouts.tls, trust)).chain(Reading);
     Agent::with_parts(config, connector, PolicyResolver { names, policy, own: OwnAddresses::default() })
 }

@@ -10,7 +10,7 @@ use ureq::http::uri::Scheme;
 use ureq::unversioned::resolver::{ArrayVec, Resolver as UreqResolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use crate::model::{Failure, FailureClass};
+use crate::model::Failure;
 use crate::site::egress::{EgressPolicy, Refused};
 use crate::site::endpoint::bare_host;
 use crate::site::own_addresses::OwnAddresses;
@@ -36,7 +36,7 @@ impl UreqResolver for PolicyResolver {
         _config: &Config,
         timeout: NextTimeout,
     ) -> Result<ArrayVec<SocketAddr, MAX_ADDRESSES>, Error> {
-        let blocked = |refused: Refused| Error::Other(Failure::new(FailureClass::Blocked, refused.to_string()).into());
+        let blocked = |refused: Refused| Error::Other(Failure::from(refused).into());
         let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 });
         self.policy.check_port(port).map_err(blocked)?;
         let host = bare_host(uri);

@@ -7,6 +7,7 @@ use ureq::Error;
 use ureq::config::Config;
 use ureq::unversioned::transport::{ConnectionDetails, NextTimeout, time};
 
+use super::stream::Unsent;
 use crate::site::failure::{Phase, from_ureq};
 
 /// Returns the details of a connection with a limit for the next step and another configuration.
@@ -43,5 +44,14 @@ pub(super) fn with_limit<'a>(
 
 /// Turns errors of ureq into failures of a phase. Made for `map_err`.
 pub(super) fn in_phase(phase: Phase) -> impl Fn(Error) -> Error {
-    move |error| Error::Other(Box::new(from_ureq(error, phase)))
+    move |error| {
+        let error = match error {
+            Error::Other(other) => match other.downcast::<Unsent>() {
+                Ok(unsent) => unsent.sending,
+                Err(other) => Error::Other(other),
+            },
+            error => error,
+        };
+        Error::Other(Box::new(from_ureq(error, phase)))
+    }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ureq::Error;
 use ureq::config::Config;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, TlsConfig};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
 };
 
 use super::step::{in_phase, with_limit};
-use crate::model::Tls as Verification;
+use crate::model::{Failure, Tls as Verification};
+use crate::site::authorities;
 use crate::site::failure::Phase;
 use crate::site::options::BUFFER_BYTES;
 
@@ -24,20 +25,21 @@ pub(in crate::site) struct Trust {
 }
 
 impl Trust {
-    /// Makes the configuration for ureq. Reads the platform's certificates if others are added to them.
-    fn config(&self) -> TlsConfig {
+    /// Makes the configuration for ureq. Reads the platform's certificates.
+    ///
+    /// # Errors
+    /// Class `local` if there are no certificates of authorities.
+    fn config(&self) -> Result<TlsConfig, Failure> {
         let config = TlsConfig::builder();
-        let config = match (self.tls, self.authorities.as_slice()) {
-            (Verification::SkipVerify, _) => config.disable_verification(true),
-            (Verification::Verify, []) => config.root_certs(RootCerts::PlatformVerifier),
-            (Verification::Verify, more) => {
-                // A certificate that cannot be read is left out, as the platform's own verifier does.
-                let platform = rustls_native_certs::load_native_certs().certs;
-                let all = platform.iter().map(AsRef::as_ref).chain(more.iter().map(Vec::as_slice));
-                config.root_certs(all.map(|der: &[u8]| Certificate::from_der(der).to_owned()).into())
-            }
+        if self.tls == Verification::SkipVerify {
+            return Ok(config.disable_verification(true).build());
+        }
+        let platform = match authorities::read() {
+            Err(failure) if self.authorities.is_empty() => return Err(failure),
+            platform => platform.unwrap_or_default(),
         };
-        config.build()
+        let all = platform.iter().chain(&self.authorities);
+        Ok(config.root_certs(all.map(|der| Certificate::from_der(der).to_owned()).into()).build())
     }
 }
 
@@ -48,7 +50,7 @@ pub(super) struct Tls {
     limit: Duration,
     trust: Trust,
     /// Set by the first handshake.
-    config: OnceLock<Config>,
+    config: OnceLock<Result<Config, Failure>>,
 }
 
 impl Tls {
@@ -66,12 +68,13 @@ impl<In: Transport> Connector<In> for Tls {
         }
         let config = self.config.get_or_init(|| {
             let sizes = Config::builder().input_buffer_size(BUFFER_BYTES).output_buffer_size(BUFFER_BYTES);
-            let config = sizes.tls_config(self.trust.config()).build();
+            let config = sizes.tls_config(self.trust.config()?).build();
             // ureq reads all certificates in the first handshake. At the start of a run every thread makes its first
             // handshake at the same time, and each would read them. This handshake fails, and reads them once for all.
             drop(self.connector.connect(&with_limit(details, self.limit, &config), Some(ClosedTransport::default())));
-            config
+            Ok(config)
         });
+        let config = config.as_ref().map_err(|failure| Error::Other(failure.clone().into()))?;
         let details = with_limit(details, self.limit, config);
         self.connector.connect(&details, chained).map_err(in_phase(Phase::Securing))
     }

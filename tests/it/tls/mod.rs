@@ -20,10 +20,16 @@ fn configure(world: &World, top_level: &str, of_app: &str) {
 /// Returns sites with every fault that a certificate can have, and the message for each.
 fn faulty(world: &World, authority: &Issuer) -> [(Site, &'static str); 4] {
     [
-        (front(world, "127.0.0.1", Some(authority), true), "certificate expired"),
-        (front(world, "other.example.org", Some(authority), false), "not valid for name"),
-        (front(world, "127.0.0.1", None, false), "UnknownIssuer"),
-        (front(world, "127.0.0.1", Some(&self::authority("stranger")), false), "UnknownIssuer"),
+        (front(world, "127.0.0.1", Some(authority), true), "the site's certificate expired on "),
+        (
+            front(world, "other.example.org", Some(authority), false),
+            "the site's certificate is not for 127.0.0.1, but for other.example.org",
+        ),
+        (front(world, "127.0.0.1", None, false), "no trusted authority signed the site's certificate"),
+        (
+            front(world, "127.0.0.1", Some(&self::authority("stranger")), false),
+            "no trusted authority signed the site's certificate",
+        ),
     ]
     .map({
         let mut number = 100;
@@ -51,7 +57,7 @@ fn certificate_must_be_valid() {
         (https(&world, 2, "close", good), "disconnected", "closed while waiting for the reply"),
         (https(&world, 3, "hang", good), "timeout", "timed out while waiting for the reply"),
         (https(&world, 4, "drip", good), "timeout", "timed out while waiting for the reply"),
-        (https(&world, 5, "ok", plain), "tls", "received corrupt message"),
+        (https(&world, 5, "ok", plain), "tls", "the port does not speak TLS"),
         (https(&world, 6, "ok", closing), "tls", "closed while making the TLS connection"),
     ];
     cases.extend(faulty(&world, &authority).map(|(site, expected)| (site, "tls", expected)));

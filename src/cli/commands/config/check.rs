@@ -1,4 +1,4 @@
-//! `cxnpoll config check`: whether the configuration is valid.
+//! `cxnpoll config check`: whether the configuration is valid, and the machine has what runs need.
 
 use clap::Args;
 use serde_json::json;
@@ -9,12 +9,14 @@ use crate::cli::context::Context;
 use crate::cli::error::{Error, ListenerProblem, Report, Result};
 use crate::cli::ui::output;
 use crate::cli::values;
+use crate::config::Config;
 use crate::exit;
 use crate::listener::Action;
+use crate::site::{check_authorities, check_name_servers};
 use crate::store::ReadSession;
 use crate::util::text::count;
 
-/// Check the configuration, its apps, certificates and listeners
+/// Check the configuration, apps, certificates, listeners, CA certificates and name servers
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll config check --config /etc/cxnpoll/cxnpoll.toml")]
 pub(in crate::cli) struct Check {
@@ -64,7 +66,8 @@ fn findings(context: &Context, names: &[String]) -> Findings {
         findings.problems.push(format!("apps-dir: there is no directory {}", directory.display()));
     }
     let message = |error: Error| Report::from(error).message;
-    findings.problems.extend(config.authorities().err().map(|error| message(error.into())));
+    find_missing_trust(config, &mut findings);
+    findings.problems.extend(check_name_servers().err().map(|failure| failure.message));
     findings.problems.extend(config.heartbeat(None).err().map(|error| message(error.into())));
     for name in names {
         match app(config, name) {
@@ -86,6 +89,20 @@ fn findings(context: &Context, names: &[String]) -> Findings {
     }
     find_unknown_apps(context, names, &mut findings);
     findings
+}
+
+/// Finds a `ca-file` that cannot be used, and a machine without certificates of authorities.
+fn find_missing_trust(config: &Config, findings: &mut Findings) {
+    let missing = check_authorities().err().map(|failure| failure.message);
+    match config.authorities() {
+        // The file adds to those of the machine. An installation of its own may need no others.
+        Ok(more) if !more.is_empty() => findings.warnings.extend(missing),
+        Ok(_) => findings.problems.extend(missing),
+        Err(error) => {
+            findings.problems.push(Report::from(Error::from(error)).message);
+            findings.problems.extend(missing);
+        }
+    }
 }
 
 /// Finds the listeners of apps that neither the configuration nor the store has.

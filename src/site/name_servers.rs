@@ -1,0 +1,244 @@
+//! Whether the name servers of this machine answer.
+//!
+//! The system's resolver does not distinguish a name server that is broken from a domain that is.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use resolv_conf::Config;
+
+use super::shortage::shortage;
+use crate::model::{Failure, Fault};
+use crate::util::text::system_text;
+
+/// The file with the addresses of the name servers.
+const FILE: &str = "/etc/resolv.conf";
+/// How many name servers the system's resolver asks at most.
+const MAX_SERVERS: usize = 3;
+/// How long a check may take.
+pub(super) const MAX_CHECK: Duration = Duration::from_secs(1);
+/// How often each name server is asked, since datagrams get lost.
+const ATTEMPTS: u32 = 2;
+/// How long a result is used.
+const MAX_AGE: Duration = Duration::from_secs(5);
+/// A query for the name servers of the root (RFC 1035, 4.1), which every resolver knows.
+const QUERY: [u8; 17] = [0xc1, 0x41, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
+/// Codes of answers (RFC 1035, 4.1.1) of a name server that does not look anything up.
+const UNUSABLE: [(u8, &str); 2] = [(2, "SERVFAIL"), (5, "REFUSED")];
+
+/// The name servers of this machine, and what is known of them.
+#[derive(Debug, Default)]
+pub(super) struct NameServers {
+    /// When they last answered a lookup.
+    answered: Mutex<Option<Instant>>,
+    /// The last check and its result.
+    checked: Mutex<Option<(Instant, Option<Failure>)>>,
+}
+
+impl NameServers {
+    /// Notes that a name server has answered a lookup.
+    pub(super) fn note_answer(&self) {
+        *lock(&self.answered) = Some(Instant::now());
+    }
+
+    /// Why none of the name servers can be used; `None` if one can, or has answered a lookup since a time.
+    ///
+    /// Asks them within a limit, unless that has just been done.
+    pub(super) fn failure(&self, since: Instant, limit: Duration) -> Option<Failure> {
+        if lock(&self.answered).is_some_and(|answered| answered >= since) {
+            return None;
+        }
+        let mut checked = lock(&self.checked);
+        if let Some((at, failure)) = &*checked
+            && at.elapsed() < MAX_AGE
+        {
+            return failure.clone();
+        }
+        let failure = check_within(limit).err();
+        *checked = Some((Instant::now(), failure.clone()));
+        failure
+    }
+
+    /// Forgets the result of the last check.
+    pub(super) fn clear(&self) {
+        *lock(&self.checked) = None;
+    }
+
+    /// Makes name servers that have just been checked, with this result.
+    #[cfg(test)]
+    pub(super) fn known(failure: Option<Failure>) -> Self {
+        Self { checked: Mutex::new(Some((Instant::now(), failure))), ..Self::default() }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Checks that one of this machine's name servers can be used, which takes up to a second.
+///
+/// # Errors
+/// Class `local`.
+pub fn check() -> Result<(), Failure> {
+    check_within(MAX_CHECK)
+}
+
+fn check_within(limit: Duration) -> Result<(), Failure> {
+    let config = match fs::read(FILE) {
+        Ok(text) => Config::parse_with_errors(&text).0,
+        Err(error) if error.kind() == ErrorKind::NotFound => Config::new(),
+        Err(error) => {
+            return Err(shortage(&error).unwrap_or_else(|| unusable(&format!("{FILE}: {}", system_text(&error)))));
+        }
+    };
+    // With this option names are looked up over TCP, so that datagrams may be blocked.
+    if config.use_vc { Ok(()) } else { ask(&servers(&config), limit) }
+}
+
+/// The addresses of the name servers that the system's resolver asks.
+fn servers(config: &Config) -> Vec<SocketAddr> {
+    let mut addresses = config.nameservers.iter().map(ToString::to_string).take(MAX_SERVERS).collect::<Vec<_>>();
+    if addresses.is_empty() {
+        addresses.push(Ipv4Addr::LOCALHOST.to_string());
+    }
+    // An address may have a scope, which only this parses.
+    addresses.iter().filter_map(|address| (address.as_str(), 53).to_socket_addrs().ok()?.next()).collect()
+}
+
+/// Asks all servers, and returns once one of them gives an answer that shows that it can be used.
+fn ask(servers: &[SocketAddr], limit: Duration) -> Result<(), Failure> {
+    let mut sockets = Vec::new();
+    for server in servers {
+        match query_socket(*server) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => {
+                if let Some(failure) = shortage(&error) {
+                    return Err(failure);
+                }
+            }
+        }
+    }
+    let began = Instant::now();
+    let mut refusal = None;
+    for attempt in 1..=ATTEMPTS {
+        for socket in &sockets {
+            // What goes wrong shows in the lack of an answer.
+            let _ = socket.send(&QUERY);
+        }
+        let until = limit / ATTEMPTS * attempt;
+        for socket in &sockets {
+            let Some(code) = answer(socket, until.saturating_sub(began.elapsed())) else { continue };
+            match UNUSABLE.iter().find(|(unusable, _)| *unusable == code) {
+                None => return Ok(()),
+                Some((_, name)) => refusal = Some(*name),
+            }
+        }
+    }
+    let noun = if servers.len() == 1 { "name server" } else { "name servers" };
+    let list = servers.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>().join(", ");
+    Err(unusable(&match refusal {
+        Some(code) => format!("{code} from {noun} {list} ({FILE})"),
+        None => format!("no answer from {noun} {list} ({FILE})"),
+    }))
+}
+
+fn query_socket(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = if server.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    Ok(socket)
+}
+
+/// The code of an answer that arrives within a limit; `None` if there is none.
+fn answer(socket: &UdpSocket, limit: Duration) -> Option<u8> {
+    socket.set_read_timeout(Some(limit.max(Duration::from_millis(1)))).ok()?;
+    let mut message = [0; 512];
+    let length = socket.recv(&mut message).ok()?;
+    let header = message[..length].first_chunk::<12>()?;
+    (header[..2] == QUERY[..2] && header[2] & 0x80 != 0).then_some(header[3] & 0x0f)
+}
+
+fn unusable(reason: &str) -> Failure {
+    Failure::local(Fault::NameServers, format!("names cannot be resolved: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    const LIMIT: Duration = Duration::from_millis(60);
+
+    /// Starts a name server that answers each query with a code, or not at all.
+    fn server(code: Option<u8>) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        thread::spawn(move || {
+            let mut query = [0; 512];
+            while let Ok((length, client)) = socket.recv_from(&mut query) {
+                if let Some(code) = code {
+                    (query[2], query[3]) = (0x81, 0x80 | code);
+                    let _ = socket.send_to(&query[..length], client);
+                }
+            }
+        });
+        address
+    }
+
+    fn closed() -> SocketAddr {
+        UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    #[test]
+    fn one_answer_shows_that_names_can_be_resolved() {
+        // No error, a format error, no such name.
+        for code in [0, 1, 3] {
+            assert_eq!(ask(&[server(Some(code))], LIMIT), Ok(()));
+        }
+        assert_eq!(ask(&[server(None), closed(), server(Some(2)), server(Some(0))], LIMIT), Ok(()));
+    }
+
+    #[test]
+    fn name_servers_without_a_useful_answer_are_a_local_failure_in_time() {
+        for (servers, expected) in [
+            (vec![closed()], "no answer from name server 127.0.0.1 (/etc/resolv.conf)"),
+            (vec![server(None), closed()], "no answer from name servers 127.0.0.1, 127.0.0.1 (/etc/resolv.conf)"),
+            (vec![server(Some(2))], "SERVFAIL from name server 127.0.0.1 (/etc/resolv.conf)"),
+            (vec![server(Some(5))], "REFUSED from name server 127.0.0.1 (/etc/resolv.conf)"),
+        ] {
+            let began = Instant::now();
+            let failure = ask(&servers, LIMIT).unwrap_err();
+            assert_eq!(failure.to_string(), format!("local: names cannot be resolved: {expected}"));
+            assert!(began.elapsed() < 10 * LIMIT, "{:?}", began.elapsed());
+        }
+    }
+
+    #[test]
+    fn name_servers_are_those_that_the_system_asks() {
+        let addresses = |text: &str| {
+            let servers = servers(&Config::parse_with_errors(text.as_bytes()).0);
+            servers.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(addresses("# none\nsearch example.org\n"), ["127.0.0.1:53"]);
+        let text =
+            "nonsense\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n";
+        assert_eq!(addresses(text), ["192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.2:53"]);
+        assert_eq!(addresses("nameserver fe80::1%1\n"), ["[fe80::1%1]:53"]);
+    }
+
+    #[test]
+    fn a_result_is_used_until_it_is_forgotten_or_a_lookup_is_answered() {
+        let failure = Failure::local(Fault::NameServers, "x");
+        let servers = NameServers::known(Some(failure.clone()));
+        let before = Instant::now();
+        assert_eq!(servers.failure(before, LIMIT), Some(failure.clone()));
+        servers.note_answer();
+        assert_eq!(servers.failure(before, LIMIT), None);
+        assert_eq!(servers.failure(Instant::now() + LIMIT, LIMIT), Some(failure));
+        servers.clear();
+        assert_eq!(*lock(&servers.checked), None);
+    }
+}

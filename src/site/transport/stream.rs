@@ -1,0 +1,193 @@
+//! A TCP connection as ureq uses it.
+//!
+//! A reply that has arrived counts, whatever became of the request (RFC 9112, 9.5). So sending never fails here: what ended
+//! it is reported when nothing more can be read.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
+use ureq::Error;
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
+
+use super::connect_error::ConnectError;
+use super::reply::settles;
+use super::trace;
+
+/// How much of the time for a call is left when sending ends without success, but at most a quarter of it.
+///
+/// In it a reply is read that has arrived meanwhile.
+const READING_TIME: Duration = Duration::from_secs(1);
+
+/// The request was not sent whole, and then nothing more could be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the request was not sent")]
+pub(super) struct Unsent {
+    /// What ended sending.
+    pub(super) sending: Error,
+    /// What ended reading; `None` is the end of the connection.
+    pub(super) reading: Option<Error>,
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// Does not block.
+    socket: TcpStream,
+    buffers: LazyBuffers,
+    /// Whether the rest of the request is still to be sent.
+    is_sending: bool,
+    /// Whether a reply shows while the request is being sent. In TLS, what arrives may be anything.
+    is_plain: bool,
+    /// What ended sending, until it has been reported.
+    send_error: Option<Error>,
+}
+
+impl Stream {
+    /// Makes a connection of a socket that [`connect`] returned.
+    ///
+    /// # Errors
+    /// The socket cannot be configured.
+    pub(super) fn new(socket: TcpStream, details: &ConnectionDetails) -> Result<Self, Error> {
+        socket.set_nodelay(true)?;
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Self { socket, buffers, is_sending: true, is_plain: !details.needs_tls(), send_error: None })
+    }
+
+    /// Sends this much of the output, unless a reply arrives that makes it pointless.
+    fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let deadline = deadline(timeout.after.saturating_sub(READING_TIME.min(*timeout.after / 4)));
+        let mut sent = 0;
+        while sent < amount {
+            match self.socket.write(&self.buffers.output()[sent..amount]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let reads = self.is_plain && !self.buffers.input_append_buf().is_empty();
+                    let events = if reads { PollFlags::IN | PollFlags::OUT } else { PollFlags::OUT };
+                    let ready = wait(&self.socket, events, deadline)?;
+                    if ready.is_empty() {
+                        return Err(Error::Timeout(timeout.reason));
+                    }
+                    let arrived = if reads && ready.contains(PollFlags::IN) { self.read()? } else { None };
+                    if arrived.is_some_and(|count| count == 0 || settles(self.buffers.input())) {
+                        self.is_sending = false;
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for input and reads it; returns how many bytes it was, 0 at the end of the connection.
+    fn receive(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
+        let deadline = deadline(*timeout.after);
+        loop {
+            if wait(&self.socket, PollFlags::IN, deadline)?.is_empty() {
+                return Err(Error::Timeout(timeout.reason));
+            }
+            if let Some(count) = self.read()? {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Reads what has arrived; returns how many bytes it was, 0 at the end of the connection. `None` if nothing has arrived.
+    fn read(&mut self) -> io::Result<Option<usize>> {
+        loop {
+            match self.socket.read(self.buffers.input_append_buf()) {
+                Ok(count) => {
+                    self.buffers.input_appended(count);
+                    if count > 0 {
+                        trace::update(|trace| trace.answered = true);
+                    }
+                    return Ok(Some(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Transport for Stream {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.is_sending
+            && let Err(error) = self.send(amount, timeout)
+        {
+            self.is_sending = false;
+            self.send_error = Some(error);
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let received = self.receive(timeout);
+        if !matches!(received, Ok(1..))
+            && let Some(sending) = self.send_error.take()
+        {
+            return Err(Error::Other(Unsent { sending, reading: received.err() }.into()));
+        }
+        received.map(|count| count > 0)
+    }
+
+    /// Whether the connection still takes the request. No connection is used for another one.
+    fn is_open(&mut self) -> bool {
+        self.is_sending
+    }
+}
+
+/// Connects within a limit. The socket does not block.
+///
+/// A connection that was made and has been reset counts as made, since a reply may have arrived before the reset.
+///
+/// # Errors
+/// The connection is not made, or not in time.
+pub(super) fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let deadline = deadline(limit);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if let Err(error) = socket.connect(&address.into()) {
+        if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) {
+            return Err(error.into());
+        }
+        if wait(&socket, PollFlags::OUT, deadline)?.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
+        // A host that does not accept the connection refuses it. Only an open connection is reset.
+        if let Some(error) = socket.take_error()?.filter(|error| error.kind() != io::ErrorKind::ConnectionReset) {
+            return Err(ConnectError { error, at_once: false });
+        }
+    }
+    Ok(socket.into())
+}
+
+/// Waits until the socket is ready; returns for what. Nothing means that the time is over.
+fn wait(socket: impl AsFd, events: PollFlags, deadline: Option<Instant>) -> io::Result<PollFlags> {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut sockets = [PollFd::new(&socket, events)];
+        match poll(&mut sockets, left.as_ref()) {
+            Ok(_) => return Ok(sockets[0].revents()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The end of this time from now; `None` for a time without end.
+fn deadline(after: Duration) -> Option<Instant> {
+    Instant::now().checked_add(after)
+}
