@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use ureq::config::Config;
-use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
+use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION};
 use ureq::http::{HeaderValue, Request, Response, StatusCode};
 use ureq::{Agent, Body};
 
@@ -122,8 +122,7 @@ impl Client {
                 return read_body(response);
             }
             if !status.is_redirection() {
-                let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                return Err(from_status(status, retry_after, Utc::now()));
+                return Err(from_status(status, response.headers(), Utc::now()));
             }
             let next = redirect_target(&endpoint, &response)?;
             let not_followed = |why| Err(Redirect::new(status, why, &endpoint, &next).into());
@@ -157,7 +156,7 @@ impl Client {
         if status.is_redirection() {
             return Err(Failure::new(FailureClass::Redirect, format!("status {}", with_reason(status))));
         }
-        Err(from_status(status, None, Utc::now()))
+        Err(from_status(status, reply.headers(), Utc::now()))
     }
 
     /// Sends one request and returns its reply, whose body is not read yet.

@@ -5,8 +5,10 @@ use std::io;
 
 use chrono::{DateTime, Utc};
 use ureq::Error;
-use ureq::http::StatusCode;
+use ureq::http::header::RETRY_AFTER;
+use ureq::http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::retry_after::seconds_to_wait;
 use crate::model::{Failure, FailureClass};
 
 /// The step of a call that failed.
@@ -92,7 +94,7 @@ pub(super) fn body_too_large(limit: u64) -> Failure {
 }
 
 /// Makes the failure of a reply that is neither success nor redirect. Its body is ignored.
-pub(super) fn from_status(status: StatusCode, retry_after: Option<&str>, now: DateTime<Utc>) -> Failure {
+pub(super) fn from_status(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Failure {
     let class = match status {
         StatusCode::GONE => FailureClass::Gone,
         status if status.as_u16() >= 400 => FailureClass::Http,
@@ -101,7 +103,7 @@ pub(super) fn from_status(status: StatusCode, retry_after: Option<&str>, now: Da
     };
     let mut failure = Failure::new(class, format!("status {}", with_reason(status)));
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        failure.retry_after = retry_after.and_then(|value| seconds_to_wait(value, now));
+        failure.retry_after = seconds_to_wait(headers.get_all(RETRY_AFTER).iter().map(HeaderValue::as_bytes), now);
     }
     failure
 }
@@ -111,55 +113,14 @@ pub(super) fn with_reason(status: StatusCode) -> String {
     format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default()).trim_end().to_owned()
 }
 
-/// Parses `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in any of the three formats of HTTP.
-///
-/// `None` if it is neither.
-fn seconds_to_wait(value: &str, now: DateTime<Utc>) -> Option<u32> {
-    let value = value.trim();
-    let seconds = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        // A number that is too large for the type is more than a day, too.
-        value.parse().unwrap_or(Failure::MAX_RETRY_AFTER_S)
-    } else {
-        let date = DateTime::<Utc>::from(httpdate::parse_http_date(value).ok()?);
-        // Rounded up, so that the site is never called before the date.
-        let milliseconds = date.signed_duration_since(now).num_milliseconds().max(0);
-        u32::try_from((milliseconds + 999) / 1000).unwrap_or(Failure::MAX_RETRY_AFTER_S)
-    };
-    Some(seconds.min(Failure::MAX_RETRY_AFTER_S))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = DateTime::from_timestamp(784_111_777, 0).unwrap(); // Sun, 06 Nov 1994 08:49:37 GMT
-        for (value, seconds) in [
-            ("120", Some(120)),
-            (" 0 ", Some(0)),
-            ("86401", Some(86_400)),
-            ("99999999999999999999", Some(86_400)),
-            ("Sun, 06 Nov 1994 08:50:00 GMT", Some(23)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("Sunday, 06-Nov-94 08:50:00 GMT", Some(23)),
-            ("Sun Nov  6 08:50:00 1994", Some(23)),
-            ("Sun, 31 Feb 2094 08:00:00 GMT", None),
-            ("Sat, 06 Nov 2094 08:00:00 GMT", Some(86_400)),
-            ("-1", None),
-            ("+1", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
-        ] {
-            assert_eq!(seconds_to_wait(value, now), seconds, "{value:?}");
-        }
-    }
-
-    #[test]
     fn retry_after_counts_only_for_429_and_503() {
-        let failure =
-            |status: u16| from_status(StatusCode::from_u16(status).unwrap(), Some("60"), DateTime::UNIX_EPOCH);
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("60"))]);
+        let failure = |status: u16| from_status(StatusCode::from_u16(status).unwrap(), &headers, DateTime::UNIX_EPOCH);
         assert_eq!(failure(429).retry_after, Some(60));
         assert_eq!(failure(503).retry_after, Some(60));
         assert_eq!(failure(500).retry_after, None);

@@ -11,6 +11,7 @@ mod options;
 mod own_addresses;
 mod redirect;
 mod resolver;
+mod retry_after;
 #[cfg(test)]
 mod tests;
 mod transport;
