@@ -3,13 +3,11 @@
 use std::fmt;
 use std::io;
 
-use chrono::{DateTime, Utc};
 use ureq::Error;
-use ureq::http::header::RETRY_AFTER;
-use ureq::http::{HeaderMap, HeaderValue, StatusCode};
+use ureq::http::StatusCode;
 
-use super::retry_after::seconds_to_wait;
-use crate::model::{Failure, FailureClass};
+use crate::model::{Cause, Failure, FailureClass};
+use crate::util::text::sanitize;
 
 /// The step of a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,19 +91,24 @@ pub(super) fn body_too_large(limit: u64) -> Failure {
     Failure::new(FailureClass::TooLarge, format!("body of more than {limit} bytes"))
 }
 
-/// Makes the failure of a reply that is neither success nor redirect. Its body is ignored.
-pub(super) fn from_status(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Failure {
+/// Makes the failure of a reply with this status, which shows only the status.
+pub(super) fn of_status(status: StatusCode) -> Failure {
     let class = match status {
         StatusCode::GONE => FailureClass::Gone,
         status if status.as_u16() >= 400 => FailureClass::Http,
-        // 101, which was not requested.
+        // 101, which was not requested, or no message.
         _ => FailureClass::Garbled,
     };
-    let mut failure = Failure::new(class, format!("status {}", with_reason(status)));
-    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        failure.retry_after = seconds_to_wait(headers.get_all(RETRY_AFTER).iter().map(HeaderValue::as_bytes), now);
+    let cause = Cause::Status(status.as_u16(), None);
+    Failure { cause, ..Failure::new(class, format!("status {}", with_reason(status))) }
+}
+
+/// Names the host in a failure; `None` leaves it as it is.
+pub(super) fn at_host(failure: Failure, host: Option<&str>) -> Failure {
+    match host {
+        Some(host) => Failure { message: sanitize(&format!("at {host}: {}", failure.message)), ..failure },
+        None => failure,
     }
-    failure
 }
 
 /// `503 Service Unavailable`; only the number where the status has no name.
@@ -118,14 +121,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_counts_only_for_429_and_503() {
-        let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("60"))]);
-        let failure = |status: u16| from_status(StatusCode::from_u16(status).unwrap(), &headers, DateTime::UNIX_EPOCH);
-        assert_eq!(failure(429).retry_after, Some(60));
-        assert_eq!(failure(503).retry_after, Some(60));
-        assert_eq!(failure(500).retry_after, None);
-        assert_eq!(failure(410).to_string(), "gone: status 410 Gone");
-        assert_eq!(failure(599).to_string(), "http: status 599");
+    fn a_status_has_its_class_and_its_reason() {
+        for (status, expected) in [
+            (410, "gone: status 410 Gone"),
+            (400, "http: status 400 Bad Request"),
+            (599, "http: status 599"),
+            (101, "garbled: status 101 Switching Protocols"),
+        ] {
+            let failure = of_status(StatusCode::from_u16(status).unwrap());
+            assert_eq!((failure.to_string().as_str(), failure.cause), (expected, Cause::Status(status, None)));
+        }
     }
 
     #[test]
