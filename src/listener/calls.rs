@@ -157,7 +157,7 @@ pub(super) fn make(calls: &[Call], keep: bool, event: &mut PollEvent) -> Outcome
         }
         // The message shows a part of the reply, which may hold the secret.
         let safe = |message: &str| redact_text(message, &event.cxn.secret).to_owned();
-        outcome.map_err(|failure| Failure { message: safe(&failure.message), ..failure })?;
+        outcome.map_err(|failure| Failure::new(failure.class, safe(&failure.message)))?;
     }
     Ok(())
 }

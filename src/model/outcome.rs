@@ -135,15 +135,16 @@ impl Failure {
     pub const MAX_RETRY_AFTER_S: u32 = 86_400;
 
     /// Makes a failure. The message is made safe to show.
+    ///
+    /// In the classes `api` and `listener` the message is the cause as well.
     #[must_use]
     pub fn new(class: FailureClass, message: impl AsRef<str>) -> Self {
-        Self {
-            class,
-            message: sanitize(message.as_ref()),
-            retry_after: None,
-            cause: Cause::Message,
-            before_first_byte: false,
-        }
+        let message = sanitize(message.as_ref());
+        let cause = match class {
+            FailureClass::Api | FailureClass::Listener => Cause::Text(message.clone()),
+            _ => Cause::Message,
+        };
+        Self { class, message, retry_after: None, cause, before_first_byte: false }
     }
 }
 

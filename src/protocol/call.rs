@@ -1,7 +1,9 @@
 //! API calls: the plaintext of a request, and whether a reply is an error.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -118,12 +120,23 @@ impl<'de> Visitor<'de> for CheckedVisitor {
 /// How many characters of the start of a secret make a text unsafe to show.
 const REDACT_PREFIX_LEN: usize = 8;
 
+/// Stands for a text that contains the start of the secret.
+const REDACTED: &str = "(text that contains the connection's secret)";
+
 /// Returns the text, or a note instead of a text that contains the start of the secret.
 pub(crate) fn redact_text<'a>(text: &'a str, secret: &Secret) -> &'a str {
-    if text.contains(&secret.to_base64()[..REDACT_PREFIX_LEN]) {
-        "(text that contains the connection's secret)"
-    } else {
-        text
+    let start = &secret.to_base64()[..REDACT_PREFIX_LEN];
+    // JSON may have a backslash before a slash, and a URL may encode each of its characters.
+    let is_encoded =
+        || text.replace("\\/", "/").contains(start) || percent_decode_str(text).decode_utf8_lossy().contains(start);
+    if text.contains(start) || is_encoded() { REDACTED } else { text }
+}
+
+/// Returns the text up to the start of the secret, if it contains that.
+pub(crate) fn before_secret<'a>(text: &'a str, secret: &Secret) -> Cow<'a, str> {
+    match text.split_once(&secret.to_base64()[..REDACT_PREFIX_LEN]) {
+        Some((before, _)) => format!("{}…", redact_text(before, secret)).into(),
+        None => redact_text(text, secret).into(),
     }
 }
 
@@ -192,5 +205,17 @@ mod tests {
         let leak = format!("decode({}...)", &secret.to_base64()[..15]);
         let failure = api_failure(&json!({"is_error": 1, "error_message": leak}), &secret).unwrap();
         assert!(!failure.message.contains(&secret.to_base64()[..8]));
+    }
+
+    #[test]
+    fn a_secret_is_recognised_in_json_and_urls() {
+        let secret = Secret::from_bytes([0xFF; 32]);
+        assert!(secret.to_base64().starts_with("////////"));
+        for text in ["a ////////x", "a \\/\\/\\/\\/\\/\\/\\/\\/x", "a %2F%2f////%2F/x"] {
+            assert_eq!(redact_text(text, &secret), REDACTED);
+        }
+        assert_eq!(before_secret("a ////////x", &secret), "a …");
+        assert_eq!(before_secret("a %2f/////// ////////x", &secret), format!("{REDACTED}…"));
+        assert_eq!(before_secret("a //x", &secret), "a //x");
     }
 }

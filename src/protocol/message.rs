@@ -8,8 +8,9 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use super::call::Checked;
+use super::insecure::find;
 use super::json;
-use crate::model::{CxnId, Failure, FailureClass, Secret, UnixTime};
+use crate::model::{Cause, CxnId, Failure, FailureClass, Secret, UnixTime};
 
 /// The media type of a message.
 pub const CONTENT_TYPE: &str = "application/x-civi-cxn";
@@ -73,7 +74,8 @@ impl From<ProtocolError> for Failure {
             ProtocolError::TooLarge => FailureClass::TooLarge,
             _ => FailureClass::Protocol,
         };
-        Failure::new(class, error.to_string())
+        let cause = if error == ProtocolError::Expired { Cause::Expired } else { Cause::Message };
+        Failure { cause, ..Failure::new(class, error.to_string()) }
     }
 }
 
@@ -111,10 +113,16 @@ pub fn encode(cxn_id: &CxnId, secret: &Secret, plaintext: &[u8], ttl: UnixTime, 
     [NAME, cxn_id.as_str().as_bytes(), hmac.as_bytes(), &body].join(&DELIMITER)
 }
 
-/// Whether bytes that start like this may be a message.
+/// Whether bytes that start like this may be a message, also one that was cut off.
 #[must_use]
 pub fn may_be_message(beginning: &[u8]) -> bool {
-    beginning.strip_prefix(NAME).is_some_and(|rest| rest.first() == Some(&DELIMITER))
+    beginning.strip_prefix(NAME).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == DELIMITER))
+}
+
+/// Where a message begins in what a site sent; `None` if there is none.
+#[must_use]
+pub fn message_start(reply: &[u8]) -> Option<usize> {
+    find(reply, &[NAME, &[DELIMITER]].concat())
 }
 
 /// Decodes the reply of the site of `cxn_id` at the time `now`.

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use serde_json::{Map, Value};
 
 use super::{Client, Endpoint};
-use crate::model::{Cxn, Failure, Fault, PollTrace};
-use crate::protocol;
+use crate::model::{Cxn, Failure, Fault, PollTrace, UnixTime};
+use crate::protocol::{self, ProtocolError};
 use crate::util::time::unix_now;
 
 /// A client for the API of one site.
@@ -40,8 +40,8 @@ impl<'a> Api<'a> {
     /// # Errors
     /// A failure of any class but `api` and `listener`.
     pub fn call(&self, entity: &str, action: &str, params: Map<String, Value>) -> Result<Value, Failure> {
-        let reply = self.post(entity, action, params)?;
-        Ok(protocol::decode(&reply, &self.cxn.cxn_id, &self.cxn.secret, unix_now())?)
+        let Cxn { cxn_id, secret, .. } = self.cxn;
+        self.post(entity, action, params, |message, now| protocol::decode(message, cxn_id, secret, now))
     }
 
     /// Calls the site and checks its reply, without building its values.
@@ -59,14 +59,23 @@ impl<'a> Api<'a> {
         with_value: bool,
     ) -> Result<(Option<Failure>, Option<Value>), Failure> {
         let Cxn { cxn_id, secret, .. } = self.cxn;
-        let (reply, now) = (self.post(entity, action, params)?, unix_now());
-        let failure = protocol::check(&reply, cxn_id, secret, now)?.failure(secret);
-        let value = if with_value { protocol::decode(&reply, cxn_id, secret, now).ok() } else { None };
-        Ok((failure, value))
+        self.post(entity, action, params, |message, now| {
+            let failure = protocol::check(message, cxn_id, secret, now)?.failure(secret);
+            let value = if with_value { protocol::decode(message, cxn_id, secret, now).ok() } else { None };
+            Ok((failure, value))
+        })
     }
 
-    /// Calls the site and returns the message with which it replies.
-    fn post(&self, entity: &str, action: &str, params: Map<String, Value>) -> Result<Vec<u8>, Failure> {
+    /// Calls the site and decodes the message with which it replies.
+    ///
+    /// `decode` gets the message and the current time. No failure contains the start of the secret.
+    fn post<T>(
+        &self,
+        entity: &str,
+        action: &str,
+        params: Map<String, Value>,
+        decode: impl FnOnce(&[u8], UnixTime) -> Result<T, ProtocolError>,
+    ) -> Result<T, Failure> {
         let Cxn { cxn_id, secret, .. } = self.cxn;
         let endpoint = Endpoint::new(self.cxn.site_url.with_credentials(), self.cxn.via_port.as_ref())?;
         let mut iv = [0; 32];
@@ -83,6 +92,10 @@ impl<'a> Api<'a> {
         if let Some(cell) = self.trace {
             cell.set(trace);
         }
-        reply
+        let reply = reply.map_err(|failure| Failure {
+            message: protocol::before_secret(&failure.message, secret).into_owned(),
+            ..failure
+        })?;
+        decode(reply.message(secret)?, unix_now()).map_err(|error| reply.at_host(error.into()))
     }
 }

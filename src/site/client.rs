@@ -1,33 +1,23 @@
 //! One POST to a site.
 
 use std::borrow::Cow;
-use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use ureq::config::Config;
-use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER};
-use ureq::http::{HeaderValue, Request, Response, StatusCode};
+use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION};
+use ureq::http::{HeaderValue, Request, Response};
 use ureq::{Agent, Body};
 
 use super::egress::EgressPolicy;
 use super::endpoint::Endpoint;
-use super::failure::{Phase, body_too_large, from_status, from_ureq, with_reason};
+use super::failure::{Phase, at_host, from_ureq, of_status, with_reason};
 use super::options::{BUFFER_BYTES, Options};
-use super::redirect::{Redirect, WhyNotFollowed};
+use super::redirect::Redirects;
+use super::reply::Reply;
 use super::resolver::Resolver;
 use super::transport::{self, Trust};
 use crate::model::{Failure, FailureClass, PollTrace};
 use crate::protocol;
-
-/// The largest body that is accepted, in bytes.
-const MAX_BODY_BYTES: usize = 1 << 20;
-
-/// How much of a body is read before it is checked whether it may be a message, in bytes.
-const BODY_START_BYTES: u64 = 16 * 1024;
-
-/// How many redirects are followed.
-const MAX_REDIRECTS: usize = 3;
 
 /// Calls sites. One client serves all threads of a run, and caches the addresses of names as long as it exists.
 #[derive(Debug)]
@@ -91,14 +81,12 @@ impl Client {
         self.limit
     }
 
-    /// Posts a message and returns the body of the reply, which may be empty.
-    ///
-    /// Of a body that cannot be a message, only the start is returned.
+    /// Posts a message and returns the reply.
     ///
     /// # Errors
-    /// Everything but a whole reply with a status of 2xx, in the classes `dns`, `connect`, `tls`, `timeout`,
-    /// `disconnected`, `http`, `gone`, `redirect`, `too-large`, `blocked` and `garbled`.
-    pub fn post(&self, endpoint: &Endpoint, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    /// Where no whole reply arrives, in the classes `dns`, `connect`, `tls`, `timeout`, `disconnected`, `redirect`,
+    /// `too-large`, `blocked` and `garbled`. After a redirect the message names the host.
+    pub fn post(&self, endpoint: &Endpoint, body: &[u8]) -> Result<Reply, Failure> {
         self.post_traced(endpoint, body, &mut PollTrace::default())
     }
 
@@ -106,38 +94,28 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::post`].
-    pub fn post_traced(&self, endpoint: &Endpoint, body: &[u8], trace: &mut PollTrace) -> Result<Vec<u8>, Failure> {
+    pub fn post_traced(&self, endpoint: &Endpoint, body: &[u8], trace: &mut PollTrace) -> Result<Reply, Failure> {
         transport::trace::begin(*trace);
         let reply = self.post_untraced(endpoint, body);
         *trace = transport::trace::current();
         reply
     }
 
-    fn post_untraced(&self, endpoint: &Endpoint, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    fn post_untraced(&self, endpoint: &Endpoint, body: &[u8]) -> Result<Reply, Failure> {
         let started = Instant::now();
+        let mut redirects = Redirects::new(endpoint);
         let mut endpoint = Cow::Borrowed(endpoint);
-        let mut redirects = 0;
         loop {
             let limit = self.limit.saturating_sub(started.elapsed());
-            let response = self.send(&endpoint, body, limit)?;
+            let host = redirects.host(&endpoint);
+            let named = |failure| at_host(failure, host.as_deref());
+            let response = self.send(&endpoint, body, limit).map_err(named)?;
             let status = response.status();
-            if status.is_success() {
-                return read_body(response);
-            }
             if !status.is_redirection() {
-                let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                return Err(from_status(status, retry_after, Utc::now()));
+                return Reply::read(response, host);
             }
-            let next = redirect_target(&endpoint, &response)?;
-            let not_followed = |why| Err(Redirect::new(status, why, &endpoint, &next).into());
-            if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
-                return not_followed(WhyNotFollowed::Status);
-            }
-            if redirects == MAX_REDIRECTS {
-                return not_followed(WhyNotFollowed::TooMany);
-            }
-            redirects += 1;
-            endpoint = Cow::Owned(next);
+            let location = response.headers().get(LOCATION);
+            endpoint = Cow::Owned(redirects.follow(&endpoint, status, location).map_err(named)?);
         }
     }
 
@@ -160,7 +138,7 @@ impl Client {
         if status.is_redirection() {
             return Err(Failure::new(FailureClass::Redirect, format!("status {}", with_reason(status))));
         }
-        Err(from_status(status, None, Utc::now()))
+        Err(of_status(status))
     }
 
     /// Sends one request and returns its reply, whose body is not read yet.
@@ -185,37 +163,4 @@ impl Client {
             })
             .map_err(|error| from_ureq(error, Phase::Waiting))
     }
-}
-
-/// Reads the body of a reply.
-///
-/// Of a body that cannot be a message, only the start is kept, so that an endless page takes no memory.
-fn read_body(mut response: Response<Body>) -> Result<Vec<u8>, Failure> {
-    let body = response.body_mut();
-    if body.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-        return Err(body_too_large(MAX_BODY_BYTES as u64));
-    }
-    let mut reader = body.with_config().limit(MAX_BODY_BYTES as u64).reader();
-    let mut reply = Vec::new();
-    let read = reader.by_ref().take(BODY_START_BYTES).read_to_end(&mut reply).and_then(|read| {
-        if !protocol::may_be_message(&reply) {
-            return io::copy(&mut reader, &mut io::sink()).map(drop);
-        }
-        if read as u64 == BODY_START_BYTES {
-            // A buffer that grows in steps is copied at each of them, and takes up to twice as much memory.
-            reply.reserve_exact(MAX_BODY_BYTES);
-        }
-        reader.read_to_end(&mut reply).map(drop)
-    });
-    read.map(|()| reply).map_err(|error| from_ureq(error.into(), Phase::Reading))
-}
-
-/// The target that a reply redirects to.
-fn redirect_target(endpoint: &Endpoint, response: &Response<Body>) -> Result<Endpoint, Failure> {
-    let Some(location) = response.headers().get(LOCATION).and_then(|value| str::from_utf8(value.as_bytes()).ok())
-    else {
-        let message = format!("status {} without a location", with_reason(response.status()));
-        return Err(Failure::new(FailureClass::Redirect, message));
-    };
-    endpoint.redirected(location)
 }

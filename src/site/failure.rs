@@ -3,14 +3,13 @@
 use std::fmt;
 use std::io;
 
-use chrono::{DateTime, Utc};
 use ureq::Error;
 use ureq::http::StatusCode;
 
 use super::shortage::shortage;
 use super::tls_reason;
 use crate::model::{Cause, Failure, FailureClass, TlsCause};
-use crate::util::text::system_text;
+use crate::util::text::{sanitize, system_text};
 
 /// The step of a call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,19 +98,24 @@ pub(super) fn body_too_large(limit: u64) -> Failure {
     Failure::new(FailureClass::TooLarge, format!("body of more than {limit} bytes"))
 }
 
-/// Makes the failure of a reply that is neither success nor redirect. Its body is ignored.
-pub(super) fn from_status(status: StatusCode, retry_after: Option<&str>, now: DateTime<Utc>) -> Failure {
+/// Makes the failure of a reply with this status, which shows only the status.
+pub(super) fn of_status(status: StatusCode) -> Failure {
     let class = match status {
         StatusCode::GONE => FailureClass::Gone,
         status if status.as_u16() >= 400 => FailureClass::Http,
-        // 101, which was not requested.
+        // 101, which was not requested, or no message.
         _ => FailureClass::Garbled,
     };
-    let mut failure = Failure::new(class, format!("status {}", with_reason(status)));
-    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        failure.retry_after = retry_after.and_then(|value| seconds_to_wait(value, now));
+    let cause = Cause::Status(status.as_u16(), None);
+    Failure { cause, ..Failure::new(class, format!("status {}", with_reason(status))) }
+}
+
+/// Names the host in a failure; `None` leaves it as it is.
+pub(super) fn at_host(failure: Failure, host: Option<&str>) -> Failure {
+    match host {
+        Some(host) => Failure { message: sanitize(&format!("at {host}: {}", failure.message)), ..failure },
+        None => failure,
     }
-    failure
 }
 
 /// `503 Service Unavailable`; only the number where the status has no name.
@@ -119,60 +123,21 @@ pub(super) fn with_reason(status: StatusCode) -> String {
     format!("{} {}", status.as_str(), status.canonical_reason().unwrap_or_default()).trim_end().to_owned()
 }
 
-/// Parses `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in any of the three formats of HTTP.
-///
-/// `None` if it is neither.
-fn seconds_to_wait(value: &str, now: DateTime<Utc>) -> Option<u32> {
-    let value = value.trim();
-    let seconds = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        // A number that is too large for the type is more than a day, too.
-        value.parse().unwrap_or(Failure::MAX_RETRY_AFTER_S)
-    } else {
-        let date = DateTime::<Utc>::from(httpdate::parse_http_date(value).ok()?);
-        // Rounded up, so that the site is never called before the date.
-        let milliseconds = date.signed_duration_since(now).num_milliseconds().max(0);
-        u32::try_from((milliseconds + 999) / 1000).unwrap_or(Failure::MAX_RETRY_AFTER_S)
-    };
-    Some(seconds.min(Failure::MAX_RETRY_AFTER_S))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = DateTime::from_timestamp(784_111_777, 0).unwrap(); // Sun, 06 Nov 1994 08:49:37 GMT
-        for (value, seconds) in [
-            ("120", Some(120)),
-            (" 0 ", Some(0)),
-            ("86401", Some(86_400)),
-            ("99999999999999999999", Some(86_400)),
-            ("Sun, 06 Nov 1994 08:50:00 GMT", Some(23)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("Sunday, 06-Nov-94 08:50:00 GMT", Some(23)),
-            ("Sun Nov  6 08:50:00 1994", Some(23)),
-            ("Sun, 31 Feb 2094 08:00:00 GMT", None),
-            ("Sat, 06 Nov 2094 08:00:00 GMT", Some(86_400)),
-            ("-1", None),
-            ("+1", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
+    fn a_status_has_its_class_and_its_reason() {
+        for (status, expected) in [
+            (410, "gone: status 410 Gone"),
+            (400, "http: status 400 Bad Request"),
+            (599, "http: status 599"),
+            (101, "garbled: status 101 Switching Protocols"),
         ] {
-            assert_eq!(seconds_to_wait(value, now), seconds, "{value:?}");
+            let failure = of_status(StatusCode::from_u16(status).unwrap());
+            assert_eq!((failure.to_string().as_str(), failure.cause), (expected, Cause::Status(status, None)));
         }
-    }
-
-    #[test]
-    fn retry_after_counts_only_for_429_and_503() {
-        let failure =
-            |status: u16| from_status(StatusCode::from_u16(status).unwrap(), Some("60"), DateTime::UNIX_EPOCH);
-        assert_eq!(failure(429).retry_after, Some(60));
-        assert_eq!(failure(503).retry_after, Some(60));
-        assert_eq!(failure(500).retry_after, None);
-        assert_eq!(failure(410).to_string(), "gone: status 410 Gone");
-        assert_eq!(failure(599).to_string(), "http: status 599");
     }
 
     #[test]

@@ -81,6 +81,17 @@ fn is_unsafe(c: char) -> bool {
     }
 }
 
+/// Decodes text as UTF-8, and each byte that is not UTF-8 as Latin-1.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| char::from(*byte)));
+    }
+    text
+}
+
 /// The message of a caught panic, on one line.
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
@@ -125,6 +136,15 @@ mod tests {
     #[test]
     fn terminal_escapes_are_removed() {
         assert_eq!(sanitize("\u{1b}[2Jgone\r\n  \u{202e}x\u{9b}31m "), "[2Jgone x 31m");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_latin_1() {
+        for (bytes, text) in
+            [(&b"l\xe4uft"[..], "läuft"), ("läuft".as_bytes(), "läuft"), (b"\xc3\xa9 \xe9\xc3", "é éÃ")]
+        {
+            assert_eq!(decode(bytes), text);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::cli::values;
 use crate::exit;
 use crate::model::{Cxn, JobName, PollStatus, UnixTime};
 use crate::retry::{Policy, State, Times};
-use crate::site::Redirect;
+use crate::site::suggested_site_url;
 use crate::store::{DueEntry, PollTask, RunRecord};
 use crate::util::text::{count, sanitize};
 
@@ -99,6 +99,7 @@ impl Case {
             "nextDue": self.next_due(),
             "lastOutcome": last,
             "lastSuccess": status.last_success,
+            "suggestedSiteUrl": self.moved_to(),
             "attempts": attempts.map(|a| json!({"at": a.at, "class": a.class_name(), "tookMs": a.duration_ms})).collect::<Value>(),
         })
     }
@@ -134,8 +135,11 @@ impl Case {
         }));
         sentences.extend(self.forecast());
         if let Some(url) = self.moved_to() {
+            // The suggestion has none, as they are not shown.
+            let has_credentials = cxn.site_url.to_string() != cxn.site_url.with_credentials();
+            let credentials = if has_credentials { " and the same user name and password" } else { "" };
             sentences.push(format!(
-                "The site seems to have moved. If so, import the connection with \"siteUrl\": \"{url}\"."
+                "The site seems to have moved. If so, import the connection with \"siteUrl\": \"{url}\"{credentials}."
             ));
         }
         if !status.attempts.is_empty() {
@@ -219,12 +223,12 @@ impl Case {
         sentences
     }
 
-    /// The URL that the last poll was redirected to; `None` if it was not.
+    /// The URL at which the site seems to be since the last poll; `None` if there is no other.
     fn moved_to(&self) -> Option<&str> {
         let status = &self.status;
         let (at, failure) = status.last_failure.as_ref()?;
         status.attempts.last().filter(|last| last.class.is_some() && last.at == *at)?;
-        Redirect::target_of(failure)
+        suggested_site_url(failure, &self.cxn.site_url)
     }
 }
 
@@ -350,6 +354,22 @@ mod tests {
         ] {
             assert!(sentences.iter().any(|line| line == expected), "{sentences:?}");
         }
+    }
+
+    #[test]
+    fn a_credible_new_address_is_suggested() {
+        let message = "redirected (301 Moved Permanently) to https://www.site.example.org/";
+        let mut status = polled();
+        status.remember(NOW - 99, &Err(Failure::new(FailureClass::Redirect, message)));
+        let mut case = case(status);
+        let suggestion = "The site seems to have moved. If so, import the connection with \
+                          \"siteUrl\": \"https://www.site.example.org/\"";
+        assert!(case.sentences().contains(&format!("{suggestion}.")), "{:?}", case.sentences());
+        assert_eq!(case.json()["suggestedSiteUrl"], "https://www.site.example.org/");
+        case.cxn.site_url = "https://jo:sesame@site.example.org".into();
+        assert!(case.sentences().contains(&format!("{suggestion} and the same user name and password.")));
+        case.status.remember(NOW, &Ok(()));
+        assert_eq!(case.json()["suggestedSiteUrl"], Value::Null);
     }
 
     #[test]

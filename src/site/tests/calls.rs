@@ -17,7 +17,7 @@ fn a_request_has_the_headers_of_the_protocol() {
         ..Options::default()
     });
     let sent = |endpoint: Endpoint| {
-        assert_eq!(client.post(&endpoint, b"message").unwrap(), b"reply");
+        assert_eq!(client.post(&endpoint, b"message").unwrap().body, b"reply");
         let request = requests.recv().unwrap();
         let mut lines: Vec<_> = request.split("\r\n").map(str::to_owned).collect();
         lines[1..].sort();

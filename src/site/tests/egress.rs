@@ -6,25 +6,29 @@ use std::net::IpAddr;
 
 #[test]
 fn ports_of_other_services_are_refused_in_every_url() {
-    let refused =
-        |port: u16| format!("blocked: port {port} is refused: it belongs to another service than a web server");
+    let refused = |at: &str, port: u16| {
+        format!("blocked: {at}port {port} is refused: it belongs to another service than a web server")
+    };
     let client = client_with(LONG, Box::new(|_| panic!("no name is looked up")));
     let failure = |endpoint: Endpoint| client.post(&endpoint, b"").unwrap_err().to_string();
-    assert_eq!(failure(Endpoint::new("http://site.example:25/", None).unwrap()), refused(25));
-    assert_eq!(failure(Endpoint::new("https://127.0.0.1:0/", None).unwrap()), refused(0));
+    assert_eq!(failure(Endpoint::new("http://site.example:25/", None).unwrap()), refused("", 25));
+    assert_eq!(failure(Endpoint::new("https://127.0.0.1:0/", None).unwrap()), refused("", 0));
     let via: ViaPort = "proxy.example:22".parse().unwrap();
-    assert_eq!(failure(Endpoint::new("http://site.example/", Some(&via)).unwrap()), refused(22));
+    assert_eq!(failure(Endpoint::new("http://site.example/", Some(&via)).unwrap()), refused("", 22));
     let redirect = answer("HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:6667/\r\nContent-Length: 0\r\n\r\n");
-    assert_eq!(failure(Endpoint::new(&format!("http://{redirect}/"), None).unwrap()), refused(6667));
+    assert_eq!(
+        failure(Endpoint::new(&format!("http://{redirect}/"), None).unwrap()),
+        refused("at 127.0.0.1:6667: ", 6667)
+    );
 }
 
 #[test]
 fn a_redirect_is_checked_by_the_policy() {
     for (location, expected) in [
-        ("http://[::1]:8080/", "::1 is not a public address (loopback)"),
-        ("http://169.254.169.254/latest", "169.254.169.254 is not a public address (link-local)"),
-        ("http://2130706434/", "127.0.0.2 is not a public address (loopback)"),
-        ("gopher://127.0.0.1/", "only http and https are supported, not gopher"),
+        ("http://[::1]:8080/", "at [::1]:8080: ::1 is not a public address (loopback)"),
+        ("http://169.254.169.254/latest", "at 169.254.169.254: 169.254.169.254 is not a public address (link-local)"),
+        ("http://2130706434/", "at 127.0.0.2: 127.0.0.2 is not a public address (loopback)"),
+        ("gopher://127.0.0.1/", "status 308 Permanent Redirect: only http and https are supported, not gopher"),
     ] {
         let reply = format!("HTTP/1.1 308 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(failure(LONG, answer(reply)), format!("blocked: {expected}"));

@@ -16,8 +16,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::resolver::Lookup;
-use super::{Client, Endpoint, Options, Timeouts};
-use crate::model::{Failure, FailureClass};
+use super::{Client, Endpoint, Options, Reply, Timeouts};
+use crate::model::{Failure, FailureClass, Secret};
 
 /// A limit that no test reaches.
 const LONG: Duration = Duration::from_secs(60);
@@ -102,7 +102,16 @@ fn limited(timeouts: Timeouts, lookup: Box<Lookup>) -> Client {
 }
 
 fn post(client: &Client, url: &str) -> Result<Vec<u8>, Failure> {
-    client.post(&Endpoint::new(url, None)?, b"message")
+    body(&client.post(&Endpoint::new(url, None)?, b"message")?)
+}
+
+/// The body of a reply with a status of 2xx, also one that is not a message.
+fn body(reply: &Reply) -> Result<Vec<u8>, Failure> {
+    if reply.status.is_success() { Ok(reply.body.clone()) } else { Err(message(reply).unwrap_err()) }
+}
+
+fn message(reply: &Reply) -> Result<&[u8], Failure> {
+    reply.message(&Secret::from_bytes([0; 32]))
 }
 
 /// The failure of a call to this server, as it is shown.

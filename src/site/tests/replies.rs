@@ -1,7 +1,7 @@
 //! Replies that are failures: their status, or what is not HTTP.
 
 use super::*;
-use crate::model::PollTrace;
+use crate::model::{Cause, PollTrace};
 use chrono::{TimeDelta, Utc};
 
 #[test]
@@ -103,17 +103,67 @@ fn a_status_from_400_is_a_failure_with_any_body() {
         ("599 Own", "http: status 599"),
         ("999 Own", "http: status 999"),
     ] {
-        let reply = format!("HTTP/1.1 {status}\r\nContent-Length: 9999999\r\n\r\nbody");
-        assert_eq!(failure(LONG, answer(reply)), expected);
+        let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: 9999999\r\n\r\n");
+        assert_eq!(failure(LONG, answer(head.as_str())), expected);
+        // The body is cut, reset, too large, or never arrives whole.
+        let page = "<title>Oops</title>";
+        let expected = format!("{expected}: page \"Oops\" (text/html)");
+        assert_eq!(failure(LONG, answer(format!("{head}{page}"))), expected);
+        assert_eq!(failure(LONG, answer(format!("{head}{page}{}", "x".repeat(99_999)))), expected);
+        let mut open = Vec::new();
+        let silent = serve(move |mut stream| {
+            request(&stream);
+            let _ = stream.write_all(format!("{head}{page}").as_bytes());
+            open.push(stream);
+        });
+        assert_eq!(failure(SHORT, silent), expected);
     }
+    let reset = reset_after("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 9999\r\n\r\n<title>Oops</title>");
+    assert!(failure(LONG, reset).starts_with("http: status 502 Bad Gateway"));
+}
+
+/// The failure of a whole reply, which is not a message, and its cause.
+fn failure_of(reply: impl Into<Vec<u8>>) -> (String, Cause) {
+    let reply = client(LONG).post(&Endpoint::new(&format!("http://{}/", answer(reply)), None).unwrap(), b"message");
+    let failure = message(&reply.unwrap()).unwrap_err();
+    (failure.to_string(), failure.cause)
+}
+
+#[test]
+fn a_reply_that_is_not_a_message_is_shown_with_its_cause() {
+    const INSECURE: &str = "Content-Type: application/x-civi-cxn\r\n\r\nCXN-0.2-INSECURE\x01{\"error_message\":\"No\"}";
+    let page = || Cause::Page("Log In".to_owned());
+    for (head_and_body, expected, cause) in [
+        (
+            "200 OK\r\nContent-Type: text/html; charset=x\r\n\r\n<title>Log In</title>",
+            "not a message: page \"Log In\" (text/html)",
+            page(),
+        ),
+        ("203 x\r\n\r\n<title>Log In</title>", "status 203 Non Authoritative Information: page \"Log In\"", page()),
+        ("200 OK\r\nContent-Length: 0\r\n\r\n", "not a message: empty body", Cause::Message),
+        ("204 x\r\nContent-Length: 7\r\n\r\nignored", "status 204 No Content: empty body", Cause::Message),
+        ("200 OK\r\nContent-Encoding: br\r\n\r\n\u{1}\u{2}", "not a message: compressed with br", Cause::Message),
+        ("200 OK\r\n\r\n\nCXN-0.2-AES-CBC-HMAC\x01", "blank lines before the message", Cause::Message),
+        (&format!("200 OK\r\n{INSECURE}"), "unencrypted reply \"No\"", Cause::Status(200, Some("No".to_owned()))),
+    ] {
+        assert_eq!(failure_of(format!("HTTP/1.1 {head_and_body}")), (format!("garbled: {expected}"), cause));
+    }
+    let (failure, cause) = failure_of(format!("HTTP/1.1 400 x\r\n{INSECURE}"));
+    assert_eq!(failure, "http: status 400 Bad Request: unencrypted reply \"No\"");
+    assert_eq!(cause, Cause::Status(400, Some("No".to_owned())));
+    let (_, cause) = failure_of("HTTP/1.1 403 x\r\n\r\n<title>Log In</title>");
+    assert_eq!(cause, Cause::Status(403, None));
 }
 
 #[test]
 fn retry_after_is_passed_on() {
-    let retry_after = |value: &str| {
-        let reply = format!("HTTP/1.1 503 x\r\nRetry-After: {value}\r\n\r\n");
+    let retry_after_of = |status: u16, value: &str| {
+        let reply = format!("HTTP/1.1 {status} x\r\nRetry-After: {value}\r\n\r\n");
         post(&client(LONG), &format!("http://{}/", answer(reply))).unwrap_err().retry_after
     };
+    let retry_after = |value: &str| retry_after_of(503, value);
+    assert_eq!(retry_after_of(429, "\"20\", 1.5s\r\nRetry-After: 240\r\nRetry-After: 30"), Some(240));
+    assert_eq!([403, 500, 502].map(|status| retry_after_of(status, "30")), [None; 3]);
     let date =
         |in_seconds| (Utc::now() + TimeDelta::seconds(in_seconds)).format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     assert_eq!(retry_after("30"), Some(30));

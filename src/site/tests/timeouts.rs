@@ -83,13 +83,16 @@ fn each_phase_has_a_limit_of_its_own() {
 
 #[test]
 fn redirects_do_not_extend_the_limit_of_a_call() {
-    let address = serve(|mut stream| {
+    let mut hops = 0;
+    let address = serve(move |mut stream| {
         request(&stream);
         thread::sleep(SHORT / 2);
-        let _ = stream.write_all(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /\r\nContent-Length: 0\r\n\r\n");
+        hops += 1;
+        let reply = format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: /{hops}\r\nContent-Length: 0\r\n\r\n");
+        let _ = stream.write_all(reply.as_bytes());
     });
     let started = Instant::now();
     let failure = failure(SHORT, address);
-    assert!(failure.starts_with("timeout: timed out while "), "{failure}");
+    assert!(failure.starts_with(&format!("timeout: at {address}: timed out while ")), "{failure}");
     assert!(started.elapsed() >= SHORT);
 }
