@@ -2,7 +2,7 @@
 //!
 //! A run polls, then stops, then finishes. While it polls, it loads due connections in chunks and records outcomes in
 //! groups, both in the same sessions of the store. It stops when all is polled, on a signal, after its maximum runtime, in
-//! an outage of this machine's network, and when the store or a listener fails. Polls in flight get a grace period then.
+//! when failures are our own fault, and when the store or a listener fails. Polls in flight get a grace period then.
 //! Finishing records what is left. All times are durations since the run began, without its pauses. Only those of results
 //! and pauses are by the clock of polls.
 
@@ -14,13 +14,12 @@ mod tests;
 
 use std::time::Duration;
 
-use probing::Probing;
-
 use super::clock::PauseLog;
 use super::event::{Effect, Event, Rules};
 use super::last_host::LastHostRule;
 use super::message::{FinalReport, FinalWork};
 use super::outage::OutageDetector;
+use super::paused_hosts::PauseRule;
 use super::queue::{INITIAL_LOAD, QueueView};
 use super::update::Warning;
 use super::{Error, Summary};
@@ -50,6 +49,13 @@ struct Session {
     loading: usize,
 }
 
+/// A run that makes only some more polls, because failures may be our own fault.
+struct Probing {
+    since: Duration,
+    /// How often polls were allowed. After some rounds they are not limited any longer.
+    rounds: u32,
+}
+
 /// A poll that ended, whose outcome is not counted yet.
 struct Completed {
     task: PollTask,
@@ -77,6 +83,7 @@ pub(super) struct RunState {
     /// Holds failures that may be our own fault.
     detector: OutageDetector<Completed>,
     pauses: PauseLog,
+    pause_rule: PauseRule,
     /// Failures that are not counted because of a pause.
     paused: usize,
     last_host: LastHostRule,
@@ -131,6 +138,7 @@ impl RunState {
             result_bytes: 0,
             detector,
             pauses: PauseLog::default(),
+            pause_rule: PauseRule::default(),
             paused: 0,
             last_host,
             probing: None,
@@ -205,6 +213,11 @@ impl RunState {
                 effects.push(Effect::ReportStopping(self.outstanding));
             }
             Event::Left(tasks) => self.outstanding -= tasks,
+            Event::Skipped if self.counts_polls() => {
+                self.outstanding -= 1;
+                self.summary.run.skipped += 1;
+            }
+            Event::Skipped => {}
             Event::RecorderPanicked(message) => self.lose_recorder(message, &mut effects),
             Event::Paused(pause) => self.pauses.push(pause),
             Event::Signal(exit_code) => self.summary.interrupted = Some(exit_code),

@@ -1,6 +1,7 @@
 //! One POST to a site.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
@@ -9,14 +10,14 @@ use ureq::http::{HeaderValue, Request, Response};
 use ureq::{Agent, Body};
 
 use super::egress::EgressPolicy;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, bare_host};
 use super::failure::{Phase, at_host, from_ureq, of_status, with_reason};
 use super::options::{BUFFER_BYTES, Options};
 use super::redirect::Redirects;
 use super::reply::Reply;
 use super::resolver::Resolver;
 use super::transport::{self, Trust};
-use crate::model::{Failure, FailureClass, PollTrace};
+use crate::model::{Cxn, Failure, FailureClass, PollTrace};
 use crate::protocol;
 
 /// Calls sites. One client serves all threads of a run, and caches the addresses of names as long as it exists.
@@ -73,6 +74,18 @@ impl Client {
     /// Looks names up again that have no address yet. To be called after a pause of the process.
     pub fn forget_failed_lookups(&self) {
         self.names.forget_failures();
+    }
+
+    /// The addresses of a connection's host; none if they are not known.
+    #[must_use]
+    pub fn addresses(&self, cxn: &Cxn) -> Vec<IpAddr> {
+        let endpoint = Endpoint::new(cxn.site_url.with_credentials(), cxn.via_port.as_ref());
+        let Ok(endpoint) = endpoint else { return Vec::new() };
+        let host = bare_host(endpoint.uri());
+        match host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.names.resolve(host, self.limit).map_or_else(|_| Vec::new(), |found| found.to_vec()),
+        }
     }
 
     /// The limit for a whole call.

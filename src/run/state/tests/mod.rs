@@ -99,6 +99,7 @@ impl Fixture {
             Effect::StartSession(work) => assert!(self.session.replace(work).is_none(), "one session at a time"),
             Effect::EndPolling => assert!(self.finish.is_none(), "before the last session"),
             Effect::Finish(work) => assert!(self.finish.replace(work).is_none(), "a run finishes once"),
+            Effect::PauseHost(address) => self.log.push(format!("{address} paused")),
             Effect::ReportStopping(in_flight) => self.log.push(format!("stopping, {in_flight} in flight")),
             Effect::ReportOutage(outage) => {
                 self.log.push(format!("{}, {} not counted", outage.fault.name(), outage.uncounted));
