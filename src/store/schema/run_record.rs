@@ -50,7 +50,7 @@ impl RunRecord {
     ///
     /// `None` means that this run reached the network. A run that polled nothing does not show whether it works.
     #[must_use]
-    pub(super) fn outage_since(&self, since: Option<UnixTime>) -> Option<UnixTime> {
+    pub fn outage_since(&self, since: Option<UnixTime>) -> Option<UnixTime> {
         if self.outage {
             return since.or(Some(self.now));
         }

@@ -1,0 +1,152 @@
+//! What the runs of a scenario led to, and the tables of it.
+
+use std::fmt::{self, Display};
+
+use super::fleet::Observed;
+use super::plan::SIZES;
+
+/// A false alarm may occur once in as many runs.
+const RUNS_PER_ALARM: u64 = 10_000;
+/// A missed outage may occur once in as many runs.
+const RUNS_PER_MISS: u64 = 1_000;
+/// An outage with witnesses on as many networks must be found.
+const MIN_WITNESSES: usize = 10;
+
+/// The figures of a scenario.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Runs without a fault of ours, and those of them that found one, by number of sites.
+    calm: [Share; SIZES.len()],
+    /// False alarms by rule.
+    network: u64,
+    same_answer: u64,
+    /// Runs in which a fault of ours had to be found, and those that missed it, by number of sites.
+    faults: [Share; SIZES.len()],
+    /// The same of runs with few witnesses.
+    few: Share,
+    /// Sites that had a failure counted in runs that found the fault, and in runs that missed it.
+    charged_found: usize,
+    charged_missed: usize,
+}
+
+/// How many of some runs went wrong.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    runs: u64,
+    wrong: u64,
+}
+
+impl Share {
+    fn add(&mut self, runs: u64, wrong: u64) {
+        self.runs += runs;
+        self.wrong += wrong;
+    }
+
+    fn sum(shares: impl IntoIterator<Item = Self>) -> Self {
+        let mut sum = Self::default();
+        shares.into_iter().for_each(|share| sum.add(share.runs, share.wrong));
+        sum
+    }
+
+    /// Returns whether more went wrong than once in `runs`. One is always allowed.
+    fn exceeds(self, runs: u64) -> bool {
+        self.wrong > (self.runs / runs).max(1)
+    }
+}
+
+impl Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = if self.runs == 0 { "–".to_owned() } else { self.wrong.to_string() };
+        f.pad(&text)
+    }
+}
+
+impl Tally {
+    /// Adds a run of a fleet of a size, given by its place in [`SIZES`]. Returns what went wrong, if anything did.
+    pub fn add(&mut self, size: usize, observed: &Observed) -> Option<&'static str> {
+        let found = observed.ran.record.outage;
+        if !observed.is_ours {
+            self.calm[size].add(1, found.into());
+            if found {
+                self.network += 1;
+            }
+            return found.then_some("false alarm");
+        }
+        let is_due = observed.witnesses >= MIN_WITNESSES;
+        let share = if is_due { &mut self.faults[size] } else { &mut self.few };
+        share.add(1, (!found).into());
+        if found {
+            self.charged_found += observed.charged;
+        } else {
+            self.charged_missed += observed.charged;
+        }
+        match (found, is_due) {
+            (false, true) => Some("missed outage"),
+            (true, _) if observed.charged > 0 => Some("charged"),
+            _ => None,
+        }
+    }
+
+    /// Adds the figures of another tally.
+    pub fn merge(mut self, other: &Self) -> Self {
+        for size in 0..SIZES.len() {
+            self.calm[size] = Share::sum([self.calm[size], other.calm[size]]);
+            self.faults[size] = Share::sum([self.faults[size], other.faults[size]]);
+        }
+        self.few = Share::sum([self.few, other.few]);
+        self.network += other.network;
+        self.same_answer += other.same_answer;
+        self.charged_found += other.charged_found;
+        self.charged_missed += other.charged_missed;
+        self
+    }
+
+    /// Returns how many runs there were.
+    pub fn runs(&self) -> u64 {
+        Share::sum(self.calm.into_iter().chain(self.faults).chain([self.few])).runs
+    }
+
+    /// Prints the row of false alarms. Returns whether it is within its target.
+    pub fn print_alarms(&self, name: &str) -> bool {
+        let all = Share::sum(self.calm);
+        print!("| {name:43} | {:6} | {:7} | {:11} |", all.runs, self.network, self.same_answer);
+        print_sizes(&self.calm);
+        !all.exceeds(RUNS_PER_ALARM)
+    }
+
+    /// Prints the row of missed outages. Returns whether it is within its target.
+    pub fn print_misses(&self, name: &str) -> bool {
+        let all = Share::sum(self.faults);
+        let few = format!("{} of {}", self.few.wrong, self.few.runs);
+        let (found, missed) = (self.charged_found, self.charged_missed);
+        print!("| {name:43} | {:6} | {:6} | {few:12} | {found:7} | {missed:7} |", all.runs, all.wrong);
+        print_sizes(&self.faults);
+        !all.exceeds(RUNS_PER_MISS) && found == 0
+    }
+}
+
+fn print_sizes(shares: &[Share]) {
+    shares.iter().for_each(|share| print!(" {share:>4} |"));
+    println!();
+}
+
+/// Prints the head of the table of false alarms.
+pub fn print_alarms_head() {
+    print_head(&format!("| {:43} | {:6} | {:7} | {:11} |", "fleet", "runs", "network", "same answer"));
+}
+
+/// Prints the head of the table of missed outages.
+pub fn print_misses_head() {
+    let (few, charged) = ("few", "charged");
+    print_head(&format!(
+        "| {:43} | {:6} | {:6} | {few:12} | {charged:7} | {charged:7} |",
+        "fault", "runs", "missed"
+    ));
+}
+
+fn print_head(columns: &str) {
+    print!("{columns}");
+    SIZES.iter().for_each(|size| print!(" {size:>4} |"));
+    let rule: String = columns.chars().map(|char| if char == '|' { '|' } else { '-' }).collect();
+    println!("\n{rule}{}", "------|".repeat(SIZES.len()));
+}
