@@ -6,6 +6,7 @@ mod config;
 mod file;
 mod import;
 mod listener;
+mod outage;
 mod report;
 mod run;
 mod store;
@@ -28,6 +29,7 @@ use crate::util::text::{count, sanitize};
 
 pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;
+pub(in crate::cli) use outage::outage_text;
 pub(in crate::cli) use report::Report;
 
 /// What can go wrong in a command.

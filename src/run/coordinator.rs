@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::clock::RunClock;
 use super::event::{Effect, Event};
@@ -147,11 +147,10 @@ impl Coordinator<'_> {
                 info!(in_flight, "no new poll starts");
                 self.observer.report(Update::Stopping { in_flight });
             }
-            Effect::ReportOutage(failures) => {
-                let failures = count(failures as u64, "failure");
-                warn!(
-                    "this machine's network seems to be down: {failures} not counted, the rest is left to the next run"
-                );
+            Effect::ReportOutage(outage) => {
+                let run = &self.state.summary().run;
+                let left = run.due.saturating_sub(run.ok + run.failed + run.deferred);
+                self.observer.report(Update::Outage { outage: &outage, left });
             }
             Effect::ReportPause(length, failures) => {
                 let (seconds, failures) = (length.as_secs(), count(failures as u64, "failure"));

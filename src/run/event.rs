@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::clock::Pause;
 use super::message::{FinalReport, FinalWork, PollResult, SessionReport, SessionWork};
+use super::outage::Outage;
 use super::update::Warning;
 use crate::model::{Outcome, PollStatus, UnixTime};
 use crate::retry::Policy;
-use crate::store::PollTask;
+use crate::store::{HostKey, PollTask};
 
 /// What happened.
 #[derive(Debug)]
@@ -58,8 +59,8 @@ pub(super) enum Effect {
     Finish(FinalWork),
     /// Report that no new poll starts, and how many are in flight.
     ReportStopping(usize),
-    /// Report that this machine's network seems to be down, and how many failures are not counted.
-    ReportOutage(usize),
+    /// Report why failures are our own fault.
+    ReportOutage(Outage),
     /// Report that the process did not run for some time, and how many failures are not counted for it.
     ReportPause(Duration, usize),
     /// Report something that did not work.
@@ -81,6 +82,8 @@ pub(super) struct Rules {
     pub(super) max_runtime: Option<Duration>,
     /// A poll of this duration is slow.
     pub(super) slow: Duration,
-    /// Since when all runs of the job ended in an outage of this machine's network.
+    /// Since when all runs of the job ended for our own fault.
     pub(super) outage_since: Option<UnixTime>,
+    /// The key of the hashes of hosts and networks.
+    pub(super) host_key: HostKey,
 }

@@ -153,7 +153,7 @@ impl PollRun {
                 return Ok(Summary { interrupted: signals.stop_code(), ..summary });
             }
             let post_poll = PostPoll::new(self, due, signals);
-            let rules = self.rules(context.client, job.outage_since);
+            let rules = self.rules(context.client, job.outage_since, host_key);
             let mut state = RunState::new(rules, entries, first, opening, summary);
             let polled = self.poll(context, host_key, &mut state, &recorder, (sender, &messages), observe);
             let (mut summary, error) = state.into_result();
@@ -195,7 +195,7 @@ impl PollRun {
         }
     }
 
-    fn rules(&self, client: &Client, outage_since: Option<UnixTime>) -> Rules {
+    fn rules(&self, client: &Client, outage_since: Option<UnixTime>, host_key: HostKey) -> Rules {
         Rules {
             policy: self.policy.clone(),
             now: self.now,
@@ -203,6 +203,7 @@ impl PollRun {
             max_runtime: self.max_runtime,
             slow: SLOW.min(client.timeout() / 2),
             outage_since,
+            host_key,
         }
     }
 

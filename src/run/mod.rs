@@ -15,7 +15,8 @@ mod last_host;
 mod message;
 mod metrics;
 mod order;
-mod outage;
+#[doc(hidden)]
+pub mod outage;
 mod poll_run;
 mod queue;
 mod recorder;

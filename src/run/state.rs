@@ -6,6 +6,7 @@
 //! Finishing records what is left. All times are durations since the run began, without its pauses. Only those of results
 //! and pauses are by the clock of polls.
 
+mod probing;
 mod results;
 mod sessions;
 #[cfg(test)]
@@ -13,11 +14,13 @@ mod tests;
 
 use std::time::Duration;
 
+use probing::Probing;
+
 use super::clock::PauseLog;
 use super::event::{Effect, Event, Rules};
 use super::last_host::LastHostRule;
 use super::message::{FinalReport, FinalWork};
-use super::outage::{OutageDetector, PROBES, Verdict};
+use super::outage::OutageDetector;
 use super::queue::{INITIAL_LOAD, QueueView};
 use super::update::Warning;
 use super::{Error, Summary};
@@ -52,6 +55,8 @@ struct Completed {
     task: PollTask,
     outcome: Outcome,
     duration_ms: u32,
+    /// The short hash of the network that was called; `None` if none was.
+    network: Option<u32>,
 }
 
 /// The state of a run that polls.
@@ -69,16 +74,17 @@ pub(super) struct RunState {
     /// Results of listeners to be stored, and their size in bytes.
     results: Vec<EncodedResult>,
     result_bytes: usize,
-    /// Failures that may be those of this machine's network.
-    doubtful: Vec<Completed>,
-    detector: OutageDetector,
+    /// Holds failures that may be our own fault.
+    detector: OutageDetector<Completed>,
     pauses: PauseLog,
     /// Failures that are not counted because of a pause.
     paused: usize,
     last_host: LastHostRule,
-    /// Since when this machine's network is suspected.
-    suspected_since: Option<Duration>,
-    /// Whether the run ends for an outage.
+    /// `None` unless failures may be our own fault.
+    probing: Option<Probing>,
+    /// When the last poll ended.
+    last_end: Duration,
+    /// Whether the run ends for our own fault.
     ends_for_outage: bool,
     /// Whether the run was asked to stop, other than by a signal.
     must_stop: bool,
@@ -123,12 +129,12 @@ impl RunState {
             updates: Vec::new(),
             results: Vec::new(),
             result_bytes: 0,
-            doubtful: Vec::new(),
             detector,
             pauses: PauseLog::default(),
             paused: 0,
             last_host,
-            suspected_since: None,
+            probing: None,
+            last_end: Duration::ZERO,
             ends_for_outage: false,
             must_stop: false,
             session: None,
@@ -157,7 +163,7 @@ impl RunState {
         if !self.counts_polls() {
             return None;
         }
-        self.count_doubtful(&mut Vec::new());
+        self.conclude(&mut Vec::new());
         Some(self.begin_finishing())
     }
 
@@ -187,7 +193,10 @@ impl RunState {
         // What was loaded is not in this view of the queue.
         let is_stale = matches!(event, Event::Loaded(_));
         match event {
-            Event::PollsEnded(polled) => polled.into_iter().for_each(|result| self.add_result(result, &mut effects)),
+            Event::PollsEnded(polled) => {
+                self.last_end = at;
+                polled.into_iter().for_each(|result| self.add_result(result, &mut effects));
+            }
             Event::Loaded(tasks) => self.add_loaded(tasks, &mut effects),
             Event::SessionEnded(report) => self.end_session(at, report, &mut effects),
             Event::Finished(report) => self.end(report, &mut effects),
@@ -202,7 +211,7 @@ impl RunState {
             Event::Stop => self.must_stop = true,
             Event::Tick => {}
         }
-        self.watch_for_outage(at, queue, &mut effects);
+        self.probe(at, queue, &mut effects);
         self.stop_if_needed(at, &mut effects);
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
@@ -217,33 +226,6 @@ impl RunState {
         self.finish_if_done(at, &mut effects);
         self.start_session_if_needed(at, queue, &mut effects);
         effects
-    }
-
-    /// Limits new polls while this machine's network is suspected.
-    ///
-    /// Those in flight are waited for before the run ends for it.
-    fn watch_for_outage(&mut self, at: Duration, queue: QueueView, effects: &mut Vec<Effect>) {
-        if !self.counts_polls() {
-            return;
-        }
-        match (self.detector.verdict() == Verdict::Offline, self.suspected_since) {
-            (true, None) => {
-                self.suspected_since = Some(at);
-                effects.push(Effect::SetPermits(Some(PROBES)));
-            }
-            (false, Some(_)) => {
-                self.suspected_since = None;
-                self.ends_for_outage = false;
-                effects.push(Effect::SetPermits(None));
-            }
-            // The permits are set now: the queue as it was before does not count.
-            (true, Some(since)) => {
-                let all_taken = queue.waiting == 0 && self.rest.is_empty();
-                let none_in_flight = (queue.is_out_of_permits || all_taken) && self.outstanding == queue.waiting;
-                self.ends_for_outage = none_in_flight || at.saturating_sub(since) > SHUTDOWN_GRACE;
-            }
-            (false, None) => {}
-        }
     }
 
     fn stop_if_needed(&mut self, at: Duration, effects: &mut Vec<Effect>) {
@@ -278,13 +260,7 @@ impl RunState {
         if self.session.is_some() || !(all_polled || grace_is_over) {
             return;
         }
-        self.summary.run.outage = self.detector.verdict() == Verdict::Offline;
-        if self.summary.run.outage {
-            let uncounted = std::mem::take(&mut self.doubtful).len();
-            self.summary.run.dropped += uncounted as u64;
-            effects.push(Effect::ReportOutage(uncounted));
-        }
-        self.count_doubtful(effects);
+        self.conclude(effects);
         if let Some(length) = self.pauses.length() {
             effects.push(Effect::ReportPause(length, self.paused));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::exit;
-use crate::model::{AppId, FailureClass, JobName, Outcome, PollStatus};
+use crate::model::{AppId, FailureClass, Fault, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
 use crate::store::{PollTask, RunRecord, StatusUpdate};
 use crate::util::text;
@@ -24,6 +24,8 @@ pub struct Summary {
     pub durations: Vec<u32>,
     /// How long after its due time each poll began, in seconds. New sites have no due time, and are left out.
     pub lateness_s: Vec<u32>,
+    /// Which fault of our own the run met; `None` if none.
+    pub outage_cause: Option<Fault>,
     /// The exit code of the signal that ended the run early; `None` if none did.
     pub interrupted: Option<u8>,
 }
@@ -65,7 +67,10 @@ impl Summary {
         let failed = run.failed > 0 || (by_hand && run.ok == 0 && run.deferred + run.dropped > 0);
         match self.interrupted {
             Some(code) => code,
-            None if run.outage => exit::OWN_OUTAGE,
+            None if let Some(fault) = self.outage_cause => match fault {
+                Fault::Listener | Fault::Distrusted => exit::CONFIG,
+                _ => exit::OWN_OUTAGE,
+            },
             None if (strict || by_hand) && failed => exit::SITE_FAILED,
             None => exit::OK,
         }
@@ -76,6 +81,8 @@ impl Summary {
     pub fn to_json(&self) -> Value {
         let mut json = Map::from_iter([("appId".into(), json!(self.app_id)), ("jobName".into(), json!(self.job))]);
         json.extend(run_json(&self.run));
+        json.insert("outage".into(), json!(self.outage_cause.is_some()));
+        json.insert("outageCause".into(), json!(self.outage_cause.map(Fault::name)));
         Value::Object(json)
     }
 }
@@ -97,6 +104,8 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
         "givenUp": run.given_up,
         "elapsedMs": run.elapsed_ms,
         "outage": run.outage,
+        "outageCause": run.outage_cause.map(Fault::name),
+        "skipped": run.skipped,
     });
     match figures {
         Value::Object(map) => map,
@@ -130,7 +139,8 @@ pub(crate) fn by_count(run: &RunRecord) -> impl Iterator<Item = (FailureClass, u
 pub fn run_text(run: &RunRecord) -> String {
     let classes: Vec<_> = by_count(run).map(|(class, count)| format!("{count} {class}")).collect();
     let classes = if classes.is_empty() { String::new() } else { format!(" ({})", classes.join(", ")) };
-    let rare = [(run.deferred, "deferred"), (run.dropped, "dropped"), (run.given_up, "given up")];
+    let rare =
+        [(run.deferred, "deferred"), (run.dropped, "dropped"), (run.skipped, "skipped"), (run.given_up, "given up")];
     #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
     let seconds = run.elapsed_ms as f64 / 1e3;
     format!(
@@ -160,6 +170,7 @@ mod tests {
             run,
             durations: Vec::new(),
             lateness_s: Vec::new(),
+            outage_cause: None,
             interrupted: None,
         }
     }
@@ -172,7 +183,6 @@ mod tests {
             RunRecord { dropped: 1, ..RunRecord::default() },
             RunRecord { deferred: 1, ..RunRecord::default() },
         );
-        let outage = RunRecord { outage: true, ..failed.clone() };
         for (run, strict, by_hand, expected) in [
             (&ok, true, true, exit::OK),
             (&failed, false, false, exit::OK),
@@ -183,10 +193,12 @@ mod tests {
             (&deferred, false, true, exit::SITE_FAILED),
             (&dropped, true, false, exit::OK),
             (&dropped, false, true, exit::SITE_FAILED),
-            (&outage, true, true, exit::OWN_OUTAGE),
         ] {
             assert_eq!(summary(run.clone()).exit_code(strict, by_hand), expected, "{run:?} {strict} {by_hand}");
-            let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..summary(run.clone()) };
+            let outage = |fault| Summary { outage_cause: Some(fault), ..summary(run.clone()) };
+            assert_eq!(outage(Fault::Clock).exit_code(strict, by_hand), exit::OWN_OUTAGE);
+            assert_eq!(outage(Fault::Listener).exit_code(strict, by_hand), exit::CONFIG);
+            let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..outage(Fault::Clock) };
             assert_eq!(interrupted.exit_code(strict, by_hand), exit::SIGTERM);
         }
     }

@@ -1,5 +1,6 @@
 //! What a run reports while it is active.
 
+use super::outage::Outage;
 use super::{Queue, Summary};
 use crate::store;
 
@@ -25,6 +26,13 @@ pub enum Update<'a> {
     Stopping {
         /// How many polls are in flight.
         in_flight: usize,
+    },
+    /// Failures are our own fault, and not counted.
+    Outage {
+        /// Why.
+        outage: &'a Outage,
+        /// How many sites are left to the next run.
+        left: u64,
     },
     /// Polling is over. The outcomes may still have to be recorded.
     PollingEnded,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tracing::warn;
 
-use crate::cli::error::Report;
+use crate::cli::error::{Report, outage_text};
 use crate::run::{self, Queue, Summary, Update, Warning, by_count};
 use crate::util::text::{count, sanitize};
 
@@ -132,6 +132,7 @@ impl RunProgress {
                 let polls = count(in_flight as u64, "poll");
                 bar.0.println(format!("Stopping: {polls} in flight. Interrupt again to stop at once."));
             }
+            (Update::Outage { outage, left }, _) => warn!("{}", outage_text(outage, left)),
             (Update::PollingEnded, _) => self.bar = None,
             (Update::Warning(Warning::StoreBusy { error, outcomes }), _) => {
                 let outcomes = count(outcomes as u64, "outcome");

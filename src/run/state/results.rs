@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use super::{Completed, RunState};
-use crate::model::Outcome;
+use crate::model::{Outcome, host};
 use crate::run::Error;
 use crate::run::event::Effect;
 use crate::run::message::PollResult;
-use crate::run::outage::{Verdict, is_reply};
+use crate::run::outage::{Conclusion, Observation, Poll, network_hash};
 use crate::store::StatusUpdate;
 
 impl RunState {
     /// Applies a poll that ended.
     ///
-    /// While this machine's network is in doubt, failures wait to be counted. A failure of a poll that overlaps a pause is
-    /// not counted.
+    /// Failures that may be our own fault wait to be counted. A failure of a poll that overlaps a pause is not counted.
     pub(super) fn add_result(&mut self, result: PollResult, effects: &mut Vec<Effect>) {
         if !self.counts_polls() {
             return;
@@ -28,7 +27,7 @@ impl RunState {
             return;
         }
         let duration_ms = result.duration_ms(paused.unwrap_or_default());
-        let PollResult { task, outcome, result, trace: _, began, ended: _ } = result;
+        let PollResult { task, outcome, result, trace, began, ended: _ } = result;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -41,32 +40,41 @@ impl RunState {
         self.add_results(result);
         self.summary.durations.push(duration_ms);
         self.summary.add_lateness(&task, began);
-        let verdict = self.detector.observe(&task.status, task.host, began, &outcome);
-        let completed = Completed { task: Arc::unwrap_or_clone(task), outcome, duration_ms };
-        if verdict == Verdict::Online {
-            self.count_doubtful(effects);
-        }
-        if verdict == Verdict::Online || is_reply(&completed.outcome) {
+        let network = trace.address.map(|address| network_hash(self.rules.host_key, address));
+        let site = if outcome.is_err() { host(&task.cxn.site_url.to_string(), None) } else { String::new() };
+        let poll =
+            Poll { before: &task.status, host: task.host, site: &site, network, began, outcome: &outcome, trace };
+        let seen = Observation::new(&poll);
+        let completed = Completed { task: Arc::unwrap_or_clone(task), outcome, duration_ms, network };
+        for completed in self.detector.observe(seen, completed) {
             self.count(completed, effects);
-        } else {
-            self.doubtful.push(completed);
         }
     }
 
-    /// Counts the failures that waited, since they were not those of this machine's network.
-    pub(super) fn count_doubtful(&mut self, effects: &mut Vec<Effect>) {
-        for completed in std::mem::take(&mut self.doubtful) {
+    /// Decides on failures that may be our own fault.
+    pub(super) fn conclude(&mut self, effects: &mut Vec<Effect>) {
+        let Conclusion { outage, counted } = self.detector.conclude();
+        for completed in counted {
             self.count(completed, effects);
+        }
+        if let Some(outage) = outage {
+            self.summary.run.dropped += outage.uncounted;
+            self.summary.run.outage = outage.ends_run;
+            self.summary.outage_cause = Some(outage.fault);
+            effects.push(Effect::ReportOutage(outage));
         }
     }
 
     /// Counts an outcome: works out the next state of the connection.
     fn count(&mut self, completed: Completed, effects: &mut Vec<Effect>) {
-        let Completed { task, outcome, duration_ms } = completed;
+        let Completed { task, outcome, duration_ms, network } = completed;
         let mut next = task.status.clone();
         self.rules.policy.apply(&mut next, self.rules.now, &outcome);
         if let Some(last) = next.attempts.last_mut() {
             last.duration_ms = duration_ms;
+        }
+        if outcome.is_ok() {
+            next.network = network.or(next.network);
         }
         self.summary.count(&outcome, &next);
         if self.rules.by_hand {

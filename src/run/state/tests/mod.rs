@@ -15,7 +15,7 @@ use crate::model::{Attempt, Failure, FailureClass, Outcome, PollStatus, PollTrac
 use crate::run::message::{PollResult, SessionReport, SessionWork};
 use crate::run::queue::{LastHost, QUEUE_CAPACITY};
 use crate::run::testdata::task;
-use crate::store::RunRecord;
+use crate::store::{HostKey, RunRecord};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -54,12 +54,21 @@ impl Fixture {
             max_runtime: None,
             slow: secs(1),
             outage_since: None,
+            host_key: HostKey::TEST,
         };
         change(&mut rules);
         let run = RunRecord { due: entries.len() as u64, ..RunRecord::default() };
         let app_id = "app:org.example.myapp".parse().unwrap();
         let job = crate::model::JobName::default();
-        let summary = Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), interrupted: None };
+        let summary = Summary {
+            app_id,
+            job,
+            run,
+            durations: Vec::new(),
+            lateness_s: Vec::new(),
+            outage_cause: None,
+            interrupted: None,
+        };
         let state = RunState::new(rules, entries, first, ms(4), summary);
         let (queue, in_flight, log) = (VecDeque::new(), Vec::new(), Vec::new());
         let (session, finish, last_host) = (None, None, None);
@@ -99,7 +108,9 @@ impl Fixture {
             Effect::EndPolling => assert!(self.finish.is_none(), "before the last session"),
             Effect::Finish(work) => assert!(self.finish.replace(work).is_none(), "a run finishes once"),
             Effect::ReportStopping(in_flight) => self.log.push(format!("stopping, {in_flight} in flight")),
-            Effect::ReportOutage(failures) => self.log.push(format!("outage, {failures} not counted")),
+            Effect::ReportOutage(outage) => {
+                self.log.push(format!("{}, {} not counted", outage.fault.name(), outage.uncounted));
+            }
             Effect::ReportPause(length, failures) => {
                 self.log.push(format!("paused for {length:?}, {failures} not counted"));
             }
@@ -180,12 +191,14 @@ fn entry(task: &PollTask) -> DueEntry {
 }
 
 fn result(task: PollTask, began: Duration, ended: Duration, outcome: Result<Outcome, Error>) -> PollResult {
-    PollResult { task: Arc::new(task), outcome, result: None, trace: PollTrace::default(), began, ended }
+    let is_silent = matches!(&outcome, Ok(Err(failure)) if failure.class == FailureClass::Connect);
+    let trace = PollTrace { answered: !is_silent, ..PollTrace::default() };
+    PollResult { task: Arc::new(task), outcome, result: None, trace, began, ended }
 }
 
+/// A failure of a class. Only with class `connect` no site answers.
 fn failure(class: FailureClass) -> Outcome {
-    let before_first_byte = class == FailureClass::Connect;
-    Err(Failure { before_first_byte, ..Failure::new(class, "…") })
+    Err(Failure::new(class, "…"))
 }
 
 fn busy() -> StoreError {

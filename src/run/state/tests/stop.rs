@@ -121,8 +121,8 @@ fn a_poll_by_hand_is_reported_and_is_not_the_last_run() {
 #[test]
 fn a_run_that_is_aborted_hands_over_its_outcomes_once() {
     let mut run = Fixture::new(100, |_| ());
-    run.poll(3, &failure(FailureClass::Connect));
-    assert_eq!(run.state.abort().map(|work| work.work.updates.len()), Some(3), "also doubtful ones");
+    run.poll(2, &failure(FailureClass::Connect));
+    assert_eq!(run.state.abort().map(|work| work.work.updates.len()), Some(2), "also doubtful ones");
     assert!(run.state.abort().is_none());
 }
 

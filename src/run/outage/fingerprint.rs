@@ -1,0 +1,58 @@
+//! The fingerprint of a failure: what it has in common with others of the same cause.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::model::{Cause, Failure};
+
+/// The hash of a failure's class and cause. `site` is the name of its host, which differs where the cause does not.
+pub(super) fn fingerprint(failure: &Failure, site: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let common = |text: &str| common(text, site);
+    let cause = match &failure.cause {
+        Cause::Message => Cause::Text(common(&failure.message)),
+        Cause::Text(text) => Cause::Text(common(text)),
+        Cause::Status(status, Some(text)) => Cause::Status(*status, Some(common(text))),
+        Cause::Page(title) => Cause::Page(common(title)),
+        cause => cause.clone(),
+    };
+    (failure.class, cause).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A text without the name of the site and without digits: `no address for : code `.
+fn common(text: &str, site: &str) -> String {
+    let text = text.to_lowercase();
+    let text = if site.is_empty() { text } else { text.replace(&site.to_lowercase(), "") };
+    text.replace(|c: char| c.is_ascii_digit(), "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FailureClass;
+
+    #[test]
+    fn names_of_sites_and_digits_make_no_difference() {
+        let failure = |cause, message: &str| Failure { cause, ..Failure::new(FailureClass::Http, message) };
+        let of = |cause, message, site| fingerprint(&failure(cause, message), site);
+        let text = |text: &str| Cause::Text(text.to_owned());
+        let page = |title: &str| Cause::Page(title.to_owned());
+        for (one, other) in [
+            (
+                (Cause::Message, "no address for A.example: code 3"),
+                (Cause::Message, "no address for b.example: code 41"),
+            ),
+            ((text("key 7 of a.example"), "x"), (text("key 8 of b.example"), "y")),
+            ((page("a.example: log in"), "x"), (page("b.example: log in"), "x")),
+            ((Cause::Status(403, None), "a"), (Cause::Status(403, None), "b")),
+            ((Cause::Status(400, Some("a.example".into())), ""), (Cause::Status(400, Some("b.example".into())), "")),
+        ] {
+            assert_eq!(of(one.0.clone(), one.1, "a.example"), of(other.0, other.1, "b.example"), "{one:?}");
+        }
+        assert_ne!(of(Cause::Status(403, None), "", ""), of(Cause::Status(404, None), "", ""));
+        assert_ne!(of(page("a"), "", ""), of(text("a"), "", ""));
+        assert_ne!(of(Cause::Message, "one", ""), of(Cause::Message, "two", ""));
+        let timeout = Failure::new(FailureClass::Timeout, "one");
+        assert_ne!(of(Cause::Message, "one", ""), fingerprint(&timeout, ""));
+    }
+}
