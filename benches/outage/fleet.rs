@@ -40,11 +40,11 @@ pub struct Fleet {
 
 /// What a run was like.
 pub struct Observed {
-    /// Whether the run met a fault of ours.
-    pub is_ours: bool,
+    /// The fault of ours that the run met; `None` if there was none.
+    pub fault: Option<Ours>,
     /// How many networks had a witness whose poll had not begun when the fault did, or the run.
     pub witnesses: usize,
-    /// How many sites had a failure counted that was ours.
+    /// How many sites that were well before had a failure counted that was ours.
     pub charged: usize,
     /// What the run led to.
     pub ran: Ran,
@@ -82,12 +82,13 @@ impl Fleet {
         self.change_flaws();
         let due = self.due();
         let happening = self.happening(&due);
-        let fault_at = match happening {
-            Happening::Fault(_, at) => at,
-            Happening::Nothing | Happening::Flaw(_) => Duration::ZERO,
+        let (fault, fault_at) = match happening {
+            Happening::Fault(fault, at) => (Some(fault), at),
+            Happening::Nothing | Happening::Flaw(_) => (None, Duration::ZERO),
         };
-        let mut waiting: HashSet<u64> = due.iter().filter(|task| is_witness(&task.status)).map(|task| task.locator.seq).collect();
-        let mut spared = HashSet::new();
+        let witnesses = due.iter().filter(|task| is_witness(&task.status)).map(|task| task.locator.seq);
+        let mut waiting: HashSet<u64> = witnesses.collect();
+        let mut innocent = HashSet::new();
         let simulation = Simulation {
             policy: self.policy.clone(),
             now: self.now,
@@ -102,13 +103,13 @@ impl Fleet {
                 waiting.remove(&seq);
             }
             let (reply, is_ours) = reply(member(members, seq), happening, began, rng);
-            if is_ours {
-                spared.insert(seq);
+            if is_ours && is_witness(&task.status) {
+                innocent.insert(seq);
             }
             reply
         });
         let networks: HashSet<u32> = waiting.iter().map(|seq| member(&self.members, *seq).network).collect();
-        let is_charged = |seq: u64, next: &PollStatus| spared.contains(&seq) && !is_witness(next);
+        let is_charged = |seq: u64, next: &PollStatus| innocent.contains(&seq) && !is_witness(next);
         let charged = ran.updates.iter().filter(|update| is_charged(update.locator.seq, &update.next)).count();
         for update in &ran.updates {
             let index = usize::try_from(update.locator.seq).expect("a small number");
@@ -116,8 +117,7 @@ impl Fleet {
         }
         self.outage_since = ran.outage_since;
         self.now += HOUR_S;
-        let is_ours = matches!(happening, Happening::Fault(..));
-        Observed { is_ours, witnesses: networks.len(), charged, ran }
+        Observed { fault, witnesses: networks.len(), charged, ran }
     }
 
     /// Makes sites fail and recover.

@@ -154,6 +154,23 @@ impl Ours {
         }
     }
 
+    /// Returns the cause that a run should name.
+    pub fn cause(self) -> Fault {
+        match self {
+            Self::Refused | Self::Silent => Fault::Network,
+            Self::NameServers | Self::SilentNameServers | Self::NoSuchName => Fault::NameServers,
+            Self::SameAddress => Fault::SameAddress,
+            Self::Forbidden => Fault::Refused,
+            Self::Distrusted => Fault::Distrusted,
+            Self::Listener => Fault::Listener,
+            Self::Api => Fault::Api,
+            Self::ClockAhead | Self::ClockBehind | Self::Certificates => Fault::Clock,
+            Self::Authorities => Fault::Authorities,
+            Self::PortalRedirect | Self::PortalPage | Self::PortalLogin => Fault::Portal,
+            Self::NoPort => Fault::NoPort,
+        }
+    }
+
     /// Returns whether polls that are under way fail as well when it begins.
     pub fn cuts(self) -> bool {
         matches!(self, Self::Refused | Self::Silent)
@@ -223,20 +240,16 @@ impl Site {
 
     fn silent(&self, class: FailureClass, message: &str, duration: Duration) -> Reply {
         let trace = PollTrace { address: Some(self.address), ..PollTrace::default() };
-        Reply { outcome: Err(before_first_byte(Failure::new(class, message))), trace, duration }
+        Reply { outcome: Err(Failure::new(class, message)), trace, duration }
     }
 
     fn unresolved(&self, cause: Cause, duration: Duration) -> Reply {
         let failure = Failure { cause, ..Failure::new(FailureClass::Dns, format!("cannot resolve {}", self.name)) };
-        Reply { outcome: Err(before_first_byte(failure)), trace: PollTrace::default(), duration }
+        Reply { outcome: Err(failure), trace: PollTrace::default(), duration }
     }
 }
 
 fn with_offset(mut reply: Reply, offset_s: i64) -> Reply {
     reply.trace.clock_offset_s = reply.trace.clock_offset_s.map(|clock_s| clock_s + offset_s);
     reply
-}
-
-fn before_first_byte(failure: Failure) -> Failure {
-    Failure { before_first_byte: true, ..failure }
 }

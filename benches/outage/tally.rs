@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use cxnpoll::model::Fault;
+
 use super::fleet::Observed;
 use super::plan::SIZES;
 
@@ -11,6 +13,8 @@ const RUNS_PER_ALARM: u64 = 10_000;
 const RUNS_PER_MISS: u64 = 1_000;
 /// An outage with witnesses on as many networks must be found.
 const MIN_WITNESSES: usize = 10;
+/// An outage with fewer can be found.
+const FEW_WITNESSES: usize = 3;
 
 /// The figures of a scenario.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +26,10 @@ pub struct Tally {
     same_answer: u64,
     /// Runs in which a fault of ours had to be found, and those that missed it, by number of sites.
     faults: [Share; SIZES.len()],
-    /// The same of runs with few witnesses.
+    /// The same of runs with three to nine witnesses.
     few: Share,
+    /// Runs that named another cause.
+    other_cause: u64,
     /// Sites that had a failure counted in runs that found the fault, and in runs that missed it.
     charged_found: usize,
     charged_missed: usize,
@@ -64,27 +70,31 @@ impl Display for Share {
 impl Tally {
     /// Adds a run of a fleet of a size, given by its place in [`SIZES`]. Returns what went wrong, if anything did.
     pub fn add(&mut self, size: usize, observed: &Observed) -> Option<&'static str> {
-        let found = observed.ran.record.outage;
-        if !observed.is_ours {
-            self.calm[size].add(1, found.into());
-            if found {
-                self.network += 1;
+        let found = observed.ran.outage_cause;
+        let Some(fault) = observed.fault else {
+            self.calm[size].add(1, found.is_some().into());
+            match found {
+                Some(Fault::Network | Fault::NameServers | Fault::SameAddress) => self.network += 1,
+                Some(_) => self.same_answer += 1,
+                None => {}
             }
-            return found.then_some("false alarm");
+            return found.map(|_| "false alarm");
+        };
+        let is_missed = found.is_none();
+        match observed.witnesses {
+            MIN_WITNESSES.. => self.faults[size].add(1, is_missed.into()),
+            FEW_WITNESSES.. => self.few.add(1, is_missed.into()),
+            // No rule can find it.
+            _ => return None,
         }
-        let is_due = observed.witnesses >= MIN_WITNESSES;
-        let share = if is_due { &mut self.faults[size] } else { &mut self.few };
-        share.add(1, (!found).into());
-        if found {
-            self.charged_found += observed.charged;
-        } else {
+        if is_missed {
             self.charged_missed += observed.charged;
+            return Some("missed");
         }
-        match (found, is_due) {
-            (false, true) => Some("missed outage"),
-            (true, _) if observed.charged > 0 => Some("charged"),
-            _ => None,
-        }
+        self.charged_found += observed.charged;
+        let names_other = found != Some(fault.cause());
+        self.other_cause += u64::from(names_other);
+        (names_other || observed.charged > 0).then_some("found too late, or another cause")
     }
 
     /// Adds the figures of another tally.
@@ -96,6 +106,7 @@ impl Tally {
         self.few = Share::sum([self.few, other.few]);
         self.network += other.network;
         self.same_answer += other.same_answer;
+        self.other_cause += other.other_cause;
         self.charged_found += other.charged_found;
         self.charged_missed += other.charged_missed;
         self
@@ -119,7 +130,8 @@ impl Tally {
         let all = Share::sum(self.faults);
         let few = format!("{} of {}", self.few.wrong, self.few.runs);
         let (found, missed) = (self.charged_found, self.charged_missed);
-        print!("| {name:43} | {:6} | {:6} | {few:12} | {found:7} | {missed:7} |", all.runs, all.wrong);
+        let other = self.other_cause;
+        print!("| {name:43} | {:6} | {:6} | {few:12} | {other:5} | {found:7} | {missed:7} |", all.runs, all.wrong);
         print_sizes(&self.faults);
         !all.exceeds(RUNS_PER_MISS) && found == 0
     }
@@ -139,8 +151,8 @@ pub fn print_alarms_head() {
 pub fn print_misses_head() {
     let (few, charged) = ("few", "charged");
     print_head(&format!(
-        "| {:43} | {:6} | {:6} | {few:12} | {charged:7} | {charged:7} |",
-        "fault", "runs", "missed"
+        "| {:43} | {:6} | {:6} | {few:12} | {:5} | {charged:7} | {charged:7} |",
+        "fault", "runs", "missed", "other"
     ));
 }
 

@@ -12,9 +12,9 @@ use super::message::{FinalReport, PollResult, SessionReport};
 use super::queue::{INITIAL_LOAD, Queue, SLOW};
 use super::state::RunState;
 use super::{Summary, order};
-use crate::model::{JobName, Outcome, PollTrace, UnixTime};
+use crate::model::{Fault, JobName, Outcome, PollTrace, UnixTime};
 use crate::retry::Policy;
-use crate::store::{DueEntry, PollTask, RunRecord, StatusUpdate};
+use crate::store::{DueEntry, HostKey, PollTask, RunRecord, StatusUpdate};
 
 /// How long a session of the store takes to open.
 const OPENING: Duration = Duration::from_millis(4);
@@ -50,6 +50,8 @@ pub struct Reply {
 pub struct Ran {
     /// The figures of the run.
     pub record: RunRecord,
+    /// The fault of ours that it found; `None` if it found none.
+    pub outage_cause: Option<Fault>,
     /// The outcomes that it recorded.
     pub updates: Vec<StatusUpdate>,
     /// Since when all runs have ended in an outage, up to this one.
@@ -67,9 +69,15 @@ impl Simulation {
         let rest = due.split_off(due.len().min(INITIAL_LOAD)).into();
 
         let run = RunRecord { now: self.now, due: entries.len() as u64, ..RunRecord::default() };
-        let app_id = "app:org.example.myapp".parse().expect("a valid appId");
-        let job = JobName::default();
-        let summary = Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), interrupted: None };
+        let summary = Summary {
+            app_id: "app:org.example.myapp".parse().expect("a valid appId"),
+            job: JobName::default(),
+            run,
+            durations: Vec::new(),
+            lateness_s: Vec::new(),
+            outage_cause: None,
+            interrupted: None,
+        };
         let rules = Rules {
             policy: self.policy.clone(),
             now: self.now,
@@ -77,6 +85,7 @@ impl Simulation {
             max_runtime: None,
             slow: SLOW,
             outage_since: self.outage_since,
+            host_key: HostKey::TEST,
         };
         let workers = self.threads.min(entries.len());
         let per_host = self.per_host;
@@ -95,7 +104,7 @@ impl Simulation {
         world.drive();
         let (summary, _) = world.state.into_result();
         let outage_since = summary.run.outage_since(self.outage_since);
-        Ran { record: summary.run, updates: world.updates, outage_since }
+        Ran { record: summary.run, outage_cause: summary.outage_cause, updates: world.updates, outage_since }
     }
 }
 
@@ -235,7 +244,7 @@ mod tests {
             _ => reply(Ok(()), 100),
         });
         assert_eq!((ran.record.polled, ran.record.ok, ran.record.failed), (3000, 2700, 300));
-        assert!(!ran.record.outage && ran.outage_since.is_none());
+        assert!(ran.outage_cause.is_none() && ran.outage_since.is_none());
         let mut recorded: Vec<u64> = ran.updates.iter().map(|update| update.locator.seq).collect();
         recorded.sort_unstable();
         assert_eq!(recorded, (0..3000).collect::<Vec<_>>());
