@@ -19,6 +19,7 @@ use tracing::info;
 use super::clock::RunClock;
 use super::event::{Effect, Event};
 use super::message::{Message, PollResult};
+use super::paused_hosts::PausedHosts;
 use super::queue::Queue;
 use super::recorder::Recorder;
 use super::state::RunState;
@@ -51,6 +52,7 @@ pub(super) struct Coordinator<'a> {
     pub(super) workers: Workers,
     pub(super) recorder: &'a Recorder,
     pub(super) client: &'a Client,
+    pub(super) paused_hosts: &'a PausedHosts,
     pub(super) messages: &'a Receiver<Message>,
     pub(super) signals: &'a Signals,
     /// Makes waits for the store end early.
@@ -136,6 +138,10 @@ impl Coordinator<'_> {
                 info!("only one host is left, which holds up the run: {sites} of it left to the next run");
                 self.apply(Event::Left(waiting));
             }
+            Effect::PauseHost(address) => {
+                info!("two sites on {address} asked to wait: its other sites are left to the next run");
+                self.paused_hosts.add(address);
+            }
             Effect::StartSession(work) => self.recorder.start_session(work),
             Effect::EndPolling => {
                 self.observer.report(Update::PollingEnded);
@@ -177,6 +183,7 @@ impl Coordinator<'_> {
         };
         match message {
             Ok(Message::PollEnded(first)) => Event::PollsEnded(self.coalesce(first)),
+            Ok(Message::PollSkipped) => Event::Skipped,
             Ok(Message::Loaded(tasks)) => Event::Loaded(tasks),
             Ok(Message::SessionEnded(report)) => Event::SessionEnded(report),
             Ok(Message::Finished(report)) => Event::Finished(report),

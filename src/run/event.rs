@@ -1,5 +1,6 @@
 //! The events and effects of a run: the interface of its state machine.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::clock::Pause;
@@ -25,6 +26,8 @@ pub(super) enum Event {
     Cancelled(usize),
     /// This many waiting tasks were left to the next run.
     Left(usize),
+    /// A task was not polled, because its host is paused.
+    Skipped,
     /// A signal asked the run to end; its exit code.
     Signal(u8),
     /// The process did not run for a while. Comes before the results of polls that ended meanwhile.
@@ -57,6 +60,8 @@ pub(super) enum Effect {
     EndPolling,
     /// Record what is left: answer with [`Event::Finished`].
     Finish(FinalWork),
+    /// Call no site of the host with this address any longer: answer with [`Event::Skipped`] for each.
+    PauseHost(IpAddr),
     /// Report that no new poll starts, and how many are in flight.
     ReportStopping(usize),
     /// Report why failures are our own fault.

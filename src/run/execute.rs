@@ -15,6 +15,7 @@ use super::clock::RunClock;
 use super::coordinator::{Coordinator, Observer, TICK};
 use super::event::Rules;
 use super::message::Message;
+use super::paused_hosts::PausedHosts;
 use super::queue::{Queue, SLOW};
 use super::recorder::Recorder;
 use super::run_lock::{self, RunLock};
@@ -229,7 +230,9 @@ impl PollRun {
             config.per_host.iter().map(|(host, limit)| (host_key.hash(host), *limit)).collect();
         let per_host = self.per_host;
         let queue = Arc::new(Queue::new(threads, self.now, move |host| limits.get(&host).copied().unwrap_or(per_host)));
-        let workers = workers::start(self, threads, &queue, client, config.results, clock.started(), &sender)?;
+        let paused_hosts = Arc::new(PausedHosts::default());
+        let shared = workers::Shared::new(self, &queue, client, &paused_hosts, config.results, clock.started());
+        let workers = workers::start(shared, threads, &sender)?;
         // The channel is to be disconnected once the recorder and all workers have ended.
         drop(sender);
         let mut observer = Observer::new(observe);
@@ -241,6 +244,7 @@ impl PollRun {
             workers,
             recorder,
             client,
+            paused_hosts: &paused_hosts,
             messages,
             signals,
             stop,

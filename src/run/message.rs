@@ -14,6 +14,8 @@ use crate::store::{DueEntry, EncodedResult, PollTask, RunRecord, StatusUpdate};
 pub(super) enum Message {
     /// A worker ended a poll.
     PollEnded(PollResult),
+    /// A worker skipped a poll, because its host is paused.
+    PollSkipped,
     /// What is due was selected; `None` means that the app has no connections.
     Selected(Result<Option<Selection>, Error>),
     /// A session loaded connections.

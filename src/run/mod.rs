@@ -17,6 +17,7 @@ mod metrics;
 mod order;
 #[doc(hidden)]
 pub mod outage;
+mod paused_hosts;
 mod poll_run;
 mod queue;
 mod recorder;

@@ -64,7 +64,6 @@ impl PollRun {
             run: RunRecord { now: self.now, batch: self.batch.to_string(), ..RunRecord::default() },
             durations: Vec::new(),
             lateness_s: Vec::new(),
-            outage_cause: None,
             interrupted: None,
         }
     }

@@ -21,6 +21,7 @@ use super::event::{Effect, Event, Rules};
 use super::last_host::LastHostRule;
 use super::message::{FinalReport, FinalWork};
 use super::outage::OutageDetector;
+use super::paused_hosts::PauseRule;
 use super::queue::{INITIAL_LOAD, QueueView};
 use super::update::Warning;
 use super::{Error, Summary};
@@ -77,6 +78,7 @@ pub(super) struct RunState {
     /// Holds failures that may be our own fault.
     detector: OutageDetector<Completed>,
     pauses: PauseLog,
+    pause_rule: PauseRule,
     /// Failures that are not counted because of a pause.
     paused: usize,
     last_host: LastHostRule,
@@ -131,6 +133,7 @@ impl RunState {
             result_bytes: 0,
             detector,
             pauses: PauseLog::default(),
+            pause_rule: PauseRule::default(),
             paused: 0,
             last_host,
             probing: None,
@@ -205,6 +208,11 @@ impl RunState {
                 effects.push(Effect::ReportStopping(self.outstanding));
             }
             Event::Left(tasks) => self.outstanding -= tasks,
+            Event::Skipped if self.counts_polls() => {
+                self.outstanding -= 1;
+                self.summary.run.skipped += 1;
+            }
+            Event::Skipped => {}
             Event::RecorderPanicked(message) => self.lose_recorder(message, &mut effects),
             Event::Paused(pause) => self.pauses.push(pause),
             Event::Signal(exit_code) => self.summary.interrupted = Some(exit_code),

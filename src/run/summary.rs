@@ -24,8 +24,6 @@ pub struct Summary {
     pub durations: Vec<u32>,
     /// How long after its due time each poll began, in seconds. New sites have no due time, and are left out.
     pub lateness_s: Vec<u32>,
-    /// Which fault of our own the run met; `None` if none.
-    pub outage_cause: Option<Fault>,
     /// The exit code of the signal that ended the run early; `None` if none did.
     pub interrupted: Option<u8>,
 }
@@ -67,7 +65,7 @@ impl Summary {
         let failed = run.failed > 0 || (by_hand && run.ok == 0 && run.deferred + run.dropped > 0);
         match self.interrupted {
             Some(code) => code,
-            None if let Some(fault) = self.outage_cause => match fault {
+            None if let Some(fault) = run.outage_cause => match fault {
                 Fault::Listener | Fault::Distrusted => exit::CONFIG,
                 _ => exit::OWN_OUTAGE,
             },
@@ -81,8 +79,6 @@ impl Summary {
     pub fn to_json(&self) -> Value {
         let mut json = Map::from_iter([("appId".into(), json!(self.app_id)), ("jobName".into(), json!(self.job))]);
         json.extend(run_json(&self.run));
-        json.insert("outage".into(), json!(self.outage_cause.is_some()));
-        json.insert("outageCause".into(), json!(self.outage_cause.map(Fault::name)));
         Value::Object(json)
     }
 }
@@ -103,7 +99,7 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
         "failures": failures,
         "givenUp": run.given_up,
         "elapsedMs": run.elapsed_ms,
-        "outage": run.outage,
+        "outage": run.is_own_fault(),
         "outageCause": run.outage_cause.map(Fault::name),
         "skipped": run.skipped,
     });
@@ -170,7 +166,6 @@ mod tests {
             run,
             durations: Vec::new(),
             lateness_s: Vec::new(),
-            outage_cause: None,
             interrupted: None,
         }
     }
@@ -195,7 +190,7 @@ mod tests {
             (&dropped, false, true, exit::SITE_FAILED),
         ] {
             assert_eq!(summary(run.clone()).exit_code(strict, by_hand), expected, "{run:?} {strict} {by_hand}");
-            let outage = |fault| Summary { outage_cause: Some(fault), ..summary(run.clone()) };
+            let outage = |fault| summary(RunRecord { outage_cause: Some(fault), ..run.clone() });
             assert_eq!(outage(Fault::Clock).exit_code(strict, by_hand), exit::OWN_OUTAGE);
             assert_eq!(outage(Fault::Listener).exit_code(strict, by_hand), exit::CONFIG);
             let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..outage(Fault::Clock) };

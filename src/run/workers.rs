@@ -16,6 +16,7 @@ use tracing::{Span, warn};
 use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
 use super::message::{Message, PollResult};
+use super::paused_hosts::PausedHosts;
 use super::poll_run::PollRun;
 use super::queue::Queue;
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
@@ -54,10 +55,11 @@ impl Workers {
 }
 
 /// What the workers share.
-struct Shared {
+pub(super) struct Shared {
     run: PollRun,
     queue: Arc<Queue>,
     client: Arc<Client>,
+    paused_hosts: Arc<PausedHosts>,
     listeners: ListenerChain,
     limits: Limits,
     started: Instant,
@@ -66,28 +68,43 @@ struct Shared {
     working: OnceLock<usize>,
 }
 
+impl Shared {
+    /// What the workers of a run share that began at `started`.
+    pub(super) fn new(
+        run: &PollRun,
+        queue: &Arc<Queue>,
+        client: &Arc<Client>,
+        paused_hosts: &Arc<PausedHosts>,
+        limits: Limits,
+        started: Instant,
+    ) -> Self {
+        let listeners = run.listeners.of(&run.app.app_id, &run.job, Phase::Poll);
+        Self {
+            run: run.clone(),
+            queue: Arc::clone(queue),
+            client: Arc::clone(client),
+            paused_hosts: Arc::clone(paused_hosts),
+            listeners,
+            limits,
+            started,
+            span: Span::current(),
+            working: OnceLock::new(),
+        }
+    }
+}
+
 /// Starts up to `threads` workers on a queue that is still empty. They end when it is closed and empty.
 ///
 /// If the system does not start all of them, the run goes on with three quarters of those that it starts.
 ///
 /// # Errors
 /// [`Error::NoThread`] if the system starts none.
-pub(super) fn start(
-    run: &PollRun,
-    threads: usize,
-    queue: &Arc<Queue>,
-    client: &Arc<Client>,
-    limits: Limits,
-    started: Instant,
-    messages: &Sender<Message>,
-) -> Result<Workers, Error> {
-    let listeners = run.listeners.of(&run.app.app_id, &run.job, Phase::Poll);
-    let files_per_worker = if listeners.has_programs() { FILES_PER_PROGRAM } else { 0 };
+pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) -> Result<Workers, Error> {
+    let files_per_worker = if shared.listeners.has_programs() { FILES_PER_PROGRAM } else { 0 };
     let threads = clamp_to_fd_limit(threads.max(1), files_per_worker);
     let (alive, ended) = channel();
-    let workers = Workers { listeners: listeners.clone(), alive: ended };
-    let (run, client, span, working) = (run.clone(), Arc::clone(client), Span::current(), OnceLock::new());
-    let shared = Arc::new(Shared { run, queue: Arc::clone(queue), client, listeners, limits, started, span, working });
+    let workers = Workers { listeners: shared.listeners.clone(), alive: ended };
+    let shared = Arc::new(shared);
     let start = |index| {
         let (shared, messages, alive) = (Arc::clone(&shared), messages.clone(), Sender::<()>::clone(&alive));
         let work = move || {
@@ -115,7 +132,7 @@ pub(super) fn start(
         let sites = count(working as u64, "site");
         warn!("only {sites} at the same time, not {threads}: the system allows no more threads (ulimit -u, -v)");
     }
-    queue.set_workers(working);
+    shared.queue.set_workers(working);
     shared.working.get_or_init(|| working);
     Ok(workers)
 }
@@ -125,6 +142,13 @@ impl Shared {
         let _run = self.span.enter();
         let mut dispatcher = self.listeners.dispatcher();
         while let Some(task) = self.queue.take() {
+            if self.paused_hosts.contains(|| self.client.addresses(&task.cxn)) {
+                self.queue.done(&task);
+                if messages.send(Message::PollSkipped).is_err() {
+                    return;
+                }
+                continue;
+            }
             let began = self.started.elapsed();
             let trace = Cell::default();
             // Any other panic ends the process.

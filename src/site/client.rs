@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -11,13 +12,13 @@ use ureq::http::{HeaderValue, Request, Response, StatusCode};
 use ureq::{Agent, Body};
 
 use super::egress::EgressPolicy;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, bare_host};
 use super::failure::{Phase, body_too_large, from_status, from_ureq, with_reason};
 use super::options::{BUFFER_BYTES, Options};
 use super::redirect::{Redirect, WhyNotFollowed};
 use super::resolver::{self, Lookup, Resolver};
 use super::transport::{self, Trust};
-use crate::model::{Failure, FailureClass, PollTrace};
+use crate::model::{Cxn, Failure, FailureClass, PollTrace};
 use crate::protocol;
 
 /// The largest body that is accepted, in bytes.
@@ -79,6 +80,18 @@ impl Client {
     /// Looks names up again that have no address yet. To be called after a pause of the process.
     pub fn forget_failed_lookups(&self) {
         self.names.forget_failures();
+    }
+
+    /// The addresses of a connection's host; none if they are not known.
+    #[must_use]
+    pub fn addresses(&self, cxn: &Cxn) -> Vec<IpAddr> {
+        let endpoint = Endpoint::new(cxn.site_url.with_credentials(), cxn.via_port.as_ref());
+        let Ok(endpoint) = endpoint else { return Vec::new() };
+        let host = bare_host(endpoint.uri());
+        match host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.names.resolve(host, self.limit).map_or_else(|_| Vec::new(), |found| found.to_vec()),
+        }
     }
 
     /// The limit for a whole call.

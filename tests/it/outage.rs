@@ -1,4 +1,4 @@
-//! Outages of this machine's network, and hosts that are down.
+//! Outages of this machine's network, the same answer of all sites, and hosts that are down.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -11,7 +11,7 @@ use crate::testkit::{APP, MIDNIGHT, World, code, stderr, until};
 
 const HOUR: i64 = 3600;
 
-/// Imports sites that each have a loopback address of their own.
+/// Imports sites that are each in a loopback network of their own.
 fn world(behaviours: impl IntoIterator<Item = &'static str>) -> (World, Vec<Site>) {
     let world = World::on_all_addresses();
     let sites: Vec<_> = (0..)
@@ -106,16 +106,65 @@ fn outage_in_the_middle_keeps_replies_and_leaves_the_rest() {
 }
 
 #[test]
-fn three_sites_are_too_few_to_detect_an_outage() {
-    let (world, sites) = world(["ok"; 3]);
-    world.poll(MIDNIGHT, &[]);
-    world.server.stop_listening().unwrap();
-    let counted = world.poll(MIDNIGHT + HOUR, &[]);
-    assert_eq!((&counted["outage"], &counted["failures"]), (&json!(false), &json!({"connect": 3})));
-    assert_eq!(world.explain(&sites[0], MIDNIGHT + HOUR)["pollCount"], 1);
+fn three_sites_detect_an_outage_and_two_do_not() {
+    for (count, exit) in [(3, 69), (2, 0)] {
+        let (world, sites) = world(vec!["ok"; count]);
+        world.poll(MIDNIGHT, &[]);
+        world.server.stop_listening().unwrap();
+        let (output, summary) = run(&world, MIDNIGHT + HOUR, &[]);
+        assert_eq!((code(&output), &summary["outage"]), (exit, &json!(exit == 69)), "{summary}");
+        assert_eq!(world.explain(&sites[0], MIDNIGHT + HOUR)["pollCount"], i32::from(exit == 0));
+    }
 }
 
-/// Imports sites with addresses of their own, numbered in the order in which one thread polls them.
+#[test]
+fn one_host_with_many_sites_is_no_outage() {
+    let world = World::with(["ok"; 20]);
+    world.poll(MIDNIGHT, &[]);
+    world.server.stop_listening().unwrap();
+    let summary = world.poll(MIDNIGHT + HOUR, &[]);
+    assert_eq!((&summary["outage"], &summary["failures"]), (&json!(false), &json!({"connect": 20})));
+}
+
+#[test]
+fn the_same_answer_of_all_sites_spares_them() {
+    for count in [5, 60] {
+        let (world, sites) = world(vec!["ok-first-1"; count]);
+        world.poll(MIDNIGHT, &[]);
+        let (output, summary) = run(&world, MIDNIGHT + HOUR, &[]);
+        let cause = (&summary["outage"], &summary["outageCause"], &summary["failed"]);
+        assert_eq!((code(&output), cause), (69, (&json!(true), &json!("refused"), &json!(0))), "{summary}");
+        let message = stderr(&output);
+        assert!(message.contains("500 Internal Server Error") && message.lines().count() == 1, "{message}");
+        assert!(message.contains(&format!("the next run polls the {count} sites")), "{message}");
+        assert!(!message.contains("network"), "{message}");
+        assert_eq!(world.explain(&sites[3], MIDNIGHT + HOUR)["lastRun"], MIDNIGHT);
+        assert_eq!(world.json(&["status", "--json"])[0]["lastRun"]["outageCause"], "refused");
+    }
+}
+
+#[test]
+fn half_of_the_sites_are_counted_whatever_they_answer() {
+    let behaviours = (0..60).map(|number| if number % 2 == 0 { "ok-first-1" } else { "ok" });
+    let (world, _) = world(behaviours);
+    world.poll(MIDNIGHT, &[]);
+    let summary = world.poll(MIDNIGHT + HOUR, &[]);
+    assert_eq!((&summary["outage"], &summary["failures"]), (&json!(false), &json!({"http": 30})), "{summary}");
+}
+
+#[test]
+fn listener_that_fails_at_every_site_spares_them() {
+    let (world, sites) = world(["ok"; 5]);
+    world.poll(MIDNIGHT, &[]);
+    let fails = r#"program = ["sh", "-c", "read -r event; echo '{\"error\": \"KeyError: version\"}'"]"#;
+    world.append_config(&format!("[[listeners]]\nevent = \"civi_cxn.poll\"\n{fails}\n"));
+    let (output, summary) = run(&world, MIDNIGHT + HOUR, &[]);
+    assert_eq!((code(&output), &summary["outageCause"]), (78, &json!("listener")), "{summary}");
+    assert!(stderr(&output).contains("KeyError: version"), "{output:?}");
+    assert_eq!(world.explain(&sites[3], MIDNIGHT + HOUR)["lastRun"], MIDNIGHT);
+}
+
+/// Imports sites with networks of their own, numbered in the order in which one thread polls them.
 ///
 /// All were polled with success at midnight. Afterwards nothing answers for the dead ones.
 fn with_dead_sites(count: u32, is_dead: impl Fn(u32) -> bool) -> (World, Server) {
@@ -168,7 +217,7 @@ fn many_dead_sites_are_counted_and_given_up() {
         .iter()
         .map(|site| {
             let mut line: Value = serde_json::from_str(&site.jsonl()).unwrap();
-            line["viaPort"] = json!(format!("127.0.1.{}:{}", site.number + 1, dead.port()));
+            line["viaPort"] = json!(format!("127.1.{}.1:{}", site.number, dead.port()));
             line.to_string()
         })
         .collect();
@@ -187,5 +236,21 @@ fn many_dead_sites_are_counted_and_given_up() {
     assert_eq!(dead_only, 90, "ticks at which only dead sites were due");
     let explained = world.explain(&sites[0], MIDNIGHT + 30 * 24 * HOUR);
     assert_eq!((&explained["state"], &explained["nextDue"]), (&json!("given-up"), &Value::Null));
+    world.assert_sound();
+}
+
+#[test]
+fn host_of_which_two_sites_ask_to_wait_is_left_to_the_next_run() {
+    let world = World::on_all_addresses();
+    let busy = (0..40).map(|number| world.site(number, "retry-after-60"));
+    let others = (40..60).map(|number| world.site_on_own_host(number, civisite::Behaviour::Ok));
+    world.import(&busy.chain(others).collect::<Vec<_>>());
+    let summary = world.json(&["poll", APP, "--json", "--per-host", "1", "--now", &MIDNIGHT.to_string()]);
+    assert_eq!((&summary["ok"], &summary["failed"], &summary["outage"]), (&json!(20), &json!(0), &json!(false)));
+    let (deferred, skipped) = (summary["deferred"].as_u64().unwrap(), summary["skipped"].as_u64().unwrap());
+    assert!((2..10).contains(&deferred) && deferred + skipped == 40, "{summary}");
+    assert_eq!(world.server.total(), 20 + deferred, "no other site of the host is called");
+    let status = &world.json(&["status", "--json", "--now", &MIDNIGHT.to_string()])[0];
+    assert_eq!((&status["new"], &status["lastRun"]["skipped"]), (&json!(skipped), &json!(skipped)), "{status}");
     world.assert_sound();
 }

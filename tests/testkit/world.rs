@@ -60,10 +60,10 @@ impl World {
         self.server.site_doing(number, behaviour.parse::<Behaviour>().unwrap())
     }
 
-    /// Returns a simulated site on a loopback address of its own; see [`World::on_all_addresses`].
+    /// Returns a simulated site in a loopback network of its own; see [`World::on_all_addresses`].
     pub fn site_on_own_host(&self, number: u32, behaviour: Behaviour) -> Site {
         let mut site = self.server.site_doing(number, behaviour);
-        let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number + 1);
+        let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + ((number + 1) << 8));
         site.site_url = site.site_url.replace("127.0.0.1", &host.to_string());
         site
     }

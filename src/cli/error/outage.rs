@@ -165,7 +165,11 @@ fn portal(were_fine: &str, detail: &Detail) -> (String, String) {
 
 /// What sites answered: `answered 403 Forbidden`.
 fn answered(detail: &Detail) -> String {
-    let Detail::Status(status, text) = detail else { return "refused".to_owned() };
+    let (status, text) = match detail {
+        Detail::Status(status, text) => (status, text),
+        Detail::Message(message) => return format!("refused ({message})"),
+        _ => return "refused".to_owned(),
+    };
     let reason = StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
     let answer = format!("answered {status} {reason}");
     match text {

@@ -84,8 +84,12 @@ impl Families<'_> {
         self.gauge("cxnpoll_run_exit_code", "The exit code of the last run.", Some(ended.exit_code.into()))?;
         let seconds = run.elapsed_ms as f64 / 1e3;
         self.gauge("cxnpoll_run_duration_seconds", "How long the last run took.", Some(seconds))?;
-        let outage = f64::from(u8::from(run.outage));
-        self.gauge("cxnpoll_run_outage", "Whether the last run ended in an outage of this machine.", Some(outage))?;
+        let outage = f64::from(u8::from(run.is_own_fault()));
+        self.gauge(
+            "cxnpoll_run_outage",
+            "Whether the last run met a fault of this machine, its network or its configuration.",
+            Some(outage),
+        )?;
         let cause = run.outage_cause.map(|cause| (cause.name(), 1.0));
         self.gauges("cxnpoll_run_outage_cause", "The cause of the outage in the last run.", "cause", cause)?;
         self.gauge("cxnpoll_due", "Connections that were due in the last run.", Some(run.due as f64))?;

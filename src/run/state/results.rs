@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Completed, RunState};
-use crate::model::{Outcome, host};
+use crate::model::{Failure, Outcome, host};
 use crate::run::Error;
 use crate::run::event::Effect;
 use crate::run::message::PollResult;
@@ -40,6 +40,11 @@ impl RunState {
         self.add_results(result);
         self.summary.durations.push(duration_ms);
         self.summary.add_lateness(&task, began);
+        if let (Err(Failure { retry_after: Some(_), .. }), Some(address)) = (&outcome, trace.address)
+            && self.pause_rule.observe(address, task.locator.seq)
+        {
+            effects.push(Effect::PauseHost(address));
+        }
         let network = trace.address.map(|address| network_hash(self.rules.host_key, address));
         let site = if outcome.is_err() { host(&task.cxn.site_url.to_string(), None) } else { String::new() };
         let poll =
@@ -60,7 +65,7 @@ impl RunState {
         if let Some(outage) = outage {
             self.summary.run.dropped += outage.uncounted;
             self.summary.run.outage = outage.ends_run;
-            self.summary.outage_cause = Some(outage.fault);
+            self.summary.run.outage_cause = Some(outage.fault);
             effects.push(Effect::ReportOutage(outage));
         }
     }

@@ -37,9 +37,11 @@ pub struct RunRecord {
     pub failures: Vec<(u8, u64)>,
     /// Wall time of the run until its last session, milliseconds.
     pub elapsed_ms: u64,
-    /// Whether it ended in an outage of this machine, its network or its configuration.
+    /// Whether it ended for a fault of this machine, its network or its configuration.
+    ///
+    /// `false` if this machine could not try some sites only.
     pub outage: bool,
-    /// The cause of the outage; `None` if there was none, or a former build recorded it.
+    /// The fault that it met; `None` if it met none, or a former build recorded it.
     #[serde(default, with = "fault_by_number")]
     pub outage_cause: Option<Fault>,
     /// How many were left to the next run, because their host was down or asked to wait.
@@ -96,6 +98,12 @@ mod fault_by_number {
 }
 
 impl RunRecord {
+    /// Whether it met a fault of this machine, its network or its configuration.
+    #[must_use]
+    pub fn is_own_fault(&self) -> bool {
+        self.outage || self.outage_cause.is_some()
+    }
+
     /// Failures by class. Numbers of classes that this program does not know are left out.
     pub fn failures(&self) -> impl Iterator<Item = (FailureClass, u64)> {
         self.failures.iter().filter_map(|(class, count)| Some((FailureClass::from_number(*class)?, *count)))

@@ -60,15 +60,7 @@ impl Fixture {
         let run = RunRecord { due: entries.len() as u64, ..RunRecord::default() };
         let app_id = "app:org.example.myapp".parse().unwrap();
         let job = crate::model::JobName::default();
-        let summary = Summary {
-            app_id,
-            job,
-            run,
-            durations: Vec::new(),
-            lateness_s: Vec::new(),
-            outage_cause: None,
-            interrupted: None,
-        };
+        let summary = Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), interrupted: None };
         let state = RunState::new(rules, entries, first, ms(4), summary);
         let (queue, in_flight, log) = (VecDeque::new(), Vec::new(), Vec::new());
         let (session, finish, last_host) = (None, None, None);
@@ -107,6 +99,7 @@ impl Fixture {
             Effect::StartSession(work) => assert!(self.session.replace(work).is_none(), "one session at a time"),
             Effect::EndPolling => assert!(self.finish.is_none(), "before the last session"),
             Effect::Finish(work) => assert!(self.finish.replace(work).is_none(), "a run finishes once"),
+            Effect::PauseHost(address) => self.log.push(format!("{address} paused")),
             Effect::ReportStopping(in_flight) => self.log.push(format!("stopping, {in_flight} in flight")),
             Effect::ReportOutage(outage) => {
                 self.log.push(format!("{}, {} not counted", outage.fault.name(), outage.uncounted));

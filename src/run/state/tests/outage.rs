@@ -135,7 +135,7 @@ fn what_this_machine_could_not_do_is_not_recorded() {
     assert_eq!(run.log, ["no-route, 2 not counted"]);
     let finish = run.finish.as_ref().unwrap();
     assert_eq!((finish.work.updates.len(), finish.record.outage, finish.record.dropped), (98, false, 2));
-    assert_eq!(run.state.summary().outage_cause, Some(Fault::NoRoute));
+    assert_eq!(run.state.summary().run.outage_cause, Some(Fault::NoRoute));
 }
 
 #[test]
