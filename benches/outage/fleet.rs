@@ -115,6 +115,11 @@ impl Fleet {
             let index = usize::try_from(update.locator.seq).expect("a small number");
             self.members[index].status = update.next.clone();
         }
+        if charged > 0 {
+            // Faults of ours are rare. The next one comes when the histories of the sites show no trace of this one.
+            self.calm = PollStatus::ATTEMPTS as u32;
+            self.lasts = 0;
+        }
         self.outage_since = ran.outage_since;
         self.now += HOUR_S;
         Observed { fault, witnesses: networks.len(), charged, ran }

@@ -70,7 +70,7 @@ impl Display for Share {
 impl Tally {
     /// Adds a run of a fleet of a size, given by its place in [`SIZES`]. Returns what went wrong, if anything did.
     pub fn add(&mut self, size: usize, observed: &Observed) -> Option<&'static str> {
-        let found = observed.ran.outage_cause;
+        let found = observed.ran.record.outage_cause;
         let Some(fault) = observed.fault else {
             self.calm[size].add(1, found.is_some().into());
             match found {

@@ -12,7 +12,7 @@ use super::message::{FinalReport, PollResult, SessionReport};
 use super::queue::{INITIAL_LOAD, Queue, SLOW};
 use super::state::RunState;
 use super::{Summary, order};
-use crate::model::{Fault, JobName, Outcome, PollTrace, UnixTime};
+use crate::model::{JobName, Outcome, PollTrace, UnixTime};
 use crate::retry::Policy;
 use crate::store::{DueEntry, HostKey, PollTask, RunRecord, StatusUpdate};
 
@@ -50,8 +50,6 @@ pub struct Reply {
 pub struct Ran {
     /// The figures of the run.
     pub record: RunRecord,
-    /// The fault of ours that it found; `None` if it found none.
-    pub outage_cause: Option<Fault>,
     /// The outcomes that it recorded.
     pub updates: Vec<StatusUpdate>,
     /// Since when all runs have ended in an outage, up to this one.
@@ -75,7 +73,6 @@ impl Simulation {
             run,
             durations: Vec::new(),
             lateness_s: Vec::new(),
-            outage_cause: None,
             interrupted: None,
         };
         let rules = Rules {
@@ -104,7 +101,7 @@ impl Simulation {
         world.drive();
         let (summary, _) = world.state.into_result();
         let outage_since = summary.run.outage_since(self.outage_since);
-        Ran { record: summary.run, outage_cause: summary.outage_cause, updates: world.updates, outage_since }
+        Ran { record: summary.run, updates: world.updates, outage_since }
     }
 }
 
@@ -244,7 +241,7 @@ mod tests {
             _ => reply(Ok(()), 100),
         });
         assert_eq!((ran.record.polled, ran.record.ok, ran.record.failed), (3000, 2700, 300));
-        assert!(ran.outage_cause.is_none() && ran.outage_since.is_none());
+        assert!(ran.record.outage_cause.is_none() && ran.outage_since.is_none());
         let mut recorded: Vec<u64> = ran.updates.iter().map(|update| update.locator.seq).collect();
         recorded.sort_unstable();
         assert_eq!(recorded, (0..3000).collect::<Vec<_>>());
