@@ -14,7 +14,7 @@ pub const SITE_FAILED: u8 = 3;
 pub const BAD_DATA: u8 = 65;
 /// A store, app, connection or file was not found.
 pub const NOT_FOUND: u8 = 66;
-/// This machine's network is down. The run ended, and no site's failure count changed.
+/// This machine or its network caused failures. They changed no site's failure count.
 pub const OWN_OUTAGE: u8 = 69;
 /// The store or a temporary file cannot be used, records were skipped, or `store check` found faults.
 pub const STORE: u8 = 74;
@@ -26,7 +26,9 @@ pub const OUTPUT: u8 = 74;
 pub const DECLINED: u8 = 75;
 /// The configuration is wrong, or a listener does not work.
 ///
-/// A program does not work at all, or a listener failed before or after the polls of a run.
+/// A program does not work at all, or a listener failed before or after the polls of a run, or at all sites.
+///
+/// Also a run in which no site accepts the messages of the app.
 pub const CONFIG: u8 = 78;
 /// Ended by SIGHUP.
 pub const SIGHUP: u8 = 129;

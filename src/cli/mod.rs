@@ -48,7 +48,7 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 internal error, 2 usage, 3 the site failed, 65 bad records, 66 not found, \
-69 network down, 74 store or output, 75 declined or busy, 78 configuration, 129/130/143 ended by a signal";
+69 own outage, 74 store or output, 75 declined or busy, 78 configuration, 129/130/143 ended by a signal";
 
 /// The commands. The help of a command stands at its arguments, unless several commands share them.
 #[derive(Subcommand)]

@@ -33,7 +33,7 @@ pub(super) struct PausedHosts {
 }
 
 impl PausedHosts {
-    /// Pauses a host.
+    /// Adds the address of a host.
     pub(super) fn add(&self, address: IpAddr) {
         self.addresses.write().unwrap_or_else(PoisonError::into_inner).insert(address);
         self.any.store(true, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //!
 //! A run polls, then stops, then finishes. While it polls, it loads due connections in chunks and records outcomes in
 //! groups, both in the same sessions of the store. It stops when all is polled, on a signal, after its maximum runtime, in
-//! an outage of this machine's network, and when the store or a listener fails. Polls in flight get a grace period then.
+//! when failures are our own fault, and when the store or a listener fails. Polls in flight get a grace period then.
 //! Finishing records what is left. All times are durations since the run began, without its pauses. Only those of results
 //! and pauses are by the clock of polls.
 
@@ -13,8 +13,6 @@ mod sessions;
 mod tests;
 
 use std::time::Duration;
-
-use probing::Probing;
 
 use super::clock::PauseLog;
 use super::event::{Effect, Event, Rules};
@@ -49,6 +47,13 @@ enum Phase {
 struct Session {
     /// How many connections it is to load and has not loaded yet.
     loading: usize,
+}
+
+/// A run that makes only some more polls, because failures may be our own fault.
+struct Probing {
+    since: Duration,
+    /// How often polls were allowed. After some rounds they are not limited any longer.
+    rounds: u32,
 }
 
 /// A poll that ended, whose outcome is not counted yet.

@@ -136,7 +136,7 @@ fn the_same_answer_of_all_sites_spares_them() {
         assert_eq!((code(&output), cause), (69, (&json!(true), &json!("refused"), &json!(0))), "{summary}");
         let message = stderr(&output);
         assert!(message.contains("500 Internal Server Error") && message.lines().count() == 1, "{message}");
-        assert!(message.contains(&format!("the next run polls the {count} sites")), "{message}");
+        assert!(message.contains(&format!("the next run polls {count} sites")), "{message}");
         assert!(!message.contains("network"), "{message}");
         assert_eq!(world.explain(&sites[3], MIDNIGHT + HOUR)["lastRun"], MIDNIGHT);
         assert_eq!(world.json(&["status", "--json"])[0]["lastRun"]["outageCause"], "refused");

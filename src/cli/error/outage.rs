@@ -9,158 +9,126 @@ use crate::run::outage::{Detail, Outage};
 use crate::util::text::count;
 use crate::util::time::{rfc3339, unix_now};
 
-/// What a line may say about this machine.
-struct Machine {
-    /// The name servers, as its configuration lists them.
-    name_servers: Vec<String>,
-    now: UnixTime,
-}
-
 /// The line about failures that are our own fault. `left` is how many sites are left to the next run.
+///
+/// It has the cause, what happens to the sites, and what to do.
 pub(in crate::cli) fn outage_text(outage: &Outage, left: u64) -> String {
-    let name_servers = match outage.fault {
-        Fault::NameServers => name_servers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
-        _ => Vec::new(),
-    };
-    text(outage, left, &Machine { name_servers, now: unix_now() })
+    let resolv_conf = || fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let name_servers = if outage.fault == Fault::NameServers { name_servers(&resolv_conf()) } else { Vec::new() };
+    text(outage, left, &name_servers, unix_now())
 }
 
-fn text(outage: &Outage, left: u64, machine: &Machine) -> String {
-    let (cause, hint) = explain(outage, machine);
-    let failures = count(outage.uncounted, "failure");
-    let rest = match left {
-        0 => String::new(),
-        1 => ", and the next run polls the one site that is left".to_owned(),
-        left => format!(", and the next run polls the {left} sites that are left"),
-    };
-    format!("{cause}: {failures} not counted{rest}; {hint}")
+fn text(outage: &Outage, left: u64, name_servers: &[String], now: UnixTime) -> String {
+    let (cause, hint) = (cause(outage, now), hint(outage, name_servers));
+    let (failures, left) = (count(outage.uncounted, "failure"), count(left, "site"));
+    format!("{cause}; {failures} not counted, the next run polls {left}; {hint}")
 }
 
-/// The cause, and what to do about it.
-fn explain(outage: &Outage, machine: &Machine) -> (String, String) {
-    let Outage { fault, detail, sites, .. } = outage;
-    let sites = count(*sites, "site");
+fn cause(outage: &Outage, now: UnixTime) -> String {
+    let Outage { fault, detail, .. } = outage;
+    let sites = count(outage.sites, "site");
     let were_fine = format!("{sites} that were fine before");
     let message = match detail {
         Detail::Message(message) | Detail::Text(message) => format!(" ({message})"),
         _ => String::new(),
     };
-    let (cause, hint) = match fault {
-        Fault::Network => (
-            format!("this machine's network seems to be down, or a firewall refuses connections: {were_fine} cannot be reached{message}"),
-            "check the network, and the firewall of this machine".to_owned(),
+    match fault {
+        Fault::Network => format!(
+            "this machine's network seems to be down, or a firewall refuses connections: none of {were_fine} can be \
+             reached{message}"
         ),
-        Fault::NameServers => name_server_fault(&were_fine, &message, detail, machine),
-        Fault::SameAddress => same_address(&were_fine, detail),
-        Fault::Firewall => (
-            format!("this machine may not connect to {sites}: a firewall or a missing permission forbids it{message}"),
-            "check the firewall of this machine, and what its user or service may do".to_owned(),
-        ),
-        Fault::NoRoute => (
-            format!("this machine has no route to {sites}{message}"),
-            "check the network and its routes (ip route, ip -6 route)".to_owned(),
-        ),
-        Fault::NoPort => (
-            format!("no local port is free to connect to {sites}{message}"),
-            "see which program uses the ports (ss -tan), and widen net.ipv4.ip_local_port_range".to_owned(),
-        ),
-        Fault::OpenFiles => (
-            format!("the limit of open files is reached, so {sites} could not be polled{message}"),
-            "raise it (ulimit -n, or LimitNOFILE= of the service), or use fewer --threads".to_owned(),
-        ),
-        Fault::Memory => (
-            format!("there is not enough memory to poll {sites}{message}"),
-            "free memory, or use fewer --threads".to_owned(),
-        ),
-        Fault::Clock => clock(&were_fine, detail, machine),
-        Fault::Authorities => (
-            format!("no trusted CA certificate verifies the certificates of {sites}{message}"),
-            "install the package ca-certificates, and check SSL_CERT_FILE and SSL_CERT_DIR; a proxy that inspects TLS needs `ca-file`".to_owned(),
-        ),
-        Fault::Portal => portal(&were_fine, detail),
-        Fault::Refused => (
-            format!("{were_fine} all {}: they seem to block this machine's address or the app", answered(detail)),
-            "ask one of the sites, or its provider, why it refuses; `cxnpoll call` shows the whole reply".to_owned(),
-        ),
-        Fault::Distrusted => (
-            format!("{were_fine} all {}: they do not accept the app's certificate or our secrets", answered(detail)),
-            "check `app-cert` with `cxnpoll config check`, and that the store is not an old copy".to_owned(),
-        ),
-        Fault::Listener => (
-            format!("the listener failed at {were_fine}{message}"),
-            "correct the job's own logic; `cxnpoll event` calls it for one connection".to_owned(),
-        ),
-        Fault::Api => (
-            format!("the API of {were_fine} returned the same error{message}"),
-            "check what the job calls, and the permissions of the app".to_owned(),
-        ),
-        Fault::SameAnswer => (
-            format!("{were_fine} all failed in the same way{message}"),
-            "look for a cause on this machine or in its network before you blame the sites".to_owned(),
-        ),
-    };
-    (cause, hint)
-}
-
-fn name_server_fault(were_fine: &str, message: &str, detail: &Detail, machine: &Machine) -> (String, String) {
-    let servers = match machine.name_servers.as_slice() {
-        [] => "the name server".to_owned(),
-        [one] => format!("the name server {one} of /etc/resolv.conf"),
-        several => format!("the name servers {} of /etc/resolv.conf", several.join(", ")),
-    };
-    let cause = match detail {
-        Detail::Address(address, _) => {
-            format!("the names of {were_fine} have addresses such as {address} now, to which no connection was made")
+        Fault::NameServers => match detail {
+            Detail::Address(address, _) => format!(
+                "the name server gives addresses that may not be connected to, such as {address}, for {were_fine}"
+            ),
+            _ => format!("no name can be resolved, not even those of {were_fine}{message}"),
+        },
+        Fault::SameAddress => match detail {
+            Detail::Address(address, is_blocked) => {
+                let not_called = if *is_blocked { ", and no connection to it was made" } else { "" };
+                format!("the name server gives the same address, {address}, for {were_fine}{not_called}")
+            }
+            _ => format!("the name server gives the same address for {were_fine}"),
+        },
+        Fault::Firewall => {
+            format!("a firewall or a missing permission of this machine forbids to connect to {sites}{message}")
         }
-        _ => format!("the names of {were_fine} cannot be resolved{message}"),
-    };
-    (cause, format!("check {servers}, and the network"))
-}
-
-fn same_address(were_fine: &str, detail: &Detail) -> (String, String) {
-    let (address, not_called) = match detail {
-        Detail::Address(address, true) => {
-            (format!("the same address, {address}"), ", and no connection to it was made")
-        }
-        Detail::Address(address, false) => (format!("the same address, {address}"), ""),
-        _ => ("the same address".to_owned(), ""),
-    };
-    (
-        format!("the name server gives {address}, for the names of {were_fine}{not_called}"),
-        "check /etc/resolv.conf and the network: a captive portal or a DNS filter may answer for all names".to_owned(),
-    )
-}
-
-fn clock(were_fine: &str, detail: &Detail, machine: &Machine) -> (String, String) {
-    let shown = format!("which shows {}", rfc3339(machine.now));
-    let cause = match detail {
-        Detail::ClockOffset(offset) => {
-            let direction = if *offset > 0 { "behind" } else { "ahead of" };
-            format!("this machine's clock, {shown}, is {} {direction} that of {were_fine}", length(*offset))
-        }
-        Detail::CertificatesExpired => {
+        Fault::NoRoute => format!("this machine has no route to {sites}{message}"),
+        Fault::NoPort => format!("no local port is free to connect to {sites}{message}"),
+        Fault::OpenFiles => format!("the limit of open files is too low to poll {sites}{message}"),
+        Fault::Memory => format!("there is not enough memory to poll {sites}{message}"),
+        Fault::Clock => clock(&were_fine, detail, now),
+        Fault::Authorities => format!("no trusted CA certificate verifies the certificates of {sites}{message}"),
+        Fault::Portal => {
+            let answer = match detail {
+                Detail::Redirect(host) => format!("redirect to {host}"),
+                Detail::Page(title) => format!("answer with one page, \"{title}\""),
+                detail => answered(detail),
+            };
             format!(
-                "all certificates seem to have expired, those of {were_fine}: this machine's clock, {shown}, may be wrong"
+                "{were_fine} all {answer}: a captive portal, or a proxy that wants a login, seems to answer for them"
             )
         }
-        Detail::CertificatesNotYetValid => {
-            format!("no certificate seems to be valid yet, of {were_fine}: this machine's clock, {shown}, may be wrong")
+        Fault::Refused => {
+            let why = match detail {
+                Detail::Status(500.., _) => "a proxy of this network, or what the job sends, may cause that",
+                _ => "this machine's address or the app seems to be blocked",
+            };
+            format!("{were_fine} all {}: {why}", answered(detail))
         }
-        _ => format!("all messages seem to have expired, of {were_fine}: this machine's clock, {shown}, may be wrong"),
-    };
-    (cause, "correct the clock (timedatectl)".to_owned())
+        Fault::Distrusted => {
+            format!("{were_fine} all {}: they do not accept the app's certificate or our secrets", answered(detail))
+        }
+        Fault::Listener => format!("the listener fails at {were_fine}{message}"),
+        Fault::Api => format!("the API of {were_fine} returns the same error{message}"),
+        Fault::SameAnswer => format!("{were_fine} all fail in the same way{message}"),
+    }
 }
 
-fn portal(were_fine: &str, detail: &Detail) -> (String, String) {
-    let cause = match detail {
-        Detail::Redirect(host) => format!("{were_fine} all redirect to {host}"),
-        Detail::Page(title) => format!("{were_fine} all answer with one page, \"{title}\""),
-        _ => format!("the network requires a login: {were_fine} all {}", answered(detail)),
+fn hint(outage: &Outage, name_servers: &[String]) -> String {
+    let hint = match outage.fault {
+        Fault::Network => "check the network, and the firewall of this machine",
+        Fault::NameServers => {
+            let which = match name_servers {
+                [] => "/etc/resolv.conf".to_owned(),
+                servers => format!("{} (/etc/resolv.conf)", servers.join(", ")),
+            };
+            return format!("check the name server {which}, and the network");
+        }
+        Fault::SameAddress => {
+            "check /etc/resolv.conf and the network: a captive portal or a filter may answer for names"
+        }
+        Fault::Firewall => "check the firewall of this machine, and the permissions of the program's user or service",
+        Fault::NoRoute => "check the network and its routes (ip route, ip -6 route)",
+        Fault::NoPort => "see which program uses the ports (ss -tan), or widen net.ipv4.ip_local_port_range",
+        Fault::OpenFiles => "raise it (ulimit -n, or LimitNOFILE= of the service), or use fewer --threads",
+        Fault::Memory => "free memory, or use fewer --threads",
+        Fault::Clock => "correct the clock (timedatectl)",
+        Fault::Authorities => {
+            "install ca-certificates, and check SSL_CERT_FILE and SSL_CERT_DIR; set `ca-file` for a proxy that inspects TLS"
+        }
+        Fault::Portal => "log in to the network, or ask its administrator",
+        Fault::Refused => "see the whole reply with `cxnpoll call`, and ask one of the sites or its provider",
+        Fault::Distrusted => "check the certificate with `cxnpoll config check`, and that the store is no old copy",
+        Fault::Listener => "correct the job's own logic, and try it with `cxnpoll event`",
+        Fault::Api => "check what the job calls, and the permissions of the app",
+        Fault::SameAnswer => "look for a cause on this machine and in its network first",
     };
-    (
-        format!("{cause}: a captive portal or a proxy seems to answer for them"),
-        "log in to the network, or ask its administrator".to_owned(),
-    )
+    hint.to_owned()
+}
+
+fn clock(were_fine: &str, detail: &Detail, now: UnixTime) -> String {
+    let shown = format!("it shows {}", rfc3339(now));
+    let seem = match detail {
+        Detail::ClockOffset(offset) => {
+            let direction = if *offset > 0 { "behind" } else { "ahead of" };
+            return format!("this machine's clock is {} {direction} that of {were_fine} ({shown})", length(*offset));
+        }
+        Detail::CertificatesExpired => format!("the certificates of {were_fine} all seem to have expired"),
+        Detail::CertificatesNotYetValid => format!("the certificates of {were_fine} all seem not to be valid yet"),
+        _ => format!("messages from or to {were_fine} all seem to have expired"),
+    };
+    format!("{seem}: this machine's clock may be wrong ({shown})")
 }
 
 /// What sites answered: `answered 403 Forbidden`.
@@ -171,18 +139,15 @@ fn answered(detail: &Detail) -> String {
         _ => return "refused".to_owned(),
     };
     let reason = StatusCode::from_u16(*status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
-    let answer = format!("answered {status} {reason}");
-    match text {
-        None => answer.trim_end().to_owned(),
-        Some(text) => format!("{}, \"{text}\"", answer.trim_end()),
-    }
+    let answer = format!("answered {status} {reason}").trim_end().to_owned();
+    text.as_ref().map_or(answer.clone(), |text| format!("{answer}, \"{text}\""))
 }
 
 /// A length of time in one unit: `3 hours`.
 fn length(seconds: i64) -> String {
     let seconds = seconds.unsigned_abs();
-    let (unit, name) =
-        [(86_400, "day"), (3600, "hour")].into_iter().find(|(unit, _)| seconds >= 2 * unit).unwrap_or((60, "minute"));
+    let units = [(86_400, "day"), (3600, "hour")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= 2 * unit).unwrap_or((60, "minute"));
     count((seconds + unit / 2) / unit, name)
 }
 
@@ -190,4 +155,158 @@ fn length(seconds: i64) -> String {
 fn name_servers(resolv_conf: &str) -> Vec<String> {
     let server = |line: &str| Some(line.trim().strip_prefix("nameserver")?.split_whitespace().next()?.to_owned());
     resolv_conf.lines().filter_map(server).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = 1_769_860_800;
+    const SPARED: &str = "; 14 failures not counted, the next run polls 60 sites; ";
+
+    /// The cause in the line, and its hint.
+    fn line(fault: Fault, detail: Detail) -> (String, String) {
+        let outage = Outage { fault, detail, sites: 13, uncounted: 14, ends_run: true };
+        let line = text(&outage, 60, &["192.0.2.53".to_owned()], NOW);
+        let (cause, hint) = line.split_once(SPARED).unwrap();
+        (cause.to_owned(), hint.to_owned())
+    }
+
+    #[test]
+    fn each_fault_has_a_line_that_names_its_cause() {
+        let message = |text: &str| Detail::Message(text.to_owned());
+        let text = |text: &str| Some(text.to_owned());
+        let same = |is_blocked| Detail::Address([10, 0, 0, 1].into(), is_blocked);
+        for (fault, detail, expected) in [
+            (
+                Fault::Network,
+                message("connection refused"),
+                "this machine's network seems to be down, or a firewall refuses connections: none of 13 sites that were \
+                 fine before can be reached (connection refused)",
+            ),
+            (
+                Fault::NameServers,
+                message("no answer"),
+                "no name can be resolved, not even those of 13 sites that were fine before (no answer)",
+            ),
+            (
+                Fault::NameServers,
+                same(true),
+                "the name server gives addresses that may not be connected to, such as 10.0.0.1, for 13 sites that were \
+                 fine before",
+            ),
+            (
+                Fault::SameAddress,
+                same(true),
+                "the name server gives the same address, 10.0.0.1, for 13 sites that were fine before, and no connection \
+                 to it was made",
+            ),
+            (
+                Fault::SameAddress,
+                same(false),
+                "the name server gives the same address, 10.0.0.1, for 13 sites that were fine before",
+            ),
+            (
+                Fault::NoRoute,
+                message("network is unreachable"),
+                "this machine has no route to 13 sites (network is unreachable)",
+            ),
+            (
+                Fault::Clock,
+                Detail::ClockOffset(10_830),
+                "this machine's clock is 3 hours behind that of 13 sites that were fine before (it shows \
+                 2026-01-31T12:00:00Z)",
+            ),
+            (
+                Fault::Clock,
+                Detail::CertificatesExpired,
+                "the certificates of 13 sites that were fine before all seem to have expired: this machine's clock may be \
+                 wrong (it shows 2026-01-31T12:00:00Z)",
+            ),
+            (
+                Fault::Portal,
+                Detail::Redirect("login.example".to_owned()),
+                "13 sites that were fine before all redirect to login.example: a captive portal, or a proxy that wants a \
+                 login, seems to answer for them",
+            ),
+            (
+                Fault::Portal,
+                Detail::Page("Log in".to_owned()),
+                "13 sites that were fine before all answer with one page, \"Log in\": a captive portal, or a proxy that \
+                 wants a login, seems to answer for them",
+            ),
+            (
+                Fault::Portal,
+                Detail::Status(511, None),
+                "13 sites that were fine before all answered 511 Network Authentication Required: a captive portal, or a \
+                 proxy that wants a login, seems to answer for them",
+            ),
+            (
+                Fault::Refused,
+                Detail::Status(403, None),
+                "13 sites that were fine before all answered 403 Forbidden: this machine's address or the app seems to be \
+                 blocked",
+            ),
+            (
+                Fault::Refused,
+                Detail::Status(502, None),
+                "13 sites that were fine before all answered 502 Bad Gateway: a proxy of this network, or what the job \
+                 sends, may cause that",
+            ),
+            (
+                Fault::Distrusted,
+                Detail::Status(400, text("Invalid appCert")),
+                "13 sites that were fine before all answered 400 Bad Request, \"Invalid appCert\": they do not accept the \
+                 app's certificate or our secrets",
+            ),
+            (
+                Fault::Listener,
+                Detail::Text("KeyError: version".to_owned()),
+                "the listener fails at 13 sites that were fine before (KeyError: version)",
+            ),
+            (
+                Fault::Api,
+                Detail::Text("no permission".to_owned()),
+                "the API of 13 sites that were fine before returns the same error (no permission)",
+            ),
+            (
+                Fault::SameAnswer,
+                message("garbled"),
+                "13 sites that were fine before all fail in the same way (garbled)",
+            ),
+        ] {
+            assert_eq!(line(fault, detail).0, expected);
+        }
+    }
+
+    #[test]
+    fn each_fault_has_a_line_with_a_hint_and_few_name_the_network() {
+        for fault in Fault::ALL {
+            let (cause, hint) = line(fault, Detail::Message("no".to_owned()));
+            assert!(cause.contains("13 sites") && !hint.is_empty(), "{cause}; {hint}");
+            assert_eq!(cause.contains("network seems to be down"), fault == Fault::Network, "{cause}");
+        }
+        let (_, hint) = line(Fault::NameServers, Detail::Message("no".to_owned()));
+        assert_eq!(hint, "check the name server 192.0.2.53 (/etc/resolv.conf), and the network");
+    }
+
+    #[test]
+    fn a_length_of_time_is_rounded() {
+        for (seconds, expected) in [
+            (400 * 86_400, "400 days"),
+            (-10_790, "3 hours"),
+            (7_199, "120 minutes"),
+            (86_400, "24 hours"),
+            (330, "6 minutes"),
+        ] {
+            assert_eq!(length(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn the_name_servers_of_a_file_are_found() {
+        let file =
+            "# nameserver 1\nsearch example.org\nnameserver 192.0.2.1\n  nameserver\t2001:db8::1 # x\nnameserver";
+        assert_eq!(name_servers(file), ["192.0.2.1", "2001:db8::1"]);
+    }
 }

@@ -1,4 +1,4 @@
-//! The rule of the same answer: what nearly all sites answer, although they were fine before, is our own fault.
+//! The rule of the same answer: if nearly all sites fail in one way, it is our own fault.
 //!
 //! The answers of witnesses are a sequence of successes and fingerprints. The window is the end of it, from a failure on, in
 //! which nearly all are the same failure. Each witness key and answer counts once in it. As soon as the window breaks, what

@@ -38,15 +38,15 @@ pub enum Suspicion {
 /// What a run ends with.
 #[derive(Debug)]
 pub struct Conclusion<T> {
-    /// Why the run ends for our own fault, or what this machine could not do; `None` if neither is the case.
+    /// Which fault of our own the run met; `None` if it met none.
     pub outage: Option<Outage>,
     /// Failures that are counted, in the order in which their polls ended.
     pub counted: Vec<T>,
 }
 
-/// Observes the polls of a run. Each comes with an item, which is returned once its outcome is to be counted.
+/// Observes the polls of a run.
 ///
-/// An item that is never returned is not counted. Times are durations since the run began.
+/// Each comes with an item, which is returned once its outcome is to be counted. An item that is never returned is not counted. Times are durations since the run began.
 #[derive(Debug)]
 pub struct OutageDetector<T> {
     enabled: bool,

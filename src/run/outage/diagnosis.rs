@@ -1,4 +1,4 @@
-//! The likely cause of an outage: which fault of this machine, its network or its configuration, and what shows it.
+//! The likely cause of failures that are our own fault, and what shows it.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -98,7 +98,9 @@ fn is_about_time(text: &str) -> bool {
     text.contains("ttl") || text.contains("expired")
 }
 
-/// The diagnosis that names of different hosts all have one address; `None` if they have not, or if it explains less.
+/// The diagnosis that all names have one address.
+///
+/// `None` if they have not, or if another explains more.
 fn same_address(found: &[&Observation], fault: Fault) -> Option<(Fault, Detail)> {
     if !matches!(fault, Fault::SameAddress | Fault::Network | Fault::Authorities | Fault::SameAnswer) {
         return None;

@@ -1,4 +1,4 @@
-//! Decides whether failures are the fault of this machine, its network or its configuration, and not of the sites.
+//! Decides whether failures are the fault of this machine, its network or its configuration.
 //!
 //! Everything here is pure: it has no clock and does no I/O. [`OutageDetector`] sees every poll of a run, and holds
 //! failures back as long as they may be our own fault. It has two rules. By the first, sites cannot be reached

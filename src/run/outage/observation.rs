@@ -71,9 +71,9 @@ impl Observation {
         }
     }
 
-    /// Whether the site could not be reached, and no poll that began at the same time or later was answered.
+    /// Whether the site could not be reached, and no poll that began later was answered.
     ///
-    /// `last_reply` is when the last poll began that was answered.
+    /// `last_reply` is when the last poll began that was answered. One that began at the same time counts as later.
     pub(super) fn is_silent_since(&self, last_reply: Option<Duration>) -> bool {
         // A listener may fail before it calls the site.
         let called = |evidence: &Evidence| evidence.failure.class != FailureClass::Listener;

@@ -1,22 +1,14 @@
-//! When a run makes only some more polls, because failures may be our own fault, and when it ends for that.
+//! When a run makes only some more polls, and when it ends, because failures may be our own fault.
 
 use std::time::Duration;
 
-use super::{RunState, SHUTDOWN_GRACE};
+use super::{Probing, RunState, SHUTDOWN_GRACE};
 use crate::run::event::Effect;
 use crate::run::outage::Suspicion;
 use crate::run::queue::QueueView;
 
 /// How often more polls are allowed before the run goes on as usual.
 const MAX_ROUNDS: u32 = 3;
-
-/// A run that makes only some more polls.
-#[derive(Debug)]
-pub(super) struct Probing {
-    since: Duration,
-    /// How often polls were allowed. Beyond [`MAX_ROUNDS`] they are not limited any longer.
-    rounds: u32,
-}
 
 impl RunState {
     /// Limits new polls while failures may be our own fault.

@@ -28,8 +28,7 @@ pub struct RunRecord {
     pub deferred: u64,
     /// How many outcomes were not recorded.
     ///
-    /// Then the connection was changed during its poll, the network of this machine was down, or a listener program did
-    /// not work.
+    /// Then the connection was changed during its poll, its failure was our own fault, or a listener program did not work.
     pub dropped: u64,
     /// How many were given up by this run.
     pub given_up: u64,

@@ -1,4 +1,4 @@
-//! How an outage of this machine's network differs from dead sites.
+//! When failures are our own fault, and not that of dead sites.
 
 use super::*;
 use crate::model::Fault;
