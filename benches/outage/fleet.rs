@@ -9,16 +9,15 @@ use cxnpoll::run::simulation::{Ran, Reply, Simulation};
 use cxnpoll::store::PollTask;
 use fastrand::Rng;
 
+use super::common::{HOUR, MIDNIGHT};
 use super::member::{Member, members};
 use super::poll::{Flaw, Ours};
 use super::scenario::{Onset, Scenario, Theirs};
 
-/// The interval between runs, in seconds.
-pub const HOUR_S: UnixTime = 3600;
-/// The time of the first run, in Unix seconds.
-const START: UnixTime = 1_767_225_600;
 /// How many polls are in flight on one host.
 const PER_HOST: usize = 4;
+/// How many runs a status remembers.
+const HISTORY: u32 = 10;
 /// The chance that a site which failed is well again in the next run.
 const RECOVERY: f64 = 0.5;
 
@@ -68,10 +67,9 @@ impl Fleet {
         let retry = if rng.bool() { "1 hour (x*)" } else { "1 hour (x48); 1 day (x90)" };
         let policy: Policy = retry.parse().expect("a valid expression");
         let failing = 0.01 + 0.04 * rng.f64();
-        let members = members(scenario, size, &policy, START, &mut rng);
-        let (now, outage_since) = (START, None);
-        let mut fleet =
-            Self { scenario, threads, policy, now, outage_since, failing, members, rng, calm: 2, lasts: 0 };
+        let members = members(scenario, size, &policy, MIDNIGHT, &mut rng);
+        let (now, outage_since) = (MIDNIGHT, None);
+        let mut fleet = Self { scenario, threads, policy, now, outage_since, failing, members, rng, calm: 2, lasts: 0 };
         // The statuses hold the networks of the sites from now on.
         fleet.next_run();
         fleet
@@ -117,11 +115,10 @@ impl Fleet {
         }
         if charged > 0 {
             // Faults of ours are rare. The next one comes when the histories of the sites show no trace of this one.
-            self.calm = PollStatus::ATTEMPTS as u32;
-            self.lasts = 0;
+            (self.calm, self.lasts) = (HISTORY, 0);
         }
         self.outage_since = ran.outage_since;
-        self.now += HOUR_S;
+        self.now += HOUR;
         Observed { fault, witnesses: networks.len(), charged, ran }
     }
 

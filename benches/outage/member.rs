@@ -8,7 +8,7 @@ use cxnpoll::retry::Policy;
 use cxnpoll::store::{CxnLocator, PollTask};
 use fastrand::Rng;
 
-use super::fleet::HOUR_S;
+use super::common::HOUR;
 use super::poll::{Flaw, Site};
 use super::scenario::{Scenario, Theirs};
 
@@ -106,11 +106,11 @@ impl Member {
     /// Sets the status of a site that was well an hour before `start`, or died long before.
     fn remember(&mut self, policy: &Policy, start: UnixTime, rng: &mut Rng) {
         let Some(flaw) = self.died_of else {
-            policy.apply(&mut self.status, start - HOUR_S, &Ok(()));
+            policy.apply(&mut self.status, start - HOUR, &Ok(()));
             return;
         };
-        let mut due = start - DEAD_S - rng.i64(0..24) * HOUR_S;
-        policy.apply(&mut self.status, due - HOUR_S, &Ok(()));
+        let mut due = start - DEAD_S - rng.i64(0..24) * HOUR;
+        policy.apply(&mut self.status, due - HOUR, &Ok(()));
         while due < start {
             policy.apply(&mut self.status, due, &flaw.reply(&self.site, rng).outcome);
             due = policy.next_due_of_status(&self.status).expect("no site is given up within weeks");

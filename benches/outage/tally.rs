@@ -16,6 +16,14 @@ const MIN_WITNESSES: usize = 10;
 /// An outage with fewer can be found.
 const FEW_WITNESSES: usize = 3;
 
+/// The columns of false alarms, before those by number of sites.
+const ALARMS: [&str; 4] = ["fleet", "runs  ", "network", "same answer"];
+/// The columns of missed outages.
+const MISSES: [&str; 7] =
+    ["fault", "runs  ", "missed", "missed with few", "other cause", "charged if found", "charged if missed"];
+/// The width of the first column.
+const NAME_WIDTH: usize = 42;
+
 /// The figures of a scenario.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
@@ -120,8 +128,8 @@ impl Tally {
     /// Prints the row of false alarms. Returns whether it is within its target.
     pub fn print_alarms(&self, name: &str) -> bool {
         let all = Share::sum(self.calm);
-        print!("| {name:43} | {:6} | {:7} | {:11} |", all.runs, self.network, self.same_answer);
-        print_sizes(&self.calm);
+        let counts = [all.runs, self.network, self.same_answer].map(|count| count.to_string());
+        print_row(&ALARMS, name, &counts, &self.calm);
         !all.exceeds(RUNS_PER_ALARM)
     }
 
@@ -129,36 +137,36 @@ impl Tally {
     pub fn print_misses(&self, name: &str) -> bool {
         let all = Share::sum(self.faults);
         let few = format!("{} of {}", self.few.wrong, self.few.runs);
-        let (found, missed) = (self.charged_found, self.charged_missed);
-        let other = self.other_cause;
-        print!("| {name:43} | {:6} | {:6} | {few:12} | {other:5} | {found:7} | {missed:7} |", all.runs, all.wrong);
-        print_sizes(&self.faults);
-        !all.exceeds(RUNS_PER_MISS) && found == 0
+        let [runs, missed, other] = [all.runs, all.wrong, self.other_cause].map(|count| count.to_string());
+        let [found_charged, missed_charged] = [self.charged_found, self.charged_missed].map(|count| count.to_string());
+        print_row(&MISSES, name, &[runs, missed, few, other, found_charged, missed_charged], &self.faults);
+        !all.exceeds(RUNS_PER_MISS)
     }
-}
-
-fn print_sizes(shares: &[Share]) {
-    shares.iter().for_each(|share| print!(" {share:>4} |"));
-    println!();
 }
 
 /// Prints the head of the table of false alarms.
 pub fn print_alarms_head() {
-    print_head(&format!("| {:43} | {:6} | {:7} | {:11} |", "fleet", "runs", "network", "same answer"));
+    print_head(&ALARMS);
 }
 
 /// Prints the head of the table of missed outages.
 pub fn print_misses_head() {
-    let (few, charged) = ("few", "charged");
-    print_head(&format!(
-        "| {:43} | {:6} | {:6} | {few:12} | {:5} | {charged:7} | {charged:7} |",
-        "fault", "runs", "missed", "other"
-    ));
+    print_head(&MISSES);
 }
 
-fn print_head(columns: &str) {
-    print!("{columns}");
+fn print_head(columns: &[&str]) {
+    let (first, rest) = (columns[0], &columns[1..]);
+    print!("| {first:NAME_WIDTH$} |");
+    rest.iter().for_each(|column| print!(" {column} |"));
     SIZES.iter().for_each(|size| print!(" {size:>4} |"));
-    let rule: String = columns.chars().map(|char| if char == '|' { '|' } else { '-' }).collect();
-    println!("\n{rule}{}", "------|".repeat(SIZES.len()));
+    print!("\n|{:-<1$}|", "", NAME_WIDTH + 2);
+    rest.iter().for_each(|column| print!("{:-<1$}|", "", column.len() + 2));
+    println!("{}", "------|".repeat(SIZES.len()));
+}
+
+fn print_row(columns: &[&str], name: &str, cells: &[String], sizes: &[Share]) {
+    print!("| {name:NAME_WIDTH$} |");
+    columns[1..].iter().zip(cells).for_each(|(column, cell)| print!(" {cell:>0$} |", column.len()));
+    sizes.iter().for_each(|share| print!(" {share:>4} |"));
+    println!();
 }

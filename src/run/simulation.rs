@@ -216,17 +216,11 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Failure, FailureClass};
+    use crate::model::{Failure, FailureClass, Fault};
     use crate::run::testdata::task;
 
     fn simulation(threads: usize) -> Simulation {
-        Simulation {
-            policy: "1 hour (x3)".parse().unwrap(),
-            now: 7200,
-            threads,
-            per_host: 4,
-            outage_since: None,
-        }
+        Simulation { policy: "1 hour (x3)".parse().unwrap(), now: 7200, threads, per_host: 4, outage_since: None }
     }
 
     fn reply(outcome: Outcome, ms: u64) -> Reply {
@@ -255,5 +249,14 @@ mod tests {
             let ran = simulation(threads).run(due, |_, _| reply(Ok(()), 1000));
             assert_eq!(ran.record.elapsed_ms / 1000, expected_s, "{threads} threads, {hosts} hosts");
         }
+    }
+
+    #[test]
+    fn a_run_without_a_network_records_nothing() {
+        let mut due: Vec<PollTask> = (0..60).map(|seq| task(seq, seq)).collect();
+        due.iter_mut().for_each(|task| simulation(1).policy.apply(&mut task.status, 3600, &Ok(())));
+        let ran = simulation(8).run(due, |_, _| reply(Err(Failure::new(FailureClass::Connect, "refused")), 10));
+        assert_eq!((ran.record.outage_cause, ran.outage_since), (Some(Fault::Network), Some(7200)));
+        assert!(ran.updates.is_empty() && ran.record.polled < 60, "{:?}", ran.record);
     }
 }
