@@ -1,0 +1,67 @@
+//! How often runs find an outage of this machine where there is none, and miss one where there is.
+//!
+//! `cargo bench --bench outage`
+//!
+//! Simulated fleets are polled in virtual time, by the decisions of real runs. The statuses of each run are those that the
+//! run before has recorded. The results are the same each time. `CXNPOLL_SEED` gives other fleets. With a part of the name
+//! of some rows, as in `cargo bench --bench outage -- provider`, only these are simulated, and each run that went wrong is
+//! printed. It fails where a row misses its target.
+
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "shared by all benches")]
+mod common;
+mod fleet;
+mod member;
+mod plan;
+mod poll;
+mod scenario;
+mod tally;
+
+use std::env;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use common::Result;
+use scenario::{SCENARIOS, Scenario};
+use tally::Tally;
+
+fn main() -> Result<ExitCode> {
+    let seed = env::var("CXNPOLL_SEED").map_or(Ok(1), |seed| seed.parse())?;
+    let wanted = env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let is_wanted = |name: &str| wanted.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    let began = Instant::now();
+    let jobs = plan::jobs(seed, common::is_measuring());
+    let jobs: Vec<_> = jobs.into_iter().filter(|job| is_wanted(SCENARIOS[job.scenario].0)).collect();
+    let tallies: Vec<_> = jobs.into_par_iter().map(|job| (job.scenario, job.run(wanted.is_some()))).collect();
+    let tally_of = |wanted: &dyn Fn(usize) -> bool| {
+        let tallies = tallies.iter().filter(|(scenario, _)| wanted(*scenario));
+        tallies.fold(Tally::default(), |sum, (_, tally)| sum.merge(tally))
+    };
+    let rows = || SCENARIOS.iter().enumerate().filter(|(_, (name, _))| is_wanted(name));
+    let is_fault = |scenario: usize| matches!(SCENARIOS[scenario].1, Scenario::Ours(..));
+
+    let mut missed = Vec::new();
+    println!("False alarms, at most 1 in 10,000 runs; on the right by number of sites:\n");
+    tally::print_alarms_head();
+    let calm = rows().filter(|(number, _)| !is_fault(*number));
+    let calm = calm.map(|(number, (name, _))| (*name, tally_of(&|scenario| scenario == number)));
+    for (name, tally) in calm.chain([("the runs before and after faults of ours", tally_of(&is_fault))]) {
+        if !tally.print_alarms(name) {
+            missed.push(name);
+        }
+    }
+
+    println!("\nMissed outages, at most 1 in 1,000 runs where ten witnesses are due:\n");
+    tally::print_misses_head();
+    for (number, (name, _)) in rows().filter(|(number, _)| is_fault(*number)) {
+        if !tally_of(&|scenario| scenario == number).print_misses(name) {
+            missed.push(name);
+        }
+    }
+
+    println!("\n{} runs in {:.1} s", tally_of(&|_| true).runs(), began.elapsed().as_secs_f64());
+    missed.iter().for_each(|name| println!("missed its target: {name}"));
+    Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
