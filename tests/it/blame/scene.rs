@@ -166,16 +166,24 @@ impl Scene {
         (0..self.size).filter(|number| self.is_mortal(*number)).collect()
     }
 
-    /// Makes the sites unreachable that can be: their hosts refuse connections, or have no route.
+    /// Makes the sites unreachable that can be.
     pub fn kill(&mut self, by: Death) {
         match by {
             Death::Refused => self.front.close(MORTAL_PORT),
-            Death::NoRoute => {
-                let addresses: BTreeSet<_> = self.mortals().into_iter().map(self.layout.address).collect();
-                for address in addresses {
-                    self.network.route("unreachable", &address.to_string());
-                }
+            Death::NoRoute => self.route_mortals("unreachable"),
+            Death::NoPacket => self.route_mortals("dev lo"),
+            Death::NoName => {
+                let (mortals, table) = (self.mortals(), table(self.layout));
+                let is_mortal = move |name: &str| number(name).is_some_and(|number| mortals.contains(&number));
+                self.names.answer(move |name| if is_mortal(name) { Answer::Unknown } else { table(name) });
             }
+        }
+    }
+
+    fn route_mortals(&self, kind: &str) {
+        let addresses: BTreeSet<_> = self.mortals().into_iter().map(self.layout.address).collect();
+        for address in addresses {
+            self.network.route(kind, &address.to_string());
         }
     }
 
@@ -214,6 +222,10 @@ pub enum Death {
     Refused,
     /// EHOSTUNREACH.
     NoRoute,
+    /// No packet comes back.
+    NoPacket,
+    /// NXDOMAIN.
+    NoName,
 }
 
 /// Returns the answers of a name server that knows the sites.
