@@ -36,6 +36,7 @@ mod listeners;
 mod log;
 mod metrics;
 mod names;
+mod network;
 mod outage;
 mod output;
 mod poll;

@@ -68,7 +68,6 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("D-oubtful", "Unsure"),
     ("F-EW", "LOW_WATERMARK"),
     ("F-IRST", "INITIAL_LOAD"),
-    ("F-ault", "Finding"),
     ("G-ATHER", "COALESCE"),
     ("G-ROUP", "FLUSH_COUNT"),
     ("I-NTERVAL", "FLUSH_INTERVAL"),
