@@ -120,6 +120,25 @@ mod both_sites_are_dead {
     }
 }
 
+/// The proxy is one host.
+mod all_sites_are_behind_one_proxy {
+    use super::*;
+
+    scenarios_of_sizes! {
+        |size, death| {
+            let via_port = Some("11.7.7.7:8080");
+            let mut scene =
+                Scene::new(Layout { is_mortal: |_, _| true, address: |_| [11, 7, 7, 7].into(), via_port, ..NAMES }, size);
+            scene.poll_well();
+            scene.kill(death);
+            let charged = check(&scene, &[]);
+            assert!(!charged.is_empty(), "{charged:?}");
+        };
+        sixty_sites_refuse 60 Refused;
+        five_sites_without_a_route 5 NoRoute;
+    }
+}
+
 /// Sites that were never polled well show nothing about this machine.
 mod new_sites_fail {
     use super::*;

@@ -40,10 +40,12 @@ pub struct Layout {
     pub address: fn(u32) -> IpAddr,
     /// Which sites [`Scene::kill`] makes unreachable.
     pub is_mortal: fn(u32, u32) -> bool,
+    /// The viaPort of all sites; `None` if they have none.
+    pub via_port: Option<&'static str>,
 }
 
 /// Sites with names on distinct networks.
-pub const NAMES: Layout = Layout { urls: Urls::Http, address: ipv4, is_mortal: |_, _| false };
+pub const NAMES: Layout = Layout { urls: Urls::Http, address: ipv4, is_mortal: |_, _| false, via_port: None };
 
 /// Returns an address on a network of its own.
 pub fn ipv4(number: u32) -> IpAddr {
@@ -118,8 +120,12 @@ impl Scene {
             authorities: "ca.pem",
             began: now - i64::try_from(DAY).unwrap(),
         };
-        let sites: Vec<_> = (0..size).map(|number| scene.site(number)).collect();
-        scene.world.import(&sites);
+        let line = |number| {
+            let mut line = serde_json::to_value(scene.site(number)).unwrap();
+            line["viaPort"] = layout.via_port.into();
+            line.to_string()
+        };
+        scene.world.import_text(&(0..size).map(line).collect::<Vec<_>>().join("\n"));
         scene
     }
 
