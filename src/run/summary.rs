@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::exit;
-use crate::model::{AppId, FailureClass, JobName, Outcome, PollStatus};
+use crate::model::{AppId, FailureClass, Fault, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
 use crate::store::{PollTask, RunRecord, StatusUpdate};
 use crate::util::text;
@@ -97,6 +97,8 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
         "givenUp": run.given_up,
         "elapsedMs": run.elapsed_ms,
         "outage": run.outage,
+        "outageCause": run.outage_cause.map(Fault::name),
+        "skipped": run.skipped,
     });
     match figures {
         Value::Object(map) => map,
@@ -130,7 +132,8 @@ pub(crate) fn by_count(run: &RunRecord) -> impl Iterator<Item = (FailureClass, u
 pub fn run_text(run: &RunRecord) -> String {
     let classes: Vec<_> = by_count(run).map(|(class, count)| format!("{count} {class}")).collect();
     let classes = if classes.is_empty() { String::new() } else { format!(" ({})", classes.join(", ")) };
-    let rare = [(run.deferred, "deferred"), (run.dropped, "dropped"), (run.given_up, "given up")];
+    let rare =
+        [(run.deferred, "deferred"), (run.dropped, "dropped"), (run.skipped, "skipped"), (run.given_up, "given up")];
     #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
     let seconds = run.elapsed_ms as f64 / 1e3;
     format!(

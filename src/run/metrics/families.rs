@@ -85,8 +85,12 @@ impl Families<'_> {
         let seconds = run.elapsed_ms as f64 / 1e3;
         self.gauge("cxnpoll_run_duration_seconds", "How long the last run took.", Some(seconds))?;
         let outage = f64::from(u8::from(run.outage));
-        self.gauge("cxnpoll_run_outage", "Whether this machine's network was down in the last run.", Some(outage))?;
+        self.gauge("cxnpoll_run_outage", "Whether the last run ended in an outage of this machine.", Some(outage))?;
+        let cause = run.outage_cause.map(|cause| (cause.name(), 1.0));
+        self.gauges("cxnpoll_run_outage_cause", "The cause of the outage in the last run.", "cause", cause)?;
         self.gauge("cxnpoll_due", "Connections that were due in the last run.", Some(run.due as f64))?;
+        let skipped = Some(run.skipped as f64);
+        self.gauge("cxnpoll_skipped", "Connections that the last run left to the next, for their host.", skipped)?;
         self.gauge("cxnpoll_given_up", "Connections that the last run gave up.", Some(run.given_up as f64))?;
         let bytes = ended.store_bytes.map(|bytes| bytes as f64).or_else(|| self.former.get(STORE_BYTES, None));
         self.gauge(STORE_BYTES, "Size of the store's database.", bytes)?;
@@ -239,4 +243,35 @@ impl Families<'_> {
 fn at_share(sorted: &[u32], share: f64) -> Option<&u32> {
     let rank = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(rank.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Fault, JobName};
+    use crate::store::RunRecord;
+
+    #[test]
+    fn a_run_that_ended_in_an_outage_has_its_cause_and_what_it_skipped() {
+        let subject = Subject { app: "a".into(), job: "j".into(), batch: "0/1".into() };
+        let text = |run: RunRecord| {
+            let (app_id, job) = ("app:a".parse().unwrap(), JobName::default());
+            let summary =
+                Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), interrupted: None };
+            let ended =
+                Ended { summary: &summary, exit_code: exit::OWN_OUTAGE, at: 9, counted: None, store_bytes: None };
+            String::from_utf8(encode(&subject, &ended, &Former::default()).unwrap()).unwrap()
+        };
+        let outage = RunRecord { outage: true, outage_cause: Some(Fault::Clock), skipped: 7, ..RunRecord::default() };
+        let found = text(outage);
+        let labels = "app=\"a\",batch=\"0/1\"";
+        for line in [
+            format!("cxnpoll_run_outage{{{labels},job=\"j\"}} 1"),
+            format!("cxnpoll_run_outage_cause{{{labels},cause=\"clock\",job=\"j\"}} 1"),
+            format!("cxnpoll_skipped{{{labels},job=\"j\"}} 7"),
+        ] {
+            assert!(found.lines().any(|found| found == line), "{line}: {found}");
+        }
+        assert!(!text(RunRecord::default()).contains("outage_cause"));
+    }
 }

@@ -9,7 +9,7 @@ use super::keys::{AppNo, CxnLocator, JobNo, job_name_key, meta_key, parse_number
 use super::records::{Record, read};
 use super::run_record::RunRecord;
 use super::session::{ReadSession, WriteSession};
-use crate::model::{AppId, JobName, UnixTime};
+use crate::model::{AppId, Fault, JobName, UnixTime};
 use crate::store::engine::{TreeName, Tx, TxResult};
 use crate::store::error::{Error, Item, Result};
 
@@ -22,10 +22,16 @@ pub struct JobRecord {
     backfilled: BackfillProgress,
     last_run: Option<RunRecord>,
     outage_since: Option<UnixTime>,
+    /// A field of the last run. Since version 2.
+    skipped: u64,
+    /// The cause of the last run's outage by its number; 0 is none. Since version 2.
+    outage_cause: u8,
 }
 
 impl Record for JobRecord {
     const TREE: TreeName = TreeName::Meta;
+    const VERSION: u8 = 2;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0]];
 }
 
 impl JobRecord {
@@ -38,7 +44,22 @@ impl JobRecord {
             backfilled: BackfillProgress::Nothing,
             last_run: None,
             outage_since: None,
+            skipped: 0,
+            outage_cause: 0,
         }
+    }
+
+    /// Takes what the last run did, or that there was none.
+    fn set_last_run(&mut self, run: Option<&RunRecord>) {
+        self.skipped = run.map_or(0, |run| run.skipped);
+        self.outage_cause = run.and_then(|run| run.outage_cause).map_or(0, |fault| fault as u8);
+        self.last_run = run.cloned();
+    }
+
+    /// What the last run did; `None` if the job never ran. A cause that this program does not know is none.
+    fn into_last_run(self) -> Option<RunRecord> {
+        let (skipped, outage_cause) = (self.skipped, Fault::from_number(self.outage_cause));
+        self.last_run.map(|run| RunRecord { skipped, outage_cause, ..run })
     }
 }
 
@@ -139,10 +160,10 @@ impl ReadSession {
             no,
             app: record.app,
             name: record.name.parse().map_err(|_| Item::JobName)?,
-            retry: record.retry,
-            last_run: record.last_run,
+            retry: record.retry.clone(),
             outage_since: record.outage_since,
             backfilled: record.backfilled,
+            last_run: record.into_last_run(),
         })
     }
 }
@@ -182,7 +203,7 @@ impl WriteSession {
         let job = self.ensure_job(app, name)?;
         self.change_job(job.no, |record| {
             record.retry = retry.map(str::to_owned);
-            record.last_run = last_run.cloned();
+            record.set_last_run(last_run);
             record.outage_since = outage_since;
             record.backfilled = BackfillProgress::All;
         })
@@ -203,7 +224,7 @@ impl WriteSession {
     pub fn remember_run(&self, job: JobNo, run: &RunRecord) -> Result<()> {
         self.change_job(job, |record| {
             record.outage_since = run.outage_since(record.outage_since);
-            record.last_run = Some(run.clone());
+            record.set_last_run(Some(run));
         })
     }
 
@@ -236,6 +257,31 @@ fn record_key(no: JobNo) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_reads_back_and_a_former_one_has_no_cause() {
+        let run = RunRecord {
+            batch: "0/1".to_owned(),
+            due: 9,
+            failures: vec![(4, 2)],
+            outage: true,
+            skipped: 300,
+            outage_cause: Some(Fault::Clock),
+            ..RunRecord::default()
+        };
+        let mut record = JobRecord { outage_since: Some(5), ..JobRecord::new(1, &JobName::default()) };
+        record.set_last_run(Some(&run));
+        let bytes = record.to_bytes().unwrap();
+        let read = |bytes: &[u8]| JobRecord::from_bytes(bytes).map(JobRecord::into_last_run);
+        assert_eq!(read(&bytes), Ok(Some(run.clone())));
+
+        let former = [&[1], &bytes[1..bytes.len() - 4]].concat();
+        assert_eq!(read(&former), Ok(Some(RunRecord { skipped: 0, outage_cause: None, ..run.clone() })));
+        let unknown = [&bytes[..bytes.len() - 1], &[250]].concat();
+        assert_eq!(read(&unknown), Ok(Some(RunRecord { outage_cause: None, ..run })));
+        record.set_last_run(None);
+        assert_eq!((record.skipped, record.outage_cause, record.into_last_run()), (0, 0, None));
+    }
 
     #[test]
     fn a_backfill_passes_connections_in_the_order_of_their_keys() {

@@ -1,12 +1,15 @@
 //! What a run did, as it is stored with its job.
 
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{FailureClass, UnixTime};
+use crate::model::{FailureClass, Fault, UnixTime};
 
 /// What a run did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunRecord {
     /// The time at which the run checked what is due, UTC seconds.
@@ -34,8 +37,62 @@ pub struct RunRecord {
     pub failures: Vec<(u8, u64)>,
     /// Wall time of the run until its last session, milliseconds.
     pub elapsed_ms: u64,
-    /// Whether it ended because this machine's network was down.
+    /// Whether it ended in an outage of this machine, its network or its configuration.
     pub outage: bool,
+    /// The cause of the outage; `None` if there was none, or a former build recorded it.
+    #[serde(default, with = "fault_by_number")]
+    pub outage_cause: Option<Fault>,
+    /// How many were left to the next run, because their host was down or asked to wait.
+    #[serde(default)]
+    pub skipped: u64,
+}
+
+/// Leaves out the last two fields, which the record of a job has at its end.
+impl Encode for RunRecord {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let counts = (self.due, self.polled, self.ok, self.failed, self.deferred, self.dropped, self.given_up);
+        (self.now, &self.batch, counts, &self.failures, self.elapsed_ms, self.outage).encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for RunRecord {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let (now, batch, counts, failures, elapsed_ms, outage) = Decode::decode(decoder)?;
+        let (due, polled, ok, failed, deferred, dropped, given_up) = counts;
+        Ok(Self {
+            now,
+            batch,
+            due,
+            polled,
+            ok,
+            failed,
+            deferred,
+            dropped,
+            given_up,
+            failures,
+            elapsed_ms,
+            outage,
+            ..Self::default()
+        })
+    }
+}
+
+bincode::impl_borrow_decode!(RunRecord);
+
+/// A fault by its number in a backup. A number that this program does not know is none.
+mod fault_by_number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::model::Fault;
+
+    #[expect(clippy::ref_option, reason = "serde passes a reference")]
+    pub fn serialize<S: Serializer>(fault: &Option<Fault>, serializer: S) -> Result<S::Ok, S::Error> {
+        fault.map(|fault| fault as u8).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Fault>, D::Error> {
+        Ok(Option::deserialize(deserializer)?.and_then(Fault::from_number))
+    }
 }
 
 impl RunRecord {
@@ -48,7 +105,7 @@ impl RunRecord {
     ///
     /// `since` is the same up to the run before.
     ///
-    /// `None` means that this run reached the network. A run that polled nothing does not show whether it works.
+    /// `None` means that this run did not end in one. A run that polled nothing shows neither.
     #[must_use]
     pub(super) fn outage_since(&self, since: Option<UnixTime>) -> Option<UnixTime> {
         if self.outage {
@@ -61,6 +118,20 @@ impl RunRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_line_of_a_backup_reads_back_and_a_former_one_has_no_cause() {
+        let run = RunRecord { outage: true, outage_cause: Some(Fault::Clock), skipped: 3, ..RunRecord::default() };
+        let read = |line: &Value| RunRecord::deserialize(line).unwrap();
+        let mut line = serde_json::to_value(&run).unwrap();
+        assert_eq!((&line["outageCause"], read(&line)), (&json!(9), run.clone()));
+        line["outageCause"] = json!(250);
+        assert_eq!(read(&line), RunRecord { outage_cause: None, ..run.clone() });
+        let former = line.as_object_mut().unwrap();
+        (former.remove("outageCause"), former.remove("skipped"));
+        assert_eq!(read(&line), RunRecord { outage_cause: None, skipped: 0, ..run });
+    }
 
     #[test]
     fn an_outage_lasts_until_a_run_reaches_the_network() {

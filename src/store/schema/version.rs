@@ -19,7 +19,7 @@ pub(super) fn upgrade(trees: &Trees) -> Result<HostKey> {
     let version = trees.get(TreeName::Meta, VERSION_KEY)?.ok_or(Item::Version)?;
     match (parse_number(&version)?, HostKey::read(trees)?) {
         (VERSION, Some(key)) => Ok(key),
-        (1..=VERSION, _) => write(trees),
+        (1..=VERSION, key) => write_with(trees, key.map_or_else(HostKey::random, Ok)?),
         (found, _) => Err(Error::NewerFormat { found, known: VERSION }),
     }
 }
@@ -29,7 +29,10 @@ pub(super) fn upgrade(trees: &Trees) -> Result<HostKey> {
 /// # Errors
 /// [`Error::Random`]; those of the database.
 pub(super) fn write(trees: &Trees) -> Result<HostKey> {
-    let key = HostKey::random()?;
+    write_with(trees, HostKey::random()?)
+}
+
+fn write_with(trees: &Trees, key: HostKey) -> Result<HostKey> {
     trees.apply(&[Write::put(TreeName::Meta, VERSION_KEY, VERSION.to_be_bytes()), key.write()])?;
     Ok(key)
 }

@@ -131,7 +131,11 @@ fn update(stored: Stored, new: CxnRecord, incoming: &Resolved, force: bool) -> D
     let mut statuses = Vec::new();
     for (job, old) in incoming.jobs.iter().zip(stored.statuses) {
         let mut status = match (&old, incoming.status(job)) {
-            (Some(old), Some(incoming)) if force || incoming.last_run > old.last_run => incoming.clone(),
+            (Some(old), Some(incoming)) if force || incoming.last_run > old.last_run => PollStatus {
+                // A line has no network. It stays known as long as no other poll has succeeded.
+                network: old.network.filter(|_| old.last_success == incoming.last_success),
+                ..incoming.clone()
+            },
             (None, Some(incoming)) => incoming.clone(),
             (Some(old), _) => old.clone(),
             // The backfill adds it.

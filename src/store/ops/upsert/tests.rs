@@ -178,6 +178,25 @@ fn a_reconnected_site_that_was_given_up_is_new_again() {
 }
 
 #[test]
+fn an_import_keeps_the_network_of_the_last_success() {
+    let (_directory, store) = store();
+    let known = |last_success, network| {
+        let status = PollStatus { last_run: 9, last_success, network, ..PollStatus::default() };
+        CxnPatch { poll_status: vec![(JobName::default(), status)], ..patch(1) }
+    };
+    store
+        .write(|session| {
+            apply(session, &known(Some(5), Some(7)), false)?;
+            assert_eq!(apply(session, &known(Some(5), None), true)?, Change::Unchanged);
+            assert_eq!(apply(session, &known(Some(6), None), true)?, Change::Updated);
+            let key = session.find(&patch(1).cxn_id)?.unwrap();
+            assert_eq!(session.connection(key)?.unwrap().1, known(Some(6), None).poll_status);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
 fn a_status_patch_changes_nothing_else() {
     let (_directory, store) = store();
     let first = CxnPatch { perm: FieldPatch::Set(json!({"a": 1})), disabled: FieldPatch::Set(true), ..patch(1) };
