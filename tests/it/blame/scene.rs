@@ -42,10 +42,13 @@ pub struct Layout {
     pub is_mortal: fn(u32, u32) -> bool,
     /// The viaPort of all sites; `None` if they have none.
     pub via_port: Option<&'static str>,
+    /// Whether they are polled in the order of their numbers.
+    pub is_in_order: bool,
 }
 
 /// Sites with names on distinct networks.
-pub const NAMES: Layout = Layout { urls: Urls::Http, address: ipv4, is_mortal: |_, _| false, via_port: None };
+pub const NAMES: Layout =
+    Layout { urls: Urls::Http, address: ipv4, is_mortal: |_, _| false, via_port: None, is_in_order: false };
 
 /// Returns an address on a network of its own.
 pub fn ipv4(number: u32) -> IpAddr {
@@ -123,6 +126,9 @@ impl Scene {
         let line = |number| {
             let mut line = serde_json::to_value(scene.site(number)).unwrap();
             line["viaPort"] = layout.via_port.into();
+            if layout.is_in_order {
+                line["batchCode"] = number.into();
+            }
             line.to_string()
         };
         scene.world.import_text(&(0..size).map(line).collect::<Vec<_>>().join("\n"));
