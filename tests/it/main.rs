@@ -8,6 +8,7 @@ mod testkit;
 mod admin;
 mod architecture;
 mod backup;
+mod blame;
 mod call;
 mod cases;
 mod check;

@@ -80,7 +80,8 @@ fn post_to(url: &str, length: usize, timeout: Duration) -> Result<Vec<u8>, Strin
     let timeouts = Timeouts { call: timeout, ..Timeouts::default() };
     let allow_net = vec!["127.0.0.1/32".parse().unwrap()];
     let client = Client::new(Options { allow_net, timeouts, tls: Tls::SkipVerify, ..Options::default() });
-    client.post(&Endpoint::new(url, None).unwrap(), &vec![0; length]).map_err(|failure| failure.to_string())
+    let reply = client.post(&Endpoint::new(url, None).unwrap(), &vec![0; length]);
+    reply.and_then(|reply| body(&reply)).map_err(|failure| failure.to_string())
 }
 
 #[test]

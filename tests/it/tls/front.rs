@@ -13,10 +13,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::testkit::World;
 
 /// A certificate authority.
-pub(super) type Issuer = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Issuer = CertifiedIssuer<'static, KeyPair>;
 
 /// Creates a certificate authority.
-pub(super) fn authority(name: &str) -> Issuer {
+pub(crate) fn authority(name: &str) -> Issuer {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -67,7 +67,7 @@ pub(super) fn serve(handle: impl Fn(TcpStream) + Clone + Send + 'static) -> Sock
 }
 
 /// Reads a request, head and body; `None` if the client closes the connection.
-fn request(stream: impl Read) -> Option<Vec<u8>> {
+pub(crate) fn request(stream: impl Read) -> Option<Vec<u8>> {
     let mut stream = BufReader::new(stream);
     let (mut request, mut length) = (Vec::new(), 0);
     while !request.ends_with(b"\r\n\r\n") {

@@ -1,6 +1,6 @@
 //! Sites behind https: which certificates are accepted.
 
-mod front;
+pub(crate) mod front;
 
 use std::fs;
 use std::io::{Read, Write};
