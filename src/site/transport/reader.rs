@@ -142,7 +142,7 @@ impl<T: Transport> Transport for Reader<T> {
                 if !is_cut || waited >= FOREIGN_WAIT {
                     return Err(Error::Other(failure.clone().into()));
                 }
-                limit = limit.min(FOREIGN_WAIT - waited);
+                limit = limit.min(FOREIGN_WAIT.saturating_sub(waited));
             }
             let arrived = self.receive(NextTimeout { after: limit.into(), ..timeout });
             match (arrived, not_http) {
