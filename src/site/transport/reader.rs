@@ -80,9 +80,13 @@ impl<T: Transport> Reader<T> {
         Ok(())
     }
 
+    fn phase(&self) -> Phase {
+        if self.reply.has_head() { Phase::Reading } else { Phase::Waiting }
+    }
+
     /// Waits for more; `false` at the end of the connection.
     fn receive(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let phase = if self.reply.has_head() { Phase::Reading } else { Phase::Waiting };
+        let phase = self.phase();
         let error = match self.connection.await_input(timeout) {
             Ok(arrived) => return Ok(arrived),
             Err(Error::Other(other)) => match other.downcast::<Unsent>() {
@@ -138,7 +142,7 @@ impl<T: Transport> Transport for Reader<T> {
                 if !is_cut || waited >= FOREIGN_WAIT {
                     return Err(Error::Other(failure.clone().into()));
                 }
-                limit = limit.min(FOREIGN_WAIT - waited);
+                limit = limit.min(FOREIGN_WAIT.saturating_sub(waited));
             }
             let arrived = self.receive(NextTimeout { after: limit.into(), ..timeout });
             match (arrived, not_http) {
@@ -146,8 +150,7 @@ impl<T: Transport> Transport for Reader<T> {
                 (_, Some((failure, _))) => return Err(Error::Other(failure.into())),
                 (Ok(false), None) if self.reply.may_end() => return Ok(false),
                 (Ok(false), None) => {
-                    let phase = if self.reply.has_head() { Phase::Reading } else { Phase::Waiting };
-                    return Err(in_phase(phase)(Error::Io(io::ErrorKind::UnexpectedEof.into())));
+                    return Err(in_phase(self.phase())(Error::Io(io::ErrorKind::UnexpectedEof.into())));
                 }
                 (Err(error), None) => return Err(error),
             }
