@@ -2,6 +2,7 @@
 //!
 //! The system's resolver does not distinguish a name server that is broken from a domain that is.
 
+use std::env;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -26,8 +27,10 @@ const ATTEMPTS: u32 = 2;
 const MAX_AGE: Duration = Duration::from_secs(5);
 /// A query for the name servers of the root (RFC 1035, 4.1), which every resolver knows.
 const QUERY: [u8; 17] = [0xc1, 0x41, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
-/// Codes of answers (RFC 1035, 4.1.1) of a name server that does not look anything up.
-const UNUSABLE: [(u8, &str); 2] = [(2, "SERVFAIL"), (5, "REFUSED")];
+/// The code of an answer (RFC 1035, 4.1.1) of a name server that could not look the name up.
+///
+/// A server that refuses (5) to answer for the root may still resolve the names of sites.
+const SERVFAIL: u8 = 2;
 
 /// The name servers of this machine, and what is known of them.
 #[derive(Debug, Default)]
@@ -95,7 +98,10 @@ fn check_within(limit: Duration) -> Result<(), Failure> {
         }
     };
     // With this option names are looked up over TCP, so that datagrams may be blocked.
-    if config.use_vc { Ok(()) } else { ask(&servers(&config), limit) }
+    let more_options = env::var_os("RES_OPTIONS").unwrap_or_default();
+    let is_over_tcp =
+        config.use_vc || more_options.to_string_lossy().split_whitespace().any(|option| option == "use-vc");
+    if is_over_tcp { Ok(()) } else { ask(&servers(&config), limit) }
 }
 
 /// The addresses of the name servers that the system's resolver asks.
@@ -122,7 +128,7 @@ fn ask(servers: &[SocketAddr], limit: Duration) -> Result<(), Failure> {
         }
     }
     let began = Instant::now();
-    let mut refusal = None;
+    let mut has_failed = false;
     for attempt in 1..=ATTEMPTS {
         for socket in &sockets {
             // What goes wrong shows in the lack of an answer.
@@ -131,18 +137,16 @@ fn ask(servers: &[SocketAddr], limit: Duration) -> Result<(), Failure> {
         let until = limit / ATTEMPTS * attempt;
         for socket in &sockets {
             let Some(code) = answer(socket, until.saturating_sub(began.elapsed())) else { continue };
-            match UNUSABLE.iter().find(|(unusable, _)| *unusable == code) {
-                None => return Ok(()),
-                Some((_, name)) => refusal = Some(*name),
+            if code != SERVFAIL {
+                return Ok(());
             }
+            has_failed = true;
         }
     }
     let noun = if servers.len() == 1 { "name server" } else { "name servers" };
     let list = servers.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>().join(", ");
-    Err(unusable(&match refusal {
-        Some(code) => format!("{code} from {noun} {list} ({FILE})"),
-        None => format!("no answer from {noun} {list} ({FILE})"),
-    }))
+    let found = if has_failed { "SERVFAIL" } else { "no answer" };
+    Err(unusable(&format!("{found} from {noun} {list} ({FILE})")))
 }
 
 fn query_socket(server: SocketAddr) -> io::Result<UdpSocket> {
@@ -194,8 +198,8 @@ mod tests {
 
     #[test]
     fn one_answer_shows_that_names_can_be_resolved() {
-        // No error, a format error, no such name.
-        for code in [0, 1, 3] {
+        // No error, a format error, no such name, refused.
+        for code in [0, 1, 3, 5] {
             assert_eq!(ask(&[server(Some(code))], LIMIT), Ok(()));
         }
         assert_eq!(ask(&[server(None), closed(), server(Some(2)), server(Some(0))], LIMIT), Ok(()));
@@ -207,7 +211,6 @@ mod tests {
             (vec![closed()], "no answer from name server 127.0.0.1 (/etc/resolv.conf)"),
             (vec![server(None), closed()], "no answer from name servers 127.0.0.1, 127.0.0.1 (/etc/resolv.conf)"),
             (vec![server(Some(2))], "SERVFAIL from name server 127.0.0.1 (/etc/resolv.conf)"),
-            (vec![server(Some(5))], "REFUSED from name server 127.0.0.1 (/etc/resolv.conf)"),
         ] {
             let began = Instant::now();
             let failure = ask(&servers, LIMIT).unwrap_err();

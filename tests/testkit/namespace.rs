@@ -18,7 +18,15 @@ impl World {
         }
         let shell = |script: &str| {
             let mut command = self.command_of("unshare");
-            command.env("PATH", PATH).args(["--user", "--map-root-user", "--net", "--mount", "sh", "-ec", script]);
+            command.env("PATH", PATH).env_remove("RES_OPTIONS").args([
+                "--user",
+                "--map-root-user",
+                "--net",
+                "--mount",
+                "sh",
+                "-ec",
+                script,
+            ]);
             command.arg(env!("CARGO_BIN_EXE_cxnpoll")).args(arguments).output().unwrap()
         };
         if code(&shell("ip link set lo up")) != 0 {

@@ -130,6 +130,8 @@ impl World {
             .env("HOME", self.dir.path())
             .env("CXNPOLL_STORE", self.store())
             .env("CXNPOLL_CONFIG", self.path("cxnpoll.toml"))
+            // With this option the name servers of the machine are not asked whether they answer.
+            .env("RES_OPTIONS", "use-vc")
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

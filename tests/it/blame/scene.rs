@@ -162,7 +162,7 @@ impl Scene {
         let words: Vec<_> = self.starter.iter().chain([&program]).collect();
         let mut command: Command = self.world.command_of(words[0]);
         command.args(&words[1..]).args(["poll", APP, "--json"]).args(more);
-        command.env("SSL_CERT_FILE", self.world.path(self.authorities));
+        command.env_remove("RES_OPTIONS").env("SSL_CERT_FILE", self.world.path(self.authorities));
         let output = command.output().unwrap();
         let summary = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
         Run { code: code(&output), summary, stderr: stderr(&output) }
