@@ -18,9 +18,9 @@ use super::connect_error::ConnectError;
 use super::reply::settles;
 use super::trace;
 
-/// How much of the time for a call is left when sending ends without success, but at most a quarter of it.
+/// How much of the time is kept for reading when a request cannot be sent, but at most a quarter of it.
 ///
-/// In it a reply is read that has arrived meanwhile.
+/// A reply may have arrived meanwhile.
 const READING_TIME: Duration = Duration::from_secs(1);
 
 /// The request was not sent whole, and then nothing more could be read.
