@@ -32,29 +32,17 @@ const QUERY: [u8; 17] = [0xc1, 0x41, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1
 /// A server that refuses (5) to answer for the root may still resolve the names of sites.
 const SERVFAIL: u8 = 2;
 
-/// The name servers of this machine, and what is known of them.
+/// The name servers of this machine, with the time and the result of the last check.
 #[derive(Debug, Default)]
-pub(super) struct NameServers {
-    /// When they last answered a lookup.
-    answered: Mutex<Option<Instant>>,
-    /// The last check and its result.
-    checked: Mutex<Option<(Instant, Option<Failure>)>>,
-}
+pub(super) struct NameServers(Mutex<Option<(Instant, Option<Failure>)>>);
 
 impl NameServers {
-    /// Notes that a name server has answered a lookup.
-    pub(super) fn note_answer(&self) {
-        *lock(&self.answered) = Some(Instant::now());
-    }
-
-    /// Why none of the name servers can be used; `None` if one can, or has answered a lookup since a time.
+    /// Why none of the name servers can be used; `None` if one can.
     ///
-    /// Asks them within a limit, unless that has just been done.
-    pub(super) fn failure(&self, since: Instant, limit: Duration) -> Option<Failure> {
-        if lock(&self.answered).is_some_and(|answered| answered >= since) {
-            return None;
-        }
-        let mut checked = lock(&self.checked);
+    /// Asks them within a limit, unless that has just been done. That a lookup has an answer proves nothing, since it may be
+    /// from the file of hosts.
+    pub(super) fn failure(&self, limit: Duration) -> Option<Failure> {
+        let mut checked = self.lock();
         if let Some((at, failure)) = &*checked
             && at.elapsed() < MAX_AGE
         {
@@ -67,18 +55,18 @@ impl NameServers {
 
     /// Forgets the result of the last check.
     pub(super) fn clear(&self) {
-        *lock(&self.checked) = None;
+        *self.lock() = None;
     }
 
     /// Makes name servers that have just been checked, with this result.
     #[cfg(test)]
     pub(super) fn known(failure: Option<Failure>) -> Self {
-        Self { checked: Mutex::new(Some((Instant::now(), failure))), ..Self::default() }
+        Self(Mutex::new(Some((Instant::now(), failure))))
     }
-}
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Option<Failure>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Checks that one of this machine's name servers can be used, which takes up to a second.
@@ -233,15 +221,11 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_used_until_it_is_forgotten_or_a_lookup_is_answered() {
+    fn a_result_is_used_until_it_is_cleared() {
         let failure = Failure::local(Fault::NameServers, "x");
         let servers = NameServers::known(Some(failure.clone()));
-        let before = Instant::now();
-        assert_eq!(servers.failure(before, LIMIT), Some(failure.clone()));
-        servers.note_answer();
-        assert_eq!(servers.failure(before, LIMIT), None);
-        assert_eq!(servers.failure(Instant::now() + LIMIT, LIMIT), Some(failure));
+        assert_eq!(servers.failure(LIMIT), Some(failure));
         servers.clear();
-        assert_eq!(*lock(&servers.checked), None);
+        assert_eq!(*servers.lock(), None);
     }
 }

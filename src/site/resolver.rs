@@ -94,7 +94,7 @@ impl Resolver {
         // If there is no answer, the name servers are checked within the limit.
         let check = MAX_CHECK.min(limit / 4);
         name.wait(limit.saturating_sub(check)).unwrap_or_else(|_| {
-            let fault = self.0.fault_of_servers(began, check);
+            let fault = self.0.fault_of_servers(check);
             let answer = name.wait(limit.saturating_sub(began.elapsed()));
             answer.unwrap_or_else(|is_queued| Err(fault.unwrap_or_else(|| self.timed_out(is_queued))))
         })
@@ -189,24 +189,19 @@ impl Shared {
     }
 
     fn answer(&self, host: &str) -> Answer {
-        let began = Instant::now();
-        let answer = match (self.lookup)(host) {
+        match (self.lookup)(host) {
             Ok(addresses) if addresses.is_empty() => Err(no_address(host, Cause::NoSuchName, "the answer is empty")),
             Ok(addresses) => Ok(addresses.into()),
             Err(failure) if failure.cause == Cause::NameServer => {
-                return Err(self.fault_of_servers(began, MAX_CHECK).unwrap_or(failure));
+                Err(self.fault_of_servers(MAX_CHECK).unwrap_or(failure))
             }
             Err(failure) => Err(failure),
-        };
-        if answer.as_ref().err().is_none_or(|failure| failure.cause == Cause::NoSuchName) {
-            self.servers.iter().for_each(NameServers::note_answer);
         }
-        answer
     }
 
-    /// Why the name servers cannot be used; `None` if one can, or has answered since `began`.
-    fn fault_of_servers(&self, began: Instant, limit: Duration) -> Option<Failure> {
-        self.servers.as_ref()?.failure(began, limit)
+    /// Why the name servers cannot be used; `None` if one can.
+    fn fault_of_servers(&self, limit: Duration) -> Option<Failure> {
+        self.servers.as_ref()?.failure(limit)
     }
 }
 
