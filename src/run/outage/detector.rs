@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::answers::{Answer, Answers};
 use super::diagnosis::{self, Outage};
 use super::observation::{Evidence, Observation};
+use super::witness::Key;
 use crate::model::{Cause, FailureClass, Fault, UnixTime};
 
 /// How many witnesses make an outage of the network if no site has answered in the run.
@@ -184,10 +185,12 @@ impl<T> OutageDetector<T> {
     }
 
     fn is_network_down(&self) -> bool {
-        let silent = self.silent_witnesses().map(|seen| seen.key).collect::<HashSet<_>>().len();
+        let count = |key: fn(&Observation) -> Key| self.silent_witnesses().map(key).collect::<HashSet<_>>().len();
         if self.last_reply.is_none() {
-            return silent >= MIN_WITNESSES;
+            return count(|seen| seen.key) >= MIN_WITNESSES;
         }
+        // The name servers of one provider may fail.
+        let silent = count(|seen| seen.former_key);
         let (reached, failed) = self.reached;
         let rate = f64::from(failed + 1) / f64::from(reached + failed + ASSUMED_REACHED);
         silent >= MIN_WITNESSES && rate.powi(i32::try_from(silent).unwrap_or(i32::MAX)) < MAX_CHANCE
