@@ -30,6 +30,8 @@ pub struct Poll<'a> {
 #[derive(Debug)]
 pub struct Observation {
     pub(super) key: Key,
+    /// The key by the network that answered before, whatever was called now.
+    pub(super) former_key: Key,
     /// Whether the site's previous poll succeeded.
     pub(super) is_witness: bool,
     pub(super) began: Duration,
@@ -63,6 +65,7 @@ impl Observation {
             alike: attempts.iter().filter(|attempt| attempt.class == Some(failure.class)).count(),
         });
         Self {
+            former_key: Key::new(None, poll.before.network, poll.host),
             key: Key::new(poll.before.network, poll.network, poll.host),
             is_witness: attempts.last().is_some_and(|last| last.class.is_none()),
             began: poll.began,
