@@ -186,10 +186,10 @@ fn with_dead_sites(count: u32, is_dead: impl Fn(u32) -> bool) -> (World, Server)
 
 #[test]
 fn one_reply_ends_the_suspicion() {
-    // Ten failures are enough for a suspicion, and the sixth poll after them ends it.
-    let (world, _dead) = with_dead_sites(24, |number| number != 15);
+    // Three failures are enough for a suspicion, and the sixth poll after them ends it.
+    let (world, _dead) = with_dead_sites(24, |number| number % 8 != 7);
     let counted = world.poll(MIDNIGHT + HOUR, &["--threads", "1"]);
-    assert_eq!((&counted["outage"], &counted["ok"], &counted["failed"]), (&json!(false), &json!(1), &json!(23)));
+    assert_eq!((&counted["outage"], &counted["ok"], &counted["failed"]), (&json!(false), &json!(3), &json!(21)));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The rule of the same answer: if nearly all sites fail in one way, it is our own fault.
 //!
 //! The answers of witnesses are a sequence of successes and fingerprints. The window is the end of it, from a failure on, in
-//! which nearly all are the same failure. Each witness key and answer counts once in it. As soon as the window breaks, what
-//! it held back is counted. So in a run with few failures it is always short.
+//! which nearly all are the same failure. Before the first success of a run it is the whole sequence. Each witness key and
+//! answer counts once in it. As soon as the window breaks, what it held back is counted. So in a run with few failures it is
+//! always short.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -14,6 +15,9 @@ const MIN_WITNESSES: usize = 10;
 const ENOUGH_WITNESSES: usize = 30;
 /// How many witnesses make a verdict where no site answered otherwise, and all are polled.
 const FEW_WITNESSES: usize = 3;
+
+/// How many failures with other causes are tolerated among few.
+const MAX_OTHERS: usize = 2;
 
 /// An answer of a witness.
 #[derive(Debug)]
@@ -80,13 +84,9 @@ impl Answers {
     /// `None` if there is none.
     pub(super) fn verdict(&self) -> Option<u64> {
         let (fingerprint, same) = self.most_frequent()?;
-        let (ok, failed) = self.before;
-        let is_same = if ok > 0 {
-            same >= ENOUGH_WITNESSES
-        } else if self.successes() > 0 {
-            same >= MIN_WITNESSES
-        } else {
-            same >= FEW_WITNESSES && is_most(same, self.window.len() + failed)
+        let is_same = match self.before.0 + self.successes() {
+            0 => same >= FEW_WITNESSES && same * 5 >= self.window.len() * 2,
+            ok => same >= ENOUGH_WITNESSES || same >= MIN_WITNESSES && ok * 9 <= same,
         };
         (is_same && self.was_well_before() && self.is_unusual()).then_some(fingerprint)
     }
@@ -110,11 +110,13 @@ impl Answers {
     /// Whether the window begins with a failure, and nearly all in it is the same failure.
     ///
     /// Failures with other causes prove little either way, because some sites fail at any time. So only successes are
-    /// limited to a tenth, and other failures to a third.
+    /// limited to a tenth, and other failures to a third. Without any success nothing speaks against our own fault.
     fn is_consistent(&self) -> bool {
         let Some(first) = self.window.front() else { return true };
         let same = self.most_frequent().map_or(0, |(_, same)| same);
-        first.failure.is_some() && self.successes() * 9 <= same && is_most(same, self.window.len())
+        let (ok, all) = (self.successes(), self.window.len());
+        let is_most = same * 3 >= all * 2 || same + MAX_OTHERS >= all;
+        self.before.0 + ok == 0 || first.failure.is_some() && ok * 9 <= same && is_most
     }
 
     /// The most frequent failure of the window.
@@ -137,10 +139,7 @@ impl Answers {
         let failures = || self.window.iter().filter(|answer| answer.failure.is_some());
         let (alike, attempts) =
             failures().fold((0, 0), |(alike, all), answer| (alike + answer.alike, all + answer.attempts));
-        alike * 10 < attempts
+        // A few sites have short histories.
+        alike * 10 < attempts + 20
     }
-}
-
-fn is_most(part: usize, all: usize) -> bool {
-    part * 3 >= all * 2
 }

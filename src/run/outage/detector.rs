@@ -13,10 +13,12 @@ use crate::model::{Cause, FailureClass, Fault, UnixTime};
 
 /// How many witnesses make an outage of the network if no site has answered in the run.
 const MIN_WITNESSES: usize = 3;
-/// How many do so if a site has answered.
+/// How likely it may be that as many witnesses fail by themselves, if a site has answered.
 ///
 /// At the end of a run nothing is left to be polled, and dead sites may come last.
-const MIN_WITNESSES_AFTER_ANSWER: usize = 10;
+const MAX_CHANCE: f64 = 1e-6;
+/// How many witnesses that were reached are assumed for an estimate, in addition to those of the run.
+const ASSUMED_REACHED: u32 = 20;
 /// How many more polls are made before an outage of the network is declared.
 pub(super) const PROBES: usize = 10;
 /// How many failures are held back at most. One host may have any number of sites.
@@ -56,6 +58,8 @@ pub struct OutageDetector<T> {
     answers: Answers,
     /// When the last poll began that was answered.
     last_reply: Option<Duration>,
+    /// How many witnesses were reached, and how many were not although the network worked.
+    reached: (u32, u32),
     /// What this machine could not do: how often, and the first time of each.
     local: BTreeMap<Fault, (u64, Evidence)>,
 }
@@ -78,7 +82,7 @@ impl<T> OutageDetector<T> {
     pub fn new(now: UnixTime, outage_since: Option<UnixTime>) -> Self {
         let enabled = outage_since.is_none_or(|since| now.saturating_sub(since) < MAX_OUTAGE_S);
         let (answers, local) = (Answers::default(), BTreeMap::new());
-        Self { enabled, polls: 0, held: Vec::new(), answers, last_reply: None, local }
+        Self { enabled, polls: 0, held: Vec::new(), answers, last_reply: None, reached: (0, 0), local }
     }
 
     /// Takes a poll that ended. Returns the items to be counted now, in the order in which their polls ended.
@@ -87,6 +91,7 @@ impl<T> OutageDetector<T> {
         let seq = self.polls;
         if seen.answered {
             self.last_reply = self.last_reply.max(Some(seen.began));
+            self.reached.0 += u32::from(seen.is_witness);
         }
         let (fault, is_deferral) = match &seen.failure {
             None => (None, false),
@@ -104,8 +109,7 @@ impl<T> OutageDetector<T> {
         }
         match &seen.failure {
             None => self.answers.add(Answer { seq, key: seen.key, failure: None, attempts: 0, alike: 0 }),
-            // A site that could not be reached gave no answer.
-            Some(evidence) if seen.is_witness && fault.is_none() && !is_deferral && !seen.is_silent_since(None) => {
+            Some(evidence) if seen.is_witness && fault.is_none() && !is_deferral => {
                 let Evidence { fingerprint, attempts, alike, .. } = *evidence;
                 self.answers.add(Answer { seq, key: seen.key, failure: Some(fingerprint), attempts, alike });
             }
@@ -162,19 +166,31 @@ impl<T> OutageDetector<T> {
     }
 
     /// Removes and returns what no rule holds back any longer.
+    ///
+    /// Nothing that ended since the first failure of an outage is counted: polls that began before it may hang.
     fn release(&mut self) -> Vec<T> {
-        let (since, last_reply) = (self.answers.since(), self.last_reply);
-        let is_network_suspect = self.silent_witnesses().next().is_some();
-        let is_held = |held: &Held<T>| {
-            let is_silent = is_network_suspect && held.seen.is_silent_since(last_reply);
-            is_silent || since.is_some_and(|since| held.seq >= since)
-        };
-        self.held.extract_if(.., |held| !is_held(held)).filter_map(|held| held.item).collect()
+        let last_reply = self.last_reply;
+        let is_suspect = |held: &&Held<T>| held.seen.is_witness && held.seen.is_silent_since(last_reply);
+        let suspected = self.held.iter().find(is_suspect).map(|held| held.seq);
+        let since = [suspected, self.answers.since()].into_iter().flatten().min();
+        let released = self.held.extract_if(.., |held| since.is_none_or(|since| held.seq < since));
+        let is_silent = |held: &Held<T>| held.seen.is_witness && held.seen.is_silent_since(None);
+        let mut items = Vec::new();
+        for held in released {
+            self.reached.1 += u32::from(is_silent(&held));
+            items.extend(held.item);
+        }
+        items
     }
 
     fn is_network_down(&self) -> bool {
-        let needed = if self.last_reply.is_some() { MIN_WITNESSES_AFTER_ANSWER } else { MIN_WITNESSES };
-        self.silent_witnesses().map(|seen| seen.key).collect::<HashSet<_>>().len() >= needed
+        let silent = self.silent_witnesses().map(|seen| seen.key).collect::<HashSet<_>>().len();
+        if self.last_reply.is_none() {
+            return silent >= MIN_WITNESSES;
+        }
+        let (reached, failed) = self.reached;
+        let rate = f64::from(failed + 1) / f64::from(reached + failed + ASSUMED_REACHED);
+        silent >= MIN_WITNESSES && rate.powi(i32::try_from(silent).unwrap_or(i32::MAX)) < MAX_CHANCE
     }
 
     /// Witnesses that could not be reached.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
 
+use super::fingerprint::is_about_time;
 use super::observation::{Evidence, Observation};
 use super::witness::Key;
 use crate::model::{Cause, FailureClass, Fault, TlsCause};
@@ -80,9 +81,8 @@ fn fault_of(evidence: &Evidence) -> Fault {
         (_, Cause::NoSuchName | Cause::NameServer) | (Dns, _) => Fault::NameServers,
         (Blocked, Cause::Address(_)) => Fault::SameAddress,
         (_, Cause::Redirect(_) | Cause::Page(_) | Cause::Status(511, _)) => Fault::Portal,
-        (_, Cause::Tls(TlsCause::Expired | TlsCause::NotYetValid) | Cause::Expired) => Fault::Clock,
+        (_, cause) if is_about_time(cause) => Fault::Clock,
         (_, Cause::Tls(TlsCause::UnknownIssuer)) => Fault::Authorities,
-        (_, Cause::Status(_, Some(text))) if is_about_time(text) => Fault::Clock,
         (_, Cause::Status(_, Some(_))) => Fault::Distrusted,
         (Http | Gone, _) | (_, Cause::Status(400.., None)) => Fault::Refused,
         (Listener, _) => Fault::Listener,
@@ -90,12 +90,6 @@ fn fault_of(evidence: &Evidence) -> Fault {
         (Connect | Timeout | Disconnected | Tls, _) if !evidence.trace.answered => Fault::Network,
         _ => Fault::SameAnswer,
     }
-}
-
-/// Whether the text of a site that cannot read our message is about its time to live.
-fn is_about_time(text: &str) -> bool {
-    let text = text.to_lowercase();
-    text.contains("ttl") || text.contains("expired")
 }
 
 /// The diagnosis that all names have one address.

@@ -2,11 +2,16 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::model::{Cause, Failure};
+use crate::model::{Cause, Failure, TlsCause};
 
 /// The hash of a failure's class and cause. `site` is the name of its host, which differs where the cause does not.
 pub(super) fn fingerprint(failure: &Failure, site: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
+    if is_about_time(&failure.cause) {
+        // With a wrong clock certificates have expired at some sites, and messages at others.
+        Cause::Expired.hash(&mut hasher);
+        return hasher.finish();
+    }
     let common = |text: &str| common(text, site);
     let cause = match &failure.cause {
         Cause::Message => Cause::Text(common(&failure.message)),
@@ -17,6 +22,18 @@ pub(super) fn fingerprint(failure: &Failure, site: &str) -> u64 {
     };
     (failure.class, cause).hash(&mut hasher);
     hasher.finish()
+}
+
+/// Whether something has expired, or is not valid yet, by the clock of this machine or of the site.
+pub(super) fn is_about_time(cause: &Cause) -> bool {
+    match cause {
+        Cause::Tls(TlsCause::Expired | TlsCause::NotYetValid) | Cause::Expired => true,
+        Cause::Status(_, Some(text)) => {
+            let text = text.to_lowercase();
+            text.contains("ttl") || text.contains("expired")
+        }
+        _ => false,
+    }
 }
 
 /// A text without the name of the site and without digits: `no address for : code `.
@@ -51,6 +68,10 @@ mod tests {
         }
         assert_ne!(of(Cause::Status(403, None), "", ""), of(Cause::Status(404, None), "", ""));
         assert_ne!(of(page("a"), "", ""), of(text("a"), "", ""));
+        let clock = of(Cause::Expired, "", "");
+        assert_eq!(clock, of(Cause::Tls(TlsCause::NotYetValid), "", ""));
+        assert_eq!(clock, of(Cause::Status(400, Some("Invalid TTL".into())), "", ""));
+        assert_ne!(clock, of(Cause::Tls(TlsCause::UnknownIssuer), "", ""));
         assert_ne!(of(Cause::Message, "one", ""), of(Cause::Message, "two", ""));
         let timeout = Failure::new(FailureClass::Timeout, "one");
         assert_ne!(of(Cause::Message, "one", ""), fingerprint(&timeout, ""));

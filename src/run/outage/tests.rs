@@ -74,8 +74,8 @@ impl Run {
 }
 
 #[test]
-fn three_witnesses_make_an_outage_before_any_answer_and_ten_after_one() {
-    for (answers, needed) in [(0, 3), (1, 10)] {
+fn three_witnesses_make_an_outage_before_any_answer_and_more_after_one() {
+    for (answers, needed) in [(0, 3), (1, 5), (40, 4)] {
         let mut run = Run::new();
         run.poll(100..100 + answers, &Ok(()));
         run.poll(1..needed, &refused());
@@ -168,7 +168,8 @@ fn all_sites_of_a_small_installation_must_fail() {
         // Another site may fail for a reason of its own.
         (vec![refused()], 3, Some(Fault::Refused)),
         (vec![status(500)], 4, Some(Fault::Refused)),
-        (vec![status(500), status(502)], 3, None),
+        (vec![status(500), status(502)], 3, Some(Fault::Refused)),
+        (vec![status(500), status(500), status(502), status(501), status(404)], 3, None),
     ] {
         for others_first in [true, false] {
             let mut run = Run::new();
@@ -203,7 +204,7 @@ fn half_of_the_sites_are_no_outage_wherever_they_stand() {
 
 #[test]
 fn an_answer_that_sites_give_now_and_then_is_no_outage() {
-    for (failures, expected) in [(0, Some(Fault::Refused)), (1, None)] {
+    for (failures, expected) in [(0, Some(Fault::Refused)), (2, None)] {
         let mut run = Run::new();
         let history = [vec![None; 9 - failures], vec![Some(FailureClass::Http); failures], vec![None]].concat();
         let trace = PollTrace { answered: true, ..PollTrace::default() };
@@ -220,10 +221,8 @@ fn successes_and_other_failures_end_the_window() {
     assert_eq!(run.counted, [50], "nine of ten");
     run.poll([51], &Ok(()));
     assert_eq!(run.counted.len(), 11);
-    run.poll([60], &status(500));
-    assert_eq!(run.counted.len(), 11);
-    run.poll([61], &status(403));
-    assert_eq!((run.counted.len(), run.counted[11]), (12, 60), "the earlier one of two");
+    (0..4).for_each(|number| run.poll([60 + number], &status(500 + u16::try_from(number).unwrap())));
+    assert_eq!((run.counted.len(), run.counted[11]), (12, 60), "the first of four that differ");
 }
 
 #[test]
@@ -348,4 +347,54 @@ fn names_that_all_have_one_address_are_the_resolvers_fault() {
         run.poll_of(&before, number.into(), &outcome, PollTrace::default());
     }
     assert_eq!(run.outage().fault, Fault::NameServers);
+}
+
+#[test]
+fn more_sites_must_be_silent_where_some_are_dead() {
+    let mut run = Run::new();
+    for number in 0..20 {
+        run.poll([number], &if number % 3 == 0 { refused() } else { Ok(()) });
+    }
+    run.poll(20..27, &refused());
+    assert_eq!(run.suspicion(), Suspicion::None);
+    run.poll(27..30, &refused());
+    assert_eq!(run.suspicion(), Suspicion::Network(10));
+}
+
+#[test]
+fn polls_that_hang_since_before_an_outage_are_not_counted() {
+    let mut run = Run::new();
+    run.poll(0..40, &Ok(()));
+    run.poll(40..43, &refused());
+    // They began before, and one has received half of its reply.
+    run.at = 5;
+    run.poll([43], &refused());
+    run.at = 5;
+    run.poll([44], &failed(FailureClass::Timeout, Cause::Message));
+    run.at = 99;
+    run.poll([45], &refused());
+    let outage = run.outage();
+    assert_eq!((outage.fault, outage.uncounted), (Fault::Network, 6));
+}
+
+#[test]
+fn without_any_success_two_answers_may_alternate() {
+    for count in [12, 40] {
+        let mut run = Run::new();
+        for number in 0..count {
+            let redirect = failed(FailureClass::Redirect, Cause::Redirect("portal.example".into()));
+            let tls = failed(FailureClass::Tls, Cause::Tls(TlsCause::WrongName));
+            run.poll([number], &if number % 2 == 0 { redirect } else { tls });
+        }
+        assert_eq!((run.counted.len(), run.detector.is_outage()), (0, true));
+    }
+}
+
+#[test]
+fn nine_of_ten_names_without_an_address_are_our_own_fault() {
+    let mut run = Run::new();
+    run.poll([1], &Ok(()));
+    run.poll(2..13, &failed(FailureClass::Dns, Cause::NoSuchName));
+    run.poll([13], &status(500));
+    assert_eq!(run.end(), (1, Some(Fault::NameServers)));
 }

@@ -32,9 +32,9 @@ fn an_outage_is_probed_and_then_ends_the_run_without_counting_its_failures() {
 fn a_reply_to_a_probe_ends_the_suspicion_and_the_failures_count() {
     let mut run = Fixture::new(100, |_| ());
     run.poll(10, &failure(FailureClass::Connect));
-    run.poll(1, &Ok(()));
+    run.poll(2, &Ok(()));
     assert_eq!(run.permits, None);
-    assert_eq!((run.state.summary().run.failed, run.state.summary().run.ok), (10, 1));
+    assert_eq!((run.state.summary().run.failed, run.state.summary().run.ok), (10, 2));
     assert!(!run.state.summary().run.outage && run.log.is_empty());
 }
 
@@ -111,7 +111,7 @@ fn the_same_answer_of_all_sites_ends_a_run() {
 #[test]
 fn a_run_goes_on_if_the_same_answer_stays_in_doubt() {
     let mut run = Fixture::new(100, |_| ());
-    run.poll(1, &Ok(()));
+    run.poll(2, &Ok(()));
     run.poll(10, &failure(FailureClass::Http));
     // What is polled next were no witnesses.
     for round in 0..3 {
@@ -168,6 +168,6 @@ fn an_outage_is_probed_although_the_queue_ran_dry_while_connections_are_loaded()
     run.wait(ms(50));
     assert!(run.log.is_empty(), "the probes are yet to be loaded");
     run.end_session(ms(4));
-    run.poll(1, &Ok(()));
+    run.poll(2, &Ok(()));
     assert_eq!(run.permits, None);
 }
