@@ -203,7 +203,9 @@ impl RunState {
         match event {
             Event::PollsEnded(polled) => {
                 self.last_end = at;
-                polled.into_iter().for_each(|result| self.add_result(result, &mut effects));
+                for result in polled {
+                    self.add_result(result, &mut effects);
+                }
             }
             Event::Loaded(tasks) => self.add_loaded(tasks, &mut effects),
             Event::SessionEnded(report) => self.end_session(at, report, &mut effects),
@@ -217,12 +219,11 @@ impl RunState {
                 self.outstanding -= 1;
                 self.summary.run.skipped += 1;
             }
-            Event::Skipped => {}
             Event::RecorderPanicked(message) => self.lose_recorder(message, &mut effects),
             Event::Paused(pause) => self.pauses.push(pause),
             Event::Signal(exit_code) => self.summary.interrupted = Some(exit_code),
             Event::Stop => self.must_stop = true,
-            Event::Tick => {}
+            Event::Skipped | Event::Tick => {}
         }
         self.probe(at, queue, &mut effects);
         self.stop_if_needed(at, &mut effects);

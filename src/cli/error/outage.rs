@@ -27,7 +27,7 @@ fn text(outage: &Outage, left: u64, name_servers: &[String], now: UnixTime) -> S
 fn cause(outage: &Outage, now: UnixTime) -> String {
     let Outage { fault, detail, .. } = outage;
     let sites = count(outage.sites, "site");
-    let were_fine = format!("{sites} that were fine before");
+    let were_fine = if outage.ends_run { format!("{sites} that were fine before") } else { sites.clone() };
     let message = match detail {
         Detail::Message(message) | Detail::Text(message) => format!(" ({message})"),
         _ => String::new(),
@@ -175,7 +175,6 @@ mod tests {
     #[test]
     fn each_fault_has_a_line_that_names_its_cause() {
         let message = |text: &str| Detail::Message(text.to_owned());
-        let text = |text: &str| Some(text.to_owned());
         let same = |is_blocked| Detail::Address([10, 0, 0, 1].into(), is_blocked);
         for (fault, detail, expected) in [
             (
@@ -223,6 +222,15 @@ mod tests {
                 "the certificates of 13 sites that were fine before all seem to have expired: this machine's clock may be \
                  wrong (it shows 2026-01-31T12:00:00Z)",
             ),
+        ] {
+            assert_eq!(line(fault, detail).0, expected);
+        }
+    }
+
+    #[test]
+    fn each_answer_has_a_line_that_shows_it() {
+        let text = |text: &str| Some(text.to_owned());
+        for (fault, detail, expected) in [
             (
                 Fault::Portal,
                 Detail::Redirect("login.example".to_owned()),
@@ -271,7 +279,7 @@ mod tests {
             ),
             (
                 Fault::SameAnswer,
-                message("garbled"),
+                Detail::Message("garbled".to_owned()),
                 "13 sites that were fine before all fail in the same way (garbled)",
             ),
         ] {

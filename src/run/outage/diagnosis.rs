@@ -107,7 +107,7 @@ fn same_address(found: &[&Observation], fault: Fault) -> Option<(Fault, Detail)>
         return Some((Fault::SameAddress, Detail::Address(address, is_blocked)));
     }
     // Addresses that differ, and may not be connected to: these names were public before.
-    (fault == Fault::SameAddress).then(|| (Fault::NameServers, Detail::Address(address, is_blocked)))
+    (fault == Fault::SameAddress).then_some((Fault::NameServers, Detail::Address(address, is_blocked)))
 }
 
 /// The address of a failure, and whether the egress policy refuses it.

@@ -141,7 +141,8 @@ fn what_this_machine_could_not_do_is_not_recorded() {
 #[test]
 fn a_success_remembers_the_network_that_answered() {
     let mut run = Fixture::new(3, |_| ());
-    let address = Some([203, 0, 113, 1].into());
+    let called = [203, 0, 113, 1].into();
+    let address = Some(called);
     run.take(3);
     let tasks = std::mem::take(&mut run.in_flight);
     let answers = [(Ok(()), address), (Ok(()), None), (failure(FailureClass::Http), address)];
@@ -152,7 +153,7 @@ fn a_success_remembers_the_network_that_answered() {
     });
     run.apply(Event::PollsEnded(polled.collect()));
     let updates = &run.finish.as_ref().unwrap().work.updates;
-    let expected = network_hash(HostKey::TEST, address.unwrap());
+    let expected = network_hash(HostKey::TEST, called);
     let networks: Vec<_> = updates.iter().map(|update| update.next.network).collect();
     assert_eq!(networks, [Some(expected), Some(7), Some(7)]);
 }
