@@ -45,12 +45,14 @@ fn main() -> Result<ExitCode> {
     let mut missed = Vec::new();
     println!("False alarms, at most 1 in 10,000 runs; on the right by number of sites:\n");
     tally::print_alarms_head();
-    let calm = rows().filter(|(number, _)| !is_fault(*number));
-    let calm = calm.map(|(number, (name, _))| (*name, tally_of(&|scenario| scenario == number)));
-    for (name, tally) in calm.chain([("the runs before and after faults of ours", tally_of(&is_fault))]) {
-        if !tally.print_alarms(name) {
-            missed.push(name);
+    for (number, (name, scenario)) in rows().filter(|(number, _)| !is_fault(*number)) {
+        if !tally_of(&|scenario| scenario == number).print_alarms(name) && scenario.has_target() {
+            missed.push(*name);
         }
+    }
+    let name = "the runs before and after faults of ours";
+    if !tally_of(&is_fault).print_alarms(name) {
+        missed.push(name);
     }
 
     println!("\nMissed outages, at most 1 in 1,000 runs where ten witnesses are due:\n");
@@ -62,6 +64,8 @@ fn main() -> Result<ExitCode> {
     }
 
     println!("\n{} runs in {:.1} s", tally_of(&|_| true).runs(), began.elapsed().as_secs_f64());
-    missed.iter().for_each(|name| println!("missed its target: {name}"));
+    for name in &missed {
+        println!("missed its target: {name}");
+    }
     Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -155,18 +155,16 @@ pub fn print_misses_head() {
 }
 
 fn print_head(columns: &[&str]) {
-    let (first, rest) = (columns[0], &columns[1..]);
-    print!("| {first:NAME_WIDTH$} |");
-    rest.iter().for_each(|column| print!(" {column} |"));
-    SIZES.iter().for_each(|size| print!(" {size:>4} |"));
-    print!("\n|{:-<1$}|", "", NAME_WIDTH + 2);
-    rest.iter().for_each(|column| print!("{:-<1$}|", "", column.len() + 2));
-    println!("{}", "------|".repeat(SIZES.len()));
+    let first = format!("{:NAME_WIDTH$}", columns[0]);
+    let others = columns[1..].iter().map(ToString::to_string).chain(SIZES.iter().map(|size| format!("{size:>4}")));
+    let cells: Vec<String> = [first].into_iter().chain(others).collect();
+    let lines: Vec<String> = cells.iter().map(|cell| "-".repeat(cell.len())).collect();
+    println!("| {} |\n|-{}-|", cells.join(" | "), lines.join("-|-"));
 }
 
 fn print_row(columns: &[&str], name: &str, cells: &[String], sizes: &[Share]) {
-    print!("| {name:NAME_WIDTH$} |");
-    columns[1..].iter().zip(cells).for_each(|(column, cell)| print!(" {cell:>0$} |", column.len()));
-    sizes.iter().for_each(|share| print!(" {share:>4} |"));
-    println!();
+    let first = format!("{name:NAME_WIDTH$}");
+    let cells = columns[1..].iter().zip(cells).map(|(column, cell)| format!("{cell:>0$}", column.len()));
+    let others = cells.chain(sizes.iter().map(|share| format!("{share:>4}")));
+    println!("| {} |", [first].into_iter().chain(others).collect::<Vec<_>>().join(" | "));
 }
