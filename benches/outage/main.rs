@@ -15,7 +15,7 @@ mod member;
 mod plan;
 mod poll;
 mod scenario;
-mod tally;
+mod totals;
 
 use std::env;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ use rayon::prelude::*;
 
 use common::Result;
 use scenario::{SCENARIOS, Scenario};
-use tally::Tally;
+use totals::Totals;
 
 fn main() -> Result<ExitCode> {
     let seed = env::var("CXNPOLL_SEED").map_or(Ok(1), |seed| seed.parse())?;
@@ -37,14 +37,14 @@ fn main() -> Result<ExitCode> {
     let tallies: Vec<_> = jobs.into_par_iter().map(|job| (job.scenario, job.run(wanted.is_some()))).collect();
     let tally_of = |wanted: &dyn Fn(usize) -> bool| {
         let tallies = tallies.iter().filter(|(scenario, _)| wanted(*scenario));
-        tallies.fold(Tally::default(), |sum, (_, tally)| sum.merge(tally))
+        tallies.fold(Totals::default(), |sum, (_, totals)| sum.merge(totals))
     };
     let rows = || SCENARIOS.iter().enumerate().filter(|(_, (name, _))| is_wanted(name));
     let is_fault = |scenario: usize| matches!(SCENARIOS[scenario].1, Scenario::Ours(..));
 
     let mut missed = Vec::new();
     println!("False alarms, at most 1 in 10,000 runs; on the right by number of sites:\n");
-    tally::print_alarms_head();
+    totals::print_alarms_head();
     for (number, (name, scenario)) in rows().filter(|(number, _)| !is_fault(*number)) {
         if !tally_of(&|scenario| scenario == number).print_alarms(name) && scenario.has_target() {
             missed.push(*name);
@@ -56,7 +56,7 @@ fn main() -> Result<ExitCode> {
     }
 
     println!("\nMissed outages, at most 1 in 1,000 runs where ten witnesses are due:\n");
-    tally::print_misses_head();
+    totals::print_misses_head();
     for (number, (name, _)) in rows().filter(|(number, _)| is_fault(*number)) {
         if !tally_of(&|scenario| scenario == number).print_misses(name) {
             missed.push(name);

@@ -19,7 +19,7 @@ const BINARY_SAMPLE_BYTES: usize = 512;
 const COMPRESSED: [(&[u8], &str); 2] = [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd")];
 
 /// The start of a reply, and what its header says about it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Content<'a> {
     /// The value of `Content-Type`.
     pub(super) media_type: Option<&'a str>,

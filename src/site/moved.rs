@@ -6,7 +6,7 @@ use url::Url;
 use super::redirect::Redirect;
 use crate::model::{Failure, SiteUrl, is_callable};
 
-/// The URL at which a site seems to be reachable now; `None` if the failure of its last call shows none.
+/// The URL at which a site seems to be now; `None` if the failure of its last call shows none.
 ///
 /// Only a permanent redirect to the same path and query of the same host shows one: in https, with or without `www.`, or
 /// with or without a slash at the end. Other redirects lead to a login, to a front page or to the next owner of a domain.

@@ -183,7 +183,7 @@ mod tests {
         Endpoint::new(url, None).unwrap()
     }
 
-    /// Follows redirects from a URL, each with its status and location, to the URL that is called in the end.
+    /// Follows redirects, each a status and a location, to the URL that is called in the end.
     fn followed(from: &str, redirects: &[(u16, &[u8])]) -> Result<String, Failure> {
         let mut at = endpoint(from);
         let mut all = Redirects::new(&at);

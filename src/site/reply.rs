@@ -1,6 +1,7 @@
 //! A reply: the message in it, or a failure that shows what came instead.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use chrono::Utc;
 use ureq::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER};
@@ -10,6 +11,7 @@ use ureq::{Body, BodyReader};
 use super::evidence::{Content, Evidence, What};
 use super::failure::{Phase, at_host, body_too_large, from_ureq, of_status, with_reason};
 use super::retry_after::seconds_to_wait;
+use super::transport::read_limit;
 use crate::model::{Cause, Failure, Secret};
 use crate::protocol;
 use crate::util::text::{decode, sanitize};
@@ -21,6 +23,9 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 ///
 /// Of an error's body no more is read.
 const BODY_START_BYTES: u64 = 16 * 1024;
+
+/// How long an error's body is read: it only adds to the message.
+const MAX_ERROR_BODY_TIME: Duration = Duration::from_secs(1);
 
 /// A reply that is not a redirect.
 #[derive(Debug)]
@@ -49,7 +54,7 @@ impl Reply {
         let body = if status.is_success() {
             read_body(response.body_mut()).map_err(|failure| at_host(failure, host.as_deref()))?
         } else if status.as_u16() >= 400 {
-            read_start(response.body_mut().as_reader())
+            read_limit::within(MAX_ERROR_BODY_TIME, || read_start(response.body_mut().as_reader()))
         } else {
             Vec::new()
         };

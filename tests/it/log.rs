@@ -32,7 +32,10 @@ fn log_holds_every_poll_and_cron_gets_no_output() {
     let slow = polls.iter().find(|line| line["cxn"] == world.site(2, "ok").cxn_id).unwrap();
     assert!(slow["outcome"] == "ok" && slow["ms"].as_u64().unwrap() >= 60, "{slow}");
     let bad = polls.iter().find(|line| line["cxn"] == world.site(1, "ok").cxn_id).unwrap();
-    assert!(bad["outcome"] == "http" && bad["message"] == "status 500 Internal Server Error", "{bad}");
+    assert!(
+        bad["outcome"] == "http" && bad["message"] == "status 500 Internal Server Error: page \"500\" (text/html)",
+        "{bad}"
+    );
     assert!(log.contains("3 due, 3 polled, 2 ok, 1 failed (1 http)"), "{log}");
 
     let later = ["poll", APP, "--now", "1767229200", "--log-file", "log.txt"];

@@ -89,7 +89,10 @@ fn a_reply_that_has_arrived_counts_whatever_became_of_the_request() {
     let status = "http: status 403 Forbidden";
     for then in [Then::Reset, Then::Hold, Then::TakeTheRest] {
         for (pieces, expected) in [
-            (&["HTTP/1.1 403 x\r\nContent-Length: 5\r\n\r\nabcde"][..], Err(status)),
+            (
+                &["HTTP/1.1 403 x\r\nContent-Length: 5\r\n\r\nabcde"][..],
+                Err("http: status 403 Forbidden: text \"abcde\""),
+            ),
             (&["HTTP/1.1 403 x\r\n\r\n"], Err(status)),
             (&["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 ", "403 x\r\n\r\n"], Err(status)),
             (&["HTTP/1.1 200 OK\r\n", "Content-Length: 1\r\n\r\n!"], Ok(&b"!"[..])),

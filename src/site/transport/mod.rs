@@ -7,6 +7,7 @@
 mod agent;
 mod connect_error;
 mod policy_resolver;
+pub(super) mod read_limit;
 mod reader;
 mod reply;
 mod step;

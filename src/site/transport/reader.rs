@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
+use super::read_limit;
 use super::reply::Reply;
 use super::step::in_phase;
 use super::stream::Unsent;
@@ -125,7 +126,7 @@ impl<T: Transport> Transport for Reader<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let started = Instant::now();
+        let (started, timeout) = (Instant::now(), read_limit::shortened(timeout));
         let mut foreign_since = None;
         loop {
             self.read().map_err(|failure| Error::Other(failure.into()))?;
