@@ -6,6 +6,7 @@
 //! always short.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use super::witness::Key;
 
@@ -25,6 +26,8 @@ pub(super) struct Answer {
     /// The number of its poll, in the order in which polls ended.
     pub(super) seq: u64,
     pub(super) key: Key,
+    /// When its poll began.
+    pub(super) began: Duration,
     /// The fingerprint of its failure; `None` is a success.
     pub(super) failure: Option<u64>,
     /// How many polls are in the history of the site.
@@ -43,11 +46,16 @@ pub(super) struct Answers {
     counts: HashMap<Option<u64>, usize>,
     /// Successes and failures before the window.
     before: (usize, usize),
+    /// When the last poll began that succeeded. Slow failures end last, whenever they began.
+    last_success: Option<Duration>,
 }
 
 impl Answers {
     /// Adds an answer.
     pub(super) fn add(&mut self, answer: Answer) {
+        if answer.failure.is_none() {
+            self.last_success = self.last_success.max(Some(answer.began));
+        }
         let id = (answer.key, answer.failure);
         if self.window.is_empty() && answer.failure.is_none() {
             self.before.0 += 1;
@@ -74,9 +82,11 @@ impl Answers {
 
     /// How many more witnesses must give the answer that nearly all gave; `None` if there is no suspicion.
     pub(super) fn suspicion(&self) -> Option<usize> {
-        let (_, same) = self.most_frequent()?;
-        let is_suspicious = same >= MIN_WITNESSES && self.was_well_before() && self.is_unusual();
-        is_suspicious.then(|| ENOUGH_WITNESSES.saturating_sub(same))
+        let (fingerprint, same) = self.most_frequent()?;
+        let recent = self.since_last_success(fingerprint);
+        let are_many = recent >= MIN_WITNESSES || same >= MIN_WITNESSES && self.are_nearly_all(same);
+        let is_suspicious = are_many && self.was_well_before() && self.is_unusual();
+        is_suspicious.then(|| ENOUGH_WITNESSES.saturating_sub(recent))
     }
 
     /// The fingerprint of the failures that are our own fault, if no more witnesses can be polled.
@@ -86,7 +96,10 @@ impl Answers {
         let (fingerprint, same) = self.most_frequent()?;
         let is_same = match self.before.0 + self.successes() {
             0 => same >= FEW_WITNESSES && same * 5 >= self.window.len() * 2,
-            ok => same >= ENOUGH_WITNESSES || same >= MIN_WITNESSES && ok * 9 <= same,
+            _ => {
+                let recent = self.since_last_success(fingerprint);
+                recent >= ENOUGH_WITNESSES || same >= MIN_WITNESSES && self.are_nearly_all(same)
+            }
         };
         (is_same && self.was_well_before() && self.is_unusual()).then_some(fingerprint)
     }
@@ -117,6 +130,17 @@ impl Answers {
         let (ok, all) = (self.successes(), self.window.len());
         let is_most = same * 3 >= all * 2 || same + MAX_OTHERS >= all;
         self.before.0 + ok == 0 || first.failure.is_some() && ok * 9 <= same && is_most
+    }
+
+    /// How many witnesses failed so whose polls began after the last one that succeeded.
+    fn since_last_success(&self, fingerprint: u64) -> usize {
+        let is_recent = |answer: &&Answer| self.last_success.is_none_or(|last| last < answer.began);
+        self.window.iter().filter(|answer| answer.failure == Some(fingerprint)).filter(is_recent).count()
+    }
+
+    /// Whether so many are nine tenths of the run's witnesses, without other failures.
+    fn are_nearly_all(&self, same: usize) -> bool {
+        (self.before.0 + self.successes()) * 9 <= same
     }
 
     /// The most frequent failure of the window.

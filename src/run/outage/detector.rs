@@ -108,11 +108,12 @@ impl<T> OutageDetector<T> {
         if !self.enabled {
             return item.into_iter().collect();
         }
+        let (key, began) = (seen.key, seen.began);
         match &seen.failure {
-            None => self.answers.add(Answer { seq, key: seen.key, failure: None, attempts: 0, alike: 0 }),
+            None => self.answers.add(Answer { seq, key, began, failure: None, attempts: 0, alike: 0 }),
             Some(evidence) if seen.is_witness && fault.is_none() && !is_deferral => {
                 let Evidence { fingerprint, attempts, alike, .. } = *evidence;
-                self.answers.add(Answer { seq, key: seen.key, failure: Some(fingerprint), attempts, alike });
+                self.answers.add(Answer { seq, key, began, failure: Some(fingerprint), attempts, alike });
             }
             Some(_) => {}
         }

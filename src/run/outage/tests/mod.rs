@@ -342,3 +342,16 @@ fn names_of_one_provider_count_once_if_a_site_has_answered() {
         assert_eq!(run.end().1, expected);
     }
 }
+
+#[test]
+fn slow_failures_are_no_outage_although_they_end_last() {
+    for outcome in [refused(), failed(FailureClass::Timeout, Cause::Message)] {
+        let mut run = Run::new();
+        // All polls begin before the first ends. Those that fail are among the others.
+        for (number, began) in (0..80).map(|number| (number, number * 2)).chain((80..115).map(|n| (n, n * 2 - 99))) {
+            run.at = began;
+            run.poll([number], if number < 80 { &Ok(()) } else { &outcome });
+        }
+        assert_eq!(run.end(), (115, None));
+    }
+}
