@@ -35,7 +35,7 @@ use crate::util::time::rfc3339;
 /// The interval at which signals and the clock are checked.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 /// How long results are collected before they are handled. Waking up for each of them takes CPU time from the workers.
-const COALESCE: Duration = Duration::from_millis(2);
+pub(super) const COALESCE: Duration = Duration::from_millis(2);
 /// The stack of the thread that watches the clock, in bytes.
 const CLOCK_STACK_BYTES: usize = 128 << 10;
 /// How long to wait for outcomes to be recorded after a panic of the coordinator.

@@ -24,6 +24,7 @@ mod recorder;
 mod run_lock;
 mod selection;
 mod signals;
+pub mod simulation;
 mod state;
 mod summary;
 #[cfg(test)]

@@ -208,27 +208,35 @@ impl Queue {
     pub(super) fn take(&self) -> Option<Arc<PollTask>> {
         let mut state = self.lock();
         loop {
-            if let Some(name) = state.next_host() {
-                state.permits = state.permits.map(|permits| permits - 1);
-                let host = state.hosts.get_mut(&name)?;
-                let task = host.waiting.pop_front()?;
-                host.polling += 1;
-                if !host.waiting.is_empty() && host.polling < self.host_limit(name) {
-                    state.enqueue_host(name);
-                }
-                state.waiting -= 1;
-                state.slow += usize::from(state.is_slow(&task));
-                state.in_flight.insert(task.locator.seq, (Arc::clone(&task), Instant::now()));
-                if state.closed && state.waiting == 0 {
-                    self.changed.notify_all();
-                }
-                return Some(task);
-            }
-            if state.closed && state.waiting == 0 {
-                return None;
+            let task = self.take_ready(&mut state);
+            if task.is_some() || (state.closed && state.waiting == 0) {
+                return task;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The next task if there is one whose host has room; otherwise `None`. It is given back like those of [`Queue::take`].
+    pub(super) fn try_take(&self) -> Option<Arc<PollTask>> {
+        self.take_ready(&mut self.lock())
+    }
+
+    fn take_ready(&self, state: &mut State) -> Option<Arc<PollTask>> {
+        let name = state.next_host()?;
+        state.permits = state.permits.map(|permits| permits - 1);
+        let host = state.hosts.get_mut(&name)?;
+        let task = host.waiting.pop_front()?;
+        host.polling += 1;
+        if !host.waiting.is_empty() && host.polling < self.host_limit(name) {
+            state.enqueue_host(name);
+        }
+        state.waiting -= 1;
+        state.slow += usize::from(state.is_slow(&task));
+        state.in_flight.insert(task.locator.seq, (Arc::clone(&task), Instant::now()));
+        if state.closed && state.waiting == 0 {
+            self.changed.notify_all();
+        }
+        Some(task)
     }
 
     /// Ends the poll of a task, which makes room on its host.

@@ -20,8 +20,7 @@ const KEYED: HostHash = 1 << 63;
 pub struct HostKey([u8; KEY_BYTES]);
 
 impl HostKey {
-    /// A key for tests.
-    #[cfg(test)]
+    /// A key for tests and simulations.
     pub const TEST: Self = Self([7; KEY_BYTES]);
 
     /// Reads the key of a store; `None` if it has none.

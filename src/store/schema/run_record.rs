@@ -114,7 +114,7 @@ impl RunRecord {
     ///
     /// `None` means that this run did not end in one. A run that polled nothing shows neither.
     #[must_use]
-    pub(super) fn outage_since(&self, since: Option<UnixTime>) -> Option<UnixTime> {
+    pub fn outage_since(&self, since: Option<UnixTime>) -> Option<UnixTime> {
         if self.outage {
             return since.or(Some(self.now));
         }

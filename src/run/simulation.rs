@@ -1,0 +1,262 @@
+//! Runs in virtual time, without threads, sockets or a store.
+//!
+//! `benches/outage` polls fleets of thousands of sites with it. The state machine, the queue and the order of polls are
+//! those of real runs. Only the workers, the recorder and the clock are replaced.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::coordinator::{COALESCE, TICK};
+use super::event::{Effect, Event, Rules};
+use super::message::{FinalReport, PollResult, SessionReport};
+use super::queue::{INITIAL_LOAD, Queue, SLOW};
+use super::state::RunState;
+use super::{Summary, order};
+use crate::model::{JobName, Outcome, PollTrace, UnixTime};
+use crate::retry::Policy;
+use crate::store::{DueEntry, HostKey, PollTask, RunRecord, StatusUpdate};
+
+/// How long a session of the store takes to open.
+const OPENING: Duration = Duration::from_millis(4);
+
+/// A run in virtual time.
+#[derive(Debug, Clone)]
+pub struct Simulation {
+    /// The retry expression.
+    pub policy: Policy,
+    /// The time of the schedule, UTC seconds.
+    pub now: UnixTime,
+    /// How many workers there are.
+    pub threads: usize,
+    /// How many polls are in flight on one host.
+    pub per_host: usize,
+    /// Since when all runs have ended in an outage; `None` if the last one did not.
+    pub outage_since: Option<UnixTime>,
+}
+
+/// How a simulated poll ends.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// What it shows about the network.
+    pub trace: PollTrace,
+    /// How long it takes.
+    pub duration: Duration,
+}
+
+/// What a simulated run led to.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// The figures of the run.
+    pub record: RunRecord,
+    /// The outcomes that it recorded.
+    pub updates: Vec<StatusUpdate>,
+    /// Since when all runs have ended in an outage, up to this one.
+    pub outage_since: Option<UnixTime>,
+}
+
+impl Simulation {
+    /// Polls what is due. `reply` returns how a poll ends that begins after so much time.
+    pub fn run(&self, mut due: Vec<PollTask>, reply: impl FnMut(&PollTask, Duration) -> Reply) -> Ran {
+        let mut entries: Vec<DueEntry> = due.iter().map(entry).collect();
+        order::sort(&mut entries, self.per_host, self.outage_since.map(|_| self.now));
+        let places: BTreeMap<u64, usize> =
+            entries.iter().enumerate().map(|(place, entry)| (entry.locator.seq, place)).collect();
+        due.sort_by_key(|task| places[&task.locator.seq]);
+        let rest = due.split_off(due.len().min(INITIAL_LOAD)).into();
+
+        let run = RunRecord { now: self.now, due: entries.len() as u64, ..RunRecord::default() };
+        let summary = Summary {
+            app_id: "app:org.example.myapp".parse().expect("a valid appId"),
+            job: JobName::default(),
+            run,
+            durations: Vec::new(),
+            lateness_s: Vec::new(),
+            interrupted: None,
+        };
+        let rules = Rules {
+            policy: self.policy.clone(),
+            now: self.now,
+            by_hand: false,
+            max_runtime: None,
+            slow: SLOW,
+            outage_since: self.outage_since,
+            host_key: HostKey::TEST,
+        };
+        let workers = self.threads.min(entries.len());
+        let per_host = self.per_host;
+        let mut world = World {
+            state: RunState::new(rules, entries, due, OPENING, summary),
+            queue: Queue::new(workers, self.now, move |_| per_host),
+            idle: workers,
+            at: Duration::ZERO,
+            polls: BTreeMap::new(),
+            ended: Vec::new(),
+            rest,
+            events: VecDeque::from([Event::Tick, Event::Tick]),
+            updates: Vec::new(),
+            reply,
+        };
+        world.drive();
+        let (summary, _) = world.state.into_result();
+        let outage_since = summary.run.outage_since(self.outage_since);
+        Ran { record: summary.run, updates: world.updates, outage_since }
+    }
+}
+
+fn entry(task: &PollTask) -> DueEntry {
+    DueEntry { locator: task.locator, host: task.host, due: task.due }
+}
+
+/// What a run acts on, and what acts on it.
+struct World<F> {
+    state: RunState,
+    queue: Queue,
+    /// How many workers wait for a task.
+    idle: usize,
+    /// The time since the run began.
+    at: Duration,
+    /// The polls in flight, by their end and the sequence number of their connection.
+    polls: BTreeMap<(Duration, u64), PollResult>,
+    /// Polls that ended, of which the state was not notified yet.
+    ended: Vec<PollResult>,
+    /// What is due and not loaded yet, in order.
+    rest: VecDeque<PollTask>,
+    /// Events to be applied before time goes on.
+    events: VecDeque<Event>,
+    updates: Vec<StatusUpdate>,
+    reply: F,
+}
+
+impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
+    /// Drives the run until it has ended, as the coordinator and the workers of real runs do.
+    fn drive(&mut self) {
+        // The time at which the coordinator continues: after a tick, or once results were collected.
+        let mut next = TICK;
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                self.apply(event);
+                next = self.at + TICK;
+            }
+            if self.state.has_ended() {
+                return;
+            }
+            self.start_polls();
+            match self.polls.first_entry() {
+                Some(first) if first.key().0 <= next => {
+                    self.at = first.key().0;
+                    let result = first.remove();
+                    self.queue.done(&result.task);
+                    self.idle += 1;
+                    if self.ended.is_empty() {
+                        next = self.at + COALESCE;
+                    }
+                    self.ended.push(result);
+                }
+                _ => {
+                    self.at = next;
+                    let ended = std::mem::take(&mut self.ended);
+                    self.events.push_back(if ended.is_empty() { Event::Tick } else { Event::PollsEnded(ended) });
+                }
+            }
+        }
+    }
+
+    fn start_polls(&mut self) {
+        while self.idle > 0
+            && let Some(task) = self.queue.try_take()
+        {
+            self.idle -= 1;
+            let began = self.at;
+            let Reply { outcome, trace, duration } = (self.reply)(&task, began);
+            let (ended, seq) = (began + duration, task.locator.seq);
+            let result = PollResult { task, outcome: Ok(outcome), result: None, trace, began, ended };
+            self.polls.insert((ended, seq), result);
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        for effect in self.state.apply(self.at, self.queue.view(), event) {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Enqueue(tasks) => self.queue.extend(tasks),
+            Effect::SetPermits(permits) => self.queue.set_permits(permits),
+            Effect::CancelPending => {
+                let cancelled = self.queue.cancel_pending();
+                self.apply(Event::Cancelled(cancelled));
+            }
+            Effect::LeaveWaiting { .. } => {
+                let waiting = self.queue.cancel_pending();
+                self.apply(Event::Left(waiting));
+            }
+            Effect::StartSession(work) => {
+                let loaded = self.rest.drain(..work.load.len()).collect();
+                self.updates.extend_from_slice(&work.updates);
+                let recorded = Ok(Some((vec![true; work.updates.len()], OPENING)));
+                let report =
+                    SessionReport { updates: work.updates, results: Vec::new(), recorded, results_error: None };
+                self.events.extend([Event::Loaded(loaded), Event::SessionEnded(report)]);
+            }
+            Effect::Finish(finish) => {
+                self.updates.extend(finish.work.updates);
+                let report = FinalReport { recorded: Ok(finish.record), results_error: None };
+                self.events.push_back(Event::Finished(report));
+            }
+            // The others only report.
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Failure, FailureClass, Fault};
+    use crate::run::testdata::task;
+
+    fn simulation(threads: usize) -> Simulation {
+        Simulation { policy: "1 hour (x3)".parse().unwrap(), now: 7200, threads, per_host: 4, outage_since: None }
+    }
+
+    fn reply(outcome: Outcome, ms: u64) -> Reply {
+        Reply { outcome, trace: PollTrace::default(), duration: Duration::from_millis(ms) }
+    }
+
+    #[test]
+    fn every_due_site_is_polled_once_and_recorded() {
+        let due = (0..3000).map(|seq| task(seq, seq / 10)).collect();
+        let ran = simulation(32).run(due, |task, _| match task.locator.seq % 10 {
+            0 => reply(Err(Failure::new(FailureClass::Http, "status 500")), 30),
+            _ => reply(Ok(()), 100),
+        });
+        assert_eq!((ran.record.polled, ran.record.ok, ran.record.failed), (3000, 2700, 300));
+        assert!(ran.record.outage_cause.is_none() && ran.outage_since.is_none());
+        let mut recorded: Vec<u64> = ran.updates.iter().map(|update| update.locator.seq).collect();
+        recorded.sort_unstable();
+        assert_eq!(recorded, (0..3000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn polls_take_turns_on_the_workers_and_hosts() {
+        // One worker polls one after the other, and a host with four polls in flight gets no fifth.
+        for (threads, hosts, expected_s) in [(1, 8, 8), (8, 8, 1), (8, 1, 2)] {
+            let due = (0..8).map(|seq| task(seq, seq % hosts)).collect();
+            let ran = simulation(threads).run(due, |_, _| reply(Ok(()), 1000));
+            assert_eq!(ran.record.elapsed_ms / 1000, expected_s, "{threads} threads, {hosts} hosts");
+        }
+    }
+
+    #[test]
+    fn a_run_without_a_network_records_nothing() {
+        let mut due: Vec<PollTask> = (0..60).map(|seq| task(seq, seq)).collect();
+        due.iter_mut().for_each(|task| simulation(1).policy.apply(&mut task.status, 3600, &Ok(())));
+        let ran = simulation(8).run(due, |_, _| reply(Err(Failure::new(FailureClass::Connect, "refused")), 10));
+        assert_eq!((ran.record.outage_cause, ran.outage_since), (Some(Fault::Network), Some(7200)));
+        assert!(ran.updates.is_empty() && ran.record.polled < 60, "{:?}", ran.record);
+    }
+}
