@@ -10,12 +10,12 @@
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "shared by all benches")]
 mod common;
+mod figures;
 mod fleet;
 mod member;
 mod plan;
 mod poll;
 mod scenario;
-mod totals;
 
 use std::env;
 use std::process::ExitCode;
@@ -24,8 +24,8 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use common::Result;
+use figures::Figures;
 use scenario::{SCENARIOS, Scenario};
-use totals::Totals;
 
 fn main() -> Result<ExitCode> {
     let seed = env::var("CXNPOLL_SEED").map_or(Ok(1), |seed| seed.parse())?;
@@ -34,36 +34,36 @@ fn main() -> Result<ExitCode> {
     let began = Instant::now();
     let jobs = plan::jobs(seed, common::is_measuring());
     let jobs: Vec<_> = jobs.into_iter().filter(|job| is_wanted(SCENARIOS[job.scenario].0)).collect();
-    let tallies: Vec<_> = jobs.into_par_iter().map(|job| (job.scenario, job.run(wanted.is_some()))).collect();
-    let tally_of = |wanted: &dyn Fn(usize) -> bool| {
-        let tallies = tallies.iter().filter(|(scenario, _)| wanted(*scenario));
-        tallies.fold(Totals::default(), |sum, (_, totals)| sum.merge(totals))
+    let counted: Vec<_> = jobs.into_par_iter().map(|job| (job.scenario, job.run(wanted.is_some()))).collect();
+    let figures_of = |wanted: &dyn Fn(usize) -> bool| {
+        let counted = counted.iter().filter(|(scenario, _)| wanted(*scenario));
+        counted.fold(Figures::default(), |sum, (_, figures)| sum.merge(figures))
     };
     let rows = || SCENARIOS.iter().enumerate().filter(|(_, (name, _))| is_wanted(name));
     let is_fault = |scenario: usize| matches!(SCENARIOS[scenario].1, Scenario::Ours(..));
 
     let mut missed = Vec::new();
     println!("False alarms, at most 1 in 10,000 runs; on the right by number of sites:\n");
-    totals::print_alarms_head();
-    for (number, (name, scenario)) in rows().filter(|(number, _)| !is_fault(*number)) {
-        if !tally_of(&|scenario| scenario == number).print_alarms(name) && scenario.has_target() {
+    figures::print_alarms_head();
+    for (number, (name, _)) in rows().filter(|(number, _)| !is_fault(*number)) {
+        if !figures_of(&|scenario| scenario == number).print_alarms(name) {
             missed.push(*name);
         }
     }
     let name = "the runs before and after faults of ours";
-    if !tally_of(&is_fault).print_alarms(name) {
+    if !figures_of(&is_fault).print_alarms(name) {
         missed.push(name);
     }
 
     println!("\nMissed outages, at most 1 in 1,000 runs where ten witnesses are due:\n");
-    totals::print_misses_head();
+    figures::print_misses_head();
     for (number, (name, _)) in rows().filter(|(number, _)| is_fault(*number)) {
-        if !tally_of(&|scenario| scenario == number).print_misses(name) {
+        if !figures_of(&|scenario| scenario == number).print_misses(name) {
             missed.push(name);
         }
     }
 
-    println!("\n{} runs in {:.1} s", tally_of(&|_| true).runs(), began.elapsed().as_secs_f64());
+    println!("\n{} runs in {:.1} s", figures_of(&|_| true).runs(), began.elapsed().as_secs_f64());
     for name in &missed {
         println!("missed its target: {name}");
     }

@@ -2,9 +2,9 @@
 
 use fastrand::Rng;
 
+use super::figures::Figures;
 use super::fleet::Fleet;
 use super::scenario::{SCENARIOS, Scenario};
-use super::totals::Totals;
 
 /// How many sites the fleets have.
 pub const SIZES: [usize; 8] = [3, 5, 8, 12, 30, 60, 200, 1000];
@@ -54,14 +54,14 @@ pub fn jobs(seed: u64, is_measuring: bool) -> Vec<Job> {
 
 impl Job {
     /// Makes the runs. With `is_verbose` it prints those that went wrong.
-    pub fn run(self, is_verbose: bool) -> Totals {
+    pub fn run(self, is_verbose: bool) -> Figures {
         let (name, scenario) = SCENARIOS[self.scenario];
         let (size, threads) = (SIZES[self.size], self.threads);
         let mut fleet = Fleet::new(scenario, size, threads, self.seed);
-        let mut totals = Totals::default();
+        let mut figures = Figures::default();
         for run in 1..=self.runs {
             let observed = fleet.next_run();
-            let wrong = totals.add(self.size, &observed);
+            let wrong = figures.add(self.size, &observed);
             if let Some(wrong) = wrong.filter(|_| is_verbose) {
                 let (witnesses, charged) = (observed.witnesses, observed.charged);
                 println!(
@@ -71,6 +71,6 @@ impl Job {
                 );
             }
         }
-        totals
+        figures
     }
 }

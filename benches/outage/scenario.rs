@@ -11,14 +11,6 @@ pub enum Scenario {
     Ours(Ours, Onset),
 }
 
-impl Scenario {
-    /// Returns whether the bench fails where this goes wrong too often. Otherwise it only shows how often.
-    pub fn has_target(self) -> bool {
-        // The names of a provider fail one by one, and look like many sites.
-        self != Self::Theirs(Theirs::Provider(Flaw::NameServer))
-    }
-}
-
 /// What happens to sites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theirs {

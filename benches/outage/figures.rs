@@ -26,7 +26,7 @@ const NAME_WIDTH: usize = 42;
 
 /// The figures of a scenario.
 #[derive(Debug, Clone, Default)]
-pub struct Totals {
+pub struct Figures {
     /// Runs without a fault of ours, and those of them that found one, by number of sites.
     calm: [Share; SIZES.len()],
     /// False alarms by rule.
@@ -75,7 +75,7 @@ impl Display for Share {
     }
 }
 
-impl Totals {
+impl Figures {
     /// Adds a run of a fleet of a size, given by its place in [`SIZES`]. Returns what went wrong, if anything did.
     pub fn add(&mut self, size: usize, observed: &Observed) -> Option<&'static str> {
         let found = observed.ran.record.outage_cause;
@@ -105,7 +105,7 @@ impl Totals {
         (names_other || observed.charged > 0).then_some("found too late, or another cause")
     }
 
-    /// Adds the figures of another totals.
+    /// Adds the figures of others.
     pub fn merge(mut self, other: &Self) -> Self {
         for size in 0..SIZES.len() {
             self.calm[size] = Share::sum([self.calm[size], other.calm[size]]);
