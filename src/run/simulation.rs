@@ -254,7 +254,9 @@ mod tests {
     #[test]
     fn a_run_without_a_network_records_nothing() {
         let mut due: Vec<PollTask> = (0..60).map(|seq| task(seq, seq)).collect();
-        due.iter_mut().for_each(|task| simulation(1).policy.apply(&mut task.status, 3600, &Ok(())));
+        for task in &mut due {
+            simulation(1).policy.apply(&mut task.status, 3600, &Ok(()));
+        }
         let ran = simulation(8).run(due, |_, _| reply(Err(Failure::new(FailureClass::Connect, "refused")), 10));
         assert_eq!((ran.record.outage_cause, ran.outage_since), (Some(Fault::Network), Some(7200)));
         assert!(ran.updates.is_empty() && ran.record.polled < 60, "{:?}", ran.record);

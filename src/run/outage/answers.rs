@@ -94,12 +94,11 @@ impl Answers {
     /// `None` if there is none.
     pub(super) fn verdict(&self) -> Option<u64> {
         let (fingerprint, same) = self.most_frequent()?;
-        let is_same = match self.before.0 + self.successes() {
-            0 => same >= FEW_WITNESSES && same * 5 >= self.window.len() * 2,
-            _ => {
-                let recent = self.since_last_success(fingerprint);
-                recent >= ENOUGH_WITNESSES || same >= MIN_WITNESSES && self.are_nearly_all(same)
-            }
+        let is_same = if self.before.0 + self.successes() == 0 {
+            same >= FEW_WITNESSES && same * 5 >= self.window.len() * 2
+        } else {
+            let recent = self.since_last_success(fingerprint);
+            recent >= ENOUGH_WITNESSES || same >= MIN_WITNESSES && self.are_nearly_all(same)
         };
         (is_same && self.was_well_before() && self.is_unusual()).then_some(fingerprint)
     }
