@@ -90,7 +90,7 @@ impl<T> OutageDetector<T> {
     pub fn observe(&mut self, seen: Observation, item: T) -> Vec<T> {
         self.polls += 1;
         let seq = self.polls;
-        if seen.answered {
+        if seen.has_replied() {
             self.last_reply = self.last_reply.max(Some(seen.began));
             self.reached.0 += u32::from(seen.is_witness);
         }

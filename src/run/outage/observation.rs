@@ -74,6 +74,15 @@ impl Observation {
         }
     }
 
+    /// Whether the site replied.
+    ///
+    /// A reply that broke off proves nothing: the network may have gone down meanwhile.
+    pub(super) fn has_replied(&self) -> bool {
+        let broke_off =
+            |evidence: &Evidence| matches!(evidence.failure.class, FailureClass::Timeout | FailureClass::Disconnected);
+        self.answered && !self.failure.as_ref().is_some_and(broke_off)
+    }
+
     /// Whether the site could not be reached, and no poll that began later was answered.
     ///
     /// `last_reply` is when the last poll began that was answered. One that began at the same time counts as later.

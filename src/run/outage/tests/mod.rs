@@ -104,6 +104,16 @@ fn an_answer_ends_the_suspicion_of_earlier_polls_only() {
 }
 
 #[test]
+fn a_reply_that_broke_off_ends_no_suspicion() {
+    let mut run = Run::new();
+    run.poll(1..=3, &refused());
+    run.poll([4], &failed(FailureClass::Timeout, Cause::Message));
+    assert_eq!((run.suspicion(), run.counted.len()), (Suspicion::Network(10), 0));
+    run.poll([5], &status(404));
+    assert_eq!((run.suspicion(), run.counted.len()), (Suspicion::None, 5));
+}
+
+#[test]
 fn a_failure_is_counted_at_once_where_sites_answered_since() {
     let mut run = Run::new();
     run.at = 5;
