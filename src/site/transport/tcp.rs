@@ -10,7 +10,7 @@ use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 
 use super::connect_error::ConnectError;
-use super::step::{in_phase, with_limit};
+use super::step::{in_phase, limited};
 use super::stream::{self, Stream};
 use super::trace;
 use crate::model::{Cause, Failure, Fault};
@@ -35,7 +35,7 @@ impl<In: Transport> Connector<In> for Tcp {
     type Out = Stream;
 
     fn connect(&self, details: &ConnectionDetails, _chained: Option<In>) -> Result<Option<Stream>, Error> {
-        let limit = with_limit(details, self.limit, details.config).timeout.after;
+        let limit = limited(details, self.limit).1.after;
         let opened = open(&details.addrs, *limit, stream::connect);
         let address = opened.as_ref().map_or_else(|_| details.addrs.first().map(SocketAddr::ip), |(at, _)| Some(*at));
         trace::update(|trace| trace.address = trace.address.or(address));
