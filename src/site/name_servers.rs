@@ -54,8 +54,12 @@ impl NameServers {
     }
 
     /// Forgets the result of the last check.
+    ///
+    /// It does not wait for a check that is under way, whose result stays.
     pub(super) fn clear(&self) {
-        *self.lock() = None;
+        if let Ok(mut checked) = self.0.try_lock() {
+            *checked = None;
+        }
     }
 
     /// Makes name servers that have just been checked, with this result.
@@ -225,6 +229,10 @@ mod tests {
         let failure = Failure::local(Fault::NameServers, "x");
         let servers = NameServers::known(Some(failure.clone()));
         assert_eq!(servers.failure(LIMIT), Some(failure));
+        let checking = servers.lock();
+        servers.clear();
+        assert!(checking.is_some());
+        drop(checking);
         servers.clear();
         assert_eq!(*servers.lock(), None);
     }
