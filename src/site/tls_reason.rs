@@ -25,7 +25,7 @@ pub(super) fn failure(error: &Error, in_handshake: bool) -> Failure {
         Error::FailedToGetCurrentTime => return Failure::local(Fault::Clock, "this machine's clock is before 1970"),
         error => (TlsCause::Other, error.to_string()),
     };
-    Failure { cause: Cause::Tls(cause), before_first_byte: in_handshake, ..Failure::new(FailureClass::Tls, message) }
+    Failure { cause: Cause::Tls(cause), ..Failure::new(FailureClass::Tls, message) }
 }
 
 fn of_certificate(error: &CertificateError) -> (TlsCause, String) {
