@@ -31,7 +31,7 @@ pub use client::Client;
 pub use egress::{EgressPolicy, Refused, RefusedPorts};
 pub use endpoint::Endpoint;
 pub use moved::suggested_site_url;
-pub use name_servers::check as check_name_servers;
+pub use name_servers::{check as check_name_servers, name_servers};
 pub use options::{Options, Timeouts};
 pub use reply::Reply;
 pub use resolver::MAX_LOOKUPS;

@@ -81,14 +81,23 @@ pub fn check() -> Result<(), Failure> {
     check_within(MAX_CHECK)
 }
 
+/// The addresses of the name servers that this machine asks; empty if they cannot be read.
+#[must_use]
+pub fn name_servers() -> Vec<String> {
+    let servers = read().map(|config| servers(&config)).unwrap_or_default();
+    servers.iter().map(|server| server.ip().to_string()).collect()
+}
+
+fn read() -> Result<Config, Failure> {
+    match fs::read(FILE) {
+        Ok(text) => Ok(Config::parse_with_errors(&text).0),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Config::new()),
+        Err(error) => Err(shortage(&error).unwrap_or_else(|| unusable(&format!("{FILE}: {}", system_text(&error))))),
+    }
+}
+
 fn check_within(limit: Duration) -> Result<(), Failure> {
-    let config = match fs::read(FILE) {
-        Ok(text) => Config::parse_with_errors(&text).0,
-        Err(error) if error.kind() == ErrorKind::NotFound => Config::new(),
-        Err(error) => {
-            return Err(shortage(&error).unwrap_or_else(|| unusable(&format!("{FILE}: {}", system_text(&error)))));
-        }
-    };
+    let config = read()?;
     // With this option names are looked up over TCP, so that datagrams may be blocked.
     let more_options = env::var_os("RES_OPTIONS").unwrap_or_default();
     let is_over_tcp =

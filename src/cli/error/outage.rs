@@ -1,11 +1,10 @@
 //! The one line about failures that are our own fault.
 
-use std::fs;
-
 use ureq::http::StatusCode;
 
 use crate::model::{Fault, UnixTime};
 use crate::run::outage::{Detail, Outage};
+use crate::site::name_servers;
 use crate::util::text::count;
 use crate::util::time::{rfc3339, unix_now};
 
@@ -13,15 +12,15 @@ use crate::util::time::{rfc3339, unix_now};
 ///
 /// It has the cause, what happens to the sites, and what to do.
 pub(in crate::cli) fn outage_text(outage: &Outage, left: u64) -> String {
-    let resolv_conf = || fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let name_servers = if outage.fault == Fault::NameServers { name_servers(&resolv_conf()) } else { Vec::new() };
+    let name_servers = if outage.fault == Fault::NameServers { name_servers() } else { Vec::new() };
     text(outage, left, &name_servers, unix_now())
 }
 
 fn text(outage: &Outage, left: u64, name_servers: &[String], now: UnixTime) -> String {
-    let (cause, hint) = (cause(outage, now), hint(outage, name_servers));
+    let cause = cause(outage, now);
+    let hint = hint(outage, name_servers).map_or_else(String::new, |hint| format!("; {hint}"));
     let (failures, left) = (count(outage.uncounted, "failure"), count(left, "site"));
-    format!("{cause}; {failures} not counted, the next run polls {left}; {hint}")
+    format!("{cause}; {failures} not counted, the next run polls {left}{hint}")
 }
 
 fn cause(outage: &Outage, now: UnixTime) -> String {
@@ -30,6 +29,7 @@ fn cause(outage: &Outage, now: UnixTime) -> String {
     let were_fine = if outage.ends_run { format!("{sites} that were fine before") } else { sites.clone() };
     let message = match detail {
         Detail::Message(message) | Detail::Text(message) => format!(" ({message})"),
+        Detail::Local(message) => return format!("{sites} could not be tried: {message}"),
         _ => String::new(),
     };
     match fault {
@@ -50,15 +50,11 @@ fn cause(outage: &Outage, now: UnixTime) -> String {
             }
             _ => format!("the name server gives the same address for {were_fine}"),
         },
-        Fault::Firewall => {
-            format!("a firewall or a missing permission of this machine forbids to connect to {sites}{message}")
+        Fault::Firewall | Fault::NoRoute | Fault::NoPort | Fault::OpenFiles | Fault::Memory => {
+            format!("{sites} could not be tried{message}")
         }
-        Fault::NoRoute => format!("this machine has no route to {sites}{message}"),
-        Fault::NoPort => format!("no local port is free to connect to {sites}{message}"),
-        Fault::OpenFiles => format!("the limit of open files is too low to poll {sites}{message}"),
-        Fault::Memory => format!("there is not enough memory to poll {sites}{message}"),
         Fault::Clock => clock(&were_fine, detail, now),
-        Fault::Authorities => format!("no trusted CA certificate verifies the certificates of {sites}{message}"),
+        Fault::Authorities => format!("this machine trusts none of the certificates of {were_fine}{message}"),
         Fault::Portal => {
             let answer = match detail {
                 Detail::Redirect(host) => format!("redirect to {host}"),
@@ -71,7 +67,7 @@ fn cause(outage: &Outage, now: UnixTime) -> String {
         }
         Fault::Refused => {
             let why = match detail {
-                Detail::Status(500.., _) => "a proxy of this network, or what the job sends, may cause that",
+                Detail::Status(500.., _) => "a proxy before this machine, or what the job sends, may cause that",
                 _ => "this machine's address or the app seems to be blocked",
             };
             format!("{were_fine} all {}: {why}", answered(detail))
@@ -85,27 +81,28 @@ fn cause(outage: &Outage, now: UnixTime) -> String {
     }
 }
 
-fn hint(outage: &Outage, name_servers: &[String]) -> String {
+/// What to do; `None` if the cause says it.
+fn hint(outage: &Outage, name_servers: &[String]) -> Option<String> {
+    let is_local = matches!(outage.detail, Detail::Local(_));
     let hint = match outage.fault {
         Fault::Network => "check the network, and the firewall of this machine",
+        Fault::NameServers if is_local => "check the name server, or change it",
         Fault::NameServers => {
             let which = match name_servers {
                 [] => "/etc/resolv.conf".to_owned(),
                 servers => format!("{} (/etc/resolv.conf)", servers.join(", ")),
             };
-            return format!("check the name server {which}, and the network");
+            return Some(format!("check the name server {which}"));
         }
-        Fault::SameAddress => {
-            "check /etc/resolv.conf and the network: a captive portal or a filter may answer for names"
-        }
+        Fault::SameAddress => "check /etc/resolv.conf: a captive portal or a filter may answer for names",
         Fault::Firewall => "check the firewall of this machine, and the permissions of the program's user or service",
         Fault::NoRoute => "check the network and its routes (ip route, ip -6 route)",
-        Fault::NoPort => "see which program uses the ports (ss -tan), or widen net.ipv4.ip_local_port_range",
-        Fault::OpenFiles => "raise it (ulimit -n, or LimitNOFILE= of the service), or use fewer --threads",
         Fault::Memory => "free memory, or use fewer --threads",
+        Fault::NoPort | Fault::OpenFiles => return None,
         Fault::Clock => "correct the clock (timedatectl)",
+        Fault::Authorities if is_local => return None,
         Fault::Authorities => {
-            "install ca-certificates, and check SSL_CERT_FILE and SSL_CERT_DIR; set `ca-file` for a proxy that inspects TLS"
+            "update ca-certificates, or set `ca-file` to the certificate of the proxy that inspects TLS"
         }
         Fault::Portal => "log in to the network, or ask its administrator",
         Fault::Refused => "see the whole reply with `cxnpoll call`, and ask one of the sites or its provider",
@@ -114,7 +111,7 @@ fn hint(outage: &Outage, name_servers: &[String]) -> String {
         Fault::Api => "check what the job calls, and the permissions of the app",
         Fault::SameAnswer => "look for a cause on this machine and in its network first",
     };
-    hint.to_owned()
+    Some(hint.to_owned())
 }
 
 fn clock(were_fine: &str, detail: &Detail, now: UnixTime) -> String {
@@ -151,25 +148,19 @@ fn length(seconds: i64) -> String {
     count((seconds + unit / 2) / unit, name)
 }
 
-/// The name servers that a `resolv.conf` lists.
-fn name_servers(resolv_conf: &str) -> Vec<String> {
-    let server = |line: &str| Some(line.trim().strip_prefix("nameserver")?.split_whitespace().next()?.to_owned());
-    resolv_conf.lines().filter_map(server).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const NOW: UnixTime = 1_769_860_800;
-    const SPARED: &str = "; 14 failures not counted, the next run polls 60 sites; ";
+    const SPARED: &str = "; 14 failures not counted, the next run polls 60 sites";
 
     /// The cause in the line, and its hint.
     fn line(fault: Fault, detail: Detail) -> (String, String) {
         let outage = Outage { fault, detail, sites: 13, uncounted: 14, ends_run: true };
         let line = text(&outage, 60, &["192.0.2.53".to_owned()], NOW);
         let (cause, hint) = line.split_once(SPARED).unwrap();
-        (cause.to_owned(), hint.to_owned())
+        (cause.to_owned(), hint.trim_start_matches("; ").to_owned())
     }
 
     #[test]
@@ -207,8 +198,8 @@ mod tests {
             ),
             (
                 Fault::NoRoute,
-                message("network is unreachable"),
-                "this machine has no route to 13 sites (network is unreachable)",
+                Detail::Local("this machine has no IPv6 route to 2001:db8::1".to_owned()),
+                "13 sites could not be tried: this machine has no IPv6 route to 2001:db8::1",
             ),
             (
                 Fault::Clock,
@@ -258,8 +249,8 @@ mod tests {
             (
                 Fault::Refused,
                 Detail::Status(502, None),
-                "13 sites that were fine before all answered 502 Bad Gateway: a proxy of this network, or what the job \
-                 sends, may cause that",
+                "13 sites that were fine before all answered 502 Bad Gateway: a proxy before this machine, or what the \
+                 job sends, may cause that",
             ),
             (
                 Fault::Distrusted,
@@ -291,11 +282,12 @@ mod tests {
     fn each_fault_has_a_line_with_a_hint_and_few_name_the_network() {
         for fault in Fault::ALL {
             let (cause, hint) = line(fault, Detail::Message("no".to_owned()));
-            assert!(cause.contains("13 sites") && !hint.is_empty(), "{cause}; {hint}");
+            let says_what_to_do = matches!(fault, Fault::NoPort | Fault::OpenFiles);
+            assert!(cause.contains("13 sites") && hint.is_empty() == says_what_to_do, "{cause}; {hint}");
             assert_eq!(cause.contains("network seems to be down"), fault == Fault::Network, "{cause}");
         }
         let (_, hint) = line(Fault::NameServers, Detail::Message("no".to_owned()));
-        assert_eq!(hint, "check the name server 192.0.2.53 (/etc/resolv.conf), and the network");
+        assert_eq!(hint, "check the name server 192.0.2.53 (/etc/resolv.conf)");
     }
 
     #[test]
@@ -309,12 +301,5 @@ mod tests {
         ] {
             assert_eq!(length(seconds), expected);
         }
-    }
-
-    #[test]
-    fn the_name_servers_of_a_file_are_found() {
-        let file =
-            "# nameserver 1\nsearch example.org\nnameserver 192.0.2.1\n  nameserver\t2001:db8::1 # x\nnameserver";
-        assert_eq!(name_servers(file), ["192.0.2.1", "2001:db8::1"]);
     }
 }

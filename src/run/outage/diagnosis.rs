@@ -33,6 +33,8 @@ pub struct Outage {
 /// What shows the cause of an outage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detail {
+    /// What this machine could not do, by the message of one of the failures.
+    Local(String),
     /// The message of one of the failures.
     Message(String),
     /// The address of all names, and whether the egress policy refuses it.
@@ -57,7 +59,7 @@ pub enum Detail {
 
 /// The diagnosis of a run in which this machine could not try some sites.
 pub(super) fn local(fault: Fault, evidence: &Evidence, sites: u64) -> Outage {
-    let detail = Detail::Message(evidence.failure.message.clone());
+    let detail = Detail::Local(evidence.failure.message.clone());
     Outage { fault, detail, sites, uncounted: sites, ends_run: false }
 }
 
@@ -121,6 +123,7 @@ fn address(evidence: &Evidence) -> Option<(IpAddr, bool)> {
 fn detail(fault: Fault, example: &Evidence, found: &[&Observation]) -> Detail {
     let message = || Detail::Message(example.failure.message.clone());
     match (&example.failure.cause, fault) {
+        (Cause::Local(_), _) => Detail::Local(example.failure.message.clone()),
         (cause, Fault::Clock) => match median_clock_offset(found) {
             Some(offset) if offset.abs() > MAX_CLOCK_OFFSET_S => Detail::ClockOffset(offset),
             _ if *cause == Cause::Tls(TlsCause::Expired) => Detail::CertificatesExpired,

@@ -259,7 +259,7 @@ fn what_this_machine_could_not_do_is_never_counted() {
         assert_eq!(run.counted, [10, 11, 12, 13, 14]);
         let outage = run.outage();
         assert_eq!((outage.fault, outage.sites, outage.uncounted, outage.ends_run), (Fault::NoPort, 3, 3, false));
-        assert_eq!(outage.detail, Detail::Message("no local port".into()));
+        assert_eq!(outage.detail, Detail::Local("no local port".into()));
     }
 }
 
