@@ -111,7 +111,7 @@ fn of_alert(alert: AlertDescription) -> String {
         }
         AlertDescription::UnrecognisedName => "the server has no certificate for the site's name".to_owned(),
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-            "the site wants a certificate of the client".to_owned()
+            "the site requires a certificate of the client".to_owned()
         }
         alert => format!("the site ended TLS with the alert {alert:?}"),
     }

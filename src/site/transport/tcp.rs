@@ -80,7 +80,7 @@ fn budget(left: Duration, addresses: usize) -> Duration {
     (left / (parts - 1) * (parts / 2)).max(MIN_BUDGET)
 }
 
-/// How much a failure tells about the site. What this machine could not do tells nothing about it.
+/// How much a failure shows about the site. What this machine could not do shows nothing about it.
 fn weight(failure: &Failure, kind: io::ErrorKind) -> u8 {
     match (&failure.cause, kind) {
         (Cause::Local(Fault::NoRoute), _) => 0,
