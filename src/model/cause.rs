@@ -55,7 +55,7 @@ pub enum TlsCause {
 pub enum Fault {
     /// No byte arrives from any site.
     Network = 1,
-    /// The name servers do not answer, or know no name.
+    /// The name servers do not answer, or find no name.
     NameServers = 2,
     /// All names have the same address.
     SameAddress = 3,
@@ -73,7 +73,7 @@ pub enum Fault {
     Clock = 9,
     /// There are no CA certificates.
     Authorities = 10,
-    /// A captive portal, or a proxy that wants a login, answers for all sites.
+    /// A captive portal, or a proxy that requires a login, answers for all sites.
     Portal = 11,
     /// All sites refuse with the same status.
     Refused = 12,

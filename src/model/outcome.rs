@@ -124,10 +124,6 @@ pub struct Failure {
     pub retry_after: Option<u32>,
     /// What the failure has in common with others of the same cause. It is not stored.
     pub cause: Cause,
-    /// Whether the call failed while resolving, connecting or in the TLS handshake.
-    ///
-    /// Only such failures can have their cause in this machine's network.
-    pub before_first_byte: bool,
 }
 
 impl Failure {
@@ -144,15 +140,13 @@ impl Failure {
             FailureClass::Api | FailureClass::Listener => Cause::Text(message.clone()),
             _ => Cause::Message,
         };
-        Self { class, message, retry_after: None, cause, before_first_byte: false }
+        Self { class, message, retry_after: None, cause }
     }
-}
 
-impl Failure {
     /// Makes a failure of class `local`.
     #[must_use]
     pub fn local(fault: Fault, message: impl AsRef<str>) -> Self {
-        Self { cause: Cause::Local(fault), before_first_byte: true, ..Self::new(FailureClass::Local, message) }
+        Self { cause: Cause::Local(fault), ..Self::new(FailureClass::Local, message) }
     }
 }
 

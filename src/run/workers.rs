@@ -1,12 +1,11 @@
 //! The workers: threads that each draw from the one queue.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -150,7 +149,7 @@ impl Shared {
                 continue;
             }
             let began = self.started.elapsed();
-            let trace = Cell::default();
+            let trace = Mutex::default();
             // Any other panic ends the process.
             let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &trace)));
             let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
@@ -160,7 +159,8 @@ impl Shared {
                 Err(error) => (Err(error), None),
             };
             self.queue.done(&task);
-            let polled = Message::PollEnded(PollResult { task, outcome, result, trace: trace.get(), began, ended });
+            let trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let polled = Message::PollEnded(PollResult { task, outcome, result, trace, began, ended });
             if messages.send(polled).is_err() {
                 // The run is over.
                 return;
@@ -173,7 +173,7 @@ impl Shared {
         &self,
         dispatcher: &mut Dispatcher,
         cxn: &Cxn,
-        trace: &Cell<PollTrace>,
+        trace: &Mutex<PollTrace>,
     ) -> Result<(Outcome, Option<EncodedResult>), Error> {
         let run = &self.run;
         let api = Api::new(&self.client, cxn, &run.app.app_cert).traced(trace);

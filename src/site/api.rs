@@ -1,6 +1,6 @@
 //! API calls to one site.
 
-use std::cell::Cell;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ pub struct Api<'a> {
     client: &'a Client,
     cxn: &'a Cxn,
     app_cert: &'a str,
-    trace: Option<&'a Cell<PollTrace>>,
+    trace: Option<&'a Mutex<PollTrace>>,
 }
 
 impl<'a> Api<'a> {
@@ -29,7 +29,7 @@ impl<'a> Api<'a> {
 
     /// The same client, which adds what its calls show about the network to `trace`.
     #[must_use]
-    pub fn traced(self, trace: &'a Cell<PollTrace>) -> Self {
+    pub fn traced(self, trace: &'a Mutex<PollTrace>) -> Self {
         Self { trace: Some(trace), ..self }
     }
 
@@ -87,14 +87,17 @@ impl<'a> Api<'a> {
         // The site compares with its own clock, so the real time counts here, whatever time the schedule assumes.
         let ttl = unix_now() + protocol::TTL_S;
         let message = protocol::encode(cxn_id, secret, &plaintext, ttl, &iv);
-        let mut trace = self.trace.map(Cell::get).unwrap_or_default();
-        let reply = self.client.post_traced(&endpoint, &message, &mut trace);
-        if let Some(cell) = self.trace {
-            cell.set(trace);
-        }
-        let reply = reply.map_err(|failure| Failure {
-            message: protocol::before_secret(&failure.message, secret).into_owned(),
-            ..failure
+        let reply = match self.trace {
+            Some(trace) => {
+                let mut trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
+                self.client.post_traced(&endpoint, &message, &mut trace)
+            }
+            None => self.client.post(&endpoint, &message),
+        };
+        let reply = reply.map_err(|failure| {
+            let safe = protocol::before_secret(&failure.message, secret).into_owned();
+            // Otherwise its cause holds the secret too.
+            if safe == failure.message { failure } else { Failure::new(failure.class, safe) }
         })?;
         decode(reply.message(secret)?, unix_now()).map_err(|error| reply.at_host(error.into()))
     }

@@ -1,6 +1,7 @@
 //! The certificates of the authorities that this machine trusts.
 
 use std::env;
+use std::io;
 use std::path::PathBuf;
 
 use openssl_probe::{ENV_CERT_DIR, ENV_CERT_FILE, probe};
@@ -14,9 +15,13 @@ use crate::util::text::system_text;
 /// Reads the certificates of this machine's authorities, in DER.
 ///
 /// # Errors
-/// Class `local` if it has none that can be used.
+/// Class `local` if it has none that can be used, or cannot open files.
 pub(super) fn read() -> Result<Vec<Vec<u8>>, Failure> {
     let found = load_native_certs();
+    // What is missing for now must not make sites fail that those certificates would verify.
+    if let Some(failure) = io_errors(&found.errors).find_map(|(error, _)| shortage(error)) {
+        return Err(failure);
+    }
     // A certificate that cannot be read is left out.
     let (usable, _) = RootCertStore::empty().add_parsable_certificates(found.certs.iter().cloned());
     if usable == 0 { Err(missing(&found.errors)) } else { Ok(found.certs.iter().map(|der| der.to_vec()).collect()) }
@@ -32,13 +37,6 @@ pub fn check() -> Result<(), Failure> {
 
 /// The failure of a machine without certificates. It names the files and directories that were read.
 fn missing(errors: &[Error]) -> Failure {
-    let io_errors = errors.iter().filter_map(|error| match &error.kind {
-        ErrorKind::Io { inner, path } => Some((inner, path)),
-        _ => None,
-    });
-    if let Some(failure) = io_errors.clone().find_map(|(error, _)| shortage(error)) {
-        return failure;
-    }
     let mut places: Vec<PathBuf> = env::var_os(ENV_CERT_FILE).map(PathBuf::from).into_iter().collect();
     places.extend(env::var_os(ENV_CERT_DIR).iter().flat_map(env::split_paths));
     let mut remedy = "install ca-certificates, or correct SSL_CERT_FILE and SSL_CERT_DIR";
@@ -48,11 +46,19 @@ fn missing(errors: &[Error]) -> Failure {
         remedy = "install ca-certificates";
     }
     let place = |place: &PathBuf| {
-        let reason = io_errors.clone().find(|(_, path)| *path == place);
+        let reason = io_errors(errors).find(|(_, path)| *path == place);
         let reason = reason.map_or_else(String::new, |(error, _)| format!(" ({})", system_text(error)));
         format!("{}{reason}", place.display())
     };
     let places = places.iter().map(place).collect::<Vec<_>>().join(", ");
     let places = if places.is_empty() { "any of the usual places".to_owned() } else { places };
     Failure::local(Fault::Authorities, format!("no CA certificates in {places}: {remedy}"))
+}
+
+/// The errors of the system, each with the file or directory.
+fn io_errors(errors: &[Error]) -> impl Iterator<Item = (&io::Error, &PathBuf)> {
+    errors.iter().filter_map(|error| match &error.kind {
+        ErrorKind::Io { inner, path } => Some((inner, path)),
+        _ => None,
+    })
 }

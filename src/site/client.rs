@@ -116,7 +116,7 @@ impl Client {
 
     fn post_untraced(&self, endpoint: &Endpoint, body: &[u8]) -> Result<Reply, Failure> {
         let started = Instant::now();
-        let mut redirects = Redirects::new(endpoint);
+        let mut redirects = Redirects::default();
         let mut endpoint = Cow::Borrowed(endpoint);
         loop {
             let limit = self.limit.saturating_sub(started.elapsed());

@@ -18,7 +18,7 @@ const BINARY_SAMPLE_BYTES: usize = 512;
 /// The first bytes of compressed data.
 const COMPRESSED: [(&[u8], &str); 2] = [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd")];
 
-/// The start of a reply, and what its header says about it.
+/// The start of a reply, and how its header describes it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Content<'a> {
     /// The value of `Content-Type`.
@@ -64,7 +64,7 @@ pub(super) enum What {
 impl Evidence {
     /// Finds out what a reply is. Texts end where the secret begins.
     pub(super) fn of(content: Content, secret: &Secret) -> Self {
-        // Parameters say nothing about the content.
+        // Parameters do not describe the content.
         let media_type = content.media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
         let what = what(&media_type.trim().to_ascii_lowercase(), content.encoding, content.start, secret);
         Self { what, media_type: shown(media_type, MAX_TYPE_CHARS, secret) }

@@ -23,15 +23,9 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// Makes a failure of a call in this phase.
-    pub(super) fn failure(self, class: FailureClass, message: impl AsRef<str>) -> Failure {
-        let before_first_byte = matches!(self, Self::Resolving | Self::Connecting | Self::Securing);
-        Failure { before_first_byte, ..Failure::new(class, message) }
-    }
-
     /// Makes the failure of a call that timed out in this phase.
     pub(super) fn timed_out(self) -> Failure {
-        self.failure(FailureClass::Timeout, format!("timed out while {self}"))
+        Failure::new(FailureClass::Timeout, format!("timed out while {self}"))
     }
 }
 
@@ -55,14 +49,14 @@ pub(super) fn from_ureq(error: Error, phase: Phase) -> Failure {
         // A failure of this module that passed through ureq.
         Error::Other(other) => match other.downcast::<Failure>() {
             Ok(failure) => *failure,
-            Err(other) => phase.failure(Garbled, format!("{other} while {phase}")),
+            Err(other) => Failure::new(Garbled, format!("{other} while {phase}")),
         },
         Error::Timeout(_) => phase.timed_out(),
         Error::Io(error) => from_io(&error, phase),
-        Error::HostNotFound => phase.failure(Dns, "the host's name has no address"),
-        Error::ConnectionFailed => phase.failure(Connect, "the connection failed"),
+        Error::HostNotFound => Failure::new(Dns, "the host's name has no address"),
+        Error::ConnectionFailed => Failure::new(Connect, "the connection failed"),
         Error::Rustls(error) => tls_reason::failure(&error, phase == Phase::Securing),
-        error @ (Error::Tls(_) | Error::TlsRequired) => phase.failure(Tls, error.to_string()),
+        error @ (Error::Tls(_) | Error::TlsRequired) => Failure::new(Tls, error.to_string()),
         Error::LargeResponseHeader(_, limit) => Failure::new(TooLarge, format!("header of more than {limit} bytes")),
         Error::BodyExceedsLimit(limit) => body_too_large(limit),
         Error::BadUri(_) | Error::Http(_) => Failure::new(Blocked, "the site's URL cannot be called"),
@@ -81,15 +75,15 @@ pub(super) fn from_io(error: &io::Error, phase: Phase) -> Failure {
     }
     let reason = &system_text(error);
     let tls =
-        |message: &str| Failure { cause: Cause::Tls(TlsCause::Other), ..phase.failure(FailureClass::Tls, message) };
+        |message: &str| Failure { cause: Cause::Tls(TlsCause::Other), ..Failure::new(FailureClass::Tls, message) };
     match (phase, error.kind()) {
-        (Phase::Resolving, _) => phase.failure(FailureClass::Dns, reason),
+        (Phase::Resolving, _) => Failure::new(FailureClass::Dns, reason),
         (Phase::Connecting, io::ErrorKind::TimedOut) => phase.timed_out(),
-        (Phase::Connecting, _) => phase.failure(FailureClass::Connect, reason),
+        (Phase::Connecting, _) => Failure::new(FailureClass::Connect, reason),
         (Phase::Securing, io::ErrorKind::UnexpectedEof) => tls(&format!("closed while {phase}")),
         (Phase::Securing, _) => tls(reason),
-        (_, io::ErrorKind::UnexpectedEof) => phase.failure(FailureClass::Disconnected, format!("closed while {phase}")),
-        _ => phase.failure(FailureClass::Disconnected, format!("{reason} while {phase}")),
+        (_, io::ErrorKind::UnexpectedEof) => Failure::new(FailureClass::Disconnected, format!("closed while {phase}")),
+        _ => Failure::new(FailureClass::Disconnected, format!("{reason} while {phase}")),
     }
 }
 
@@ -138,18 +132,5 @@ mod tests {
             let failure = of_status(StatusCode::from_u16(status).unwrap());
             assert_eq!((failure.to_string().as_str(), failure.cause), (expected, Cause::Status(status, None)));
         }
-    }
-
-    #[test]
-    fn only_failures_before_the_request_are_before_the_first_byte() {
-        for phase in [Phase::Resolving, Phase::Connecting, Phase::Securing] {
-            assert!(phase.timed_out().before_first_byte, "{phase}");
-        }
-        for phase in [Phase::Sending, Phase::Waiting, Phase::Reading] {
-            assert!(!phase.timed_out().before_first_byte, "{phase}");
-        }
-        let refused = || Error::Io(io::ErrorKind::ConnectionRefused.into());
-        assert!(from_ureq(refused(), Phase::Connecting).before_first_byte);
-        assert!(!from_ureq(refused(), Phase::Sending).before_first_byte);
     }
 }

@@ -9,6 +9,7 @@ mod egress;
 mod endpoint;
 mod evidence;
 mod failure;
+mod http_date;
 mod markup;
 mod moved;
 mod name_servers;

@@ -25,7 +25,7 @@ pub(super) const MAX_CHECK: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 2;
 /// How long a result is used.
 const MAX_AGE: Duration = Duration::from_secs(5);
-/// A query for the name servers of the root (RFC 1035, 4.1), which every resolver knows.
+/// A query for the name servers of the root (RFC 1035, 4.1), which every resolver has.
 const QUERY: [u8; 17] = [0xc1, 0x41, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
 /// The code of an answer (RFC 1035, 4.1.1) of a name server that could not look the name up.
 ///
@@ -54,8 +54,12 @@ impl NameServers {
     }
 
     /// Forgets the result of the last check.
+    ///
+    /// It does not wait for a check that is under way, whose result stays.
     pub(super) fn clear(&self) {
-        *self.lock() = None;
+        if let Ok(mut checked) = self.0.try_lock() {
+            *checked = None;
+        }
     }
 
     /// Makes name servers that have just been checked, with this result.
@@ -234,6 +238,10 @@ mod tests {
         let failure = Failure::local(Fault::NameServers, "x");
         let servers = NameServers::known(Some(failure.clone()));
         assert_eq!(servers.failure(LIMIT), Some(failure));
+        let checking = servers.lock();
+        servers.clear();
+        assert!(checking.is_some());
+        drop(checking);
         servers.clear();
         assert_eq!(*servers.lock(), None);
     }

@@ -17,7 +17,7 @@ const MAX_REDIRECTS: usize = 3;
 const MAX_HOST_CHARS: usize = 60;
 
 /// The redirects of one call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Redirects {
     /// The URLs that were called before, without user info and fragment.
     called: Vec<Url>,
@@ -26,11 +26,6 @@ pub(super) struct Redirects {
 }
 
 impl Redirects {
-    /// Makes the redirects of a call to this URL.
-    pub(super) fn new(site: &Endpoint) -> Self {
-        Self { called: vec![site.site_url().clone()], followed: Vec::new() }
-    }
-
     /// Follows a redirect with this status and `Location` of a call to `from`.
     ///
     /// The location is UTF-8, or else Latin-1. An empty one counts as missing.
@@ -52,6 +47,7 @@ impl Redirects {
         let to = from.redirected(&location).map_err(|failure| {
             Failure::new(failure.class, format!("status {}: {}", with_reason(status), failure.message))
         })?;
+        self.called.push(from.site_url().clone());
         let why = if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
             WhyNotFollowed::Status(self.followed.clone())
         } else if self.called.contains(to.site_url()) {
@@ -59,7 +55,6 @@ impl Redirects {
         } else if self.followed.len() == MAX_REDIRECTS {
             WhyNotFollowed::TooMany
         } else {
-            self.called.push(to.site_url().clone());
             self.followed.push(status);
             return Ok(to);
         };
@@ -186,7 +181,7 @@ mod tests {
     /// Follows redirects, each a status and a location, to the URL that is called in the end.
     fn followed(from: &str, redirects: &[(u16, &[u8])]) -> Result<String, Failure> {
         let mut at = endpoint(from);
-        let mut all = Redirects::new(&at);
+        let mut all = Redirects::default();
         for (status, location) in redirects {
             let location = HeaderValue::from_bytes(location).unwrap();
             at = all.follow(&at, StatusCode::from_u16(*status).unwrap(), Some(&location))?;
@@ -220,7 +215,7 @@ mod tests {
         for location in [&b""[..], b" ", b"\t"] {
             assert_eq!(message(from, &[(302, location)]), "redirect: status 302 Found without a location");
         }
-        let failure = Redirects::new(&endpoint(from)).follow(&endpoint(from), STATUS, None).unwrap_err();
+        let failure = Redirects::default().follow(&endpoint(from), STATUS, None).unwrap_err();
         assert_eq!(failure.to_string(), "redirect: status 301 Moved Permanently without a location");
         for (location, expected) in [
             (

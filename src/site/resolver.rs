@@ -231,7 +231,7 @@ fn failed(host: &str, error: LookupError) -> Failure {
 
 fn no_address(host: &str, cause: Cause, reason: &str) -> Failure {
     let message = format!("no address for {host}: {reason}");
-    Failure { cause, ..Phase::Resolving.failure(FailureClass::Dns, message) }
+    Failure { cause, ..Failure::new(FailureClass::Dns, message) }
 }
 
 /// Locks a mutex. No code panics while it holds one of these, so a poisoned mutex is consistent.

@@ -25,7 +25,7 @@ pub(super) fn failure(error: &Error, in_handshake: bool) -> Failure {
         Error::FailedToGetCurrentTime => return Failure::local(Fault::Clock, "this machine's clock is before 1970"),
         error => (TlsCause::Other, error.to_string()),
     };
-    Failure { cause: Cause::Tls(cause), before_first_byte: in_handshake, ..Failure::new(FailureClass::Tls, message) }
+    Failure { cause: Cause::Tls(cause), ..Failure::new(FailureClass::Tls, message) }
 }
 
 fn of_certificate(error: &CertificateError) -> (TlsCause, String) {
@@ -111,7 +111,7 @@ fn of_alert(alert: AlertDescription) -> String {
         }
         AlertDescription::UnrecognisedName => "the server has no certificate for the site's name".to_owned(),
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-            "the site wants a certificate of the client".to_owned()
+            "the site requires a certificate of the client".to_owned()
         }
         alert => format!("the site ended TLS with the alert {alert:?}"),
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::ViaPort;
+use crate::site::Api;
 use std::sync::mpsc;
 
 #[test]
@@ -79,7 +80,8 @@ fn a_body_of_any_framing_arrives_whole() {
 }
 
 #[test]
-fn a_client_can_be_shared_between_threads() {
-    fn shared<T: Send + Sync>(_: &T) {}
-    shared(&client(LONG));
+fn a_client_and_the_api_of_a_site_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Client>();
+    shared::<Api>();
 }

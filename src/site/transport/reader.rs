@@ -1,7 +1,7 @@
 //! The last step of a connection: ureq gets a clean reply, and errors with their phase.
 
 use std::io;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
@@ -76,7 +76,7 @@ impl<T: Transport> Reader<T> {
             }
         }
         if let (false, Some(date)) = (had_head, self.reply.date()) {
-            trace::update(|trace| trace.clock_offset_s = Some(unix_seconds(date) - unix_now()));
+            trace::update(|trace| trace.clock_offset_s = Some(date - unix_now()));
         }
         Ok(())
     }
@@ -198,9 +198,4 @@ impl<T: Transport> Buffers for Reader<T> {
     fn can_use_input(&self) -> bool {
         !self.input().is_empty()
     }
-}
-
-fn unix_seconds(time: SystemTime) -> i64 {
-    // Dates of HTTP begin in 1970.
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }

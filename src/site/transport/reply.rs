@@ -7,14 +7,12 @@ mod foreign;
 mod framing;
 mod head;
 
-use std::time::SystemTime;
-
 use chunks::ChunkReader;
 use framing::Framing;
 pub(in crate::site) use head::MAX_HEAD_BYTES;
 use head::{Head, HeadReader};
 
-use crate::model::Failure;
+use crate::model::{Failure, UnixTime};
 
 /// Reads a reply, in pieces of any size.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ pub(super) struct Reply(Stage);
 #[derive(Debug)]
 enum Stage {
     Head(HeadReader),
-    Body { status: u16, date: Option<SystemTime>, body: Body },
+    Body { status: u16, date: Option<UnixTime>, body: Body },
 }
 
 #[derive(Debug)]
@@ -76,7 +74,7 @@ impl Reply {
     }
 
     /// The time of the `Date` header; `None` if there is none yet.
-    pub(super) fn date(&self) -> Option<SystemTime> {
+    pub(super) fn date(&self) -> Option<UnixTime> {
         match self.0 {
             Stage::Body { date, .. } => date,
             Stage::Head(_) => None,

@@ -10,7 +10,7 @@ use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 
 use super::connect_error::ConnectError;
-use super::step::{in_phase, with_limit};
+use super::step::{in_phase, limited};
 use super::stream::{self, Stream};
 use super::trace;
 use crate::model::{Cause, Failure, Fault};
@@ -35,7 +35,7 @@ impl<In: Transport> Connector<In> for Tcp {
     type Out = Stream;
 
     fn connect(&self, details: &ConnectionDetails, _chained: Option<In>) -> Result<Option<Stream>, Error> {
-        let limit = with_limit(details, self.limit, details.config).timeout.after;
+        let limit = limited(details, self.limit).1.after;
         let opened = open(&details.addrs, *limit, stream::connect);
         let address = opened.as_ref().map_or_else(|_| details.addrs.first().map(SocketAddr::ip), |(at, _)| Some(*at));
         trace::update(|trace| trace.address = trace.address.or(address));
@@ -80,7 +80,7 @@ fn budget(left: Duration, addresses: usize) -> Duration {
     (left / (parts - 1) * (parts / 2)).max(MIN_BUDGET)
 }
 
-/// How much a failure tells about the site. What this machine could not do tells nothing about it.
+/// How much a failure shows about the site. What this machine could not do shows nothing about it.
 fn weight(failure: &Failure, kind: io::ErrorKind) -> u8 {
     match (&failure.cause, kind) {
         (Cause::Local(Fault::NoRoute), _) => 0,

@@ -49,7 +49,7 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("s-weep", "remove_incomplete_snapshots"),
     ("t-old", "reported"),
     ("t-ook_ms", "last_duration_ms"),
-    ("u-nreached", "before_first_byte"),
+    ("u-nreached", "answered"),
     ("v-isitor", "owner"),
 ];
 

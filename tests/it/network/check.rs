@@ -1,4 +1,4 @@
-//! Polls the site of a case, and compares what the program says with what is expected.
+//! Polls the site of a case, and compares what the program reports with what is expected.
 
 use std::process::Output;
 

@@ -1,15 +1,17 @@
 //! The head of a reply.
 
 use std::mem;
-use std::time::SystemTime;
 
-use crate::model::{Failure, FailureClass};
+use chrono::Utc;
+
+use crate::model::{Failure, FailureClass, UnixTime};
+use crate::site::http_date;
 
 /// The largest head that is read, with the interim heads before it, in bytes.
 pub(in crate::site) const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// How much is kept of what is not HTTP, in bytes.
-const MAX_FOREIGN_BYTES: usize = 1024;
+pub(super) const MAX_FOREIGN_BYTES: usize = 1024;
 
 /// How many headers are passed on. The parser of ureq takes 128.
 const MAX_HEADERS: usize = 100;
@@ -40,8 +42,9 @@ impl Head {
     }
 
     /// The time of the first `Date` header that can be read.
-    pub(super) fn date(&self) -> Option<SystemTime> {
-        self.values(DATE).find_map(|value| httpdate::parse_http_date(str::from_utf8(value).ok()?).ok())
+    pub(super) fn date(&self) -> Option<UnixTime> {
+        let date = self.values(DATE).find_map(|value| http_date::parse(str::from_utf8(value).ok()?, Utc::now()));
+        date.map(|date| date.timestamp())
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {

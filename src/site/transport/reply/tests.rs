@@ -230,7 +230,7 @@ fn the_date_is_that_of_the_last_head() {
     let raw = "HTTP/1.1 100 x\r\nDate: Thu, 01 Jan 1970 00:00:01 GMT\r\n\r\n\
         HTTP/1.1 500 x\r\nDate: now\r\nDate: Thu, 01 Jan 1970 00:01:00 GMT\r\n\r\n";
     reply.read(raw.as_bytes(), &mut Vec::new()).unwrap();
-    assert_eq!(reply.date(), Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(60)));
+    assert_eq!(reply.date(), Some(60));
 }
 
 /// Bytes that are often near HTTP.
