@@ -154,7 +154,7 @@ impl PollRun {
                 return Ok(Summary { interrupted: signals.stop_code(), ..summary });
             }
             let post_poll = PostPoll::new(self, due, signals);
-            let rules = self.rules(context.client, job.outage_since, host_key);
+            let rules = self.rules(context.client, job.ongoing_outage(self.now), host_key);
             let mut state = RunState::new(rules, entries, first, opening, summary);
             let polled = self.poll(context, host_key, &mut state, &recorder, (sender, &messages), observe);
             let (mut summary, error) = state.into_result();

@@ -122,7 +122,8 @@ impl Client {
             let limit = self.limit.saturating_sub(started.elapsed());
             let host = redirects.host(&endpoint);
             let named = |failure| at_host(failure, host.as_deref());
-            let response = self.send(&endpoint, body, limit).map_err(named)?;
+            let response =
+                self.send(&endpoint, body, limit).map_err(|failure| redirects.blame(named(failure), &endpoint))?;
             let status = response.status();
             if !status.is_redirection() {
                 return Reply::read(response, host);

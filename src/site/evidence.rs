@@ -53,6 +53,8 @@ pub(super) enum What {
     Blank,
     /// A message after this text.
     Preceded(String),
+    /// A message of another type, by its name.
+    Foreign(String),
     /// The title of a page.
     Page(String),
     /// The start of a text.
@@ -97,7 +99,14 @@ fn what(media_type: &str, encoding: Option<&str>, start: &[u8], secret: &Secret)
     match encoding {
         Some(encoding) => What::Compressed(shown(encoding, MAX_TYPE_CHARS, secret)),
         None if start.is_empty() => What::Empty,
-        None if is_text && may_be_text(media_type) => page_or_text(media_type, start, secret),
+        None if start.starts_with(b"CXN-") => {
+            let name = start.split(u8::is_ascii_control).next().unwrap_or_default();
+            What::Foreign(shown(&decode(name), MAX_TYPE_CHARS, secret))
+        }
+        // Scripts and pages often come with the type of a download.
+        None if is_text && (may_be_text(media_type) || str::from_utf8(start).is_ok()) => {
+            page_or_text(media_type, start, secret)
+        }
         None => What::Binary,
     }
 }
@@ -127,6 +136,7 @@ impl fmt::Display for Evidence {
             What::ByteOrderMark => f.write_str("byte order mark before the message"),
             What::Blank => f.write_str("blank lines before the message"),
             What::Preceded(text) => write!(f, "text before the message: \"{text}\""),
+            What::Foreign(name) => write!(f, "message of type {name}"),
             What::Page(title) => write!(f, "page \"{title}\""),
             What::Text(text) => write!(f, "text \"{text}\""),
             What::Binary => f.write_str("binary data"),
@@ -220,8 +230,9 @@ mod tests {
     fn of_other_content_only_the_type_is_shown() {
         for (content_type, start, expected) in [
             ("image/png", &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], "binary data (image/png)"),
-            ("application/pdf", b"%PDF-1.4", "binary data (application/pdf)"),
-            ("application/octet-stream", b"plain", "binary data (application/octet-stream)"),
+            ("application/pdf", b"%PDF-1.4\n%\xe2\xe3\xcf\xd3", "binary data (application/pdf)"),
+            ("application/octet-stream", b"<?php x", "text \"<?php x\" (application/octet-stream)"),
+            ("", b"CXN-0.3-AES-GCM\x01x", "message of type CXN-0.3-AES-GCM"),
             ("text/html", b"a\0b", "binary data (text/html)"),
             ("", b"\x01\x02\x03\x04", "binary data"),
         ] {

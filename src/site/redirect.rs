@@ -13,6 +13,9 @@ use crate::util::text::decode;
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 3;
 
+/// The longest URL that a redirect may lead to, in bytes. It must fit into the buffer of a request.
+const MAX_TARGET_BYTES: usize = 8 * 1024;
+
 /// How many characters of a host's name are shown.
 const MAX_HOST_CHARS: usize = 60;
 
@@ -31,8 +34,7 @@ impl Redirects {
     /// The location is UTF-8, or else Latin-1. An empty one counts as missing.
     ///
     /// # Errors
-    /// Class `redirect` where it is not followed or has no valid location; class `blocked` where the location is not of
-    /// `http` or `https`.
+    /// Class `redirect` where it is not followed, or has no valid location of `http` or `https`.
     pub(super) fn follow(
         &mut self,
         from: &Endpoint,
@@ -44,9 +46,12 @@ impl Redirects {
             let message = format!("status {} without a location", with_reason(status));
             return Err(Failure::new(FailureClass::Redirect, message));
         }
-        let to = from.redirected(&location).map_err(|failure| {
-            Failure::new(failure.class, format!("status {}: {}", with_reason(status), failure.message))
-        })?;
+        let refused =
+            |message: &str| Failure::new(FailureClass::Redirect, format!("status {}: {message}", with_reason(status)));
+        let to = from.redirected(&location).map_err(|failure| refused(&failure.message))?;
+        if to.site_url().as_str().len() > MAX_TARGET_BYTES {
+            return Err(refused(&format!("its target has more than {MAX_TARGET_BYTES} bytes")));
+        }
         self.called.push(from.site_url().clone());
         let why = if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
             WhyNotFollowed::Status(self.followed.clone())
@@ -59,6 +64,15 @@ impl Redirects {
             return Ok(to);
         };
         Err(Redirect::new(status, why, from, &to).into())
+    }
+
+    /// Makes the redirect the cause of a failure to call its target. What this machine could not do keeps its cause.
+    pub(super) fn blame(&self, failure: Failure, target: &Endpoint) -> Failure {
+        if self.followed.is_empty() || failure.class == FailureClass::Local {
+            return failure;
+        }
+        let host = target.site_url().host_str().unwrap_or_default().to_owned();
+        Failure { cause: Cause::Redirect(host), ..failure }
     }
 
     /// The host and port of an endpoint that a redirect led to; `None` before the first redirect.
@@ -222,7 +236,7 @@ mod tests {
                 &b"http://[::1"[..],
                 "redirect: status 301 Moved Permanently: redirected to an invalid URL: invalid IPv6 address",
             ),
-            (b"ftp://o.example/", "blocked: status 301 Moved Permanently: only http and https are supported, not ftp"),
+            (b"ftp://o.example/", "redirect: status 301 Moved Permanently: only http and https are supported, not ftp"),
         ] {
             let failure = followed(from, &[(301, location)]).unwrap_err();
             assert_eq!((failure.to_string().as_str(), Redirect::permanent_target(&failure)), (expected, None));

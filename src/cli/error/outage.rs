@@ -34,14 +34,14 @@ fn cause(outage: &Outage, now: UnixTime) -> String {
     };
     match fault {
         Fault::Network => format!(
-            "this machine's network seems to be down, or a firewall refuses connections: none of {were_fine} can be \
+            "this machine's network seems to be down, or a firewall refuses connections: {were_fine} cannot be \
              reached{message}"
         ),
         Fault::NameServers => match detail {
             Detail::Address(address, _) => format!(
                 "the name server gives addresses that may not be connected to, such as {address}, for {were_fine}"
             ),
-            _ => format!("no name can be resolved, not even those of {were_fine}{message}"),
+            _ => format!("the names of {were_fine} cannot be resolved{message}"),
         },
         Fault::SameAddress => match detail {
             Detail::Address(address, is_blocked) => {
@@ -171,13 +171,13 @@ mod tests {
             (
                 Fault::Network,
                 message("connection refused"),
-                "this machine's network seems to be down, or a firewall refuses connections: none of 13 sites that were \
-                 fine before can be reached (connection refused)",
+                "this machine's network seems to be down, or a firewall refuses connections: 13 sites that were fine \
+                 before cannot be reached (connection refused)",
             ),
             (
                 Fault::NameServers,
                 message("no answer"),
-                "no name can be resolved, not even those of 13 sites that were fine before (no answer)",
+                "the names of 13 sites that were fine before cannot be resolved (no answer)",
             ),
             (
                 Fault::NameServers,

@@ -67,6 +67,10 @@ pub(super) fn local(fault: Fault, evidence: &Evidence, sites: u64) -> Outage {
 pub(super) fn verdict(found: &[&Observation], uncounted: u64) -> Outage {
     let evidence: Vec<_> = found.iter().filter_map(|seen| seen.failure.as_ref()).collect();
     let fault = most_frequent(evidence.iter().map(|evidence| fault_of(evidence))).unwrap_or(Fault::SameAnswer);
+    if let (Fault::Refused | Fault::Distrusted | Fault::SameAnswer, Some(offset)) = (fault, wrong_clock(found)) {
+        let (detail, sites) = (Detail::ClockOffset(offset), evidence.len() as u64);
+        return Outage { fault: Fault::Clock, detail, sites, uncounted, ends_run: true };
+    }
     let example = evidence.iter().find(|evidence| fault_of(evidence) == fault);
     let (fault, detail) = example.map_or((fault, Detail::Message(String::new())), |example| {
         same_address(found, fault).unwrap_or_else(|| (fault, detail(fault, example, found)))
@@ -82,7 +86,7 @@ fn fault_of(evidence: &Evidence) -> Fault {
         (_, Cause::Local(fault)) => *fault,
         (_, Cause::NoSuchName | Cause::NameServer) | (Dns, _) => Fault::NameServers,
         (Blocked, Cause::Address(_)) => Fault::SameAddress,
-        (_, Cause::Redirect(_) | Cause::Page(_) | Cause::Status(511, _)) => Fault::Portal,
+        (_, Cause::Redirect(_) | Cause::Page(_) | Cause::Status(407 | 511, _)) => Fault::Portal,
         (_, cause) if is_about_time(cause) => Fault::Clock,
         (_, Cause::Tls(TlsCause::UnknownIssuer)) => Fault::Authorities,
         (_, Cause::Status(_, Some(_))) => Fault::Distrusted,
@@ -124,8 +128,8 @@ fn detail(fault: Fault, example: &Evidence, found: &[&Observation]) -> Detail {
     let message = || Detail::Message(example.failure.message.clone());
     match (&example.failure.cause, fault) {
         (Cause::Local(_), _) => Detail::Local(example.failure.message.clone()),
-        (cause, Fault::Clock) => match median_clock_offset(found) {
-            Some(offset) if offset.abs() > MAX_CLOCK_OFFSET_S => Detail::ClockOffset(offset),
+        (cause, Fault::Clock) => match wrong_clock(found) {
+            Some(offset) => Detail::ClockOffset(offset),
             _ if *cause == Cause::Tls(TlsCause::Expired) => Detail::CertificatesExpired,
             _ if *cause == Cause::Tls(TlsCause::NotYetValid) => Detail::CertificatesNotYetValid,
             _ => Detail::MessagesExpired,
@@ -139,12 +143,14 @@ fn detail(fault: Fault, example: &Evidence, found: &[&Observation]) -> Detail {
     }
 }
 
-/// The median of the offsets of clocks, one for each witness; `None` if no reply had a date.
-fn median_clock_offset(found: &[&Observation]) -> Option<i64> {
+/// How much the clock of this machine is wrong, by the median of the clocks of the witnesses, in seconds.
+///
+/// `None` if it is right, or if no reply had a date.
+fn wrong_clock(found: &[&Observation]) -> Option<i64> {
     let offset = |seen: &&Observation| Some((seen.key, seen.failure.as_ref()?.trace.clock_offset_s?));
     let mut offsets: Vec<_> = found.iter().filter_map(offset).collect::<HashMap<_, _>>().into_values().collect();
     offsets.sort_unstable();
-    offsets.get(offsets.len() / 2).copied()
+    offsets.get(offsets.len() / 2).copied().filter(|offset| offset.abs() > MAX_CLOCK_OFFSET_S)
 }
 
 fn most_frequent<T: Copy + Eq + Hash + Ord>(items: impl Iterator<Item = T>) -> Option<T> {

@@ -36,11 +36,12 @@ pub(super) fn is_about_time(cause: &Cause) -> bool {
     }
 }
 
-/// A text without the name of the site and without digits: `no address for : code `.
+/// A text without the name of the site and without words that hold a digit: times, numbers, names of temporary files.
 fn common(text: &str, site: &str) -> String {
     let text = text.to_lowercase();
     let text = if site.is_empty() { text } else { text.replace(&site.to_lowercase(), "") };
-    text.replace(|c: char| c.is_ascii_digit(), "")
+    let words = text.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

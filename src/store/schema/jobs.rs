@@ -94,7 +94,20 @@ pub struct Job {
     pub(in crate::store) backfilled: BackfillProgress,
 }
 
+/// Since when all runs have ended in an outage, where one at `now` would go on with them; `None` if it would not.
+fn ongoing_outage(since: Option<UnixTime>, last_run: Option<&RunRecord>, now: UnixTime) -> Option<UnixTime> {
+    since.filter(|since| last_run.is_some_and(|run| run.continues_outage(*since, now)))
+}
+
 impl Job {
+    /// Since when all runs have ended in an outage, where one at `now` would go on with them.
+    ///
+    /// `None` if it would not.
+    #[must_use]
+    pub fn ongoing_outage(&self, now: UnixTime) -> Option<UnixTime> {
+        ongoing_outage(self.outage_since, self.last_run.as_ref(), now)
+    }
+
     /// A job that the store does not know yet.
     pub(in crate::store) fn unknown(no: JobNo, app: AppNo, name: JobName) -> Self {
         let backfilled = BackfillProgress::Nothing;
@@ -223,7 +236,8 @@ impl WriteSession {
     /// [`Error::Database`].
     pub fn remember_run(&self, job: JobNo, run: &RunRecord) -> Result<()> {
         self.change_job(job, |record| {
-            record.outage_since = run.outage_since(record.outage_since);
+            let since = ongoing_outage(record.outage_since, record.last_run.as_ref(), run.now);
+            record.outage_since = run.outage_since(since);
             record.set_last_run(Some(run));
         })
     }

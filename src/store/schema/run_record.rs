@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{FailureClass, Fault, UnixTime};
 
+/// Runs further apart, in seconds, are not a series of outages.
+const MAX_GAP_S: UnixTime = 86_400;
+
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -108,6 +111,14 @@ impl RunRecord {
         self.failures.iter().filter_map(|(class, count)| Some((FailureClass::from_number(*class)?, *count)))
     }
 
+    /// Whether runs that ended in an outage `since` a time, the last of them this one, go on with a run at `now`.
+    ///
+    /// They do not after a day without a run, or where a clock was wrong: nothing was tried for so long.
+    #[must_use]
+    pub fn continues_outage(&self, since: UnixTime, now: UnixTime) -> bool {
+        (since..=now).contains(&self.now) && now - self.now < MAX_GAP_S
+    }
+
     /// Since when all runs have ended in an outage, up to this one.
     ///
     /// `since` is the same up to the run before.
@@ -126,6 +137,15 @@ impl RunRecord {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+
+    #[test]
+    fn runs_a_day_apart_or_with_a_wrong_clock_are_no_series_of_outages() {
+        let continues = |since, last, now| RunRecord { now: last, ..RunRecord::default() }.continues_outage(since, now);
+        assert!(continues(100, 100, 100) && continues(100, 5000, 5000 + MAX_GAP_S - 1));
+        assert!(!continues(100, 5000, 5000 + MAX_GAP_S), "a day without a run");
+        assert!(!continues(9000, 9000, 5000), "the clock was ahead");
+        assert!(!continues(100, 9000, 5000), "the clock was ahead in the last run");
+    }
 
     #[test]
     fn the_line_of_a_backup_reads_back_and_a_former_one_has_no_cause() {

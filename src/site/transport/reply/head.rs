@@ -18,11 +18,12 @@ const MAX_HEADERS: usize = 100;
 
 const CONTENT_LENGTH: &str = "content-length";
 const DATE: &str = "date";
+const RETRY_AFTER: &str = "retry-after";
 const TRANSFER_ENCODING: &str = "transfer-encoding";
 
 /// The headers that are kept. Nothing uses the others.
 const KEPT: [&str; 7] =
-    [CONTENT_LENGTH, DATE, TRANSFER_ENCODING, "content-encoding", "content-type", "location", "retry-after"];
+    [CONTENT_LENGTH, DATE, TRANSFER_ENCODING, "content-encoding", "content-type", "location", RETRY_AFTER];
 
 /// A head that is not interim.
 #[derive(Debug)]
@@ -58,15 +59,25 @@ impl Head {
         if let Some(length) = length {
             clean.extend_from_slice(format!("{CONTENT_LENGTH}: {length}\r\n").as_bytes());
         }
-        let passed_on = headers.iter().filter(|(name, _)| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(name));
-        for (name, value) in passed_on.take(MAX_HEADERS) {
-            clean.extend_from_slice(name.as_bytes());
-            clean.extend_from_slice(b": ");
-            clean.extend(value.trim_ascii().iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }));
-            clean.extend_from_slice(b"\r\n");
+        let is_passed_on = |name: &str| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name);
+        let passed_on = headers.iter().filter(|(name, _)| is_passed_on(name) && *name != RETRY_AFTER).take(MAX_HEADERS);
+        for (name, value) in passed_on {
+            write_line(name, value.trim_ascii(), clean);
+        }
+        // A list means the same as several lines.
+        let values: Vec<_> = self.values(RETRY_AFTER).collect();
+        if !values.is_empty() {
+            write_line(RETRY_AFTER, &values.join(&b", "[..]), clean);
         }
         clean.extend_from_slice(b"\r\n");
     }
+}
+
+fn write_line(name: &str, value: &[u8], clean: &mut Vec<u8>) {
+    clean.extend_from_slice(name.as_bytes());
+    clean.extend_from_slice(b": ");
+    clean.extend(value.iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }));
+    clean.extend_from_slice(b"\r\n");
 }
 
 /// Reads lines until the end of a head that is not interim.
