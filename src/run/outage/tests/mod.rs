@@ -250,6 +250,17 @@ fn one_host_with_any_number_of_sites_holds_back_a_bounded_number() {
 }
 
 #[test]
+fn a_suspicion_that_never_ends_holds_back_a_bounded_number() {
+    let mut run = Run::new();
+    run.poll(100..200, &Ok(()));
+    (0..1000).for_each(|_| run.poll(0..11, &status(403)));
+    assert_eq!((run.suspicion(), run.counted.len()), (Suspicion::SameAnswer(19), 100));
+    (0..1000).for_each(|_| run.poll(0..11, &status(403)));
+    assert!(run.counted.len() > 4000);
+    assert_eq!(run.end(), (22_100, None));
+}
+
+#[test]
 fn what_this_machine_could_not_do_is_never_counted() {
     for since in [None, Some(0)] {
         let mut run = Run { detector: OutageDetector::new(86_400, since), ..Run::new() };
