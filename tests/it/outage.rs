@@ -73,6 +73,7 @@ fn run_that_polls_nothing_does_not_restart_the_day_of_outages() {
     let broken = world.run(&["poll", APP, "--now", &(MIDNIGHT + 2 * HOUR).to_string()]);
     assert_eq!(code(&broken), 78, "{broken:?}");
     assert_eq!(world.json(&["status", "--json"])[0]["lastRun"]["polled"], 0);
+    assert!(!world.text(&["status"]).contains("So did all runs"), "it met no outage");
     world.set_config(&config);
     assert_eq!(code(&run(24).0), 69);
     let (output, summary) = run(25);
