@@ -126,8 +126,8 @@ impl<T> OutageDetector<T> {
         }
         self.held.push(Held { seq, seen, item });
         // A suspicion limits polls, unless these decide nothing.
-        let is_full = self.held.len() == MAX_HELD && self.suspicion() == Suspicion::None
-            || self.held.len() >= 2 * MAX_HELD;
+        let is_full =
+            self.held.len() == MAX_HELD && self.suspicion() == Suspicion::None || self.held.len() >= 2 * MAX_HELD;
         if is_full {
             let oldest_kept = self.held[MAX_HELD / 2].seq;
             self.answers.drop_before(oldest_kept);
@@ -157,7 +157,10 @@ impl<T> OutageDetector<T> {
             None => Vec::new(),
         };
         if !found.is_empty() {
-            let outage = Some(diagnosis::verdict(&found, uncounted));
+            // A portal may answer for http, and break or block https.
+            let portal: Vec<_> = self.witnesses().filter(|seen| diagnosis::is_of_portal(seen)).collect();
+            let is_portal = portal.len() * 3 >= self.witnesses().count();
+            let outage = Some(diagnosis::verdict(if is_portal { &portal } else { &found }, uncounted));
             self.held.clear();
             return Conclusion { outage, counted: Vec::new() };
         }
@@ -203,16 +206,20 @@ impl<T> OutageDetector<T> {
         silent >= MIN_WITNESSES && rate.powi(i32::try_from(silent).unwrap_or(i32::MAX)) < MAX_CHANCE
     }
 
+    /// Witnesses whose failures are held back.
+    fn witnesses(&self) -> impl Iterator<Item = &Observation> {
+        self.held.iter().map(|held| &held.seen).filter(|seen| seen.is_witness)
+    }
+
     /// Witnesses that could not be reached.
     fn silent_witnesses(&self) -> impl Iterator<Item = &Observation> {
-        let witnesses = self.held.iter().map(|held| &held.seen).filter(|seen| seen.is_witness);
-        witnesses.filter(|seen| seen.is_silent_since(self.last_reply))
+        self.witnesses().filter(|seen| seen.is_silent_since(self.last_reply))
     }
 
     /// Witnesses with this failure.
     fn witnesses_with(&self, fingerprint: u64) -> impl Iterator<Item = &Observation> {
-        let witnesses = self.held.iter().map(|held| &held.seen).filter(|seen| seen.is_witness);
-        witnesses.filter(move |seen| seen.failure.as_ref().is_some_and(|failure| failure.fingerprint == fingerprint))
+        let has_it = move |evidence: &Evidence| evidence.fingerprint == fingerprint;
+        self.witnesses().filter(move |seen| seen.failure.as_ref().is_some_and(has_it))
     }
 }
 
