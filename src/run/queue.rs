@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -102,15 +104,35 @@ impl State {
 
     /// The host whose turn it is.
     fn next_host(&mut self) -> Option<HostHash> {
-        if self.permits == Some(0) {
-            return None;
+        match self.permits {
+            Some(0) => return None,
+            Some(_) => return self.probe_host(),
+            None => {}
         }
-        // Limited permits are for polls that show whether this machine's network works, so the sites should be quick.
-        let slow_allowed = self.slow < self.max_slow && self.permits.is_none() || self.ready.is_empty();
+        let slow_allowed = self.slow < self.max_slow || self.ready.is_empty();
         if slow_allowed && let Some((_, _, host)) = self.ready_slow.pop() {
             return Some(host);
         }
         self.ready.pop_front()
+    }
+
+    /// Any host, but one whose next task is slow only where there is no other.
+    ///
+    /// Limited permits are for polls that show whether sites fail for our own fault. In the order of the queue, sites that
+    /// fail for a fault of theirs may all come first.
+    fn probe_host(&mut self) -> Option<HostHash> {
+        // The same in each simulation of a run.
+        let random = BuildHasherDefault::<DefaultHasher>::default().hash_one((self.now, self.waiting));
+        #[expect(clippy::cast_possible_truncation, reason = "half of the bits are enough")]
+        let random = random as usize;
+        if let Some(index) = random.checked_rem(self.ready.len()) {
+            return self.ready.remove(index);
+        }
+        let index = random.checked_rem(self.ready_slow.len())?;
+        let mut slow = mem::take(&mut self.ready_slow).into_vec();
+        let (_, _, host) = slow.swap_remove(index);
+        self.ready_slow = slow.into();
+        Some(host)
     }
 
     fn last_host(&self) -> Option<LastHost> {
@@ -193,7 +215,7 @@ impl Queue {
     pub(super) fn cancel_pending(&self) -> usize {
         let mut state = self.lock();
         state.closed = true;
-        let cancelled = std::mem::take(&mut state.waiting);
+        let cancelled = mem::take(&mut state.waiting);
         state.ready.clear();
         state.ready_slow.clear();
         state.hosts.values_mut().for_each(|host| host.waiting.clear());

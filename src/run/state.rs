@@ -1,7 +1,7 @@
 //! The decisions of a run as a pure state machine: events in, effects out. It has no clock and does no I/O.
 //!
 //! A run polls, then stops, then finishes. While it polls, it loads due connections in chunks and records outcomes in
-//! groups, both in the same sessions of the store. It stops when all is polled, on a signal, after its maximum runtime, in
+//! groups, both in the same sessions of the store. It stops when all is polled, on a signal, after its maximum runtime,
 //! when failures are our own fault, and when the store or a listener fails. Polls in flight get a grace period then.
 //! Finishing records what is left. All times are durations since the run began, without its pauses. Only those of results
 //! and pauses are by the clock of polls.

@@ -6,7 +6,7 @@ use std::process::Output;
 use civisite::Site;
 use serde_json::Value;
 
-use crate::testkit::{World, code, stderr, tools};
+use crate::testkit::{APP, World, code, stderr, tools};
 
 /// Imports a site with this URL; returns the arguments of a call to it.
 fn call(world: &World, url: &str) -> [String; 3] {
@@ -90,6 +90,10 @@ fn missing_store_of_certificates_is_named() {
         assert_failure(&run(&call_secure.each_ref().map(String::as_str)), "local", &expected);
         let output = run(&["config", "check"]);
         assert_eq!((code(&output), stderr(&output).contains(&expected)), (78, true), "{output:?}");
+        let output = run(&["poll", APP, "--cxn", &call_secure[1], "--strict"]);
+        assert_eq!((code(&output), stderr(&output).contains("CA certificates")), (69, true), "{output:?}");
+        let status = &world.json(&["explain", &call_secure[1], "--json"])["lastOutcome"];
+        assert!(status.is_null(), "it is not counted: {status}");
         // A site without TLS needs none.
         let call_plain = call(&world, &plain);
         let output = run(&call_plain.each_ref().map(String::as_str));

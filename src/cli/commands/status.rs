@@ -177,10 +177,11 @@ fn print(rows: &[Row], now: UnixTime) -> Result<()> {
             table::print_wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)));
             if let Some(outage) = outage::of_run(run) {
                 table::print_wrapped(&format!("It met {outage}. Failures that this caused were not counted."));
-            }
-            if let Some(since) = row.job.outage_since.filter(|since| *since < run.now) {
-                let relative = time::relative(since, now);
-                table::print_wrapped(&format!("So did all runs since {} ({relative}).", time::utc(since)));
+                // A run that polled nothing does not end the outage, and met none.
+                if let Some(since) = row.job.outage_since.filter(|since| *since < run.now) {
+                    let relative = time::relative(since, now);
+                    table::print_wrapped(&format!("So did all runs since {} ({relative}).", time::utc(since)));
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::store::RunRecord;
 /// `None` if it met none. The cause is missing where a former build recorded the run.
 pub(in crate::cli) fn of_run(run: &RunRecord) -> Option<String> {
     let cause = run.outage_cause.map(|fault| format!(": {}", cause(fault)));
-    (run.outage || cause.is_some()).then(|| format!("a fault on our side{}", cause.unwrap_or_default()))
+    run.is_own_fault().then(|| format!("a fault on our side{}", cause.unwrap_or_default()))
 }
 
 /// As [`of_run`], where the fault may be why a site is still due.

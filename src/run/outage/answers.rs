@@ -144,7 +144,10 @@ impl Answers {
 
     /// The most frequent failure of the window.
     fn most_frequent(&self) -> Option<(u64, usize)> {
-        self.counts.iter().filter_map(|(failure, count)| Some(((*failure)?, *count))).max_by_key(|(_, count)| *count)
+        self.counts
+            .iter()
+            .filter_map(|(failure, count)| Some(((*failure)?, *count)))
+            .max_by_key(|(fingerprint, count)| (*count, *fingerprint))
     }
 
     fn successes(&self) -> usize {

@@ -22,7 +22,7 @@ const MAX_CHANCE: f64 = 1e-6;
 const ASSUMED_REACHED: u32 = 20;
 /// How many more polls are made before an outage of the network is declared.
 pub(super) const PROBES: usize = 10;
-/// How many failures are held back at most. One host may have any number of sites.
+/// How many failures are held back at most without a suspicion. One host may have any number of sites.
 const MAX_HELD: usize = 8192;
 /// For how long runs that all end in an outage do not count failures, in seconds.
 const MAX_OUTAGE_S: UnixTime = 86_400;
@@ -49,12 +49,14 @@ pub struct Conclusion<T> {
 
 /// Observes the polls of a run.
 ///
-/// Each comes with an item, which is returned once its outcome is to be counted. An item that is never returned is not counted. Times are durations since the run began.
+/// Each comes with an item, which is returned once its outcome is to be counted. An item that is never returned is not
+/// counted. Times are durations since the run began.
 #[derive(Debug)]
 pub struct OutageDetector<T> {
     enabled: bool,
     /// How many polls have ended.
     polls: u64,
+    /// In the order in which their polls ended.
     held: Vec<Held<T>>,
     answers: Answers,
     /// When the last poll began that was answered.
@@ -123,7 +125,10 @@ impl<T> OutageDetector<T> {
             return counted;
         }
         self.held.push(Held { seq, seen, item });
-        if self.held.len() > MAX_HELD && self.suspicion() == Suspicion::None {
+        // A suspicion limits polls, unless these decide nothing.
+        let is_full =
+            self.held.len() == MAX_HELD && self.suspicion() == Suspicion::None || self.held.len() >= 2 * MAX_HELD;
+        if is_full {
             let oldest_kept = self.held[MAX_HELD / 2].seq;
             self.answers.drop_before(oldest_kept);
             let mut counted: Vec<T> = self.held.drain(..MAX_HELD / 2).filter_map(|held| held.item).collect();
@@ -152,7 +157,10 @@ impl<T> OutageDetector<T> {
             None => Vec::new(),
         };
         if !found.is_empty() {
-            let outage = Some(diagnosis::verdict(&found, uncounted));
+            // A portal may answer for http, and break or block https.
+            let portal: Vec<_> = self.witnesses().filter(|seen| diagnosis::is_of_portal(seen)).collect();
+            let is_portal = portal.len() * 3 >= self.witnesses().count();
+            let outage = Some(diagnosis::verdict(if is_portal { &portal } else { &found }, uncounted));
             self.held.clear();
             return Conclusion { outage, counted: Vec::new() };
         }
@@ -173,12 +181,13 @@ impl<T> OutageDetector<T> {
     fn release(&mut self) -> Vec<T> {
         let last_reply = self.last_reply;
         let is_suspect = |held: &&Held<T>| held.seen.is_witness && held.seen.is_silent_since(last_reply);
-        let suspected = self.held.iter().find(is_suspect).map(|held| held.seq);
-        let since = [suspected, self.answers.since()].into_iter().flatten().min();
-        let released = self.held.extract_if(.., |held| since.is_none_or(|since| held.seq < since));
+        let window = self.answers.since();
+        let mut before = self.held.iter().take_while(|held| window.is_none_or(|since| held.seq < since));
+        let since = before.find(is_suspect).map(|held| held.seq).or(window);
+        let end = since.map_or(self.held.len(), |since| self.held.partition_point(|held| held.seq < since));
         let is_silent = |held: &Held<T>| held.seen.is_witness && held.seen.is_silent_since(None);
         let mut items = Vec::new();
-        for held in released {
+        for held in self.held.drain(..end) {
             self.reached.1 += u32::from(is_silent(&held));
             items.extend(held.item);
         }
@@ -197,16 +206,20 @@ impl<T> OutageDetector<T> {
         silent >= MIN_WITNESSES && rate.powi(i32::try_from(silent).unwrap_or(i32::MAX)) < MAX_CHANCE
     }
 
+    /// Witnesses whose failures are held back.
+    fn witnesses(&self) -> impl Iterator<Item = &Observation> {
+        self.held.iter().map(|held| &held.seen).filter(|seen| seen.is_witness)
+    }
+
     /// Witnesses that could not be reached.
     fn silent_witnesses(&self) -> impl Iterator<Item = &Observation> {
-        let witnesses = self.held.iter().map(|held| &held.seen).filter(|seen| seen.is_witness);
-        witnesses.filter(|seen| seen.is_silent_since(self.last_reply))
+        self.witnesses().filter(|seen| seen.is_silent_since(self.last_reply))
     }
 
     /// Witnesses with this failure.
     fn witnesses_with(&self, fingerprint: u64) -> impl Iterator<Item = &Observation> {
-        let witnesses = self.held.iter().map(|held| &held.seen).filter(|seen| seen.is_witness);
-        witnesses.filter(move |seen| seen.failure.as_ref().is_some_and(|failure| failure.fingerprint == fingerprint))
+        let has_it = move |evidence: &Evidence| evidence.fingerprint == fingerprint;
+        self.witnesses().filter(move |seen| seen.failure.as_ref().is_some_and(has_it))
     }
 }
 

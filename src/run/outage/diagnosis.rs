@@ -79,6 +79,11 @@ pub(super) fn verdict(found: &[&Observation], uncounted: u64) -> Outage {
     Outage { fault, detail, sites, uncounted, ends_run: true }
 }
 
+/// Whether a portal may have answered for the site.
+pub(super) fn is_of_portal(seen: &Observation) -> bool {
+    seen.failure.as_ref().is_some_and(|evidence| fault_of(evidence) == Fault::Portal)
+}
+
 /// The fault that one failure points to, where many sites have the same failure.
 fn fault_of(evidence: &Evidence) -> Fault {
     use FailureClass::{Api, Blocked, Connect, Disconnected, Dns, Gone, Http, Listener, Timeout, Tls};

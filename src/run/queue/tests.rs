@@ -121,6 +121,19 @@ fn limited_permits_go_to_quick_sites_first() {
 }
 
 #[test]
+fn limited_permits_go_to_sites_anywhere_in_the_order() {
+    for make in [slow_task, |no| task(no, no)] {
+        let queue = Queue::new(4, 0, |_| 9);
+        queue.extend((0..1000).map(make));
+        queue.set_permits(Some(10));
+        let taken = numbers(&[(); 10].map(|()| queue.take().unwrap()));
+        for third in [0..333, 333..667, 667..1000] {
+            assert!(taken.iter().any(|no| third.contains(no)), "{taken:?}");
+        }
+    }
+}
+
+#[test]
 fn cancelled_tasks_are_not_taken() {
     let queue = Queue::new(9, 0, |_| 1);
     queue.extend((0..5).map(|no| task(no, 0)));

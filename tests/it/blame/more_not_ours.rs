@@ -112,11 +112,23 @@ mod a_third_is_dead_and_comes_first {
         number * 10 < size * 3
     }
 
+    const LAYOUT: Layout = Layout { is_mortal: is_first_third, is_in_order: true, ..NAMES };
+
     scenarios_of_sizes! {
-        |size, death| check_dead(Layout { is_mortal: is_first_third, is_in_order: true, ..NAMES }, size, death, &[]);
+        |size, death| check_dead(LAYOUT, size, death, &[]);
         sixty_sites_refuse 60 Refused;
         sixty_sites_without_a_route 60 NoRoute;
         five_sites_refuse 5 Refused;
+        two_hundred_sites_refuse 200 Refused;
+    }
+
+    mod few_threads {
+        use super::*;
+
+        scenarios_of_sizes! {
+            |size, death| check_dead(LAYOUT, size, death, &["--threads", "4"]);
+            sixty_sites_refuse 60 Refused;
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::fs;
 
 use super::front::{Reply, http, page};
 use super::name_server::Answer;
-use super::outage::{HTTPS, OUTAGE, OUTAGE_OR_CONFIG, Outage, SITES_NET, close_all, fake_time, outages_of_sizes};
+use super::outage::{
+    HTTPS, OUTAGE, OUTAGE_OR_CONFIG, Outage, SITES_NET, close_all, fake_time, outages_of_sizes, redirect,
+};
 use super::scene::{Layout, NAMES, Urls, ipv4, ipv6, number};
 
 const NETWORK: Outage = Outage { cause: &["network"], words: &[&["network"]], is_network: true, ..OUTAGE };
@@ -24,6 +26,13 @@ const FORBIDDEN: Outage = Outage {
 };
 /// A status that all sites answer, with a page.
 const SAME_ANSWER: Outage = Outage { exit: OUTAGE_OR_CONFIG, cause: &["refused", "same-answer"], ..OUTAGE };
+/// A portal that redirects only http.
+const PORTAL_OF_HTTP: Outage = Outage {
+    layout: Layout { urls: Urls::Mixed, ..NAMES },
+    cause: &["captive-portal"],
+    words: &[&["login.portal.example"]],
+    ..OUTAGE
+};
 
 outages_of_sizes! {
     every_connection_is_refused, three_sites 3, twelve_sites 12, two_hundred_sites 200: REFUSED;
@@ -134,5 +143,30 @@ outages_of_sizes! {
         cause: &["clock"],
         words: &[&["clock"], &["400 days"], &["ahead"]],
         ..OUTAGE
+    };
+    /// Sites behind http show it by their `Date`, those behind https by their certificates.
+    clock_is_400_days_ahead_of_mixed_sites needs "faketime", sixty_sites 60, five_sites 5: Outage {
+        layout: Layout { urls: Urls::Mixed, ..NAMES },
+        breaks: |scene| fake_time(scene, "+400d"),
+        cause: &["clock"],
+        words: &[&["clock"]],
+        ..OUTAGE
+    };
+    /// It redirects http, and cannot forge certificates for https.
+    portal_redirects_http_and_breaks_https, sixty_sites 60, five_sites 5: Outage {
+        breaks: |scene| {
+            scene.front.reply(|request| redirect("302 Found", &request.url));
+            scene.authorities = "other.pem";
+            fs::write(scene.world.path("other.pem"), crate::tls::front::authority("other").pem()).unwrap();
+        },
+        ..PORTAL_OF_HTTP
+    };
+    /// It redirects http, and blocks https.
+    portal_redirects_http_and_refuses_https, sixty_sites 60, five_sites 5: Outage {
+        breaks: |scene| {
+            scene.front.reply(|request| redirect("302 Found", &request.url));
+            scene.front.close(443);
+        },
+        ..PORTAL_OF_HTTP
     };
 }

@@ -71,3 +71,15 @@ fn names_that_all_have_one_address_are_the_resolvers_fault() {
     }
     assert_eq!(run.outage().fault, Fault::NameServers);
 }
+
+#[test]
+fn a_portal_explains_other_failures_as_well() {
+    let redirected = failed(FailureClass::Redirect, Cause::Redirect("portal.example".into()));
+    for other in [failed(FailureClass::Tls, Cause::Tls(TlsCause::UnknownIssuer)), refused()] {
+        let mut run = Run::new();
+        run.poll(0..4, &redirected);
+        run.poll(10..16, &other);
+        let outage = run.outage();
+        assert_eq!((outage.fault, outage.sites, outage.uncounted), (Fault::Portal, 4, 10), "{other:?}");
+    }
+}

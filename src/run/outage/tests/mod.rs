@@ -215,6 +215,16 @@ fn half_of_the_sites_are_no_outage_wherever_they_stand() {
 }
 
 #[test]
+fn the_same_answer_from_the_middle_of_a_run_on_is_an_outage() {
+    for (before, same, expected) in [(20, 40, (20, Some(Fault::Portal))), (20, 29, (49, None))] {
+        let mut run = Run::new();
+        run.poll(0..before, &Ok(()));
+        run.poll(before..before + same, &failed(FailureClass::Redirect, Cause::Redirect("portal.example".into())));
+        assert_eq!(run.end(), expected);
+    }
+}
+
+#[test]
 fn an_answer_that_sites_give_now_and_then_is_no_outage() {
     for (failures, expected) in [(0, Some(Fault::Refused)), (2, None)] {
         let mut run = Run::new();
@@ -257,6 +267,17 @@ fn one_host_with_any_number_of_sites_holds_back_a_bounded_number() {
     }
     assert!(run.counted.len() > 10_000 && run.counted.is_sorted());
     assert_eq!(run.end(), (20_000, None));
+}
+
+#[test]
+fn a_suspicion_that_never_ends_holds_back_a_bounded_number() {
+    let mut run = Run::new();
+    run.poll(100..200, &Ok(()));
+    (0..1000).for_each(|_| run.poll(0..11, &status(403)));
+    assert_eq!((run.suspicion(), run.counted.len()), (Suspicion::SameAnswer(19), 100));
+    (0..1000).for_each(|_| run.poll(0..11, &status(403)));
+    assert!(run.counted.len() > 4000);
+    assert_eq!(run.end(), (22_100, None));
 }
 
 #[test]
