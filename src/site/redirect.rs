@@ -49,9 +49,6 @@ impl Redirects {
         let refused =
             |message: &str| Failure::new(FailureClass::Redirect, format!("status {}: {message}", with_reason(status)));
         let to = from.redirected(&location).map_err(|failure| refused(&failure.message))?;
-        if to.site_url().as_str().len() > MAX_TARGET_BYTES {
-            return Err(refused(&format!("its target has more than {MAX_TARGET_BYTES} bytes")));
-        }
         self.called.push(from.site_url().clone());
         let why = if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
             WhyNotFollowed::Status(self.followed.clone())
@@ -59,6 +56,8 @@ impl Redirects {
             WhyNotFollowed::Loop
         } else if self.followed.len() == MAX_REDIRECTS {
             WhyNotFollowed::TooMany
+        } else if to.site_url().as_str().len() > MAX_TARGET_BYTES {
+            return Err(refused(&format!("its target has more than {MAX_TARGET_BYTES} bytes")));
         } else {
             self.followed.push(status);
             return Ok(to);

@@ -145,6 +145,24 @@ fn the_same_answer_of_all_sites_spares_them() {
 }
 
 #[test]
+fn the_same_answer_from_the_middle_of_a_run_on_spares_the_rest() {
+    let behaviours = (0..60).map(|number| if number < 20 { "ok" } else { "ok-first-1" });
+    let (world, mut sites) = world(behaviours);
+    for site in &mut sites {
+        site.batch_code = Some(u16::try_from(site.number).unwrap());
+    }
+    fs::remove_dir_all(world.store()).unwrap();
+    world.import(&sites);
+    assert_eq!(world.poll(MIDNIGHT, &[])["ok"], 60);
+    let (output, summary) = run(&world, MIDNIGHT + HOUR, &["--threads", "1"]);
+    assert_eq!(
+        (code(&output), &summary["outageCause"], &summary["failed"]),
+        (69, &json!("refused"), &json!(0)),
+        "{summary}"
+    );
+}
+
+#[test]
 fn half_of_the_sites_are_counted_whatever_they_answer() {
     let behaviours = (0..60).map(|number| if number % 2 == 0 { "ok-first-1" } else { "ok" });
     let (world, _) = world(behaviours);

@@ -148,7 +148,7 @@ fn detail(fault: Fault, example: &Evidence, found: &[&Observation]) -> Detail {
     }
 }
 
-/// How much the clock of this machine is wrong, by the median of the clocks of the witnesses, in seconds.
+/// How much the clock of this machine is wrong, in seconds, by the median of those of witnesses.
 ///
 /// `None` if it is right, or if no reply had a date.
 fn wrong_clock(found: &[&Observation]) -> Option<i64> {

@@ -36,7 +36,9 @@ pub(super) fn is_about_time(cause: &Cause) -> bool {
     }
 }
 
-/// A text without the name of the site and without words that hold a digit: times, numbers, names of temporary files.
+/// A text without the name of the site and words that hold a digit.
+///
+/// Times, numbers and names of temporary files differ where the cause does not.
 fn common(text: &str, site: &str) -> String {
     let text = text.to_lowercase();
     let text = if site.is_empty() { text } else { text.replace(&site.to_lowercase(), "") };

@@ -94,13 +94,15 @@ pub struct Job {
     pub(in crate::store) backfilled: BackfillProgress,
 }
 
-/// Since when all runs have ended in an outage, where one at `now` would go on with them; `None` if it would not.
+/// Since when all runs have ended in an outage, if one at `now` would go on with them.
+///
+/// `None` if it would not.
 fn ongoing_outage(since: Option<UnixTime>, last_run: Option<&RunRecord>, now: UnixTime) -> Option<UnixTime> {
     since.filter(|since| last_run.is_some_and(|run| run.continues_outage(*since, now)))
 }
 
 impl Job {
-    /// Since when all runs have ended in an outage, where one at `now` would go on with them.
+    /// Since when all runs have ended in an outage, if one at `now` would go on with them.
     ///
     /// `None` if it would not.
     #[must_use]

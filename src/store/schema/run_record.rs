@@ -111,9 +111,10 @@ impl RunRecord {
         self.failures.iter().filter_map(|(class, count)| Some((FailureClass::from_number(*class)?, *count)))
     }
 
-    /// Whether runs that ended in an outage `since` a time, the last of them this one, go on with a run at `now`.
+    /// Whether a series of outages goes on with a run at `now`.
     ///
-    /// They do not after a day without a run, or where a clock was wrong: nothing was tried for so long.
+    /// The series began at `since`, and this is its last run. It does not go on after a day without a run, or where the clock
+    /// was wrong, because nothing was tried for so long.
     #[must_use]
     pub fn continues_outage(&self, since: UnixTime, now: UnixTime) -> bool {
         (since..=now).contains(&self.now) && now - self.now < MAX_GAP_S
