@@ -61,6 +61,17 @@ fn successful_run_restarts_the_day_of_outages() {
 }
 
 #[test]
+fn day_without_a_run_and_a_wrong_clock_restart_the_day_of_outages() {
+    let (world, _) = world(["ok"; 12]);
+    world.poll(MIDNIGHT, &[]);
+    let outage = |hour: i64| code(&run(&world, MIDNIGHT + hour * HOUR, &[]).0);
+    world.server.stop_listening().unwrap();
+    assert_eq!((outage(1), outage(26)), (69, 69), "no run for 25 hours");
+    assert_eq!((outage(1000), outage(27)), (69, 69), "the clock was ahead");
+    assert_eq!((outage(50), outage(51)), (69, 0));
+}
+
+#[test]
 fn run_that_polls_nothing_does_not_restart_the_day_of_outages() {
     let (world, _) = world(["ok"; 12]);
     let config = world.config();

@@ -62,6 +62,7 @@ mod tests {
                 (Cause::Message, "no address for A.example: code 3"),
                 (Cause::Message, "no address for b.example: code 41"),
             ),
+            ((text("no file /tmp/f3a, sorry"), "x"), (text("no file /tmp/b0c, sorry"), "y")),
             ((text("key 7 of a.example"), "x"), (text("key 8 of b.example"), "y")),
             ((page("a.example: log in"), "x"), (page("b.example: log in"), "x")),
             ((Cause::Status(403, None), "a"), (Cause::Status(403, None), "b")),

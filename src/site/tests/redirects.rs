@@ -1,7 +1,7 @@
 //! Redirects: which are followed, and how the others are reported.
 
 use super::*;
-use crate::model::ViaPort;
+use crate::model::{Cause, FailureClass, ViaPort};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -52,6 +52,13 @@ fn the_target_of_any_other_redirect_is_in_the_message() {
     ] {
         assert_eq!(failure(LONG, answer(reply)), format!("redirect: {expected}"));
     }
+}
+
+#[test]
+fn a_target_that_cannot_be_called_has_the_redirect_as_its_cause() {
+    let reply = "HTTP/1.1 307 x\r\nLocation: http://10.0.0.1/login\r\nContent-Length: 0\r\n\r\n";
+    let failure = post(&client(LONG), &format!("http://{}/", answer(reply))).unwrap_err();
+    assert_eq!((failure.class, failure.cause), (FailureClass::Blocked, Cause::Redirect("10.0.0.1".to_owned())));
 }
 
 #[test]

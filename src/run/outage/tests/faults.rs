@@ -14,6 +14,7 @@ fn each_cause_has_its_fault() {
         (Redirect, Cause::Redirect("portal.example".into()), Fault::Portal, Detail::Redirect("portal.example".into())),
         (Garbled, Cause::Page("Log in".into()), Fault::Portal, Detail::Page("Log in".into())),
         (Http, Cause::Status(511, None), Fault::Portal, Detail::Status(511, None)),
+        (Http, Cause::Status(407, None), Fault::Portal, Detail::Status(407, None)),
         (Http, Cause::Status(400, text("Invalid TTL")), Fault::Clock, Detail::MessagesExpired),
         (
             Http,
@@ -51,6 +52,16 @@ fn the_clock_is_wrong_by_the_median_of_the_sites() {
             run.poll_of(&after(&[None]), number, &failed(FailureClass::Protocol, Cause::Expired), trace);
         }
         assert_eq!(run.outage().detail, expected);
+    }
+}
+
+#[test]
+fn a_wrong_clock_explains_why_all_sites_refuse() {
+    for (offset, expected) in [(10_800, Fault::Clock), (60, Fault::Refused)] {
+        let mut run = Run::new();
+        let trace = PollTrace { answered: true, clock_offset_s: Some(offset), ..PollTrace::default() };
+        (0..5).for_each(|number| run.poll_of(&after(&[None]), number, &status(400), trace));
+        assert_eq!(run.outage().fault, expected);
     }
 }
 
