@@ -122,8 +122,9 @@ impl Client {
             let limit = self.limit.saturating_sub(started.elapsed());
             let host = redirects.host(&endpoint);
             let named = |failure| at_host(failure, host.as_deref());
-            let response =
-                self.send(&endpoint, body, limit).map_err(|failure| redirects.blame(named(failure), &endpoint))?;
+            let response = self
+                .send(&endpoint, body, limit)
+                .map_err(|failure| redirects.as_cause_of(named(failure), &endpoint))?;
             let status = response.status();
             if !status.is_redirection() {
                 return Reply::read(response, host);

@@ -66,7 +66,7 @@ impl Redirects {
     }
 
     /// Makes the redirect the cause of a failure to call its target. What this machine could not do keeps its cause.
-    pub(super) fn blame(&self, failure: Failure, target: &Endpoint) -> Failure {
+    pub(super) fn as_cause_of(&self, failure: Failure, target: &Endpoint) -> Failure {
         if self.followed.is_empty() || failure.class == FailureClass::Local {
             return failure;
         }

@@ -10,7 +10,7 @@ use super::answers::{Answer, Answers};
 use super::diagnosis::{self, Outage};
 use super::observation::{Evidence, Observation};
 use super::witness::Key;
-use crate::model::{Cause, FailureClass, Fault, UnixTime};
+use crate::model::{FailureClass, Fault, UnixTime};
 
 /// How many witnesses make an outage of the network if no site has answered in the run.
 const MIN_WITNESSES: usize = 3;
@@ -99,7 +99,7 @@ impl<T> OutageDetector<T> {
         let (fault, is_deferral) = match &seen.failure {
             None => (None, false),
             Some(evidence) => {
-                let local = (evidence.failure.class == FailureClass::Local).then(|| fault_of(evidence));
+                let local = (evidence.failure.class == FailureClass::Local).then(|| diagnosis::fault_of(evidence));
                 (local, evidence.failure.retry_after.is_some())
             }
         };
@@ -220,13 +220,5 @@ impl<T> OutageDetector<T> {
     fn witnesses_with(&self, fingerprint: u64) -> impl Iterator<Item = &Observation> {
         let has_it = move |evidence: &Evidence| evidence.fingerprint == fingerprint;
         self.witnesses().filter(move |seen| seen.failure.as_ref().is_some_and(has_it))
-    }
-}
-
-/// The fault that a failure of class `local` names.
-fn fault_of(evidence: &Evidence) -> Fault {
-    match evidence.failure.cause {
-        Cause::Local(fault) => fault,
-        _ => Fault::Network,
     }
 }

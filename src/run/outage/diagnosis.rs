@@ -85,7 +85,7 @@ pub(super) fn is_of_portal(seen: &Observation) -> bool {
 }
 
 /// The fault that one failure points to, where many sites have the same failure.
-fn fault_of(evidence: &Evidence) -> Fault {
+pub(super) fn fault_of(evidence: &Evidence) -> Fault {
     use FailureClass::{Api, Blocked, Connect, Disconnected, Dns, Gone, Http, Listener, Timeout, Tls};
     match (evidence.failure.class, &evidence.failure.cause) {
         (_, Cause::Local(fault)) => *fault,
