@@ -224,7 +224,13 @@ impl Site {
     }
 
     fn trace(&self) -> PollTrace {
-        PollTrace { address: Some(self.address), answered: true, clock_offset_s: Some(self.clock_s) }
+        PollTrace {
+            address: Some(self.address),
+            connected: true,
+            answered: true,
+            replied: true,
+            clock_offset_s: Some(self.clock_s),
+        }
     }
 
     fn answer(&self, class: FailureClass, cause: Cause, duration: Duration) -> Reply {

@@ -127,8 +127,11 @@ impl Client {
                 .map_err(|failure| redirects.as_cause_of(named(failure), &endpoint))?;
             let status = response.status();
             if !status.is_redirection() {
-                return Reply::read(response, host);
+                let reply = Reply::read(response, host)?;
+                transport::trace::update(|trace| trace.replied = true);
+                return Ok(reply);
             }
+            transport::trace::update(|trace| trace.replied = true);
             let location = response.headers().get(LOCATION);
             endpoint = Cow::Owned(redirects.follow(&endpoint, status, location).map_err(named)?);
         }

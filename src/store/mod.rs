@@ -46,7 +46,8 @@ pub use ops::{
 };
 pub use results::{EncodedResult, Limits, StoredResult};
 pub use schema::{
-    AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunRecord, Statuses, WriteSession,
+    AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunRecord, SkipReason, SkippedHost,
+    Statuses, WriteSession,
 };
 pub(crate) use sessions::SLICE;
 pub use skipped::{Skipped, SkippedEntries};

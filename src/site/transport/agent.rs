@@ -1,11 +1,12 @@
 //! Puts the steps of a connection together.
 
-use ureq::Agent;
 use ureq::config::Config;
-use ureq::unversioned::transport::Connector;
+use ureq::unversioned::transport::{ConnectionDetails, Connector};
+use ureq::{Agent, Error};
 
 use super::policy_resolver::PolicyResolver;
-use super::reader::Reading;
+use super::reader::Reader;
+use super::stream::Stream;
 use super::tcp::Tcp;
 use super::tls::{Tls, Trust};
 use crate::site::egress::EgressPolicy;
@@ -23,6 +24,25 @@ pub(in crate::site) fn agent(
     timeouts: Timeouts,
     trust: Trust,
 ) -> Agent {
-    let connector = ().chain(Tcp::new(timeouts.connect)).chain(Tls::new(timeouts.tls, trust)).chain(Reading);
-    Agent::with_parts(config, connector, PolicyResolver { names, policy, own: OwnAddresses::default() })
+    let connect = Connect { tcp: Tcp::new(timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
+    Agent::with_parts(config, connect, PolicyResolver { names, policy, own: OwnAddresses::default() })
+}
+
+/// A connection over which requests can be sent.
+type Connection = <Tls as Connector<Stream>>::Out;
+
+/// Makes connections: over TCP, then over TLS for https, with a reader that makes any reply strict HTTP.
+#[derive(Debug)]
+struct Connect {
+    tcp: Tcp,
+    tls: Tls,
+}
+
+impl Connector for Connect {
+    type Out = Reader<Connection>;
+
+    fn connect(&self, details: &ConnectionDetails, _chained: Option<()>) -> Result<Option<Self::Out>, Error> {
+        let stream = self.tcp.connect(details)?;
+        Ok(self.tls.connect(details, Some(stream))?.map(Reader::new))
+    }
 }

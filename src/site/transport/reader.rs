@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use ureq::Error;
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
 use super::read_limit;
 use super::reply::Reply;
@@ -27,24 +27,6 @@ const PIECE_BYTES: usize = 4096;
 /// How long the rest of what is not HTTP is waited for. A server that sends a greeting waits itself.
 const FOREIGN_WAIT: Duration = Duration::from_millis(250);
 
-/// Wraps a finished connection in a [`Reader`].
-#[derive(Debug)]
-pub(super) struct Reading;
-
-impl<In: Transport> Connector<In> for Reading {
-    type Out = Reader<In>;
-
-    fn connect(&self, _details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(|connection| Reader {
-            connection,
-            reply: Reply::new(),
-            received: 0,
-            clean: Vec::new(),
-            consumed: 0,
-        }))
-    }
-}
-
 /// A connection that reads a reply leniently, and passes it on as strict HTTP.
 #[derive(Debug)]
 pub(super) struct Reader<T> {
@@ -59,6 +41,10 @@ pub(super) struct Reader<T> {
 }
 
 impl<T: Transport> Reader<T> {
+    pub(super) fn new(connection: T) -> Self {
+        Self { connection, reply: Reply::new(), received: 0, clean: Vec::new(), consumed: 0 }
+    }
+
     /// Reads what has arrived, until there is something for ureq.
     fn read(&mut self) -> Result<(), Failure> {
         let had_head = self.reply.has_head();

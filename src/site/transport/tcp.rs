@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use ureq::Error;
-use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
+use ureq::unversioned::transport::ConnectionDetails;
 
 use super::connect_error::ConnectError;
 use super::step::{in_phase, limited};
@@ -29,18 +29,22 @@ impl Tcp {
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit }
     }
-}
 
-impl<In: Transport> Connector<In> for Tcp {
-    type Out = Stream;
-
-    fn connect(&self, details: &ConnectionDetails, _chained: Option<In>) -> Result<Option<Stream>, Error> {
+    /// Opens a connection to one of the addresses of a host.
+    ///
+    /// # Errors
+    /// The most telling failure of all addresses.
+    pub(super) fn connect(&self, details: &ConnectionDetails) -> Result<Stream, Error> {
         let limit = limited(details, self.limit).1.after;
         let opened = open(&details.addrs, *limit, stream::connect);
         let address = opened.as_ref().map_or_else(|_| details.addrs.first().map(SocketAddr::ip), |(at, _)| Some(*at));
-        trace::update(|trace| trace.address = trace.address.or(address));
+        trace::update(|trace| {
+            if trace.address.is_none() {
+                (trace.address, trace.connected) = (address, opened.is_ok());
+            }
+        });
         let (_, socket) = opened.map_err(|failure| Error::Other(failure.into()))?;
-        Stream::new(socket, details).map(Some).map_err(in_phase(Phase::Connecting))
+        Stream::new(socket, details).map_err(in_phase(Phase::Connecting))
     }
 }
 

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use crate::model::PollTrace;
 
 thread_local! {
-    static TRACE: Cell<PollTrace> = const { Cell::new(PollTrace { address: None, answered: false, clock_offset_s: None }) };
+    static TRACE: Cell<PollTrace> = Cell::default();
 }
 
 /// Begins the trace of a call on this thread.

@@ -1,11 +1,14 @@
 //! What a run did, as it is stored with its job.
 
+use std::net::IpAddr;
+
 use bincode::de::Decoder;
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use super::host_key::HostHash;
 use crate::model::{FailureClass, Fault, UnixTime};
 
 /// Runs further apart, in seconds, are not a series of outages.
@@ -49,6 +52,31 @@ pub struct RunRecord {
     /// How many were left to the next run, because their host was down or asked to wait.
     #[serde(default)]
     pub skipped: u64,
+    /// The hosts of these.
+    #[serde(default, skip)]
+    pub skipped_hosts: Vec<SkippedHost>,
+}
+
+/// A host whose sites a run left to the next one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedHost {
+    /// The address.
+    pub address: IpAddr,
+    /// Why.
+    pub reason: SkipReason,
+    /// How many sites were left.
+    pub sites: u64,
+    /// The hashes of the names of their hosts, each once; not all of them if there are many.
+    pub names: Vec<HostHash>,
+}
+
+/// Why a run does not call a host any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SkipReason {
+    /// Its first polls could not connect, or timed out.
+    Down = 1,
+    /// Two of its sites asked to wait.
+    AskedToWait = 2,
 }
 
 /// Leaves out the last two fields, which the record of a job has at its end.
