@@ -132,6 +132,7 @@ pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) 
         warn!("only {sites} at the same time, not {threads}: the system allows no more threads (ulimit -u, -v)");
     }
     shared.queue.set_workers(working);
+    shared.client.set_max_lookups_ahead(working);
     shared.working.get_or_init(|| working);
     Ok(workers)
 }

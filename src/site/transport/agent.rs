@@ -1,5 +1,7 @@
 //! Puts the steps of a connection together.
 
+use std::sync::Arc;
+
 use ureq::config::Config;
 use ureq::unversioned::transport::{ConnectionDetails, Connector};
 use ureq::{Agent, Error};
@@ -9,23 +11,15 @@ use super::reader::Reader;
 use super::stream::Stream;
 use super::tcp::Tcp;
 use super::tls::{Tls, Trust};
-use crate::site::egress::EgressPolicy;
+use crate::site::addresses::Addresses;
 use crate::site::options::Timeouts;
-use crate::site::own_addresses::OwnAddresses;
-use crate::site::resolver::Resolver;
 
-/// Makes an agent that connects only to what `policy` allows, and through no proxy.
+/// Makes an agent that connects only to these addresses, and through no proxy.
 ///
 /// Its errors name their phase. Making it is cheap: certificates are read when the first https site is called.
-pub(in crate::site) fn agent(
-    config: Config,
-    names: Resolver,
-    policy: EgressPolicy,
-    timeouts: Timeouts,
-    trust: Trust,
-) -> Agent {
+pub(in crate::site) fn agent(config: Config, addresses: Arc<Addresses>, timeouts: Timeouts, trust: Trust) -> Agent {
     let connect = Connect { tcp: Tcp::new(timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
-    Agent::with_parts(config, connect, PolicyResolver { names, policy, own: OwnAddresses::default() })
+    Agent::with_parts(config, connect, PolicyResolver(addresses))
 }
 
 /// Makes connections: over TCP, for https with TLS, and with a reader that makes replies strict HTTP.
