@@ -162,6 +162,7 @@ fn states_and_last_runs_of_a_former_store_are_shown() {
         assert_eq!(figures(1, ["givenUp", "deferred"]), [json!(1), json!(1)]);
         assert_eq!(figures(3, ["outage", "polled"]), [json!(true), json!(12)]);
         assert_eq!(figures(3, ["outageCause", "skipped"]), [json!(fixture.cause.map(|(name, _)| name)), json!(0)]);
+        assert_eq!(jobs[3]["lastRun"]["skippedHosts"], json!([]));
     }
 }
 
