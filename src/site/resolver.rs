@@ -179,7 +179,9 @@ impl Resolver {
         self.0.servers.iter().for_each(NameServers::clear);
     }
 
-    /// Returns the entry of a host's name. One that no caller has waited for before is looked up before those of the queue.
+    /// Returns the entry of a host's name, for a caller that waits for it.
+    ///
+    /// If it is the first one, the name is looked up before those of the queue.
     fn awaited(&self, host: &str) -> Arc<Name> {
         let mut state = lock(&self.0.state);
         let known = state.names.get_key_value(host).map(|(host, name)| (Arc::clone(host), Arc::clone(name)));
@@ -307,9 +309,9 @@ fn look_up(host: &str) -> Result<Vec<IpAddr>, Failure> {
     Ok(answer.flatten().map(|entry| entry.sockaddr.ip()).collect())
 }
 
-/// Puts addresses into the order in which they are tried: each once, IPv6 and IPv4 in turn (RFC 8305, section 4).
+/// Puts addresses into the order in which they are tried (RFC 8305, section 4).
 ///
-/// The first one stays the first.
+/// Each is there once. The first one stays the first, and then IPv6 and IPv4 take turns.
 fn interleaved(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let mut seen = HashSet::new();
     let each_once = addresses.iter().copied().filter(|address| seen.insert(*address));

@@ -6,6 +6,7 @@
 
 mod agent;
 mod connect_error;
+mod happy_eyeballs;
 mod policy_resolver;
 pub(super) mod read_limit;
 mod reader;
