@@ -135,7 +135,7 @@ impl Resolver {
         })
     }
 
-    /// Calls a function with the addresses of a host: at once where they are known, else when they have been looked up.
+    /// Calls a function with the addresses of a host, at once where they are known.
     ///
     /// The answer is a failure if they are not known and the system starts no thread.
     pub(super) fn look_up(&self, host: &str, on_answer: OnAnswer) {
