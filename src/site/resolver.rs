@@ -24,8 +24,10 @@ use crate::util::text::count;
 /// How many lookups may run at a time. Each may hold one open file.
 pub const MAX_LOOKUPS: usize = 256;
 
-/// How many lookups may run at a time of names that no caller waits for, unless it is set.
-const MAX_AHEAD: usize = 32;
+/// How many names that no caller waits for are looked up at a time, unless it is set.
+///
+/// Each is asked for twice, and the usual name server of small networks (dnsmasq) refuses more than 150 questions at a time.
+pub const MAX_LOOKUPS_AHEAD: usize = 64;
 
 /// How many answers are cached.
 ///
@@ -100,7 +102,7 @@ impl Resolver {
     }
 
     fn with(lookup: Box<Lookup>, servers: Option<NameServers>, limit: Duration, max_lookups: usize) -> Self {
-        let (max_ahead, state) = (AtomicUsize::new(MAX_AHEAD), Mutex::default());
+        let (max_ahead, state) = (AtomicUsize::new(MAX_LOOKUPS_AHEAD), Mutex::default());
         Self(Arc::new(Shared { lookup, servers, limit, max_lookups, max_ahead, state }))
     }
 

@@ -33,7 +33,7 @@ impl Tcp {
     /// # Errors
     /// The most telling failure of all addresses.
     pub(super) fn connect(&self, details: &ConnectionDetails) -> Result<Stream, Error> {
-        let limit = limited(details, self.limit).1.after;
+        let limit = limited(details, self.limit).after;
         let opened = happy_eyeballs::connect(&mut TcpSockets { began: Instant::now() }, &details.addrs, *limit);
         let address = opened.as_ref().map_or_else(|_| details.addrs.first().map(SocketAddr::ip), |(at, _)| Some(*at));
         trace::update(|trace| {
@@ -42,7 +42,7 @@ impl Tcp {
             }
         });
         let (_, socket) = opened.map_err(|failure| Error::Other(failure.into()))?;
-        Stream::new(socket.into(), details).map_err(in_phase(Phase::Connecting))
+        Stream::new(socket.into()).map_err(in_phase(Phase::Connecting))
     }
 }
 
