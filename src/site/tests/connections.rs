@@ -66,13 +66,18 @@ fn an_address_that_is_silent_or_refuses_does_not_delay_the_next_one() {
         socket
     });
     let allow_net = vec!["127.0.0.0/8".parse().unwrap()];
-    for (dead, at_least, at_most) in [(&[2][..], 250, 1_000), (&[3], 0, 200), (&[2, 3, 2, 4], 250, 1_000)] {
+    for (dead, at_least) in [(&[2][..], 250), (&[3], 0), (&[3, 2, 4], 250)] {
         let addresses = dead.iter().chain(&[1]).map(|last| [127, 0, 0, *last].into()).collect::<Vec<IpAddr>>();
         let options = Options { allow_net: allow_net.clone(), ..Options::default() };
         let client = Client::with_lookup(options, Box::new(move |_| Ok(addresses.clone())));
-        let began = Instant::now();
-        assert_eq!(post(&client, &format!("http://site.example:{port}/")), Ok(vec![]));
-        let took = began.elapsed().as_millis();
-        assert!((at_least..at_most).contains(&took), "{took} ms for {dead:?}");
+        let url = format!("http://site.example:{port}/");
+        let took = || {
+            let began = Instant::now();
+            assert_eq!(post(&client, &url), Ok(vec![]));
+            began.elapsed().as_millis()
+        };
+        let first = took();
+        assert!((at_least..3_000).contains(&first), "{first} ms for {dead:?}");
+        assert!((0..3).map(|_| took()).min() < Some(250), "now the living address is tried first");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,17 +16,19 @@ use super::happy_eyeballs::{self, Attempt, Sockets};
 use super::step::{in_phase, limited};
 use super::stream::Stream;
 use super::trace;
+use crate::site::addresses::Addresses;
 use crate::site::failure::Phase;
 
 /// Opens TCP connections within a limit.
 #[derive(Debug)]
 pub(super) struct Tcp {
+    addresses: Arc<Addresses>,
     limit: Duration,
 }
 
 impl Tcp {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit }
+    pub(super) fn new(addresses: Arc<Addresses>, limit: Duration) -> Self {
+        Self { addresses, limit }
     }
 
     /// Opens a connection to one of the addresses of a host.
@@ -41,7 +44,11 @@ impl Tcp {
                 (trace.address, trace.connected) = (address, opened.is_ok());
             }
         });
-        let (_, socket) = opened.map_err(|failure| Error::Other(failure.into()))?;
+        let (connected, socket) = opened.map_err(|failure| Error::Other(failure.into()))?;
+        let slower = || details.addrs.iter().map(SocketAddr::ip).take_while(|address| *address != connected);
+        if slower().next().is_some() {
+            self.addresses.prefer(connected, slower());
+        }
         Stream::new(socket.into()).map_err(in_phase(Phase::Connecting))
     }
 }
