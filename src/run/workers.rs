@@ -136,7 +136,6 @@ pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) 
     let max_lookups = if working < wanted { working.min(MAX_LOOKUPS_AHEAD) } else { MAX_LOOKUPS_AHEAD };
     shared.client.set_max_lookups_ahead(max_lookups);
     shared.queue.set_workers(working, max_lookups);
-    shared.client.set_max_lookups_ahead(working);
     shared.working.get_or_init(|| working);
     Ok(workers)
 }
