@@ -134,7 +134,6 @@ pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) 
     }
     // Each lookup takes a thread and an open file too.
     let max_lookups = if working < wanted { working.min(MAX_LOOKUPS_AHEAD) } else { MAX_LOOKUPS_AHEAD };
-    shared.client.set_max_lookups_ahead(max_lookups);
     shared.queue.set_workers(working, max_lookups);
     shared.working.get_or_init(|| working);
     Ok(workers)
