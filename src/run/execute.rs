@@ -15,7 +15,6 @@ use super::clock::RunClock;
 use super::coordinator::{Coordinator, Observer, TICK};
 use super::event::Rules;
 use super::message::Message;
-use super::paused_hosts::PausedHosts;
 use super::queue::{HostLimits, LookUp, Queue, SLOW};
 use super::recorder::Recorder;
 use super::run_lock::{self, RunLock};
@@ -228,8 +227,7 @@ impl PollRun {
         let limits = HostLimits::new(self.per_host, &config.per_host);
         let look_up: LookUp = Box::new(|_, on_answer| on_answer(Vec::new()));
         let queue = Arc::new(Queue::new(threads, self.now, limits, config.timeouts.resolve, look_up));
-        let paused_hosts = Arc::new(PausedHosts::default());
-        let shared = workers::Shared::new(self, &queue, client, &paused_hosts, config.results, clock.started());
+        let shared = workers::Shared::new(self, &queue, client, config.results, clock.started());
         let workers = workers::start(shared, threads, &sender)?;
         // The channel is to be disconnected once the recorder and all workers have ended.
         drop(sender);
@@ -242,7 +240,6 @@ impl PollRun {
             workers,
             recorder,
             client,
-            paused_hosts: &paused_hosts,
             messages,
             signals,
             stop,

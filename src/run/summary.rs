@@ -8,8 +8,13 @@ use serde_json::{Map, Value, json};
 use crate::exit;
 use crate::model::{AppId, FailureClass, Fault, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
-use crate::store::{PollTask, RunRecord, StatusUpdate};
+use crate::store::{PollTask, RunRecord, SkippedHost, StatusUpdate};
 use crate::util::text;
+
+/// How many hosts are remembered whose sites were skipped.
+const MAX_SKIPPED_HOSTS: usize = 64;
+/// How many names all of these have at most.
+const MAX_SKIPPED_NAMES: usize = 1024;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,24 @@ impl Summary {
             let overdue = u64::try_from(self.run.now.saturating_sub(task.due)).unwrap_or(0);
             let lateness = overdue.saturating_add(began.as_secs());
             self.lateness_s.push(u32::try_from(lateness).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Counts sites of hosts that were not called, and remembers the hosts with the most sites.
+    pub(super) fn add_skipped(&mut self, hosts: Vec<SkippedHost>) {
+        let run = &mut self.run;
+        run.skipped += hosts.iter().map(|host| host.sites).sum::<u64>();
+        run.skipped_hosts.extend(hosts);
+        run.skipped_hosts.sort_by_key(|host| std::cmp::Reverse(host.sites));
+        run.skipped_hosts.truncate(MAX_SKIPPED_HOSTS);
+        let mut by_names: Vec<_> = run.skipped_hosts.iter_mut().map(|host| &mut host.names).collect();
+        by_names.sort_by_key(|names| names.len());
+        let (mut room, mut hosts) = (MAX_SKIPPED_NAMES, by_names.len());
+        for names in by_names {
+            // What hosts with few names leave is for the others.
+            names.truncate(room / hosts);
+            room -= names.len();
+            hosts -= 1;
         }
     }
 

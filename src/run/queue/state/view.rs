@@ -29,6 +29,8 @@ pub(in crate::run) struct LastHost {
     pub(in crate::run) due: Option<UnixTime>,
     /// The longest poll of the host in this run, including those in flight.
     pub(in crate::run) slowest: Duration,
+    /// Whether the queue had no other.
+    pub(in crate::run) is_only: bool,
 }
 
 impl State {
@@ -49,7 +51,7 @@ impl State {
         let in_flight = self.in_flight.values().filter(|poll| poll.host == *no);
         let slowest = in_flight.map(|poll| self.at.saturating_sub(poll.since)).fold(host.slowest, Duration::max);
         let due = host.front().map(|task| task.due);
-        Some(LastHost { host: host.last_name().unwrap_or_default(), due, slowest })
+        Some(LastHost { host: host.last_name().unwrap_or_default(), due, slowest, is_only: self.last_no == 1 })
     }
 
     /// The polls that have been in flight longest, and for how long.
