@@ -86,7 +86,7 @@ impl Client {
     /// It gets none if the lookup fails, and none that the egress policy refuses. It is called at once if the addresses are
     /// known, else on another thread. That may be later than [`Client::lookup_limit`].
     pub fn look_up(&self, cxn: &Cxn, on_answer: Box<dyn FnOnce(Vec<IpAddr>) + Send>) {
-        match endpoint(cxn) {
+        match Endpoint::new(cxn.site_url.with_credentials(), cxn.via_port.as_ref()) {
             Ok(endpoint) => self.addresses.look_up(bare_host(endpoint.uri()), on_answer),
             Err(_) => on_answer(Vec::new()),
         }
@@ -101,19 +101,6 @@ impl Client {
     /// Sets whether an address is down, and so is tried after all others of a host.
     pub fn set_down(&self, address: IpAddr, is_down: bool) {
         self.addresses.set_down(address, is_down);
-    }
-
-    /// The addresses of a connection's host; none if they are not known.
-    #[must_use]
-    pub fn addresses(&self, cxn: &Cxn) -> Vec<IpAddr> {
-        let Ok(endpoint) = endpoint(cxn) else { return Vec::new() };
-        let host = bare_host(endpoint.uri());
-        match host.parse() {
-            Ok(address) => vec![address],
-            Err(_) => {
-                self.addresses.names().resolve(host, self.limit).map_or_else(|_| Vec::new(), |found| found.to_vec())
-            }
-        }
     }
 
     /// The limit for a whole call.
@@ -209,9 +196,4 @@ impl Client {
             })
             .map_err(|error| from_ureq(error, Phase::Waiting))
     }
-}
-
-/// Where the calls of a connection go.
-fn endpoint(cxn: &Cxn) -> Result<Endpoint, Failure> {
-    Endpoint::new(cxn.site_url.with_credentials(), cxn.via_port.as_ref())
 }

@@ -191,6 +191,7 @@ fn families_are_tried_in_turn_and_each_address_once() {
         ("a::1 a::2 a::3 1.0.0.1", "a::1 1.0.0.1 a::2 a::3"),
         ("1.0.0.1 1.0.0.2 1.0.0.3 a::1 a::2", "1.0.0.1 a::1 1.0.0.2 a::2 1.0.0.3"),
         ("a::1 1.0.0.1 a::1 1.0.0.2 1.0.0.3", "a::1 1.0.0.1 1.0.0.2 1.0.0.3"),
+        ("::ffff:1.0.0.1 1.0.0.1 1.0.0.2 a::1", "1.0.0.1 a::1 1.0.0.2"),
     ] {
         let addresses = |text: &str| text.split(' ').map(|address| address.parse().unwrap()).collect::<Vec<_>>();
         assert_eq!(interleaved(&addresses(found)), addresses(expected), "{found}");
