@@ -183,6 +183,7 @@ impl Coordinator<'_> {
         };
         match message {
             Ok(Message::PollEnded(first)) => Event::PollsEnded(self.coalesce(first)),
+            Ok(Message::Workers(workers)) => Event::Workers(workers),
             Ok(Message::PollSkipped) => Event::Skipped,
             Ok(Message::Loaded(tasks)) => Event::Loaded(tasks),
             Ok(Message::SessionEnded(report)) => Event::SessionEnded(report),

@@ -225,14 +225,13 @@ impl PollRun {
     ) -> Result<thread::Result<()>, Error> {
         let Context { client, config, signals, clock, stop, .. } = context;
         let due = usize::try_from(state.summary().run.due).unwrap_or(usize::MAX);
-        let threads = self.threads.min(due);
         let limits: HashMap<HostHash, usize> =
             config.per_host.iter().map(|(host, limit)| (host_key.hash(host), *limit)).collect();
         let per_host = self.per_host;
-        let queue = Arc::new(Queue::new(threads, self.now, move |host| limits.get(&host).copied().unwrap_or(per_host)));
+        let queue = Arc::new(Queue::new(0, self.now, move |host| limits.get(&host).copied().unwrap_or(per_host)));
         let paused_hosts = Arc::new(PausedHosts::default());
         let shared = workers::Shared::new(self, &queue, client, &paused_hosts, config.results, clock.started());
-        let workers = workers::start(shared, threads, &sender)?;
+        let workers = workers::start(shared, due, &sender)?;
         // The channel is to be disconnected once the recorder and all workers have ended.
         drop(sender);
         let mut observer = Observer::new(observe);

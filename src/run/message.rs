@@ -12,6 +12,8 @@ use crate::store::{DueEntry, EncodedResult, PollTask, RunRecord, StatusUpdate};
 /// A message to the coordinator.
 #[derive(Debug)]
 pub(super) enum Message {
+    /// There are this many workers now.
+    Workers(usize),
     /// A worker ended a poll.
     PollEnded(PollResult),
     /// A worker skipped a poll, because its host is paused.

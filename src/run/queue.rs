@@ -109,11 +109,16 @@ impl State {
             Some(_) => return self.probe_host(),
             None => {}
         }
-        let slow_allowed = self.slow < self.max_slow || self.ready.is_empty();
-        if slow_allowed && let Some((_, _, host)) = self.ready_slow.pop() {
+        if self.allows_slow()
+            && let Some((_, _, host)) = self.ready_slow.pop()
+        {
             return Some(host);
         }
         self.ready.pop_front()
+    }
+
+    fn allows_slow(&self) -> bool {
+        self.slow < self.max_slow || self.ready.is_empty()
     }
 
     /// Any host, but one whose next task is slow only where there is no other.
@@ -183,6 +188,14 @@ impl Queue {
         let state = self.lock();
         let is_out_of_permits = state.permits == Some(0);
         QueueView { waiting: state.waiting, is_out_of_permits, last_host: state.last_host() }
+    }
+
+    /// How many hosts have a task that can be taken now, and how many tasks are being polled; `None` once it is closed.
+    pub(super) fn demand(&self) -> Option<(usize, usize)> {
+        let state = self.lock();
+        let slow = if state.allows_slow() { state.ready_slow.len() } else { 0 };
+        let ready = (state.ready.len() + slow).min(state.permits.unwrap_or(usize::MAX));
+        (!state.closed).then(|| (ready, state.in_flight.len()))
     }
 
     /// Limits how many more tasks may be taken; `None` is no limit.
