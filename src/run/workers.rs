@@ -19,7 +19,7 @@ use super::machine::{self, CpuTime, MemoryLimit};
 use super::message::{Message, PollResult};
 use super::paused_hosts::PausedHosts;
 use super::poll_run::{PollRun, Threads};
-use super::queue::Queue;
+use super::queue::{FailedLookup, Queue, Taken};
 use super::update::FILE_ONLY;
 use super::worker_count::{Demand, FIRST_WORKERS, INTERVAL, MAX_WORKERS, WorkerCount};
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
@@ -179,6 +179,7 @@ impl Crew {
     /// Passes the number of workers on.
     fn announce(&self, workers: usize) {
         self.shared.queue.set_workers(workers);
+        self.shared.client.set_max_lookups_ahead(workers);
         // Without a receiver the run is over.
         let _ = self.messages.send(Message::Workers(workers));
     }
@@ -211,15 +212,15 @@ impl Shared {
     fn work(&self, messages: &Sender<Message>) {
         let _run = self.span.enter();
         let mut dispatcher = self.listeners.dispatcher();
-        while let Some(task) = self.queue.take() {
-            if self.paused_hosts.contains(|| self.client.addresses(&task.cxn)) {
-                self.queue.done(&task);
+        while let Some(Taken { task, addresses, failed_lookup }) = self.queue.take() {
+            if self.paused_hosts.contains(|| addresses.to_vec()) {
+                self.queue.done(&task, None);
                 if messages.send(Message::PollSkipped).is_err() {
                     return;
                 }
                 continue;
             }
-            let began = self.started.elapsed();
+            let taken = self.started.elapsed();
             let trace = Mutex::default();
             // Any other panic ends the process.
             let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &trace)));
@@ -229,14 +230,26 @@ impl Shared {
                 Ok((outcome, result)) => (Ok(outcome), result),
                 Err(error) => (Err(error), None),
             };
-            self.queue.done(&task);
             let trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let polled = Message::PollEnded(PollResult { task, outcome, result, trace, began, ended });
+            self.queue.done(&task, trace.address.filter(|_| trace.replied));
+            let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
+            let polled = PollResult { task, addresses, outcome, result, trace, began, queued, ended };
+            let polled = Message::PollEnded(polled);
             if messages.send(polled).is_err() {
                 // The run is over.
                 return;
             }
         }
+    }
+
+    /// When a poll began that was taken at a time since the run began, and for how long it waited for a worker since then.
+    ///
+    /// A poll that fails for its lookup began with the lookup: a reply to a poll that began later shows that the network
+    /// worked.
+    fn beginning(&self, taken: Duration, failed_lookup: Option<FailedLookup>) -> (Duration, Duration) {
+        let Some(FailedLookup { began, ended }) = failed_lookup else { return (taken, Duration::ZERO) };
+        let [began, ended] = [began, ended].map(|at| at.saturating_duration_since(self.started));
+        (began, taken.saturating_sub(ended))
     }
 
     /// Polls a connection; returns the outcome and the result that a listener keeps.

@@ -2,6 +2,7 @@
 //!
 //! A call sends bytes and returns bytes. The protocol gives them their meaning.
 
+mod addresses;
 mod api;
 mod authorities;
 mod client;

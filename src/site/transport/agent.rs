@@ -1,5 +1,7 @@
 //! Puts the steps of a connection together.
 
+use std::sync::Arc;
+
 use ureq::config::Config;
 use ureq::unversioned::transport::{ConnectionDetails, Connector};
 use ureq::{Agent, Error};
@@ -9,29 +11,18 @@ use super::reader::Reader;
 use super::stream::Stream;
 use super::tcp::Tcp;
 use super::tls::{Tls, Trust};
-use crate::site::egress::EgressPolicy;
+use crate::site::addresses::Addresses;
 use crate::site::options::Timeouts;
-use crate::site::own_addresses::OwnAddresses;
-use crate::site::resolver::Resolver;
 
-/// Makes an agent that connects only to what `policy` allows, and through no proxy.
+/// Makes an agent that connects only to these addresses, and through no proxy.
 ///
 /// Its errors name their phase. Making it is cheap: certificates are read when the first https site is called.
-pub(in crate::site) fn agent(
-    config: Config,
-    names: Resolver,
-    policy: EgressPolicy,
-    timeouts: Timeouts,
-    trust: Trust,
-) -> Agent {
+pub(in crate::site) fn agent(config: Config, addresses: Arc<Addresses>, timeouts: Timeouts, trust: Trust) -> Agent {
     let connect = Connect { tcp: Tcp::new(timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
-    Agent::with_parts(config, connect, PolicyResolver { names, policy, own: OwnAddresses::default() })
+    Agent::with_parts(config, connect, PolicyResolver(addresses))
 }
 
-/// A connection over which requests can be sent.
-type Connection = <Tls as Connector<Stream>>::Out;
-
-/// Makes connections: over TCP, then over TLS for https, with a reader that makes any reply strict HTTP.
+/// Makes connections: over TCP, for https with TLS, and with a reader that makes replies strict HTTP.
 #[derive(Debug)]
 struct Connect {
     tcp: Tcp,
@@ -39,10 +30,13 @@ struct Connect {
 }
 
 impl Connector for Connect {
-    type Out = Reader<Connection>;
+    type Out = Reader<Stream>;
 
     fn connect(&self, details: &ConnectionDetails, _chained: Option<()>) -> Result<Option<Self::Out>, Error> {
-        let stream = self.tcp.connect(details)?;
-        Ok(self.tls.connect(details, Some(stream))?.map(Reader::new))
+        let mut stream = self.tcp.connect(details)?;
+        if details.needs_tls() {
+            self.tls.secure(details, &mut stream)?;
+        }
+        Ok(Some(Reader::new(stream)))
     }
 }

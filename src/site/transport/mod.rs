@@ -5,6 +5,7 @@
 //! limit, and its errors name it.
 
 mod agent;
+mod channel;
 mod connect_error;
 mod policy_resolver;
 pub(super) mod read_limit;
@@ -15,6 +16,7 @@ mod stream;
 mod tcp;
 mod tls;
 pub(super) mod trace;
+mod unverified;
 
 pub(super) use agent::agent;
 pub(super) use reply::MAX_HEAD_BYTES;
