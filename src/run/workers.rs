@@ -19,7 +19,7 @@ use super::machine::{self, CpuTime, MemoryLimit};
 use super::message::{Message, PollResult};
 use super::paused_hosts::PausedHosts;
 use super::poll_run::{PollRun, Threads};
-use super::queue::{FailedLookup, Queue, Taken};
+use super::queue::{FailedLookup, MAX_LOOKUPS_AHEAD, Queue, Taken};
 use super::update::FILE_ONLY;
 use super::worker_count::{Demand, FIRST_WORKERS, INTERVAL, MAX_WORKERS, WorkerCount};
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
@@ -112,9 +112,9 @@ pub(super) fn start(shared: Shared, due: usize, messages: &Sender<Message>) -> R
         Threads::Auto if has_programs => (FIRST_WORKERS, FIRST_WORKERS),
         Threads::Auto => (FIRST_WORKERS, MAX_WORKERS),
     };
-    let (first, most) = (first.min(due).max(1), most.min(due).max(1));
-    let most = clamp_to_fd_limit(most, first, if has_programs { FILES_PER_PROGRAM } else { 0 });
-    let first = first.min(most);
+    let (wanted, most) = (first.min(due).max(1), most.min(due).max(1));
+    let most = clamp_to_fd_limit(most, wanted, if has_programs { FILES_PER_PROGRAM } else { 0 });
+    let first = wanted.min(most);
     let memory = MemoryLimit::read();
     let (alive, ended) = channel();
     let listeners = shared.listeners.clone();
@@ -128,7 +128,8 @@ pub(super) fn start(shared: Shared, due: usize, messages: &Sender<Message>) -> R
         let sites = count(workers as u64, "site");
         warn!("only {sites} at the same time, not {first}: the system allows no more threads (ulimit -u, -v)");
     }
-    crew.announce(workers);
+    // Each lookup takes a thread and an open file too.
+    crew.announce(workers, if workers < wanted { workers.min(MAX_LOOKUPS_AHEAD) } else { MAX_LOOKUPS_AHEAD });
     let (adding, end) = channel();
     if workers == first && first < most {
         // If the system starts no thread for it, none is added.
@@ -176,10 +177,10 @@ impl Crew {
         thread::Builder::new().name(format!("poll-{index}")).stack_size(STACK_BYTES).spawn(work).map(drop)
     }
 
-    /// Passes the number of workers on.
-    fn announce(&self, workers: usize) {
-        self.shared.queue.set_workers(workers);
-        self.shared.client.set_max_lookups_ahead(workers);
+    /// Passes the number of workers on, and how many names may be looked up at a time.
+    fn announce(&self, workers: usize, max_lookups: usize) {
+        self.shared.client.set_max_lookups_ahead(max_lookups);
+        self.shared.queue.set_workers(workers, max_lookups);
         // Without a receiver the run is over.
         let _ = self.messages.send(Message::Workers(workers));
     }
@@ -198,7 +199,7 @@ impl Crew {
                 let wanted = workers + more;
                 workers = self.start(workers, wanted);
                 info!(target: FILE_ONLY, "{workers} sites at a time");
-                self.announce(workers);
+                self.announce(workers, MAX_LOOKUPS_AHEAD);
                 if workers < wanted {
                     // The system allows no more threads.
                     return;
