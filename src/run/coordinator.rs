@@ -201,6 +201,7 @@ impl Coordinator<'_> {
         };
         match message {
             Ok(Message::PollEnded(first)) => Event::PollsEnded(self.coalesce(first)),
+            Ok(Message::Workers(workers)) => Event::Workers(workers),
             Ok(Message::Loaded(tasks)) => Event::Loaded(tasks),
             Ok(Message::SessionEnded(report)) => Event::SessionEnded(report),
             Ok(Message::Finished(report)) => Event::Finished(report),

@@ -22,8 +22,9 @@ const FILES_PER_CONNECTION: u64 = 2;
 ///
 /// Each has `files_per_worker` other files open.
 ///
-/// Raises the soft limit of open files as far as the hard limit allows. At least 1, at most `threads`.
-pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> usize {
+/// Raises the soft limit of open files as far as the hard limit allows. At least 1, at most `threads`. Warns if it is fewer
+/// than `expected`.
+pub(super) fn clamp_to_fd_limit(threads: usize, expected: usize, files_per_worker: u64) -> usize {
     let others = other_files(open_files());
     let wanted = wanted_files(others, threads, files_per_worker);
     let limit = getrlimit(Resource::Nofile);
@@ -33,9 +34,9 @@ pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> usize 
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(soft_limit), ..limit });
     }
     let workers = workers_within(getrlimit(Resource::Nofile).current, others, threads, files_per_worker);
-    if workers < threads {
+    if workers < expected {
         warn!(
-            "only {} at the same time, not {threads}: more open files are not allowed (ulimit -n)",
+            "only {} at the same time, not {expected}: more open files are not allowed (ulimit -n)",
             count(workers as u64, "site")
         );
     }

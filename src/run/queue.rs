@@ -119,6 +119,12 @@ impl Queue {
         self.0.lock().state.view()
     }
 
+    /// How many hosts have a task that can be taken now, and how many tasks are being polled; `None` once it is closed.
+    pub(super) fn demand(&self) -> Option<(usize, usize)> {
+        let guarded = self.0.lock();
+        (!guarded.state.closed).then(|| guarded.state.demand())
+    }
+
     /// Limits how many more tasks may be taken; `None` is no limit.
     pub(super) fn set_permits(&self, permits: Option<usize>) {
         self.0.change(|state| state.permits = permits);

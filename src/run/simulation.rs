@@ -73,6 +73,7 @@ impl Simulation {
             run,
             durations: Vec::new(),
             lateness_s: Vec::new(),
+            threads: 0,
             interrupted: None,
         };
         let rules = Rules {

@@ -26,6 +26,8 @@ pub struct Summary {
     pub durations: Vec<u32>,
     /// How long after its due time each poll began, in seconds. New sites have no due time, and are left out.
     pub lateness_s: Vec<u32>,
+    /// How many sites were polled at a time at most: the number of workers. 0 if none was started.
+    pub threads: usize,
     /// The exit code of the signal that ended the run early; `None` if none did.
     pub interrupted: Option<u8>,
 }
@@ -88,6 +90,7 @@ impl Summary {
     pub fn to_json(&self) -> Value {
         let mut json = Map::from_iter([("appId".into(), json!(self.app_id)), ("jobName".into(), json!(self.job))]);
         json.extend(run_json(&self.run));
+        json.insert("threads".into(), json!(self.threads));
         Value::Object(json)
     }
 }
@@ -163,7 +166,8 @@ pub fn run_text(run: &RunRecord) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}: {}", self.app_id.short(), self.job, self.run.batch, run_text(&self.run))
+        write!(f, "{} {} {}: {}", self.app_id.short(), self.job, self.run.batch, run_text(&self.run))?;
+        if self.threads > 0 { write!(f, ", {} at a time", self.threads) } else { Ok(()) }
     }
 }
 
@@ -179,6 +183,7 @@ mod tests {
             run,
             durations: Vec::new(),
             lateness_s: Vec::new(),
+            threads: 0,
             interrupted: None,
         }
     }

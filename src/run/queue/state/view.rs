@@ -56,6 +56,11 @@ impl State {
         }
     }
 
+    /// How many hosts have a task that can be taken now, and how many tasks are being polled.
+    pub(in crate::run::queue) fn demand(&self) -> (usize, usize) {
+        (self.turns.len().min(self.permits.unwrap_or(usize::MAX)), self.in_flight.len())
+    }
+
     /// The only host that is left, or one of several of which all wait for their starts.
     fn last_host(&self) -> Option<LastHost> {
         if self.lookups.len() > 0 {
