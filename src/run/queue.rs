@@ -261,6 +261,11 @@ impl Queue {
         Some(task)
     }
 
+    /// Whether another site of the same host waits.
+    pub(super) fn is_awaited(&self, task: &PollTask) -> bool {
+        self.lock().hosts.get(&task.host).is_some_and(|host| !host.waiting.is_empty())
+    }
+
     /// Ends the poll of a task, which makes room on its host.
     pub(super) fn done(&self, task: &PollTask) {
         let mut state = self.lock();

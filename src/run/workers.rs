@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ use super::paused_hosts::PausedHosts;
 use super::poll_run::PollRun;
 use super::queue::Queue;
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
-use crate::model::{Cxn, Failure, FailureClass, Outcome, PollTrace};
-use crate::site::{Api, Client};
+use crate::model::{Cxn, Failure, FailureClass, Outcome};
+use crate::site::{Api, Client, PollCalls};
 use crate::store::{EncodedResult, Limits, StoredResult};
 use crate::util::text::{count, panic_message};
 
@@ -149,23 +149,25 @@ impl Shared {
                 continue;
             }
             let began = self.started.elapsed();
-            let trace = Mutex::default();
+            // The built-in listener makes one call.
+            let calls = PollCalls::new(!self.listeners.is_empty() || self.queue.is_awaited(&task));
             // Any other panic ends the process.
-            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &trace)));
+            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &calls)));
             let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
             let ended = self.started.elapsed();
             let (outcome, result) = match polled {
                 Ok((outcome, result)) => (Ok(outcome), result),
                 Err(error) => (Err(error), None),
             };
+            let trace = self.client.end_poll(calls, self.queue.is_awaited(&task));
             self.queue.done(&task);
-            let trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
             let polled = Message::PollEnded(PollResult { task, outcome, result, trace, began, ended });
             if messages.send(polled).is_err() {
                 // The run is over.
                 return;
             }
         }
+        self.client.close_connections();
     }
 
     /// Polls a connection; returns the outcome and the result that a listener keeps.
@@ -173,10 +175,10 @@ impl Shared {
         &self,
         dispatcher: &mut Dispatcher,
         cxn: &Cxn,
-        trace: &Mutex<PollTrace>,
+        calls: &PollCalls,
     ) -> Result<(Outcome, Option<EncodedResult>), Error> {
         let run = &self.run;
-        let api = Api::new(&self.client, cxn, &run.app.app_cert).traced(trace);
+        let api = Api::new(&self.client, cxn, &run.app.app_cert).in_poll(calls);
         let mut event = PollEvent::new(&run.app, &run.job, cxn, run.now, Some(api), run.only.is_some());
         let outcome = dispatcher.poll(&mut event)?;
         let kept = event.into_kept().filter(|_| self.limits.all > 0);

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::resolver::Lookup;
-use super::{Client, Endpoint, Options, Reply, Timeouts};
+use super::{Client, Endpoint, Options, PollCalls, Reply, Timeouts};
 use crate::model::{Failure, FailureClass, Secret};
 
 /// A limit that no test reaches.

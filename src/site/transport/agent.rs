@@ -1,14 +1,17 @@
 //! Puts the steps of a connection together.
 
+use std::sync::Arc;
+
 use ureq::config::Config;
-use ureq::unversioned::transport::{ConnectionDetails, Connector};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
 use ureq::{Agent, Error};
 
+use super::idle::{Connection, Origin, SpareConnections};
 use super::policy_resolver::PolicyResolver;
 use super::reader::Reader;
-use super::stream::Stream;
 use super::tcp::Tcp;
 use super::tls::{Tls, Trust};
+use super::trace;
 use crate::site::egress::EgressPolicy;
 use crate::site::options::Timeouts;
 use crate::site::own_addresses::OwnAddresses;
@@ -23,26 +26,39 @@ pub(in crate::site) fn agent(
     policy: EgressPolicy,
     timeouts: Timeouts,
     trust: Trust,
+    spare: Arc<SpareConnections>,
 ) -> Agent {
-    let connect = Connect { tcp: Tcp::new(timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
+    let connect = Connect { spare, tcp: Tcp::new(timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
     Agent::with_parts(config, connect, PolicyResolver { names, policy, own: OwnAddresses::default() })
 }
 
-/// A connection over which requests can be sent.
-type Connection = <Tls as Connector<Stream>>::Out;
-
-/// Makes connections: over TCP, then over TLS for https, with a reader that makes any reply strict HTTP.
+/// Finds connections that can be used again, or makes them: over TCP, then over TLS for https.
+///
+/// Each has a reader that makes any reply strict HTTP.
 #[derive(Debug)]
 struct Connect {
+    spare: Arc<SpareConnections>,
     tcp: Tcp,
     tls: Tls,
 }
 
 impl Connector for Connect {
-    type Out = Reader<Connection>;
+    type Out = Reader;
 
     fn connect(&self, details: &ConnectionDetails, _chained: Option<()>) -> Result<Option<Self::Out>, Error> {
+        let origin = Origin::of(details.uri);
+        if let Some(connection) = self.spare.take(&origin, &details.addrs) {
+            trace::update(|trace| {
+                if trace.address.is_none() {
+                    (trace.address, trace.connected) = (connection.address, true);
+                }
+            });
+            return Ok(Some(Reader::new(connection)));
+        }
         let stream = self.tcp.connect(details)?;
-        Ok(self.tls.connect(details, Some(stream))?.map(Reader::new))
+        let address = stream.address();
+        let transport = self.tls.connect(details, Some(stream))?;
+        let connection = |transport| Connection { transport, origin, address, is_used: false };
+        Ok(transport.map(|transport| Reader::new(connection(transport.boxed()))))
     }
 }

@@ -6,6 +6,7 @@
 
 mod agent;
 mod connect_error;
+pub(super) mod idle;
 mod policy_resolver;
 pub(super) mod read_limit;
 mod reader;
@@ -17,5 +18,6 @@ mod tls;
 pub(super) mod trace;
 
 pub(super) use agent::agent;
+pub(super) use reader::NotSent;
 pub(super) use reply::MAX_HEAD_BYTES;
 pub(super) use tls::Trust;

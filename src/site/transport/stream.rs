@@ -4,7 +4,7 @@
 //! it is reported when nothing more can be read.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub(super) struct Stream {
     buffers: LazyBuffers,
     /// Whether the rest of the request is still to be sent.
     is_sending: bool,
+    /// Whether a reply is being waited for.
+    is_receiving: bool,
     /// Whether a reply shows while the request is being sent. In TLS, what arrives may be anything.
     is_plain: bool,
     /// What ended sending, until it has been reported.
@@ -55,7 +57,18 @@ impl Stream {
     pub(super) fn new(socket: TcpStream, details: &ConnectionDetails) -> Result<Self, Error> {
         socket.set_nodelay(true)?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Self { socket, buffers, is_sending: true, is_plain: !details.needs_tls(), send_error: None })
+        Ok(Self { socket, buffers, is_sending: true, is_receiving: false, is_plain: !details.needs_tls(), send_error: None })
+    }
+
+    /// The address that it leads to; `None` if it was reset.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.socket.peer_addr().ok().map(|address| address.ip())
+    }
+
+    /// Whether nothing has arrived that was not read: no byte, no end and no error.
+    fn is_silent(&self) -> bool {
+        let is_blocked = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        self.buffers.input().is_empty() && self.socket.peek(&mut [0]).is_err_and(is_blocked)
     }
 
     /// Sends this much of the output, unless a reply arrives that makes it pointless.
@@ -74,7 +87,10 @@ impl Stream {
                         return Err(Error::Timeout(timeout.reason));
                     }
                     let arrived = if reads && ready.contains(PollFlags::IN) { self.read()? } else { None };
-                    if arrived.is_some_and(|count| count == 0 || settles(self.buffers.input())) {
+                    if arrived == Some(0) {
+                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                    }
+                    if arrived.is_some() && settles(self.buffers.input()) {
                         self.is_sending = false;
                         return Ok(());
                     }
@@ -123,6 +139,7 @@ impl Transport for Stream {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.is_receiving = false;
         if self.is_sending
             && let Err(error) = self.send(amount, timeout)
         {
@@ -133,6 +150,7 @@ impl Transport for Stream {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.is_receiving = true;
         let received = self.receive(timeout);
         if !matches!(received, Ok(1..))
             && let Some(sending) = self.send_error.take()
@@ -142,9 +160,9 @@ impl Transport for Stream {
         received.map(|count| count > 0)
     }
 
-    /// Whether the connection still takes the request. No connection is used for another one.
+    /// Whether the connection takes the rest of the request, or after a reply another one.
     fn is_open(&mut self) -> bool {
-        self.is_sending
+        self.is_sending && (!self.is_receiving || self.is_silent())
     }
 }
 
