@@ -106,6 +106,7 @@ impl Coordinator<'_> {
         self.apply(Event::Tick);
         while !self.state.has_ended() {
             let event = self.next_event();
+            self.queue.tick();
             self.apply(event);
             self.observer.report(Update::Polling { summary: self.state.summary(), queue: self.queue });
         }

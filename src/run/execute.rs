@@ -1,6 +1,6 @@
 //! The steps of a run: lock, select, poll, record; and what happens around them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use super::coordinator::{Coordinator, Observer, TICK};
 use super::event::Rules;
 use super::message::Message;
 use super::paused_hosts::PausedHosts;
-use super::queue::{Queue, SLOW};
+use super::queue::{HostLimits, LookUp, Queue, SLOW};
 use super::recorder::Recorder;
 use super::run_lock::{self, RunLock};
 use super::selection::{self, Selection};
@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::model::UnixTime;
 use crate::site::Client;
 use crate::store::error::{Error as StoreError, Problem};
-use crate::store::{HostHash, HostKey, PollTask, Store};
+use crate::store::{HostKey, PollTask, Store};
 use crate::util::lock::Backoff;
 
 /// What a run works with.
@@ -156,7 +156,7 @@ impl PollRun {
             let post_poll = PostPoll::new(self, due, signals);
             let rules = self.rules(context.client, job.ongoing_outage(self.now), host_key);
             let mut state = RunState::new(rules, entries, first, opening, summary);
-            let polled = self.poll(context, host_key, &mut state, &recorder, (sender, &messages), observe);
+            let polled = self.poll(context, &mut state, &recorder, (sender, &messages), observe);
             let (mut summary, error) = state.into_result();
             let emitted = post_poll.emit(summary.to_json());
             if let Err(panic) = polled? {
@@ -217,7 +217,6 @@ impl PollRun {
     fn poll(
         &self,
         context: &Context,
-        host_key: HostKey,
         state: &mut RunState,
         recorder: &Recorder,
         (sender, messages): (Sender<Message>, &Receiver<Message>),
@@ -226,10 +225,9 @@ impl PollRun {
         let Context { client, config, signals, clock, stop, .. } = context;
         let due = usize::try_from(state.summary().run.due).unwrap_or(usize::MAX);
         let threads = self.threads.min(due);
-        let limits: HashMap<HostHash, usize> =
-            config.per_host.iter().map(|(host, limit)| (host_key.hash(host), *limit)).collect();
-        let per_host = self.per_host;
-        let queue = Arc::new(Queue::new(threads, self.now, move |host| limits.get(&host).copied().unwrap_or(per_host)));
+        let limits = HostLimits::new(self.per_host, &config.per_host);
+        let look_up: LookUp = Box::new(|_, on_answer| on_answer(Vec::new()));
+        let queue = Arc::new(Queue::new(threads, self.now, limits, config.timeouts.resolve, look_up));
         let paused_hosts = Arc::new(PausedHosts::default());
         let shared = workers::Shared::new(self, &queue, client, &paused_hosts, config.results, clock.started());
         let workers = workers::start(shared, threads, &sender)?;

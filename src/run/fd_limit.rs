@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-use crate::site::MAX_LOOKUPS;
+use crate::site::{MAX_LOOKUPS, MAX_SPARE_CONNECTIONS};
 use crate::util::text::count;
 
 /// Descriptors other than those of the workers, at least: standard streams, logs, locks, the database.
@@ -13,12 +13,12 @@ const OTHER_FILES: u64 = 64;
 /// Descriptors that are kept free for files that are not always open: the database, backups, metrics.
 const SPARE_FILES: u64 = 16;
 
-/// How many workers may have a connection open at a time.
+/// How many workers may have a connection open at a time, and whether connections may be kept for the polls to come.
 ///
-/// Each has `files_per_worker` other files open.
+/// Each worker has `files_per_worker` other files open.
 ///
 /// Raises the soft limit of open files as far as the hard limit allows. At least 1, at most `threads`.
-pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> usize {
+pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> (usize, bool) {
     let others = other_files(open_files());
     let wanted = wanted_files(others, threads, files_per_worker);
     let limit = getrlimit(Resource::Nofile);
@@ -27,14 +27,15 @@ pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> usize 
         // A limit that cannot be raised is left as it is.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(soft_limit), ..limit });
     }
-    let workers = workers_within(getrlimit(Resource::Nofile).current, others, threads, files_per_worker);
+    let limit = getrlimit(Resource::Nofile).current;
+    let workers = workers_within(limit, others, threads, files_per_worker);
     if workers < threads {
         warn!(
             "only {} at the same time, not {threads}: more open files are not allowed (ulimit -n)",
             count(workers as u64, "site")
         );
     }
-    workers
+    (workers, limit.is_none_or(|limit| limit >= wanted))
 }
 
 /// How many descriptors are open, with those that were inherited; `None` if the system has no list.
@@ -49,7 +50,7 @@ fn other_files(open: Option<u64>) -> u64 {
 }
 
 fn wanted_files(others: u64, threads: usize, files_per_worker: u64) -> u64 {
-    others + MAX_LOOKUPS as u64 + threads as u64 * (1 + files_per_worker)
+    others + (MAX_LOOKUPS + MAX_SPARE_CONNECTIONS) as u64 + threads as u64 * (1 + files_per_worker)
 }
 
 /// How many of `threads` workers fit into a limit of open files; `None` is no limit.

@@ -17,7 +17,7 @@ use super::fd_limit::clamp_to_fd_limit;
 use super::message::{Message, PollResult};
 use super::paused_hosts::PausedHosts;
 use super::poll_run::PollRun;
-use super::queue::Queue;
+use super::queue::{FailedLookup, Queue, Taken};
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
 use crate::model::{Cxn, Failure, FailureClass, Outcome};
 use crate::site::{Api, Client, PollCalls};
@@ -63,6 +63,8 @@ pub(super) struct Shared {
     limits: Limits,
     started: Instant,
     span: Span,
+    /// Whether connections are kept for other sites of a host.
+    keeps_spare: bool,
     /// How many workers work, once all are started. The others end at once.
     working: OnceLock<usize>,
 }
@@ -87,6 +89,7 @@ impl Shared {
             limits,
             started,
             span: Span::current(),
+            keeps_spare: false,
             working: OnceLock::new(),
         }
     }
@@ -100,10 +103,10 @@ impl Shared {
 /// [`Error::NoThread`] if the system starts none.
 pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) -> Result<Workers, Error> {
     let files_per_worker = if shared.listeners.has_programs() { FILES_PER_PROGRAM } else { 0 };
-    let threads = clamp_to_fd_limit(threads.max(1), files_per_worker);
+    let (threads, keeps_spare) = clamp_to_fd_limit(threads.max(1), files_per_worker);
     let (alive, ended) = channel();
     let workers = Workers { listeners: shared.listeners.clone(), alive: ended };
-    let shared = Arc::new(shared);
+    let shared = Arc::new(Shared { keeps_spare, ..shared });
     let start = |index| {
         let (shared, messages, alive) = (Arc::clone(&shared), messages.clone(), Sender::<()>::clone(&alive));
         let work = move || {
@@ -132,6 +135,7 @@ pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) 
         warn!("only {sites} at the same time, not {threads}: the system allows no more threads (ulimit -u, -v)");
     }
     shared.queue.set_workers(working);
+    shared.client.set_max_lookups_ahead(working);
     shared.working.get_or_init(|| working);
     Ok(workers)
 }
@@ -140,17 +144,18 @@ impl Shared {
     fn work(&self, messages: &Sender<Message>) {
         let _run = self.span.enter();
         let mut dispatcher = self.listeners.dispatcher();
-        while let Some(task) = self.queue.take() {
-            if self.paused_hosts.contains(|| self.client.addresses(&task.cxn)) {
-                self.queue.done(&task);
+        while let Some(Taken { task, addresses, failed_lookup }) = self.queue.take() {
+            if self.paused_hosts.contains(|| addresses.to_vec()) {
+                self.queue.done(&task, None);
                 if messages.send(Message::PollSkipped).is_err() {
                     return;
                 }
                 continue;
             }
-            let began = self.started.elapsed();
+            let taken = self.started.elapsed();
+            let is_awaited = || self.keeps_spare && self.queue.is_awaited(&task);
             // The built-in listener makes one call.
-            let calls = PollCalls::new(!self.listeners.is_empty() || self.queue.is_awaited(&task));
+            let calls = PollCalls::new(!self.listeners.is_empty() || is_awaited());
             // Any other panic ends the process.
             let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &calls)));
             let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
@@ -159,15 +164,27 @@ impl Shared {
                 Ok((outcome, result)) => (Ok(outcome), result),
                 Err(error) => (Err(error), None),
             };
-            let trace = self.client.end_poll(calls, self.queue.is_awaited(&task));
-            self.queue.done(&task);
-            let polled = Message::PollEnded(PollResult { task, outcome, result, trace, began, ended });
+            let trace = self.client.end_poll(calls, is_awaited);
+            self.queue.done(&task, trace.address.filter(|_| trace.replied));
+            let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
+            let polled = PollResult { task, addresses, outcome, result, trace, began, queued, ended };
+            let polled = Message::PollEnded(polled);
             if messages.send(polled).is_err() {
                 // The run is over.
                 return;
             }
         }
         self.client.close_connections();
+    }
+
+    /// When a poll began that was taken at a time since the run began, and for how long it waited for a worker since then.
+    ///
+    /// A poll that fails for its lookup began with the lookup: a reply to a poll that began later shows that the network
+    /// worked.
+    fn beginning(&self, taken: Duration, failed_lookup: Option<FailedLookup>) -> (Duration, Duration) {
+        let Some(FailedLookup { began, ended }) = failed_lookup else { return (taken, Duration::ZERO) };
+        let [began, ended] = [began, ended].map(|at| at.saturating_duration_since(self.started));
+        (began, taken.saturating_sub(ended))
     }
 
     /// Polls a connection; returns the outcome and the result that a listener keeps.

@@ -10,6 +10,7 @@ use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION
 use ureq::http::{HeaderValue, Request, Response};
 use ureq::{Agent, Body, Error};
 
+use super::addresses::Addresses;
 use super::egress::EgressPolicy;
 use super::endpoint::{Endpoint, bare_host};
 use super::failure::{Phase, at_host, from_ureq, of_status, with_reason};
@@ -27,7 +28,7 @@ use crate::protocol;
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
-    names: Resolver,
+    addresses: Arc<Addresses>,
     spare: Arc<SpareConnections>,
     /// The limit for a whole call.
     limit: Duration,
@@ -37,13 +38,15 @@ impl Client {
     /// Makes a client. This is cheap: certificates are read when the first https site is called.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self::with_names(options, Resolver::system())
+        let limit = options.timeouts.lookup();
+        Self::with_names(options, Resolver::system(limit))
     }
 
     /// Makes a client that resolves names with a function.
     #[cfg(test)]
     pub(super) fn with_lookup(options: Options, lookup: Box<super::resolver::Lookup>) -> Self {
-        Self::with_names(options, Resolver::new(lookup))
+        let limit = options.timeouts.lookup();
+        Self::with_names(options, Resolver::new(lookup, limit))
     }
 
     fn with_names(options: Options, names: Resolver) -> Self {
@@ -73,25 +76,54 @@ impl Client {
             .build();
         let policy = EgressPolicy { allow: options.allow_net, refuse: options.refuse_ports };
         let trust = Trust { tls: options.tls, authorities: options.authorities };
+        let addresses = Arc::new(Addresses::new(names, policy));
         let spare = Arc::default();
-        let agent = transport::agent(config, names.clone(), policy, limits, trust, Arc::clone(&spare));
-        Self { agent, names, spare, limit: limits.call }
+        let agent = transport::agent(config, Arc::clone(&addresses), limits, trust, Arc::clone(&spare));
+        Self { agent, addresses, spare, limit: limits.call }
     }
 
     /// Looks names up again that have no address yet. To be called after a pause of the process.
     pub fn forget_failed_lookups(&self) {
-        self.names.forget_failures();
+        self.addresses.names().forget_failures();
+    }
+
+    /// Calls a function with the addresses of a connection's host, in the order in which they are tried.
+    ///
+    /// It gets none if the lookup fails, and none that the egress policy refuses. It is called at once if the addresses are
+    /// known, else on another thread. That may be later than [`Client::lookup_limit`].
+    pub fn look_up(&self, cxn: &Cxn, on_answer: Box<dyn FnOnce(Vec<IpAddr>) + Send>) {
+        match endpoint(cxn) {
+            Ok(endpoint) => self.addresses.look_up(bare_host(endpoint.uri()), on_answer),
+            Err(_) => on_answer(Vec::new()),
+        }
+    }
+
+    /// How long a poll waits for a name at most, from when the lookup began.
+    #[must_use]
+    pub fn lookup_limit(&self) -> Duration {
+        self.addresses.names().limit()
+    }
+
+    /// Sets how many names may be looked up at a time that no poll waits for.
+    pub fn set_max_lookups_ahead(&self, count: usize) {
+        self.addresses.names().set_max_ahead(count);
+    }
+
+    /// Sets whether an address is down, and so is tried after all others of a host.
+    pub fn set_down(&self, address: IpAddr, is_down: bool) {
+        self.addresses.set_down(address, is_down);
     }
 
     /// The addresses of a connection's host; none if they are not known.
     #[must_use]
     pub fn addresses(&self, cxn: &Cxn) -> Vec<IpAddr> {
-        let endpoint = Endpoint::new(cxn.site_url.with_credentials(), cxn.via_port.as_ref());
-        let Ok(endpoint) = endpoint else { return Vec::new() };
+        let Ok(endpoint) = endpoint(cxn) else { return Vec::new() };
         let host = bare_host(endpoint.uri());
         match host.parse() {
             Ok(address) => vec![address],
-            Err(_) => self.names.resolve(host, self.limit).map_or_else(|_| Vec::new(), |found| found.to_vec()),
+            Err(_) => {
+                self.addresses.names().resolve(host, self.limit).map_or_else(|_| Vec::new(), |found| found.to_vec())
+            }
         }
     }
 
@@ -129,7 +161,7 @@ impl Client {
     /// Ends a poll and returns what it showed about the network. At most the connections to its host stay open.
     ///
     /// They do if another site of the host is awaited: its poll uses them. Otherwise all connections to the host are closed.
-    pub fn end_poll(&self, poll: PollCalls, is_awaited: bool) -> PollTrace {
+    pub fn end_poll(&self, poll: PollCalls, is_awaited: impl FnOnce() -> bool) -> PollTrace {
         let poll = poll.into_state();
         if let Some(origin) = poll.origin {
             self.spare.end_poll(&origin, poll.idle.unwrap_or_default(), is_awaited);
@@ -137,7 +169,7 @@ impl Client {
         poll.trace
     }
 
-    /// Closes the connections that are open.
+    /// Closes the connections that are kept for polls to come.
     pub fn close_connections(&self) {
         self.spare.close();
     }
@@ -232,4 +264,9 @@ impl Client {
         let request = self.agent.configure_request(request.body(body)?).timeout_global(Some(limit)).build();
         self.agent.run(request)
     }
+}
+
+/// Where the calls of a connection go.
+fn endpoint(cxn: &Cxn) -> Result<Endpoint, Failure> {
+    Endpoint::new(cxn.site_url.with_credentials(), cxn.via_port.as_ref())
 }

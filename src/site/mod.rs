@@ -2,6 +2,7 @@
 //!
 //! A call sends bytes and returns bytes. The protocol gives them their meaning.
 
+mod addresses;
 mod api;
 mod authorities;
 mod client;
@@ -37,3 +38,4 @@ pub use options::{Options, Timeouts};
 pub use poll_calls::PollCalls;
 pub use reply::Reply;
 pub use resolver::MAX_LOOKUPS;
+pub use transport::idle::MAX_SPARE_CONNECTIONS;

@@ -76,6 +76,13 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// How long looking up a name may take: no longer than a call.
+    pub(super) fn lookup(&self) -> Duration {
+        self.resolve.min(self.call)
+    }
+}
+
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     TimeLimit::deserialize(deserializer).map(|limit| limit.0)
 }

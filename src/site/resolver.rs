@@ -1,13 +1,15 @@
 //! Looks up the addresses of names.
 //!
-//! A lookup blocks and cannot be cancelled, so it runs on a separate thread. Callers wait with their own limit,
+//! A lookup blocks and cannot be cancelled, so it runs on a separate thread. Callers wait with their own limit or not at all,
 //! and a name server that does not answer blocks a bounded number of threads.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::IpAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,9 @@ use crate::util::text::count;
 /// How many lookups may run at a time. Each may hold one open file.
 pub const MAX_LOOKUPS: usize = 256;
 
+/// How many lookups may run at a time of names that no caller waits for, unless it is set.
+const MAX_AHEAD: usize = 32;
+
 /// How many answers are cached.
 ///
 /// Beyond that all are dropped. This bounds the memory of a run over a million hosts, and costs a second lookup for
@@ -32,7 +37,10 @@ const MAX_CACHED: usize = 50_000;
 pub(super) type Lookup = dyn Fn(&str) -> Result<Vec<IpAddr>, Failure> + Send + Sync;
 
 /// The addresses of a name, at least one, or why there are none.
-type Answer = Result<Arc<[IpAddr]>, Failure>;
+pub(super) type Answer = Result<Arc<[IpAddr]>, Failure>;
+
+/// A function that is called with the answer of a lookup, on the caller's thread or on another one.
+pub(super) type OnAnswer = Box<dyn FnOnce(&Answer) + Send>;
 
 /// Looks each name up once and caches the answer, also a failure. Callers that need the same name share one lookup.
 #[derive(Clone)]
@@ -42,13 +50,18 @@ struct Shared {
     lookup: Box<Lookup>,
     /// Checked when a lookup fails as if they did not answer; `None` if the lookup does not use them.
     servers: Option<NameServers>,
+    /// How long a lookup may take from when its name was first waited for.
+    limit: Duration,
     max_lookups: usize,
+    /// How many of them may be of names that no caller waits for.
+    max_ahead: AtomicUsize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     names: HashMap<Arc<str>, Arc<Name>>,
+    /// Names that callers wait for are at the front. One of these may be there twice.
     queue: VecDeque<(Arc<str>, Arc<Name>)>,
     /// The number of threads that are alive. Each of them empties the queue before it ends.
     threads: usize,
@@ -58,46 +71,94 @@ struct State {
 struct Name {
     progress: Mutex<Progress>,
     answered: Condvar,
+    /// When a caller first waited for the answer, or the lookup began.
+    waited_since: OnceLock<Instant>,
 }
 
-#[derive(Default)]
 enum Progress {
-    #[default]
-    Queued,
-    InFlight,
+    Queued(Vec<OnAnswer>),
+    InFlight(Vec<OnAnswer>),
     Answered(Answer),
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self::Queued(Vec::new())
+    }
+}
+
 impl Resolver {
-    /// Makes a resolver that looks names up with the system's.
-    pub(super) fn system() -> Self {
-        Self::with(Box::new(look_up), Some(NameServers::default()), MAX_LOOKUPS)
+    /// Makes a resolver that looks names up with the system's, each within a limit.
+    pub(super) fn system(limit: Duration) -> Self {
+        Self::with(Box::new(look_up), Some(NameServers::default()), limit, MAX_LOOKUPS)
     }
 
     /// Makes a resolver that looks names up with a function.
     #[cfg(test)]
-    pub(super) fn new(lookup: Box<Lookup>) -> Self {
-        Self::with(lookup, None, MAX_LOOKUPS)
+    pub(super) fn new(lookup: Box<Lookup>, limit: Duration) -> Self {
+        Self::with(lookup, None, limit, MAX_LOOKUPS)
     }
 
-    fn with(lookup: Box<Lookup>, servers: Option<NameServers>, max_lookups: usize) -> Self {
-        Self(Arc::new(Shared { lookup, servers, max_lookups, state: Mutex::default() }))
+    fn with(lookup: Box<Lookup>, servers: Option<NameServers>, limit: Duration, max_lookups: usize) -> Self {
+        let (max_ahead, state) = (AtomicUsize::new(MAX_AHEAD), Mutex::default());
+        Self(Arc::new(Shared { lookup, servers, limit, max_lookups, max_ahead, state }))
+    }
+
+    /// Sets how many names may be looked up at a time that no caller waits for.
+    pub(super) fn set_max_ahead(&self, count: usize) {
+        self.0.max_ahead.store(count, Ordering::Relaxed);
+    }
+
+    /// How long a lookup may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.0.limit
     }
 
     /// Returns the addresses of a host, and waits for them at most for `limit`.
+    ///
+    /// The limit of the lookup counts from when its name was first waited for, so that its later callers do not wait as long
+    /// again.
     ///
     /// # Errors
     /// Class `dns` where the name has no address, class `timeout` where no answer came in time, and class `local` where no
     /// name server of this machine answers.
     pub(super) fn resolve(&self, host: &str, limit: Duration) -> Answer {
-        let (began, name) = (Instant::now(), self.name(host));
-        // If there is no answer, the name servers are checked within the limit.
-        let check = MAX_CHECK.min(limit / 4);
+        let (began, name) = (Instant::now(), self.awaited(host));
+        let age = name.waited_since.get().map_or(Duration::ZERO, Instant::elapsed);
+        // If there is no answer, the name servers are checked, within the limit unless it is over.
+        let check = MAX_CHECK.min(limit.min(self.0.limit) / 4);
+        let limit = limit.min(self.0.limit.saturating_sub(age));
         name.wait(limit.saturating_sub(check)).unwrap_or_else(|_| {
             let fault = self.0.fault_of_servers(check);
             let answer = name.wait(limit.saturating_sub(began.elapsed()));
             answer.unwrap_or_else(|is_queued| Err(fault.unwrap_or_else(|| self.timed_out(is_queued))))
         })
+    }
+
+    /// Calls a function with the addresses of a host: at once where they are known, else when they have been looked up.
+    ///
+    /// The answer is a failure if they are not known and the system starts no thread.
+    pub(super) fn look_up(&self, host: &str, on_answer: OnAnswer) {
+        let mut state = lock(&self.0.state);
+        let known = state.names.get(host).cloned();
+        let name = match known {
+            Some(name) => name,
+            None if self.0.has_thread(&mut state, self.0.max_ahead.load(Ordering::Relaxed)) => {
+                let (host, name) = state.insert(host);
+                state.queue.push_back((host, Arc::clone(&name)));
+                name
+            }
+            None => {
+                drop(state);
+                return on_answer(&Err(self.timed_out(true)));
+            }
+        };
+        drop(state);
+        let answer = match &mut *lock(&name.progress) {
+            Progress::Queued(waiting) | Progress::InFlight(waiting) => return waiting.push(on_answer),
+            Progress::Answered(answer) => answer.clone(),
+        };
+        on_answer(&answer);
     }
 
     /// The failure of a lookup without an answer. One that is queued has not begun.
@@ -118,30 +179,34 @@ impl Resolver {
         self.0.servers.iter().for_each(NameServers::clear);
     }
 
-    /// Returns the entry of a host's name, and queues a name that is new.
-    fn name(&self, host: &str) -> Arc<Name> {
+    /// Returns the entry of a host's name. One that no caller has waited for before is looked up before those of the queue.
+    fn awaited(&self, host: &str) -> Arc<Name> {
         let mut state = lock(&self.0.state);
-        if let Some(name) = state.names.get(host) {
-            return Arc::clone(name);
+        let known = state.names.get_key_value(host).map(|(host, name)| (Arc::clone(host), Arc::clone(name)));
+        let (host, name) = known.unwrap_or_else(|| state.insert(host));
+        if name.waited_since.set(Instant::now()).is_err() {
+            return name;
         }
-        if state.names.len() >= MAX_CACHED {
-            state.names.retain(|_, name| !matches!(*lock(&name.progress), Progress::Answered(_)));
-        }
-        if state.threads < self.0.max_lookups {
-            let shared = Arc::clone(&self.0);
-            let started = thread::Builder::new().name("resolver".into()).spawn(move || shared.serve());
-            state.threads += usize::from(started.is_ok());
-        }
-        let (host, name) = (Arc::<str>::from(host), Arc::<Name>::default());
-        state.names.insert(Arc::clone(&host), Arc::clone(&name));
-        if state.threads > 0 {
-            state.queue.push_back((host, Arc::clone(&name)));
+        if self.0.has_thread(&mut state, self.0.max_lookups) {
+            state.queue.push_front((host, Arc::clone(&name)));
         } else {
             // The system starts no thread. That is not the site's fault, so the caller goes without a limit of time.
             drop(state);
             self.0.look_up(&host, &name);
         }
         name
+    }
+}
+
+impl State {
+    /// Adds a name.
+    fn insert(&mut self, host: &str) -> (Arc<str>, Arc<Name>) {
+        if self.names.len() >= MAX_CACHED {
+            self.names.retain(|_, name| !matches!(*lock(&name.progress), Progress::Answered(_)));
+        }
+        let (host, name) = (Arc::<str>::from(host), Arc::<Name>::default());
+        self.names.insert(Arc::clone(&host), Arc::clone(&name));
+        (host, name)
     }
 }
 
@@ -155,13 +220,41 @@ impl Name {
             .unwrap_or_else(PoisonError::into_inner);
         match &*progress {
             Progress::Answered(answer) => Ok(answer.clone()),
-            Progress::InFlight => Err(false),
-            Progress::Queued => Err(true),
+            Progress::InFlight(_) => Err(false),
+            Progress::Queued(_) => Err(true),
+        }
+    }
+
+    /// Begins the lookup; `false` if it has begun before.
+    fn begin(&self) -> bool {
+        let mut progress = lock(&self.progress);
+        let Progress::Queued(waiting) = &mut *progress else { return false };
+        *progress = Progress::InFlight(mem::take(waiting));
+        self.waited_since.get_or_init(Instant::now);
+        true
+    }
+
+    /// Ends the lookup.
+    fn end(&self, answer: &Answer) {
+        let progress = mem::replace(&mut *lock(&self.progress), Progress::Answered(answer.clone()));
+        self.answered.notify_all();
+        if let Progress::InFlight(waiting) = progress {
+            waiting.into_iter().for_each(|on_answer| on_answer(answer));
         }
     }
 }
 
 impl Shared {
+    /// Starts another thread if there are fewer than `max`. Returns whether there is one.
+    fn has_thread(self: &Arc<Self>, state: &mut State, max: usize) -> bool {
+        if state.threads < max.min(self.max_lookups) {
+            let shared = Arc::clone(self);
+            let started = thread::Builder::new().name("resolver".into()).spawn(move || shared.serve());
+            state.threads += usize::from(started.is_ok());
+        }
+        state.threads > 0
+    }
+
     /// Looks names up until the queue is empty.
     fn serve(&self) {
         loop {
@@ -178,20 +271,21 @@ impl Shared {
     }
 
     fn look_up(&self, host: &str, name: &Name) {
-        *lock(&name.progress) = Progress::InFlight;
+        if !name.begin() {
+            return;
+        }
         let answer = self.answer(host);
         if answer.as_ref().is_err_and(|failure| failure.class == FailureClass::Local) {
             // The name may have an address as soon as this machine is not short of something.
             lock(&self.state).names.remove(host);
         }
-        *lock(&name.progress) = Progress::Answered(answer);
-        name.answered.notify_all();
+        name.end(&answer);
     }
 
     fn answer(&self, host: &str) -> Answer {
         match (self.lookup)(host) {
             Ok(addresses) if addresses.is_empty() => Err(no_address(host, Cause::NoSuchName, "the answer is empty")),
-            Ok(addresses) => Ok(addresses.into()),
+            Ok(addresses) => Ok(interleaved(&addresses).into()),
             Err(failure) if failure.cause == Cause::NameServer => {
                 Err(self.fault_of_servers(MAX_CHECK).unwrap_or(failure))
             }
@@ -211,6 +305,18 @@ fn look_up(host: &str) -> Result<Vec<IpAddr>, Failure> {
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let answer = getaddrinfo(Some(host), None, Some(hints)).map_err(|error| failed(host, error))?;
     Ok(answer.flatten().map(|entry| entry.sockaddr.ip()).collect())
+}
+
+/// Puts addresses into the order in which they are tried: each once, IPv6 and IPv4 in turn (RFC 8305, section 4).
+///
+/// The first one stays the first.
+fn interleaved(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let mut seen = HashSet::new();
+    let each_once = addresses.iter().copied().filter(|address| seen.insert(*address));
+    let is_like_first = |address: &IpAddr| address.is_ipv6() == addresses[0].is_ipv6();
+    let (first, second): (Vec<_>, Vec<_>) = each_once.partition(is_like_first);
+    let in_turn = (0..first.len().max(second.len())).flat_map(|at| [first.get(at), second.get(at)]);
+    in_turn.flatten().copied().collect()
 }
 
 /// The failure of an error of the system's resolver.

@@ -27,7 +27,7 @@ impl RunState {
             return;
         }
         let duration_ms = result.duration_ms(paused.unwrap_or_default());
-        let PollResult { task, outcome, result, trace, began, ended: _ } = result;
+        let PollResult { task, addresses: _, outcome, result, trace, began, queued: _, ended: _ } = result;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {

@@ -31,7 +31,7 @@ fn counting(max_lookups: usize) -> (Resolver, Arc<AtomicUsize>, mpsc::Sender<()>
             _ => Ok(vec![ADDRESS]),
         }
     };
-    (Resolver::with(Box::new(lookup), None, max_lookups), lookups, release)
+    (Resolver::with(Box::new(lookup), None, LONG, max_lookups), lookups, release)
 }
 
 #[test]
@@ -84,16 +84,17 @@ fn errors_of_the_system_have_a_cause() {
 fn name_servers_are_asked_where_they_may_be_the_cause() {
     let servers = || Some(NameServers::known(Some(Failure::local(Fault::NameServers, "none answers"))));
     for (cause, class) in [(Cause::NameServer, FailureClass::Local), (Cause::NoSuchName, FailureClass::Dns)] {
-        let resolver = Resolver::with(Box::new(move |host| Err(no_address(host, cause.clone(), "x"))), servers(), 1);
+        let resolver =
+            Resolver::with(Box::new(move |host| Err(no_address(host, cause.clone(), "x"))), servers(), LONG, 1);
         assert_eq!(resolver.resolve("bad", LONG).unwrap_err().class, class);
     }
     let slow = || {
         thread::sleep(2 * SHORT);
         Ok(vec![ADDRESS])
     };
-    let resolver = Resolver::with(Box::new(move |_| slow()), servers(), 1);
+    let resolver = Resolver::with(Box::new(move |_| slow()), servers(), LONG, 1);
     assert_eq!(resolver.resolve("slow", SHORT).unwrap_err().class, FailureClass::Local);
-    let resolver = Resolver::with(Box::new(move |_| slow()), Some(NameServers::known(None)), 1);
+    let resolver = Resolver::with(Box::new(move |_| slow()), Some(NameServers::known(None)), LONG, 1);
     assert_eq!(resolver.resolve("slow", SHORT).unwrap_err().cause, Cause::NameServer);
     assert!(resolver.resolve("slow", LONG).is_ok());
 }
@@ -138,6 +139,92 @@ fn a_name_is_looked_up_without_a_thread_if_none_can_be_started() {
     let (resolver, lookups, _release) = counting(0);
     assert_eq!(*resolver.resolve("good", SHORT).unwrap(), [ADDRESS]);
     assert_eq!((lookups.load(Ordering::SeqCst), lock(&resolver.0.state).threads), (1, 0));
+}
+
+#[test]
+fn the_limit_of_a_lookup_counts_from_when_it_was_first_waited_for() {
+    let (resolver, lookups, _release) = counting(8);
+    let resolver = Resolver(Arc::new(Shared { limit: SHORT, ..Arc::into_inner(resolver.0).unwrap() }));
+    let waits = |limit: Duration| {
+        let began = Instant::now();
+        assert_eq!(resolver.resolve("hang", limit), Err(resolver.timed_out(false)));
+        began.elapsed()
+    };
+    assert!(waits(LONG) >= SHORT);
+    assert!(waits(LONG) < SHORT / 2);
+    resolver.forget_failures();
+    assert!(waits(LONG) >= SHORT);
+    assert_eq!(lookups.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn an_answer_is_passed_on_at_once_or_when_it_arrives() {
+    let (resolver, lookups, release) = counting(8);
+    let (answers, answered) = mpsc::channel();
+    let look_up = |host: &'static str| {
+        let answers = answers.clone();
+        resolver.look_up(host, Box::new(move |answer| answers.send((host, answer.is_ok())).unwrap()));
+    };
+    for (host, is_ok) in [("good", true), ("bad", false), ("short", false)] {
+        look_up(host);
+        assert_eq!(answered.recv(), Ok((host, is_ok)));
+    }
+    look_up("good");
+    assert_eq!(answered.try_recv(), Ok(("good", true)));
+    look_up("hang");
+    look_up("hang");
+    assert!(answered.recv_timeout(SHORT).is_err());
+    drop(release);
+    assert_eq!([answered.recv(), answered.recv()], [Ok(("hang", true)); 2]);
+    assert_eq!(lookups.load(Ordering::SeqCst), 4);
+    let (resolver, ..) = counting(0);
+    resolver.look_up("good", Box::new(move |answer| answers.send(("none", answer.is_ok())).unwrap()));
+    assert_eq!(answered.try_recv(), Ok(("none", false)));
+}
+
+#[test]
+fn names_that_are_waited_for_are_looked_up_first_and_on_more_threads() {
+    let (looked_up, order) = mpsc::channel();
+    let (release, hang) = mpsc::channel::<()>();
+    let (hang, looked_up) = (Mutex::new(hang), Mutex::new(looked_up));
+    let lookup = move |host: &str| {
+        lock(&looked_up).send(host.to_owned()).unwrap();
+        if host.starts_with("hang") {
+            let _ = lock(&hang).recv();
+        }
+        Ok(vec![ADDRESS])
+    };
+    let resolver = Resolver::with(Box::new(lookup), None, LONG, 2);
+    resolver.set_max_ahead(1);
+    for host in ["hang1", "a", "b", "hang2", "c"] {
+        resolver.look_up(host, Box::new(|_| {}));
+    }
+    assert_eq!(order.recv().unwrap(), "hang1");
+    assert!(order.recv_timeout(SHORT).is_err(), "one thread looks names up ahead");
+    for _ in 0..2 {
+        assert_eq!(resolver.resolve("hang2", SHORT), Err(resolver.timed_out(false)));
+    }
+    assert_eq!(order.recv().unwrap(), "hang2");
+    assert!(resolver.resolve("b", SHORT).is_err());
+    drop(release);
+    let rest: Vec<_> = (0..3).map(|_| order.recv().unwrap()).collect();
+    assert_eq!(rest.iter().filter(|host| *host == "b").count(), 1);
+    assert!(rest[..2].contains(&"b".to_owned()), "{rest:?}");
+    assert!(order.recv_timeout(SHORT).is_err(), "each is looked up once");
+}
+
+#[test]
+fn families_are_tried_in_turn_and_each_address_once() {
+    for (found, expected) in [
+        ("1.0.0.1", "1.0.0.1"),
+        ("1.0.0.1 1.0.0.1 1.0.0.2 1.0.0.1", "1.0.0.1 1.0.0.2"),
+        ("a::1 a::2 a::3 1.0.0.1", "a::1 1.0.0.1 a::2 a::3"),
+        ("1.0.0.1 1.0.0.2 1.0.0.3 a::1 a::2", "1.0.0.1 a::1 1.0.0.2 a::2 1.0.0.3"),
+        ("a::1 1.0.0.1 a::1 1.0.0.2 1.0.0.3", "a::1 1.0.0.1 1.0.0.2 1.0.0.3"),
+    ] {
+        let addresses = |text: &str| text.split(' ').map(|address| address.parse().unwrap()).collect::<Vec<_>>();
+        assert_eq!(interleaved(&addresses(found)), addresses(expected), "{found}");
+    }
 }
 
 #[test]

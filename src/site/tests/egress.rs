@@ -107,3 +107,16 @@ fn addresses_beyond_the_limit_of_ureq_are_ignored() {
     let failure = post(&client, &format!("http://site.example:{}/", address.port())).unwrap_err();
     assert_eq!(failure.class, FailureClass::Connect);
 }
+
+#[test]
+fn an_address_is_checked_also_if_another_one_has_failed() {
+    let refused = TcpListener::bind("127.0.0.2:0").unwrap();
+    refused.set_nonblocking(true).unwrap();
+    let port = refused.local_addr().unwrap().port();
+    for addresses in [[[127, 0, 0, 1], [127, 0, 0, 2]], [[127, 0, 0, 2], [127, 0, 0, 1]]] {
+        let client = client_with(LONG, Box::new(move |_| Ok(addresses.map(IpAddr::from).into())));
+        let failure = post(&client, &format!("http://site.example:{port}/")).unwrap_err();
+        assert_eq!(failure.to_string(), "connect: Connection refused");
+        assert!(refused.accept().is_err(), "nothing connects to it");
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ureq::config::Config;
-use ureq::unversioned::transport::{ConnectionDetails, Connector, Transport};
+use ureq::unversioned::transport::{ConnectionDetails, Connector};
 use ureq::{Agent, Error};
 
 use super::idle::{Connection, Origin, SpareConnections};
@@ -12,29 +12,26 @@ use super::reader::Reader;
 use super::tcp::Tcp;
 use super::tls::{Tls, Trust};
 use super::trace;
-use crate::site::egress::EgressPolicy;
+use crate::site::addresses::Addresses;
 use crate::site::options::Timeouts;
-use crate::site::own_addresses::OwnAddresses;
-use crate::site::resolver::Resolver;
 
-/// Makes an agent that connects only to what `policy` allows, and through no proxy.
+/// Makes an agent that connects only to these addresses, and through no proxy.
 ///
 /// Its errors name their phase. Making it is cheap: certificates are read when the first https site is called.
 pub(in crate::site) fn agent(
     config: Config,
-    names: Resolver,
-    policy: EgressPolicy,
+    addresses: Arc<Addresses>,
     timeouts: Timeouts,
     trust: Trust,
     spare: Arc<SpareConnections>,
 ) -> Agent {
     let connect = Connect { spare, tcp: Tcp::new(timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
-    Agent::with_parts(config, connect, PolicyResolver { names, policy, own: OwnAddresses::default() })
+    Agent::with_parts(config, connect, PolicyResolver(addresses))
 }
 
-/// Finds connections that can be used again, or makes them: over TCP, then over TLS for https.
+/// Finds connections that can be used again, or makes them: over TCP, for https with TLS.
 ///
-/// Each has a reader that makes any reply strict HTTP.
+/// Each gets a reader that makes replies strict HTTP.
 #[derive(Debug)]
 struct Connect {
     spare: Arc<SpareConnections>,
@@ -55,10 +52,11 @@ impl Connector for Connect {
             });
             return Ok(Some(Reader::new(connection)));
         }
-        let stream = self.tcp.connect(details)?;
+        let mut stream = self.tcp.connect(details)?;
         let address = stream.address();
-        let transport = self.tls.connect(details, Some(stream))?;
-        let connection = |transport| Connection { transport, origin, address, is_used: false };
-        Ok(transport.map(|transport| Reader::new(connection(transport.boxed()))))
+        if details.needs_tls() {
+            self.tls.secure(details, &mut stream)?;
+        }
+        Ok(Some(Reader::new(Connection { stream, origin, address, is_used: false })))
     }
 }

@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
-use ureq::unversioned::transport::Transport;
+
+use super::stream::Stream;
 
 /// How many connections a poll keeps: to its site, and to what that redirects to.
 const MAX_OF_POLL: usize = 2;
 
 /// How many connections are kept for the polls to come.
-pub(in crate::site) const MAX_SPARE: usize = 64;
+pub const MAX_SPARE_CONNECTIONS: usize = 64;
 
 thread_local! {
     static CALL: RefCell<Call> = const { RefCell::new(Call { idle: None, needs_new: false }) };
@@ -58,7 +59,7 @@ impl Origin {
 /// A connection to an origin.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) transport: Box<dyn Transport>,
+    pub(super) stream: Stream,
     pub(super) origin: Origin,
     /// `None` if it was reset before it could be looked up.
     pub(super) address: Option<IpAddr>,
@@ -87,7 +88,7 @@ impl Idle {
 
     /// The connection, if it can be used again.
     fn into_open(mut self) -> Option<Connection> {
-        (self.is_fresh() && self.connection.transport.is_open()).then_some(self.connection)
+        (self.is_fresh() && self.connection.stream.is_idle()).then_some(self.connection)
     }
 }
 
@@ -156,19 +157,19 @@ pub(in crate::site) struct SpareConnections(Mutex<Vec<Idle>>);
 impl SpareConnections {
     /// An open connection to this origin, of the call on this thread or of earlier polls.
     ///
-    /// It leads to one of these addresses. `None` means that a new one may be made: for each of them, one idle connection
-    /// to the same address has been closed.
+    /// It leads to one of these addresses. `None` means that a new one may be made. The call has no other connection to
+    /// them then, and one that was kept for each of them is closed.
     pub(super) fn take(&self, origin: &Origin, addresses: &[SocketAddr]) -> Option<Connection> {
         let needs_new = CALL.with_borrow_mut(|call| mem::take(&mut call.needs_new));
         let of_call = || CALL.with_borrow_mut(|call| take_last(call.idle.as_mut()?, origin, addresses));
         let spare = || take_last(&mut self.lock(), origin, addresses);
-        let mut open = iter::from_fn(|| of_call().or_else(spare)).filter_map(Idle::into_open);
-        if !needs_new && let Some(connection) = open.next() {
-            return Some(connection);
+        if !needs_new && let Some(open) = iter::from_fn(of_call).find_map(Idle::into_open) {
+            return Some(open);
         }
-        CALL.with_borrow_mut(|call| {
-            call.idle.iter_mut().for_each(|kept| close_one_at_each(kept, addresses));
-        });
+        CALL.with_borrow_mut(|call| call.idle.iter_mut().for_each(|kept| close_one_at_each(kept, addresses)));
+        if !needs_new && let Some(open) = iter::from_fn(spare).find_map(Idle::into_open) {
+            return Some(open);
+        }
         close_one_at_each(&mut self.lock(), addresses);
         None
     }
@@ -176,12 +177,15 @@ impl SpareConnections {
     /// Ends a poll whose first call went to `origin`: its connections to that host are kept, if another site of it waits.
     ///
     /// If none waits, all connections to the host are closed.
-    pub(in crate::site) fn end_poll(&self, origin: &Origin, idle: IdleConnections, is_awaited: bool) {
+    pub(in crate::site) fn end_poll(&self, origin: &Origin, idle: IdleConnections, is_awaited: impl FnOnce() -> bool) {
         let is_of_host = |idle: &Idle| idle.connection.origin.host() == origin.host();
         let mut spare = self.lock();
-        if is_awaited {
+        if idle.is_empty() && spare.is_empty() {
+            return;
+        }
+        if is_awaited() {
             spare.extend(idle.into_iter().filter(is_of_host));
-            close_oldest(&mut spare, MAX_SPARE);
+            close_oldest(&mut spare, MAX_SPARE_CONNECTIONS);
         } else {
             spare.retain(|idle| !is_of_host(idle));
         }

@@ -5,6 +5,7 @@
 //! limit, and its errors name it.
 
 mod agent;
+mod channel;
 mod connect_error;
 pub(super) mod idle;
 mod policy_resolver;
@@ -16,6 +17,7 @@ mod stream;
 mod tcp;
 mod tls;
 pub(super) mod trace;
+mod unverified;
 
 pub(super) use agent::agent;
 pub(super) use reader::NotSent;

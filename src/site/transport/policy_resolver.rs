@@ -1,20 +1,17 @@
-//! Resolves names to addresses that the egress policy allows.
+//! Resolves names for ureq.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
-use ureq::unversioned::resolver::{ArrayVec, Resolver as UreqResolver};
+use ureq::unversioned::resolver::{ArrayVec, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use crate::model::Failure;
-use crate::site::egress::{EgressPolicy, Refused};
+use crate::site::addresses::Addresses;
 use crate::site::endpoint::bare_host;
-use crate::site::own_addresses::OwnAddresses;
-use crate::site::resolver::Resolver;
 
 /// How many addresses of a host are tried; the limit of ureq.
 const MAX_ADDRESSES: usize = 16;
@@ -23,40 +20,20 @@ const MAX_ADDRESSES: usize = 16;
 ///
 /// Every connection asks it, so neither a redirect nor a name that changes its address evades the policy.
 #[derive(Debug)]
-pub(super) struct PolicyResolver {
-    pub(super) names: Resolver,
-    pub(super) policy: EgressPolicy,
-    pub(super) own: OwnAddresses,
-}
+pub(super) struct PolicyResolver(pub(super) Arc<Addresses>);
 
-impl UreqResolver for PolicyResolver {
+impl Resolver for PolicyResolver {
     fn resolve(
         &self,
         uri: &Uri,
         _config: &Config,
         timeout: NextTimeout,
     ) -> Result<ArrayVec<SocketAddr, MAX_ADDRESSES>, Error> {
-        let blocked = |refused: Refused| Error::Other(Failure::from(refused).into());
         let port = uri.port_u16().unwrap_or(if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 });
-        self.policy.check_port(port).map_err(blocked)?;
-        let host = bare_host(uri);
-        let addresses: Arc<[IpAddr]> = match host.parse() {
-            Ok(address) => [address].into(),
-            Err(_) => self.names.resolve(host, *timeout.after).map_err(|failure| Error::Other(failure.into()))?,
-        };
-
-        let mut allowed = self.empty();
-        let mut refused = None;
-        for &address in addresses.iter() {
-            match self.policy.check(address, |address| self.own.contains(address)) {
-                Ok(()) if allowed.len() < MAX_ADDRESSES => allowed.push((address, port).into()),
-                Ok(()) => break,
-                Err(error) => refused = refused.or(Some(error)),
-            }
-        }
-        match refused {
-            Some(refused) if allowed.is_empty() => Err(blocked(refused)),
-            _ => Ok(allowed),
-        }
+        let found = self.0.resolve(bare_host(uri), port, *timeout.after);
+        let mut addresses = self.empty();
+        let found = found.map_err(|failure| Error::Other(failure.into()))?;
+        found.into_iter().take(MAX_ADDRESSES).for_each(|address| addresses.push((address, port).into()));
+        Ok(addresses)
     }
 }

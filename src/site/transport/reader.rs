@@ -11,13 +11,13 @@ use super::idle::{self, Connection};
 use super::read_limit;
 use super::reply::Reply;
 use super::step::in_phase;
-use super::stream::Unsent;
+use super::stream::{Stream, Unsent};
 use super::trace;
 use crate::model::{Failure, FailureClass};
 use crate::site::failure::Phase;
 use crate::util::time::unix_now;
 
-/// How many bytes are received on one connection.
+/// How many bytes are received for one request.
 ///
 /// This is more than any header, body and framing need. It ends replies that have no other limit than time, such as
 /// endless extensions of a chunk.
@@ -74,16 +74,16 @@ impl Reader {
         self.connection.as_mut().expect("only dropping takes it")
     }
 
-    fn transport(&mut self) -> &mut dyn Transport {
-        &mut *self.connection().transport
+    fn stream(&mut self) -> &mut Stream {
+        &mut self.connection().stream
     }
 
     /// Sends this much of the output. Returns whether the connection takes more.
     fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<bool, Error> {
         self.held = 0;
-        self.transport().transmit_output(amount, timeout).map_err(in_phase(Phase::Sending))?;
-        let takes_more = self.transport().is_open();
-        self.is_early |= !takes_more || !self.transport().buffers().input().is_empty();
+        self.stream().transmit_output(amount, timeout).map_err(in_phase(Phase::Sending))?;
+        let takes_more = self.stream().is_open();
+        self.is_early |= !takes_more || !self.stream().buffers().input().is_empty();
         Ok(takes_more)
     }
 
@@ -110,7 +110,7 @@ impl Reader {
     /// Reads a piece of what has arrived. Returns how many bytes it was.
     fn read_piece(&mut self) -> Result<usize, Failure> {
         let Self { connection, reply, clean, .. } = self;
-        let buffers = connection.as_mut().expect("only dropping takes it").transport.buffers();
+        let buffers = connection.as_mut().expect("only dropping takes it").stream.buffers();
         let raw = buffers.input();
         let used = reply.read(&raw[..raw.len().min(PIECE_BYTES)], clean)?;
         buffers.input_consume(used);
@@ -124,7 +124,7 @@ impl Reader {
     /// Waits for more; `false` at the end of the connection.
     fn receive(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let phase = self.phase();
-        let error = match self.transport().await_input(timeout) {
+        let error = match self.stream().await_input(timeout) {
             Ok(arrived) => return Ok(arrived),
             Err(Error::Other(other)) => match other.downcast::<Unsent>() {
                 Ok(unsent) if phase == Phase::Waiting => return Err(self.sending_error(unsent.sending)),
@@ -135,8 +135,6 @@ impl Reader {
         };
         match error {
             None => Ok(false),
-            // TLS that ends without its own end.
-            Some(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Some(error) => Err(in_phase(phase)(error)),
         }
     }
@@ -167,7 +165,7 @@ impl Drop for Reader {
         let is_whole = self.has_begun && self.held == 0 && !self.is_early;
         let idle_limit = self.reply.idle_limit().filter(|_| is_whole);
         if let (Some(limit), Some(mut connection)) = (idle_limit, self.connection.take())
-            && connection.transport.buffers().input().is_empty()
+            && connection.stream.buffers().input().is_empty()
         {
             idle::keep(connection, limit);
         }
@@ -185,7 +183,7 @@ impl Transport for Reader {
         }
         let amount = self.held + amount;
         if !mem::replace(&mut self.has_begun, true) {
-            let output = self.transport().buffers().output();
+            let output = self.stream().buffers().output();
             if amount <= output.len() / 2 && output[..amount].ends_with(b"\r\n\r\n") {
                 self.held = amount;
                 return Ok(());
@@ -242,14 +240,14 @@ impl Transport for Reader {
     }
 
     fn is_tls(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.transport.is_tls())
+        self.connection.as_ref().is_some_and(|connection| connection.stream.is_tls())
     }
 }
 
 impl Buffers for Reader {
     fn output(&mut self) -> &mut [u8] {
         let held = self.held;
-        &mut self.transport().buffers().output()[held..]
+        &mut self.stream().buffers().output()[held..]
     }
 
     fn input(&self) -> &[u8] {
@@ -273,7 +271,7 @@ impl Buffers for Reader {
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
         let held = self.held;
-        let (tmp, output) = self.transport().buffers().tmp_and_output();
+        let (tmp, output) = self.stream().buffers().tmp_and_output();
         (tmp, &mut output[held..])
     }
 

@@ -1,22 +1,25 @@
-//! A TCP connection as ureq uses it.
+//! A connection as ureq uses it.
 //!
 //! A reply that has arrived counts, whatever became of the request (RFC 9112, 9.5). So sending never fails here: what ended
 //! it is reported when nothing more can be read.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustls::ClientConnection;
 use socket2::{Domain, Socket, Type};
 use ureq::Error;
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
+use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
+use super::channel::Channel;
 use super::connect_error::ConnectError;
 use super::reply::settles;
 use super::trace;
+use crate::site::options::BUFFER_BYTES;
 
 /// How much of the time is kept for reading when a request cannot be sent, but at most a quarter of it.
 ///
@@ -33,18 +36,13 @@ pub(super) struct Unsent {
     pub(super) reading: Option<Error>,
 }
 
-/// A TCP connection.
+/// A connection over TCP, for https with TLS.
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// Does not block.
-    socket: TcpStream,
+    channel: Channel,
     buffers: LazyBuffers,
     /// Whether the rest of the request is still to be sent.
     is_sending: bool,
-    /// Whether a reply is being waited for.
-    is_receiving: bool,
-    /// Whether a reply shows while the request is being sent. In TLS, what arrives may be anything.
-    is_plain: bool,
     /// What ended sending, until it has been reported.
     send_error: Option<Error>,
 }
@@ -54,35 +52,62 @@ impl Stream {
     ///
     /// # Errors
     /// The socket cannot be configured.
-    pub(super) fn new(socket: TcpStream, details: &ConnectionDetails) -> Result<Self, Error> {
+    pub(super) fn new(socket: TcpStream) -> Result<Self, Error> {
         socket.set_nodelay(true)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Self { socket, buffers, is_sending: true, is_receiving: false, is_plain: !details.needs_tls(), send_error: None })
+        let buffers = LazyBuffers::new(BUFFER_BYTES, BUFFER_BYTES);
+        Ok(Self { channel: Channel::plain(socket), buffers, is_sending: true, send_error: None })
+    }
+
+    /// Makes the TLS handshake.
+    ///
+    /// # Errors
+    /// It fails, or lasts longer than the timeout.
+    pub(super) fn secure(&mut self, session: ClientConnection, timeout: NextTimeout) -> Result<(), Error> {
+        let deadline = deadline(*timeout.after);
+        self.channel.begin_tls(session);
+        loop {
+            match self.channel.shake_hands() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let events = if self.channel.has_unsent() { PollFlags::OUT } else { PollFlags::IN };
+                    if wait(&self.channel, events, deadline)?.is_empty() {
+                        return Err(Error::Timeout(timeout.reason));
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// The address that it leads to; `None` if it was reset.
     pub(super) fn address(&self) -> Option<IpAddr> {
-        self.socket.peer_addr().ok().map(|address| address.ip())
+        self.channel.peer_address().ok()
     }
 
-    /// Whether nothing has arrived that was not read: no byte, no end and no error.
-    fn is_silent(&self) -> bool {
-        let is_blocked = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        self.buffers.input().is_empty() && self.socket.peek(&mut [0]).is_err_and(is_blocked)
+    /// Whether the connection is open, and nothing has arrived on it that was not asked for.
+    ///
+    /// Only then may it be used for another request. It does not wait. Session tickets and new keys of TLS are taken in.
+    pub(super) fn is_idle(&mut self) -> bool {
+        // What arrives here is no answer to the request that comes next.
+        let trace = trace::current();
+        let is_idle = self.is_sending && self.buffers.input().is_empty() && matches!(self.read(), Ok(None));
+        trace::begin(trace);
+        is_idle
     }
 
     /// Sends this much of the output, unless a reply arrives that makes it pointless.
     fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let deadline = deadline(timeout.after.saturating_sub(READING_TIME.min(*timeout.after / 4)));
         let mut sent = 0;
-        while sent < amount {
-            match self.socket.write(&self.buffers.output()[sent..amount]) {
+        while sent < amount || self.channel.has_unsent() {
+            match self.channel.write(&self.buffers.output()[sent..amount]) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let reads = self.is_plain && !self.buffers.input_append_buf().is_empty();
+                    let reads = !self.buffers.input_append_buf().is_empty();
                     let events = if reads { PollFlags::IN | PollFlags::OUT } else { PollFlags::OUT };
-                    let ready = wait(&self.socket, events, deadline)?;
+                    let ready = wait(&self.channel, events, deadline)?;
                     if ready.is_empty() {
                         return Err(Error::Timeout(timeout.reason));
                     }
@@ -105,7 +130,7 @@ impl Stream {
     fn receive(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
         let deadline = deadline(*timeout.after);
         loop {
-            if wait(&self.socket, PollFlags::IN, deadline)?.is_empty() {
+            if !self.channel.has_input() && wait(&self.channel, PollFlags::IN, deadline)?.is_empty() {
                 return Err(Error::Timeout(timeout.reason));
             }
             if let Some(count) = self.read()? {
@@ -117,12 +142,9 @@ impl Stream {
     /// Reads what has arrived; returns how many bytes it was, 0 at the end of the connection. `None` if nothing has arrived.
     fn read(&mut self) -> io::Result<Option<usize>> {
         loop {
-            match self.socket.read(self.buffers.input_append_buf()) {
+            match self.channel.read(self.buffers.input_append_buf()) {
                 Ok(count) => {
                     self.buffers.input_appended(count);
-                    if count > 0 {
-                        trace::update(|trace| trace.answered = true);
-                    }
                     return Ok(Some(count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -139,7 +161,6 @@ impl Transport for Stream {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.is_receiving = false;
         if self.is_sending
             && let Err(error) = self.send(amount, timeout)
         {
@@ -150,7 +171,6 @@ impl Transport for Stream {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.is_receiving = true;
         let received = self.receive(timeout);
         if !matches!(received, Ok(1..))
             && let Some(sending) = self.send_error.take()
@@ -160,9 +180,13 @@ impl Transport for Stream {
         received.map(|count| count > 0)
     }
 
-    /// Whether the connection takes the rest of the request, or after a reply another one.
+    /// Whether the connection still takes the request.
     fn is_open(&mut self) -> bool {
-        self.is_sending && (!self.is_receiving || self.is_silent())
+        self.is_sending
+    }
+
+    fn is_tls(&self) -> bool {
+        self.channel.is_tls()
     }
 }
 
@@ -209,3 +233,6 @@ fn wait(socket: impl AsFd, events: PollFlags, deadline: Option<Instant>) -> io::
 fn deadline(after: Duration) -> Option<Instant> {
     Instant::now().checked_add(after)
 }
+
+#[cfg(test)]
+mod tests;

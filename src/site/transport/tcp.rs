@@ -35,7 +35,7 @@ impl Tcp {
     /// # Errors
     /// The most telling failure of all addresses.
     pub(super) fn connect(&self, details: &ConnectionDetails) -> Result<Stream, Error> {
-        let limit = limited(details, self.limit).1.after;
+        let limit = limited(details, self.limit).after;
         let opened = open(&details.addrs, *limit, stream::connect);
         let address = opened.as_ref().map_or_else(|_| details.addrs.first().map(SocketAddr::ip), |(at, _)| Some(*at));
         trace::update(|trace| {
@@ -44,7 +44,7 @@ impl Tcp {
             }
         });
         let (_, socket) = opened.map_err(|failure| Error::Other(failure.into()))?;
-        Stream::new(socket, details).map_err(in_phase(Phase::Connecting))
+        Stream::new(socket).map_err(in_phase(Phase::Connecting))
     }
 }
 

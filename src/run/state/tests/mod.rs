@@ -77,7 +77,7 @@ impl Fixture {
     fn apply(&mut self, event: Event) {
         let waiting = self.queue.len();
         let last_host = self.last_host.filter(|_| waiting > 0);
-        let view = QueueView { waiting, is_out_of_permits: self.permits == Some(0), last_host };
+        let view = QueueView { waiting, held: 0, is_out_of_permits: self.permits == Some(0), last_host };
         for effect in self.state.apply(self.at, view, event) {
             self.perform(effect);
         }
@@ -186,7 +186,8 @@ fn entry(task: &PollTask) -> DueEntry {
 fn result(task: PollTask, began: Duration, ended: Duration, outcome: Result<Outcome, Error>) -> PollResult {
     let is_silent = matches!(&outcome, Ok(Err(failure)) if failure.class == FailureClass::Connect);
     let trace = PollTrace { answered: !is_silent, ..PollTrace::default() };
-    PollResult { task: Arc::new(task), outcome, result: None, trace, began, ended }
+    let (addresses, queued) = ([].into(), Duration::ZERO);
+    PollResult { task: Arc::new(task), addresses, outcome, result: None, trace, began, queued, ended }
 }
 
 /// A failure of a class. Only with class `connect` no site answers.

@@ -23,7 +23,7 @@ pub(super) fn idle_limit(head: &Head) -> Option<Duration> {
         return None;
     }
     let announced = head.keep_alive().flat_map(elements).filter_map(timeout).min();
-    Some(announced.map_or(MAX_IDLE, |timeout| MAX_IDLE.min(timeout / 2)))
+    Some(announced.map_or(MAX_IDLE, |timeout| MAX_IDLE.min(timeout / 2))).filter(|limit| !limit.is_zero())
 }
 
 /// The value of `timeout=5`, in seconds.

@@ -1,0 +1,68 @@
+//! What is reported of the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::State;
+use crate::model::UnixTime;
+use crate::store::{HostHash, PollTask};
+
+/// What a run's decisions need to know about the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::run) struct QueueView {
+    /// How many tasks wait that are or will be taken, also those whose names are being looked up.
+    pub(in crate::run) waiting: usize,
+    /// How many tasks of held hosts there are, also those that will be returned as skipped.
+    pub(in crate::run) held: usize,
+    /// Whether no task will be taken before permits are granted.
+    pub(in crate::run) is_out_of_permits: bool,
+    /// The only host that is left in the queue and not held; `None` if there are several or none.
+    pub(in crate::run) last_host: Option<LastHost>,
+}
+
+/// The only host of which sites wait or are being polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::run) struct LastHost {
+    /// The hash of the name of its last site that waits.
+    pub(in crate::run) host: HostHash,
+    /// Since when the next of its sites is due; `None` if none waits.
+    pub(in crate::run) due: Option<UnixTime>,
+    /// The longest poll of the host in this run, including those in flight.
+    pub(in crate::run) slowest: Duration,
+}
+
+impl State {
+    pub(in crate::run::queue) fn view(&self) -> QueueView {
+        QueueView {
+            waiting: self.waiting,
+            held: self.held + self.holds.skipped_sites(),
+            is_out_of_permits: self.permits == Some(0),
+            last_host: self.last_host(),
+        }
+    }
+
+    fn last_host(&self) -> Option<LastHost> {
+        if self.hosts.len() != self.held_hosts + 1 || self.lookups.len() > 0 {
+            return None;
+        }
+        let (no, host) = self.hosts.iter().find(|(_, host)| !host.is_held)?;
+        let in_flight = self.in_flight.values().filter(|poll| poll.host == *no);
+        let slowest = in_flight.map(|poll| self.at.saturating_sub(poll.since)).fold(host.slowest, Duration::max);
+        let due = host.front().map(|task| task.due);
+        Some(LastHost { host: host.last_name().unwrap_or_default(), due, slowest })
+    }
+
+    /// The polls that have been in flight longest, and for how long.
+    pub(in crate::run::queue) fn slowest(&self, count: usize) -> Vec<(Arc<PollTask>, Duration)> {
+        let mut in_flight: Vec<_> = self.in_flight.values().collect();
+        in_flight.sort_by_key(|poll| poll.since);
+        let polls = in_flight.into_iter().take(count);
+        polls.map(|poll| (Arc::clone(&poll.task), self.at.saturating_sub(poll.since))).collect()
+    }
+
+    /// Counts the time of the polls in flight and of the lookups from now on, after a pause of the process.
+    pub(in crate::run::queue) fn restart_timers(&mut self) {
+        self.in_flight.values_mut().for_each(|poll| poll.since = self.at);
+        self.lookups.restart_timers(self.at);
+    }
+}
