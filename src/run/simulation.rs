@@ -85,7 +85,7 @@ impl Simulation {
             host_key: HostKey::TEST,
         };
         let workers = self.threads.min(entries.len());
-        let limits = HostLimits::new(self.per_host, &BTreeMap::new());
+        let limits = HostLimits::new(self.per_host, &BTreeMap::new(), &[]);
         // A name is one host.
         let look_up: LookUp = Box::new(|_, on_answer| on_answer(Vec::new()));
         let mut world = World {

@@ -11,6 +11,9 @@ use crate::retry::Policy;
 use crate::store::{PollTask, RunRecord, StatusUpdate};
 use crate::util::text;
 
+/// How many skipped hosts are listed in JSON, those with the most sites.
+const MAX_LISTED_HOSTS: usize = 20;
+
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -87,6 +90,8 @@ impl Summary {
 #[must_use]
 pub fn run_json(run: &RunRecord) -> Map<String, Value> {
     let failures: Map<String, Value> = by_count(run).map(|(class, count)| (class.to_string(), json!(count))).collect();
+    let hosts = run.skipped_hosts_by_sites().into_iter().take(MAX_LISTED_HOSTS);
+    let hosts = hosts.map(|host| json!({"address": host.address, "reason": host.reason.name(), "sites": host.sites}));
     let figures = json!({
         "batch": run.batch,
         "now": run.now,
@@ -102,6 +107,7 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
         "outage": run.is_own_fault(),
         "outageCause": run.outage_cause.map(Fault::name),
         "skipped": run.skipped,
+        "skippedHosts": hosts.collect::<Value>(),
     });
     match figures {
         Value::Object(map) => map,
@@ -158,6 +164,7 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{SkipReason, SkippedHost};
 
     fn summary(run: RunRecord) -> Summary {
         Summary {
@@ -196,6 +203,21 @@ mod tests {
             let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..outage(Fault::Clock) };
             assert_eq!(interrupted.exit_code(strict, by_hand), exit::SIGTERM);
         }
+    }
+
+    #[test]
+    fn hosts_with_the_most_skipped_sites_are_listed() {
+        let host = |number: u8| SkippedHost {
+            address: [203, 0, 113, number].into(),
+            reason: SkipReason::AskedToWait,
+            sites: number.into(),
+            names: vec![7],
+        };
+        let run = RunRecord { skipped_hosts: (1..=30).map(host).collect(), ..RunRecord::default() };
+        let listed = &run_json(&run)["skippedHosts"];
+        assert_eq!(listed.as_array().map(Vec::len), Some(MAX_LISTED_HOSTS));
+        assert_eq!(listed[0], json!({"address": "203.0.113.30", "reason": "asked-to-wait", "sites": 30}));
+        assert_eq!(listed[19]["sites"], 11);
     }
 
     #[test]

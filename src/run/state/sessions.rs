@@ -80,9 +80,11 @@ impl RunState {
         if !idle || at < self.not_before {
             return;
         }
-        let needs_load = !self.rest.is_empty() && queue.waiting < LOW_WATERMARK;
+        // Tasks that wait for the times of their starts must not keep all others from the queue.
+        let waiting = queue.waiting - queue.waiting_for_starts.min(QUEUE_CAPACITY);
+        let needs_load = !self.rest.is_empty() && waiting < LOW_WATERMARK;
         let work = if needs_load || self.is_time_to_record(at, queue) {
-            let room = QUEUE_CAPACITY.saturating_sub(queue.waiting).min(self.rest.len());
+            let room = QUEUE_CAPACITY.saturating_sub(waiting).min(self.rest.len());
             let load = self.rest[self.rest.len() - room..].iter().rev().copied().collect();
             self.take_work(load)
         } else if self.result_bytes > FLUSH_RESULT_BYTES {

@@ -25,7 +25,8 @@ pub(in crate::site) fn agent(
     trust: Trust,
     spare: Arc<SpareConnections>,
 ) -> Agent {
-    let connect = Connect { spare, tcp: Tcp::new(timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
+    let tcp = Tcp::new(Arc::clone(&addresses), timeouts.connect);
+    let connect = Connect { spare, tcp, tls: Tls::new(timeouts.tls, trust) };
     Agent::with_parts(config, connect, PolicyResolver(addresses))
 }
 

@@ -7,6 +7,7 @@
 mod agent;
 mod channel;
 mod connect_error;
+mod happy_eyeballs;
 pub(super) mod idle;
 mod policy_resolver;
 pub(super) mod read_limit;

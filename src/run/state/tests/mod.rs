@@ -77,7 +77,7 @@ impl Fixture {
     fn apply(&mut self, event: Event) {
         let waiting = self.queue.len();
         let last_host = self.last_host.filter(|_| waiting > 0);
-        let view = QueueView { waiting, held: 0, is_out_of_permits: self.permits == Some(0), last_host };
+        let view = QueueView { waiting, is_out_of_permits: self.permits == Some(0), last_host, ..QueueView::default() };
         for effect in self.state.apply(self.at, view, event) {
             self.perform(effect);
         }
