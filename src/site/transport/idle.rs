@@ -174,9 +174,9 @@ impl SpareConnections {
         None
     }
 
-    /// Ends a poll whose first call went to `origin`: its connections to that host are kept, if another site of it waits.
+    /// Ends a poll whose first call went to `origin`.
     ///
-    /// If none waits, all connections to the host are closed.
+    /// Its connections to that host are kept if another site of the host waits. Otherwise all to the host are closed.
     pub(in crate::site) fn end_poll(&self, origin: &Origin, idle: IdleConnections, is_awaited: impl FnOnce() -> bool) {
         let is_of_host = |idle: &Idle| idle.connection.origin.host() == origin.host();
         let mut spare = self.lock();

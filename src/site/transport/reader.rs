@@ -29,7 +29,7 @@ const PIECE_BYTES: usize = 4096;
 /// How long the rest of what is not HTTP is waited for. A server that sends a greeting waits itself.
 const FOREIGN_WAIT: Duration = Duration::from_millis(250);
 
-/// A used connection was closed before the request was sent whole, so that no server can have processed it.
+/// A used connection was closed before the whole request was sent, so no server has processed it.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was closed before the request was sent")]
 pub(in crate::site) struct NotSent;

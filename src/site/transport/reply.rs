@@ -94,7 +94,9 @@ impl Reply {
         }
     }
 
-    /// How long the connection may be idle until another request; `None` if none may follow, or the reply is not read whole.
+    /// How long the connection may be idle until another request.
+    ///
+    /// `None` if none may follow, or the reply is not read whole.
     pub(super) fn idle_limit(&self) -> Option<Duration> {
         match &self.0 {
             Stage::Body { idle_limit, body: Body::Length(0), .. } => *idle_limit,

@@ -74,9 +74,7 @@ impl ChunkReader {
 impl State {
     /// The state after a byte that is no data; what is wrong with the byte if there is none.
     fn after(self, byte: u8) -> Result<Self, &'static str> {
-        use State::{
-            Complete, Data, DataEnd, End, Extension, LineEnd, Padding, Size, SizeEnd, Trailer, TrailerEnd,
-        };
+        use State::{Complete, Data, DataEnd, End, Extension, LineEnd, Padding, Size, SizeEnd, Trailer, TrailerEnd};
         Ok(match (self, byte) {
             (Size(size), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).map(u64::from);

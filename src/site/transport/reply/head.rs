@@ -36,7 +36,7 @@ const KEPT: [&str; 9] = [
     RETRY_AFTER,
 ];
 
-/// Those of them that ureq does not get: it knows neither how long the body is nor what becomes of the connection.
+/// Those of them that ureq does not get: only the transport knows the body's end and the connection.
 const NOT_PASSED_ON: [&str; 4] = [CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TRANSFER_ENCODING];
 
 /// A head that is not interim.
