@@ -18,9 +18,9 @@ const SPARE_FILES: u64 = 16;
 /// An address that does not answer keeps one while the next address is tried. A third address waits where there is no other.
 const FILES_PER_CONNECTION: u64 = 2;
 
-/// How many workers may have a connection open at a time, and whether connections may be kept for the polls to come.
+/// How many workers may have a connection open at a time, and whether others may be kept open.
 ///
-/// Each worker has `files_per_worker` other files open.
+/// Those are for the polls to come. Each worker has `files_per_worker` other files open.
 ///
 /// Raises the soft limit of open files as far as the hard limit allows. At least 1, at most `threads`.
 pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> (usize, bool) {

@@ -92,7 +92,9 @@ impl Idle {
     }
 }
 
-/// Calls a function that sends requests over these connections and keeps its own there; `None` closes its own.
+/// Calls a function that sends requests over these connections, and keeps its own among them.
+///
+/// With `None` its own are closed.
 pub(in crate::site) fn with_connections<T>(idle: &mut Option<IdleConnections>, call: impl FnOnce() -> T) -> T {
     let _lent = Lent::new(idle);
     call()
