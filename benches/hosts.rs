@@ -24,7 +24,7 @@ use cxnpoll::batch::Batch;
 use cxnpoll::config::Config;
 use cxnpoll::listener::Listeners;
 use cxnpoll::model::{AppMeta, JobName, PollStatus, Tls, UnixTime};
-use cxnpoll::run::{PollRun, Signals};
+use cxnpoll::run::{PollRun, Signals, Threads};
 use cxnpoll::site::{Client, Options, Timeouts};
 use cxnpoll::store::Store;
 use serde_json::Value;
@@ -230,7 +230,7 @@ impl Bench {
             batch: Batch::default(),
             policy: RETRY.parse()?,
             now: MIDNIGHT,
-            threads,
+            threads: Threads::Fixed(threads),
             per_host: usize::try_from(PER_HOST)?,
             max_runtime: None,
             limit: None,
