@@ -15,9 +15,8 @@ use tracing::{Span, warn};
 use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
 use super::message::{Message, PollResult};
-use super::paused_hosts::PausedHosts;
 use super::poll_run::PollRun;
-use super::queue::{FailedLookup, Queue, Taken};
+use super::queue::{FailedLookup, MAX_LOOKUPS_AHEAD, Queue, Taken};
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
 use crate::model::{Cxn, Failure, FailureClass, Outcome, PollTrace};
 use crate::site::{Api, Client};
@@ -58,7 +57,6 @@ pub(super) struct Shared {
     run: PollRun,
     queue: Arc<Queue>,
     client: Arc<Client>,
-    paused_hosts: Arc<PausedHosts>,
     listeners: ListenerChain,
     limits: Limits,
     started: Instant,
@@ -73,7 +71,6 @@ impl Shared {
         run: &PollRun,
         queue: &Arc<Queue>,
         client: &Arc<Client>,
-        paused_hosts: &Arc<PausedHosts>,
         limits: Limits,
         started: Instant,
     ) -> Self {
@@ -82,7 +79,6 @@ impl Shared {
             run: run.clone(),
             queue: Arc::clone(queue),
             client: Arc::clone(client),
-            paused_hosts: Arc::clone(paused_hosts),
             listeners,
             limits,
             started,
@@ -100,7 +96,8 @@ impl Shared {
 /// [`Error::NoThread`] if the system starts none.
 pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) -> Result<Workers, Error> {
     let files_per_worker = if shared.listeners.has_programs() { FILES_PER_PROGRAM } else { 0 };
-    let threads = clamp_to_fd_limit(threads.max(1), files_per_worker);
+    let wanted = threads.max(1);
+    let threads = clamp_to_fd_limit(wanted, files_per_worker);
     let (alive, ended) = channel();
     let workers = Workers { listeners: shared.listeners.clone(), alive: ended };
     let shared = Arc::new(shared);
@@ -131,8 +128,10 @@ pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) 
         let sites = count(working as u64, "site");
         warn!("only {sites} at the same time, not {threads}: the system allows no more threads (ulimit -u, -v)");
     }
-    shared.queue.set_workers(working);
-    shared.client.set_max_lookups_ahead(working);
+    // Each lookup takes a thread and an open file too.
+    let max_lookups = if working < wanted { working.min(MAX_LOOKUPS_AHEAD) } else { MAX_LOOKUPS_AHEAD };
+    shared.client.set_max_lookups_ahead(max_lookups);
+    shared.queue.set_workers(working, max_lookups);
     shared.working.get_or_init(|| working);
     Ok(workers)
 }
@@ -141,14 +140,7 @@ impl Shared {
     fn work(&self, messages: &Sender<Message>) {
         let _run = self.span.enter();
         let mut dispatcher = self.listeners.dispatcher();
-        while let Some(Taken { task, addresses, failed_lookup }) = self.queue.take() {
-            if self.paused_hosts.contains(|| addresses.to_vec()) {
-                self.queue.done(&task, None);
-                if messages.send(Message::PollSkipped).is_err() {
-                    return;
-                }
-                continue;
-            }
+        while let Some(Taken { task, addresses, limit, failed_lookup }) = self.queue.take() {
             let taken = self.started.elapsed();
             let trace = Mutex::default();
             // Any other panic ends the process.
@@ -162,7 +154,7 @@ impl Shared {
             let trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
             self.queue.done(&task, trace.address.filter(|_| trace.replied));
             let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
-            let polled = PollResult { task, addresses, outcome, result, trace, began, queued, ended };
+            let polled = PollResult { task, addresses, limit, outcome, result, trace, began, queued, ended };
             let polled = Message::PollEnded(polled);
             if messages.send(polled).is_err() {
                 // The run is over.
