@@ -125,6 +125,12 @@ impl Queue {
         (!guarded.state.closed).then(|| guarded.state.demand())
     }
 
+    /// How many tasks there are of hosts that are not called for the time being.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.view().held
+    }
+
     /// Limits how many more tasks may be taken; `None` is no limit.
     pub(super) fn set_permits(&self, permits: Option<usize>) {
         self.0.change(|state| state.permits = permits);

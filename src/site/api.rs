@@ -58,7 +58,7 @@ impl<'a> Api<'a> {
     ) -> Result<(Option<Failure>, Option<Value>), Failure> {
         let Cxn { cxn_id, secret, .. } = self.cxn;
         self.post(entity, action, params, |message, now| {
-            let failure = protocol::check(message, cxn_id, secret, now)?.failure(secret);
+            let failure = protocol::check(message, cxn_id, secret, now)?;
             let value = if with_value { protocol::decode(message, cxn_id, secret, now).ok() } else { None };
             Ok((failure, value))
         })
