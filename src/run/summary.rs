@@ -181,6 +181,7 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::SkipReason;
 
     fn summary(run: RunRecord) -> Summary {
         Summary {
@@ -219,6 +220,25 @@ mod tests {
             let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..outage(Fault::Clock) };
             assert_eq!(interrupted.exit_code(strict, by_hand), exit::SIGTERM);
         }
+    }
+
+    #[test]
+    fn the_hosts_with_the_most_skipped_sites_are_remembered() {
+        let host = |number: u8, sites: u64, names: u64| SkippedHost {
+            address: [203, 0, 113, number].into(),
+            reason: SkipReason::Down,
+            sites,
+            names: (0..names).collect(),
+        };
+        let mut summary = summary(RunRecord::default());
+        summary.add_skipped((0..80).map(|number| host(number, u64::from(number), 5)).collect());
+        summary.add_skipped(vec![host(80, 1000, 900), host(81, 2000, 2000)]);
+        let run = &summary.run;
+        assert_eq!((run.skipped, run.skipped_hosts.len()), (79 * 80 / 2 + 3000, MAX_SKIPPED_HOSTS));
+        let names = run.skipped_hosts.iter().map(|host| (host.sites, host.names.len()));
+        // The names of many are left out in part, and those of few are all there.
+        assert_eq!(names.clone().take(3).collect::<Vec<_>>(), [(2000, 357), (1000, 357), (79, 5)]);
+        assert_eq!(names.map(|(_, names)| names).sum::<usize>(), MAX_SKIPPED_NAMES);
     }
 
     #[test]
