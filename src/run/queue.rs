@@ -30,6 +30,8 @@ pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 /// Receives the addresses of a name; none if it has none.
 pub(super) type OnAnswer = Box<dyn FnOnce(Vec<IpAddr>) + Send>;
+/// Returns how long ago the run began.
+pub(super) type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 /// Looks up the addresses of a connection's host, and calls a function with them, at once or later.
 pub(super) type LookUp = Box<dyn Fn(&Cxn, OnAnswer) + Send + Sync>;
 
@@ -48,6 +50,7 @@ pub struct Queue(Arc<Shared>);
 
 struct Shared {
     started: Instant,
+    clock: Clock,
     guarded: Mutex<Guarded>,
     /// Signalled when a worker may find a task, or when there will be none.
     changed: Condvar,
@@ -95,9 +98,22 @@ impl Queue {
         lookup_limit: Duration,
         look_up: LookUp,
     ) -> Self {
+        let started = Instant::now();
+        Self::with_clock(workers, now, limits, lookup_limit, look_up, Box::new(move || started.elapsed()))
+    }
+
+    /// An empty queue, as by [`Queue::new`], with a clock of the caller.
+    pub(super) fn with_clock(
+        workers: usize,
+        now: UnixTime,
+        limits: HostLimits,
+        lookup_limit: Duration,
+        look_up: LookUp,
+        clock: Clock,
+    ) -> Self {
         let state = State::new(workers, now, limits, lookup_limit);
         let guarded = Guarded { state, idle: 0, starts_lookups: false }.into();
-        Self(Arc::new(Shared { started: Instant::now(), guarded, changed: Condvar::new(), look_up }))
+        Self(Arc::new(Shared { started: Instant::now(), clock, guarded, changed: Condvar::new(), look_up }))
     }
 
     /// Corrects the number of workers.
@@ -191,7 +207,7 @@ impl Queue {
             guarded.idle += 1;
             guarded = self.0.changed.wait(guarded).unwrap_or_else(PoisonError::into_inner);
             guarded.idle -= 1;
-            guarded.state.at = self.0.started.elapsed();
+            guarded.state.at = (self.0.clock)();
         }
     }
 
@@ -213,7 +229,7 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Guarded> {
         // No code panics while it holds the lock.
         let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
-        guarded.state.at = self.started.elapsed();
+        guarded.state.at = (self.clock)();
         guarded
     }
 
