@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use ureq::tls::{PemItem, parse_pem};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
@@ -20,11 +21,8 @@ impl Config {
         let pem = fs::read(path).map_err(|source| Error::UnreadableAuthorities { path: path.clone(), source })?;
         // Bundles hold comments, and certificates that no library reads. Both are skipped.
         let pem = pem.strip_prefix(BYTE_ORDER_MARK.as_bytes()).unwrap_or(&pem);
-        let certificates: Vec<_> = parse_pem(pem)
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate.der().to_vec()),
-                _ => None,
-            })
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .filter_map(|certificate| certificate.ok().map(|der| der.to_vec()))
             .filter(|der| Certificate::from_der(der).is_ok())
             .collect();
         if certificates.is_empty() {

@@ -224,9 +224,10 @@ impl PollRun {
         let Context { client, config, signals, clock, stop, .. } = context;
         let due = usize::try_from(state.summary().run.due).unwrap_or(usize::MAX);
         let threads = self.threads.min(due);
-        let limits = HostLimits::new(self.per_host, &config.per_host);
-        let look_up: LookUp = Box::new(|_, on_answer| on_answer(Vec::new()));
-        let queue = Arc::new(Queue::new(threads, self.now, limits, config.timeouts.resolve, look_up));
+        let limits = HostLimits::new(self.per_host, &config.per_host, &config.limits);
+        let names = Arc::clone(client);
+        let look_up: LookUp = Box::new(move |cxn, on_answer| names.look_up(cxn, on_answer));
+        let queue = Arc::new(Queue::new(threads, self.now, limits, client.lookup_limit(), look_up));
         let shared = workers::Shared::new(self, &queue, client, config.results, clock.started());
         let workers = workers::start(shared, threads, &sender)?;
         // The channel is to be disconnected once the recorder and all workers have ended.

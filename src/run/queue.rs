@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(super) use self::limits::HostLimits;
+pub(super) use self::lookups::MAX_LOOKUPS_AHEAD;
 use self::state::State;
 #[cfg(test)]
 pub(super) use self::state::view::LastHost;
@@ -61,6 +62,8 @@ struct Guarded {
     state: State,
     /// How many workers wait for a task.
     idle: usize,
+    /// Whether one of them waits for the time of the next start.
+    waits_for_start: bool,
     /// Whether a thread starts lookups. Their answers may arrive while it does.
     starts_lookups: bool,
 }
@@ -72,7 +75,7 @@ pub(super) struct Taken {
     pub(super) task: Arc<PollTask>,
     /// The addresses that a poll may connect to, in order; empty if they are not known.
     pub(super) addresses: Arc<[IpAddr]>,
-    /// How many polls each of these allows at once.
+    /// How many polls each of these allows at once, or would if they were known.
     pub(super) limit: usize,
     /// The lookup of the name, if it failed.
     pub(super) failed_lookup: Option<FailedLookup>,
@@ -112,13 +115,13 @@ impl Queue {
         clock: Clock,
     ) -> Self {
         let state = State::new(workers, now, limits, lookup_limit);
-        let guarded = Guarded { state, idle: 0, starts_lookups: false }.into();
+        let guarded = Guarded { state, idle: 0, waits_for_start: false, starts_lookups: false }.into();
         Self(Arc::new(Shared { started: Instant::now(), clock, guarded, changed: Condvar::new(), look_up }))
     }
 
-    /// Corrects the number of workers.
-    pub(super) fn set_workers(&self, workers: usize) {
-        self.0.lock().state.max_slow = workers / 2;
+    /// Corrects the number of workers, and of names that are looked up at a time.
+    pub(super) fn set_workers(&self, workers: usize, max_lookups: usize) {
+        self.0.change(|state| state.set_workers(workers, max_lookups));
     }
 
     /// Adds tasks behind those that wait.
@@ -162,17 +165,17 @@ impl Queue {
     ///
     /// A host that asked to wait is held in any case.
     pub(super) fn hold(&self, address: IpAddr, reason: SkipReason) {
-        self.0.change(|state| state.hold(address, reason));
+        self.0.change(|state| state.hold(address.to_canonical(), reason));
     }
 
     /// Takes one task of a held host with an address: one that waits, or else the next one that comes.
     pub(super) fn probe(&self, address: IpAddr) {
-        self.0.change(|state| state.probe(address));
+        self.0.change(|state| state.probe(address.to_canonical()));
     }
 
     /// Takes tasks of hosts with an address again.
     pub(super) fn release(&self, address: IpAddr) {
-        self.0.change(|state| state.release_hold(address));
+        self.0.change(|state| state.release_hold(address.to_canonical()));
     }
 
     /// Removes the tasks of held hosts. Returns how many of each host were skipped since the last call.
@@ -204,10 +207,7 @@ impl Queue {
             if guarded.state.is_over() {
                 return None;
             }
-            guarded.idle += 1;
-            guarded = self.0.changed.wait(guarded).unwrap_or_else(PoisonError::into_inner);
-            guarded.idle -= 1;
-            guarded.state.at = (self.0.clock)();
+            guarded = self.0.wait(guarded);
         }
     }
 
@@ -220,7 +220,7 @@ impl Queue {
     /// Ends the poll of a task, which makes room on its addresses. `good` is the address that replied, if one did.
     pub(super) fn done(&self, task: &PollTask, good: Option<IpAddr>) {
         let mut guarded = self.0.lock();
-        guarded.state.done(task, good);
+        guarded.state.done(task, good.map(|address| address.to_canonical()));
         self.0.wake_one(&guarded);
     }
 }
@@ -229,7 +229,7 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Guarded> {
         // No code panics while it holds the lock.
         let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
-        guarded.state.at = (self.clock)();
+        guarded.state.advance((self.clock)());
         guarded
     }
 
@@ -243,19 +243,37 @@ impl Shared {
         result
     }
 
-    /// Wakes a worker if there is one, and a task for it. All end when there will be no task.
-    fn wake_one(&self, guarded: &Guarded) {
-        if guarded.idle > 0 {
-            if guarded.state.is_over() {
+    /// Waits until there may be a task. One of the workers waits for the time of the next start.
+    fn wait<'a>(&self, mut guarded: MutexGuard<'a, Guarded>) -> MutexGuard<'a, Guarded> {
+        guarded.idle += 1;
+        let next_start = guarded.state.next_start().filter(|_| !guarded.waits_for_start);
+        if let Some(next_start) = next_start {
+            guarded.waits_for_start = true;
+            let limit = next_start.saturating_sub((self.clock)());
+            guarded = self.changed.wait_timeout(guarded, limit).unwrap_or_else(PoisonError::into_inner).0;
+            guarded.waits_for_start = false;
+        } else {
+            guarded = self.changed.wait(guarded).unwrap_or_else(PoisonError::into_inner);
+        }
+        guarded.idle -= 1;
+        guarded.state.advance((self.clock)());
+        guarded
+    }
+
+    /// Wakes a worker if there is one, and a task or a start for it. All end when there will be no task.
+    fn wake_one(&self, Guarded { state, idle, waits_for_start, .. }: &Guarded) {
+        if *idle > 0 {
+            if state.is_over() {
                 self.changed.notify_all();
-            } else if guarded.state.has_ready() {
+            } else if state.has_ready() || (!waits_for_start && state.next_start().is_some()) {
                 self.changed.notify_one();
             }
         }
     }
 
     fn take(&self, state: &mut State) -> Option<Taken> {
-        let (task, found, limit) = state.take()?;
+        let (task, found) = state.take()?;
+        let limit = state.limit(&found.addresses);
         let instant = |at| self.started + at;
         let failed = found.failed.map(|(began, ended)| FailedLookup { began: instant(began), ended: instant(ended) });
         Some(Taken { task, addresses: found.addresses, limit, failed_lookup: failed })

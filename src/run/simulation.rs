@@ -95,7 +95,7 @@ impl Simulation {
             host_key: HostKey::TEST,
         };
         let workers = self.threads.min(entries.len());
-        let limits = HostLimits::new(self.per_host, &BTreeMap::new());
+        let limits = HostLimits::new(self.per_host, &BTreeMap::new(), &[]);
         let look_up: LookUp = Box::new(move |cxn, on_answer| on_answer(names[&cxn.host()].clone()));
         let clock = Arc::new(Mutex::new(Duration::ZERO));
         let shared = Arc::clone(&clock);

@@ -8,13 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::exit;
 use crate::model::{AppId, FailureClass, Fault, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
-use crate::store::{PollTask, RunRecord, SkippedHost, StatusUpdate};
+use crate::store::{PollTask, RunRecord, StatusUpdate};
 use crate::util::text;
 
-/// How many hosts are remembered whose sites were skipped.
-const MAX_SKIPPED_HOSTS: usize = 64;
-/// How many names all of these have at most.
-const MAX_SKIPPED_NAMES: usize = 1024;
+/// How many skipped hosts are listed in JSON, those with the most sites.
+const MAX_LISTED_HOSTS: usize = 20;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,24 +38,6 @@ impl Summary {
             let overdue = u64::try_from(self.run.now.saturating_sub(task.due)).unwrap_or(0);
             let lateness = overdue.saturating_add(began.as_secs());
             self.lateness_s.push(u32::try_from(lateness).unwrap_or(u32::MAX));
-        }
-    }
-
-    /// Counts sites of hosts that were not called, and remembers the hosts with the most sites.
-    pub(super) fn add_skipped(&mut self, hosts: Vec<SkippedHost>) {
-        let run = &mut self.run;
-        run.skipped += hosts.iter().map(|host| host.sites).sum::<u64>();
-        run.skipped_hosts.extend(hosts);
-        run.skipped_hosts.sort_by_key(|host| std::cmp::Reverse(host.sites));
-        run.skipped_hosts.truncate(MAX_SKIPPED_HOSTS);
-        let mut by_names: Vec<_> = run.skipped_hosts.iter_mut().map(|host| &mut host.names).collect();
-        by_names.sort_by_key(|names| names.len());
-        let (mut room, mut hosts) = (MAX_SKIPPED_NAMES, by_names.len());
-        for names in by_names {
-            // What hosts with few names leave is for the others.
-            names.truncate(room / hosts);
-            room -= names.len();
-            hosts -= 1;
         }
     }
 
@@ -110,6 +90,8 @@ impl Summary {
 #[must_use]
 pub fn run_json(run: &RunRecord) -> Map<String, Value> {
     let failures: Map<String, Value> = by_count(run).map(|(class, count)| (class.to_string(), json!(count))).collect();
+    let hosts = run.skipped_hosts_by_sites().into_iter().take(MAX_LISTED_HOSTS);
+    let hosts = hosts.map(|host| json!({"address": host.address, "reason": host.reason.name(), "sites": host.sites}));
     let figures = json!({
         "batch": run.batch,
         "now": run.now,
@@ -125,6 +107,7 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
         "outage": run.is_own_fault(),
         "outageCause": run.outage_cause.map(Fault::name),
         "skipped": run.skipped,
+        "skippedHosts": hosts.collect::<Value>(),
     });
     match figures {
         Value::Object(map) => map,
@@ -181,7 +164,7 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::SkipReason;
+    use crate::store::{SkipReason, SkippedHost};
 
     fn summary(run: RunRecord) -> Summary {
         Summary {
@@ -223,22 +206,18 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_with_the_most_skipped_sites_are_remembered() {
-        let host = |number: u8, sites: u64, names: u64| SkippedHost {
+    fn hosts_with_the_most_skipped_sites_are_listed() {
+        let host = |number: u8| SkippedHost {
             address: [203, 0, 113, number].into(),
-            reason: SkipReason::Down,
-            sites,
-            names: (0..names).collect(),
+            reason: SkipReason::AskedToWait,
+            sites: number.into(),
+            names: vec![7],
         };
-        let mut summary = summary(RunRecord::default());
-        summary.add_skipped((0..80).map(|number| host(number, u64::from(number), 5)).collect());
-        summary.add_skipped(vec![host(80, 1000, 900), host(81, 2000, 2000)]);
-        let run = &summary.run;
-        assert_eq!((run.skipped, run.skipped_hosts.len()), (79 * 80 / 2 + 3000, MAX_SKIPPED_HOSTS));
-        let names = run.skipped_hosts.iter().map(|host| (host.sites, host.names.len()));
-        // The names of many are left out in part, and those of few are all there.
-        assert_eq!(names.clone().take(3).collect::<Vec<_>>(), [(2000, 357), (1000, 357), (79, 5)]);
-        assert_eq!(names.map(|(_, names)| names).sum::<usize>(), MAX_SKIPPED_NAMES);
+        let run = RunRecord { skipped_hosts: (1..=30).map(host).collect(), ..RunRecord::default() };
+        let listed = &run_json(&run)["skippedHosts"];
+        assert_eq!(listed.as_array().map(Vec::len), Some(MAX_LISTED_HOSTS));
+        assert_eq!(listed[0], json!({"address": "203.0.113.30", "reason": "asked-to-wait", "sites": 30}));
+        assert_eq!(listed[19]["sites"], 11);
     }
 
     #[test]

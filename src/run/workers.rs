@@ -16,7 +16,7 @@ use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
 use super::message::{Message, PollResult};
 use super::poll_run::PollRun;
-use super::queue::{FailedLookup, Queue, Taken};
+use super::queue::{FailedLookup, MAX_LOOKUPS_AHEAD, Queue, Taken};
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
 use crate::model::{Cxn, Failure, FailureClass, Outcome, PollTrace};
 use crate::site::{Api, Client};
@@ -96,7 +96,8 @@ impl Shared {
 /// [`Error::NoThread`] if the system starts none.
 pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) -> Result<Workers, Error> {
     let files_per_worker = if shared.listeners.has_programs() { FILES_PER_PROGRAM } else { 0 };
-    let threads = clamp_to_fd_limit(threads.max(1), files_per_worker);
+    let wanted = threads.max(1);
+    let threads = clamp_to_fd_limit(wanted, files_per_worker);
     let (alive, ended) = channel();
     let workers = Workers { listeners: shared.listeners.clone(), alive: ended };
     let shared = Arc::new(shared);
@@ -127,8 +128,10 @@ pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) 
         let sites = count(working as u64, "site");
         warn!("only {sites} at the same time, not {threads}: the system allows no more threads (ulimit -u, -v)");
     }
-    shared.queue.set_workers(working);
-    shared.client.set_max_lookups_ahead(working);
+    // Each lookup takes a thread and an open file too.
+    let max_lookups = if working < wanted { working.min(MAX_LOOKUPS_AHEAD) } else { MAX_LOOKUPS_AHEAD };
+    shared.client.set_max_lookups_ahead(max_lookups);
+    shared.queue.set_workers(working, max_lookups);
     shared.working.get_or_init(|| working);
     Ok(workers)
 }

@@ -12,19 +12,20 @@ use super::shortage::shortage;
 use crate::model::{Failure, Fault};
 use crate::util::text::system_text;
 
-/// Reads the certificates of this machine's authorities, in DER.
+/// Reads the certificates of this machine's authorities.
 ///
 /// # Errors
 /// Class `local` if it has none that can be used, or cannot open files.
-pub(super) fn read() -> Result<Vec<Vec<u8>>, Failure> {
+pub(super) fn read() -> Result<RootCertStore, Failure> {
     let found = load_native_certs();
     // What is missing for now must not make sites fail that those certificates would verify.
     if let Some(failure) = io_errors(&found.errors).find_map(|(error, _)| shortage(error)) {
         return Err(failure);
     }
     // A certificate that cannot be read is left out.
-    let (usable, _) = RootCertStore::empty().add_parsable_certificates(found.certs.iter().cloned());
-    if usable == 0 { Err(missing(&found.errors)) } else { Ok(found.certs.iter().map(|der| der.to_vec()).collect()) }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() { Err(missing(&found.errors)) } else { Ok(roots) }
 }
 
 /// Checks that this machine has certificates of authorities.

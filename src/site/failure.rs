@@ -55,7 +55,6 @@ pub(super) fn from_ureq(error: Error, phase: Phase) -> Failure {
         Error::Io(error) => from_io(&error, phase),
         Error::HostNotFound => Failure::new(Dns, "the host's name has no address"),
         Error::ConnectionFailed => Failure::new(Connect, "the connection failed"),
-        Error::Rustls(error) => tls_reason::failure(&error, phase == Phase::Securing),
         error @ (Error::Tls(_) | Error::TlsRequired) => Failure::new(Tls, error.to_string()),
         Error::LargeResponseHeader(_, limit) => Failure::new(TooLarge, format!("header of more than {limit} bytes")),
         Error::BodyExceedsLimit(limit) => body_too_large(limit),

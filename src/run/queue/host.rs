@@ -99,6 +99,11 @@ impl Host {
         self.well.drain(..).chain(self.failing.drain(..))
     }
 
+    /// Whether its polls start at limited times.
+    pub(super) fn waits_for_starts(&self) -> bool {
+        self.key.resources.last().is_some_and(Resource::is_start)
+    }
+
     /// Whether a task may be taken as soon as there is room for it.
     pub(super) fn is_takeable(&self) -> bool {
         self.waiting() > 0 && (!self.is_held || self.is_probed)

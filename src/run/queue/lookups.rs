@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::store::HostHash;
 
-/// How many names are looked up at a time. Workers need some of the resolver's threads too.
-pub(super) const WINDOW: usize = 128;
+/// How many names are looked up at a time, where the system allows it. Workers need some of the resolver's threads too.
+pub(in crate::run) const MAX_LOOKUPS_AHEAD: usize = 128;
 
 /// The number of a lookup. None is used twice in a run.
 pub(super) type LookupNo = u64;
@@ -17,6 +17,8 @@ pub(super) type LookupNo = u64;
 /// The lookups of a run. Times are those of the queue.
 #[derive(Debug)]
 pub(super) struct Lookups {
+    /// How many are under way at a time.
+    max: usize,
     limit: Duration,
     /// Lookups that have not started, in order: those for slow sites, and the others.
     slow: VecDeque<(LookupNo, HostHash)>,
@@ -38,7 +40,11 @@ impl Lookups {
     /// No lookups yet. Each may take as long as `limit`.
     pub(super) fn new(limit: Duration) -> Self {
         let (slow, others, under_way) = (VecDeque::new(), VecDeque::new(), BTreeMap::new());
-        Self { limit, slow, others, under_way, slow_under_way: 0, last_no: 0 }
+        Self { max: MAX_LOOKUPS_AHEAD, limit, slow, others, under_way, slow_under_way: 0, last_no: 0 }
+    }
+
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max.max(1);
     }
 
     /// How many names wait for their answer.
@@ -54,10 +60,10 @@ impl Lookups {
 
     /// Starts the next lookup; `None` if none waits or enough are under way.
     pub(super) fn start(&mut self, at: Duration) -> Option<(LookupNo, HostHash)> {
-        if self.under_way.len() >= WINDOW {
+        if self.under_way.len() >= self.max {
             return None;
         }
-        let slow = self.slow.front().filter(|_| self.slow_under_way < WINDOW / 2);
+        let slow = self.slow.front().filter(|_| self.slow_under_way < self.max.div_ceil(2));
         let is_slow = slow.is_some_and(|slow| self.others.front().is_none_or(|other| slow < other));
         let (no, name) = if is_slow { &mut self.slow } else { &mut self.others }.pop_front()?;
         self.slow_under_way += usize::from(is_slow);

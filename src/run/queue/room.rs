@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::host::HostNo;
 use crate::store::HostHash;
@@ -17,9 +18,25 @@ pub(super) enum Resource {
     Name(HostHash),
     /// An address.
     Address(IpAddr),
+    /// The polls in flight that a table of the configuration limits, by its index.
+    Shared(usize),
+    /// The starts of polls that a table of the configuration limits, by its index.
+    Start(usize),
 }
 
-/// The places of all resources that hosts in the queue use.
+impl Resource {
+    /// Whether its places are those of starts, and not of polls in flight.
+    pub(super) fn is_start(&self) -> bool {
+        matches!(self, Self::Start(_))
+    }
+
+    /// Whether others than hosts in the queue may use it later in the run.
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_) | Self::Start(_))
+    }
+}
+
+/// The places of all resources that hosts in the queue use, and of those that are limited by tables.
 #[derive(Debug, Default)]
 pub(super) struct Room(HashMap<Resource, Places>);
 
@@ -27,11 +44,19 @@ pub(super) struct Room(HashMap<Resource, Places>);
 struct Places {
     limit: usize,
     used: usize,
+    /// When the next poll may start.
+    free_at: Duration,
     /// The hosts that use the resource.
     hosts: BTreeSet<HostNo>,
     waiting: VecDeque<HostNo>,
     /// Whether the address replied since it was held last.
     is_good: bool,
+}
+
+impl Places {
+    fn has_room(&self, at: Duration) -> bool {
+        self.used < self.limit && self.free_at <= at
+    }
 }
 
 impl Room {
@@ -46,23 +71,21 @@ impl Room {
     pub(super) fn leave(&mut self, resource: Resource, host: HostNo) {
         if let Some(places) = self.0.get_mut(&resource) {
             places.hosts.remove(&host);
-            if places.hosts.is_empty() {
+            if places.hosts.is_empty() && !resource.is_shared() {
                 self.0.remove(&resource);
             }
         }
     }
 
-    /// How many polls each address among these allows at once, at least. Without addresses, the name counts.
-    pub(super) fn limit(&self, resources: &[Resource]) -> usize {
-        let is_address = |resource: &&Resource| matches!(resource, Resource::Address(_)) || resources.len() == 1;
-        let places = resources.iter().filter(is_address).filter_map(|resource| self.0.get(resource));
-        places.map(|places| places.limit).min().unwrap_or(1)
+    /// How many polls an address allows at once; `None` if no host uses it.
+    pub(super) fn limit(&self, address: IpAddr) -> Option<usize> {
+        self.0.get(&Resource::Address(address)).map(|places| places.limit)
     }
 
     /// Gives a host a place, or lets it wait for one. Returns whether it has one.
-    pub(super) fn acquire(&mut self, resource: Resource, host: HostNo) -> bool {
+    pub(super) fn acquire(&mut self, resource: Resource, host: HostNo, at: Duration) -> bool {
         let Some(places) = self.0.get_mut(&resource) else { return true };
-        let has_room = places.waiting.is_empty() && places.used < places.limit;
+        let has_room = places.waiting.is_empty() && places.has_room(at);
         if has_room {
             places.used += 1;
         } else {
@@ -79,11 +102,25 @@ impl Room {
     }
 
     /// Gives a free place to the host that waits longest; `None` if none is free or none waits.
-    pub(super) fn pass_on(&mut self, resource: Resource) -> Option<HostNo> {
+    pub(super) fn pass_on(&mut self, resource: Resource, at: Duration) -> Option<HostNo> {
         let places = self.0.get_mut(&resource)?;
-        let host = if places.used < places.limit { places.waiting.pop_front() } else { None };
+        let host = if places.has_room(at) { places.waiting.pop_front() } else { None };
         places.used += usize::from(host.is_some());
         host
+    }
+
+    /// Takes the place of a start back, because the poll starts. The next one may start after an interval.
+    pub(super) fn start(&mut self, resource: Resource, at: Duration, interval: Duration) {
+        if let Some(places) = self.0.get_mut(&resource) {
+            places.used -= 1;
+            places.free_at = at + interval;
+        }
+    }
+
+    /// When the next poll may start for which a host waits; `None` if none waits, or if another start comes first.
+    pub(super) fn next_start(&self, resource: Resource) -> Option<Duration> {
+        let places = self.0.get(&resource)?;
+        (places.used < places.limit && !places.waiting.is_empty()).then_some(places.free_at)
     }
 
     /// Removes a host from those that wait for a place.

@@ -3,6 +3,7 @@
 //! A task first waits for the addresses of its name, then at its host, until a worker takes it.
 
 mod holding;
+mod names;
 pub(super) mod view;
 
 use std::collections::HashMap;
@@ -12,11 +13,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::names::{Answer, Found, Name};
 use super::SLOW;
 use super::holds::Holds;
 use super::host::{Host, HostKey, HostNo, Stage};
-use super::limits::{HostLimits, literal};
-use super::lookups::{LookupNo, Lookups};
+use super::limits::HostLimits;
+use super::lookups::Lookups;
 use super::room::{Resource, Room};
 use super::turns::Turns;
 use crate::model::UnixTime;
@@ -28,12 +30,14 @@ pub(super) const MAX_HELD: usize = 4096;
 #[derive(Debug)]
 pub(super) struct State {
     /// The time of the last change.
-    pub(super) at: Duration,
+    at: Duration,
     /// The time of the schedule.
     now: UnixTime,
     /// How many slow polls may be in flight while other sites wait. With 0, no site counts as slow.
-    pub(super) max_slow: usize,
+    max_slow: usize,
     limits: HostLimits,
+    /// The limits of starts, each with the time from one to the next.
+    starts: Vec<(Resource, Duration)>,
     names: HashMap<HostHash, Name>,
     lookups: Lookups,
     pub(super) hosts: HashMap<HostNo, Host>,
@@ -58,32 +62,6 @@ pub(super) struct State {
     in_flight: HashMap<u64, InFlight>,
 }
 
-/// A name of which tasks wait or are being polled.
-#[derive(Debug)]
-struct Name {
-    waiting: usize,
-    polling: usize,
-    /// Its own limit of polls in flight; `None` if it has none.
-    limit: Option<usize>,
-    answer: Answer,
-}
-
-#[derive(Debug)]
-enum Answer {
-    /// The name has to be looked up for these tasks.
-    Awaited(Vec<Arc<PollTask>>),
-    Known(Found),
-}
-
-/// What is known of the addresses of a name.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    /// In order; empty if they are not known.
-    pub(super) addresses: Arc<[IpAddr]>,
-    /// When the lookup began, and when it ended without an answer; `None` if it has one.
-    pub(super) failed: Option<(Duration, Duration)>,
-}
-
 /// A task that is being polled.
 #[derive(Debug)]
 struct InFlight {
@@ -99,6 +77,7 @@ impl State {
             at: Duration::ZERO,
             now,
             max_slow: workers / 2,
+            starts: limits.starts().collect(),
             limits,
             names: HashMap::new(),
             lookups: Lookups::new(lookup_limit),
@@ -118,78 +97,33 @@ impl State {
         }
     }
 
+    /// Sets the time, at which polls may start that could not before.
+    pub(super) fn advance(&mut self, at: Duration) {
+        self.at = at;
+        for index in 0..self.starts.len() {
+            self.pass_on(self.starts[index].0);
+        }
+    }
+
+    /// When the next poll may start that may not start yet; `None` if none waits for its start.
+    pub(super) fn next_start(&self) -> Option<Duration> {
+        self.starts.iter().filter_map(|(start, _)| self.room.next_start(*start)).min()
+    }
+
+    pub(super) fn set_workers(&mut self, workers: usize, max_lookups: usize) {
+        self.max_slow = workers / 2;
+        self.lookups.set_max(max_lookups);
+    }
+
     fn is_slow(&self, task: &PollTask) -> bool {
         self.max_slow > 0 && takes_long(task, self.now)
-    }
-
-    /// Adds a task behind those that wait.
-    pub(super) fn push(&mut self, task: PollTask) {
-        let task = Arc::new(task);
-        let hash = task.host;
-        self.waiting += 1;
-        let name = self.names.entry(hash).or_insert_with(|| {
-            let host = task.cxn.host();
-            let answer = if let Some(address) = literal(&host) {
-                Answer::Known(Found { addresses: [address].into(), failed: None })
-            } else {
-                self.lookups.push(hash, takes_long(&task, self.now));
-                Answer::Awaited(Vec::new())
-            };
-            Name { waiting: 0, polling: 0, limit: self.limits.of_name(&host), answer }
-        });
-        name.waiting += 1;
-        match &mut name.answer {
-            Answer::Awaited(tasks) => tasks.push(task),
-            Answer::Known(_) => self.admit(task),
-        }
-    }
-
-    /// Starts the next lookup, of the name of a task; `None` if none is to be started.
-    pub(super) fn start_lookup(&mut self) -> Option<(LookupNo, Arc<PollTask>)> {
-        loop {
-            let (no, name) = self.lookups.start(self.at)?;
-            if let Some(Name { answer: Answer::Awaited(tasks), .. }) = self.names.get(&name)
-                && let Some(task) = tasks.first()
-            {
-                return Some((no, Arc::clone(task)));
-            }
-            self.lookups.end(no);
-        }
-    }
-
-    /// Takes the answer of a lookup, which is ignored if the lookup has ended. Without addresses the lookup has failed.
-    pub(super) fn answer(&mut self, no: LookupNo, mut addresses: Vec<IpAddr>) {
-        let Some(lookup) = self.lookups.end(no) else { return };
-        addresses.iter_mut().for_each(|address| *address = address.to_canonical());
-        addresses.sort_unstable();
-        addresses.dedup();
-        self.resolve(lookup.name, addresses.into(), lookup.since);
-    }
-
-    /// Ends the lookups that are over their limit.
-    pub(super) fn expire_lookups(&mut self) {
-        while let Some(lookup) = self.lookups.end_expired(self.at) {
-            self.resolve(lookup.name, [].into(), lookup.since);
-        }
-    }
-
-    fn resolve(&mut self, hash: HostHash, addresses: Arc<[IpAddr]>, since: Duration) {
-        let failed = addresses.is_empty().then_some((since, self.at));
-        let Some(name) = self.names.get_mut(&hash) else { return };
-        let known = Answer::Known(Found { addresses, failed });
-        if let Answer::Awaited(tasks) = mem::replace(&mut name.answer, known) {
-            tasks.into_iter().for_each(|task| self.admit(task));
-        }
     }
 
     /// Adds a task, whose name is known, to its host.
     fn admit(&mut self, task: Arc<PollTask>) {
         let Some(Name { limit, answer: Answer::Known(found), .. }) = self.names.get(&task.host) else { return };
-        let (limits, limit, addresses) = (&self.limits, *limit, Arc::clone(&found.addresses));
-        let of_name =
-            limits.of_name_itself(limit, addresses.is_empty()).map(|limit| (Resource::Name(task.host), limit));
-        let of_address = |address: &IpAddr| (Resource::Address(*address), limits.of_address(*address, limit));
-        let places: Vec<_> = of_name.into_iter().chain(addresses.iter().map(of_address)).collect();
+        let (limit, addresses) = (*limit, Arc::clone(&found.addresses));
+        let places = self.limits.of_task(&task, limit, &addresses);
         let resources = places.iter().map(|(resource, _)| *resource).collect();
         let key = HostKey { addresses, resources };
         let known = self.numbers.get(&key).copied();
@@ -228,7 +162,7 @@ impl State {
 
     /// Gives the free places of a resource to those that wait for them.
     fn pass_on(&mut self, resource: Resource) {
-        while let Some(no) = self.room.pass_on(resource) {
+        while let Some(no) = self.room.pass_on(resource, self.at) {
             if let Some(host) = self.hosts.get_mut(&no) {
                 host.reserved += 1;
                 host.stage = Stage::Idle;
@@ -243,7 +177,7 @@ impl State {
             return;
         };
         while let Some(resource) = host.key.resources.get(host.reserved) {
-            if !self.room.acquire(*resource, no) {
+            if !self.room.acquire(*resource, no, self.at) {
                 host.stage = Stage::Waiting;
                 return;
             }
@@ -251,7 +185,7 @@ impl State {
         }
         host.stage = Stage::Ready;
         match host.front() {
-            _ if host.is_held => self.turns.push_first(no),
+            _ if host.is_held || host.waits_for_starts() => self.turns.push_first(no),
             Some(task) if self.max_slow > 0 && takes_long(task, self.now) => self.turns.push_slow(no, task),
             _ => self.turns.push(no),
         }
@@ -303,19 +237,24 @@ impl State {
         }
     }
 
-    /// Removes the next task if there is one that may be taken at once.
-    ///
-    /// Returns it with what is known of its name, and how many polls each of its addresses allows at once.
-    pub(super) fn take(&mut self) -> Option<(Arc<PollTask>, Found, usize)> {
+    /// How many polls each of these addresses allows at once.
+    pub(super) fn limit(&self, addresses: &[IpAddr]) -> usize {
+        addresses.iter().filter_map(|address| self.room.limit(*address)).min().unwrap_or(self.limits.per_host)
+    }
+
+    /// Removes the next task if there is one that may be taken at once, and returns it with what is known of its name.
+    pub(super) fn take(&mut self) -> Option<(Arc<PollTask>, Found)> {
         let no = self.next_host()?;
         self.permits = self.permits.map(|permits| permits - 1);
         let host = self.hosts.get_mut(&no)?;
         let task = host.pop_front()?;
         host.polling += 1;
         host.reserved = 0;
+        for (start, interval) in self.starts.iter().filter(|(start, _)| host.key.resources.contains(start)) {
+            self.room.start(*start, self.at, *interval);
+        }
         host.stage = Stage::Idle;
         host.is_probed = false;
-        let limit = self.room.limit(&host.key.resources);
         *if host.is_held { &mut self.held } else { &mut self.waiting } -= 1;
         let is_slow = self.is_slow(&task);
         self.slow += usize::from(is_slow);
@@ -326,7 +265,7 @@ impl State {
         name.waiting -= 1;
         name.polling += 1;
         match &name.answer {
-            Answer::Known(found) => Some((task, found.clone(), limit)),
+            Answer::Known(found) => Some((task, found.clone())),
             Answer::Awaited(_) => None,
         }
     }
@@ -352,18 +291,9 @@ impl State {
         host.polling -= 1;
         host.slowest = host.slowest.max(self.at.saturating_sub(since));
         let resources = Arc::clone(&host.key.resources);
-        self.release(&resources);
+        let held = resources.partition_point(|resource| !resource.is_start());
+        self.release(&resources[..held]);
         self.remove_if_empty(no);
-    }
-
-    /// Removes a task that waited and will not be polled.
-    fn forget(&mut self, task: &PollTask) {
-        if let Some(name) = self.names.get_mut(&task.host) {
-            name.waiting -= 1;
-            if name.polling + name.waiting == 0 {
-                self.names.remove(&task.host);
-            }
-        }
     }
 
     fn remove_if_empty(&mut self, no: HostNo) {
@@ -394,14 +324,12 @@ impl State {
         self.names.retain(|_, name| name.polling > 0);
         cancelled
     }
-
-    /// Whether another site of the same name waits.
-    pub(super) fn is_awaited(&self, task: &PollTask) -> bool {
-        self.names.get(&task.host).is_some_and(|name| name.waiting > 0)
-    }
 }
 
 /// Whether the next poll of a site may take long.
 fn takes_long(task: &PollTask, now: UnixTime) -> bool {
     Duration::from_millis(task.status.slowest_ms().into()) >= SLOW || task.status.is_unwell(now)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ fn numbers(taken: &[Taken]) -> Vec<u64> {
 
 /// A queue in which no name has an address.
 fn queue(workers: usize, now: UnixTime, per_host: usize) -> Queue {
-    let limits = HostLimits::new(per_host, &BTreeMap::new());
+    let limits = HostLimits::new(per_host, &BTreeMap::new(), &[]);
     Queue::new(workers, now, limits, Duration::MAX, Box::new(|_, on_answer| on_answer(Vec::new())))
 }
 

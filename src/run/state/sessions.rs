@@ -81,9 +81,11 @@ impl RunState {
             return;
         }
         let unloaded = if self.is_leaving { 0 } else { self.rest.len() };
-        let needs_load = unloaded > 0 && queue.waiting < LOW_WATERMARK;
+        // Tasks that wait for the times of their starts must not keep all others from the queue.
+        let waiting = queue.waiting - queue.waiting_for_starts.min(QUEUE_CAPACITY);
+        let needs_load = unloaded > 0 && waiting < LOW_WATERMARK;
         let work = if needs_load || self.is_time_to_record(at, queue) {
-            let room = QUEUE_CAPACITY.saturating_sub(queue.waiting).min(unloaded);
+            let room = QUEUE_CAPACITY.saturating_sub(waiting).min(unloaded);
             let load = self.rest[self.rest.len() - room..].iter().rev().copied().collect();
             self.take_work(load)
         } else if self.result_bytes > FLUSH_RESULT_BYTES {

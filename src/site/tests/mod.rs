@@ -9,6 +9,9 @@ mod protocol;
 mod redirects;
 mod replies;
 mod timeouts;
+mod tls;
+
+pub(super) use tls::{server_config, session};
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -69,7 +72,7 @@ fn reset_after(reply: &'static str) -> SocketAddr {
 }
 
 /// Reads a whole request: head and body.
-fn request(stream: &TcpStream) -> String {
+fn request(stream: impl Read) -> String {
     let mut reader = BufReader::new(stream);
     let mut request = String::new();
     let mut length = 0;

@@ -41,7 +41,7 @@ fn the_end_of_the_connection_is_not_waited_for_after_a_whole_reply() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n!\r\n0\r\n",
     ] {
         let address = holding(move |stream| {
-            request(stream);
+            request(&*stream);
             let _ = stream.write_all(reply.as_bytes());
         });
         assert_eq!(post(&client(LONG), &format!("http://{address}/")).unwrap(), b"!");

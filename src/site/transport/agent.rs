@@ -18,14 +18,12 @@ use crate::site::options::Timeouts;
 ///
 /// Its errors name their phase. Making it is cheap: certificates are read when the first https site is called.
 pub(in crate::site) fn agent(config: Config, addresses: Arc<Addresses>, timeouts: Timeouts, trust: Trust) -> Agent {
-    let connect = Connect { tcp: Tcp::new(timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
+    let connect =
+        Connect { tcp: Tcp::new(Arc::clone(&addresses), timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
     Agent::with_parts(config, connect, PolicyResolver(addresses))
 }
 
-/// A connection over which requests can be sent.
-type Connection = <Tls as Connector<Stream>>::Out;
-
-/// Makes connections: over TCP, then over TLS for https, with a reader that makes any reply strict HTTP.
+/// Makes connections: over TCP, for https with TLS, and with a reader that makes replies strict HTTP.
 #[derive(Debug)]
 struct Connect {
     tcp: Tcp,
@@ -33,10 +31,13 @@ struct Connect {
 }
 
 impl Connector for Connect {
-    type Out = Reader<Connection>;
+    type Out = Reader<Stream>;
 
     fn connect(&self, details: &ConnectionDetails, _chained: Option<()>) -> Result<Option<Self::Out>, Error> {
-        let stream = self.tcp.connect(details)?;
-        Ok(self.tls.connect(details, Some(stream))?.map(Reader::new))
+        let mut stream = self.tcp.connect(details)?;
+        if details.needs_tls() {
+            self.tls.secure(details, &mut stream)?;
+        }
+        Ok(Some(Reader::new(stream)))
     }
 }

@@ -5,7 +5,9 @@
 //! limit, and its errors name it.
 
 mod agent;
+mod channel;
 mod connect_error;
+mod happy_eyeballs;
 mod policy_resolver;
 pub(super) mod read_limit;
 mod reader;
@@ -15,6 +17,7 @@ mod stream;
 mod tcp;
 mod tls;
 pub(super) mod trace;
+mod unverified;
 
 pub(super) use agent::agent;
 pub(super) use reply::MAX_HEAD_BYTES;

@@ -85,8 +85,6 @@ impl<T: Transport> Reader<T> {
         };
         match error {
             None => Ok(false),
-            // TLS that ends without its own end.
-            Some(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Some(error) => Err(in_phase(phase)(error)),
         }
     }

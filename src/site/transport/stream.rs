@@ -1,22 +1,23 @@
-//! A TCP connection as ureq uses it.
+//! A connection as ureq uses it.
 //!
 //! A reply that has arrived counts, whatever became of the request (RFC 9112, 9.5). So sending never fails here: what ended
 //! it is reported when nothing more can be read.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use socket2::{Domain, Socket, Type};
+use rustls::ClientConnection;
 use ureq::Error;
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
+use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
-use super::connect_error::ConnectError;
+use super::channel::Channel;
 use super::reply::settles;
 use super::trace;
+use crate::site::options::BUFFER_BYTES;
 
 /// How much of the time is kept for reading when a request cannot be sent, but at most a quarter of it.
 ///
@@ -33,43 +34,73 @@ pub(super) struct Unsent {
     pub(super) reading: Option<Error>,
 }
 
-/// A TCP connection.
+/// A connection over TCP, for https with TLS.
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// Does not block.
-    socket: TcpStream,
+    channel: Channel,
     buffers: LazyBuffers,
     /// Whether the rest of the request is still to be sent.
     is_sending: bool,
-    /// Whether a reply shows while the request is being sent. In TLS, what arrives may be anything.
-    is_plain: bool,
     /// What ended sending, until it has been reported.
     send_error: Option<Error>,
 }
 
 impl Stream {
-    /// Makes a connection of a socket that [`connect`] returned.
+    /// Makes a connection of a socket that is connected and does not block.
     ///
     /// # Errors
     /// The socket cannot be configured.
-    pub(super) fn new(socket: TcpStream, details: &ConnectionDetails) -> Result<Self, Error> {
+    pub(super) fn new(socket: TcpStream) -> Result<Self, Error> {
         socket.set_nodelay(true)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Self { socket, buffers, is_sending: true, is_plain: !details.needs_tls(), send_error: None })
+        let buffers = LazyBuffers::new(BUFFER_BYTES, BUFFER_BYTES);
+        Ok(Self { channel: Channel::plain(socket), buffers, is_sending: true, send_error: None })
+    }
+
+    /// Makes the TLS handshake.
+    ///
+    /// # Errors
+    /// It fails, or lasts longer than the timeout.
+    pub(super) fn secure(&mut self, session: ClientConnection, timeout: NextTimeout) -> Result<(), Error> {
+        let deadline = deadline(*timeout.after);
+        self.channel.begin_tls(session);
+        loop {
+            match self.channel.shake_hands() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let events = if self.channel.has_unsent() { PollFlags::OUT } else { PollFlags::IN };
+                    if wait(&self.channel, events, deadline)?.is_empty() {
+                        return Err(Error::Timeout(timeout.reason));
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Whether the connection is open, and nothing has arrived on it that was not asked for.
+    ///
+    /// Only then may it be used for another request. It does not wait. Session tickets and new keys of TLS are taken in.
+    pub(super) fn is_idle(&mut self) -> bool {
+        // What arrives here is no answer to the request that comes next.
+        let trace = trace::current();
+        let is_idle = self.is_sending && self.buffers.input().is_empty() && matches!(self.read(), Ok(None));
+        trace::begin(trace);
+        is_idle
     }
 
     /// Sends this much of the output, unless a reply arrives that makes it pointless.
     fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let deadline = deadline(timeout.after.saturating_sub(READING_TIME.min(*timeout.after / 4)));
         let mut sent = 0;
-        while sent < amount {
-            match self.socket.write(&self.buffers.output()[sent..amount]) {
+        while sent < amount || self.channel.has_unsent() {
+            match self.channel.write(&self.buffers.output()[sent..amount]) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let reads = self.is_plain && !self.buffers.input_append_buf().is_empty();
+                    let reads = !self.buffers.input_append_buf().is_empty();
                     let events = if reads { PollFlags::IN | PollFlags::OUT } else { PollFlags::OUT };
-                    let ready = wait(&self.socket, events, deadline)?;
+                    let ready = wait(&self.channel, events, deadline)?;
                     if ready.is_empty() {
                         return Err(Error::Timeout(timeout.reason));
                     }
@@ -89,7 +120,7 @@ impl Stream {
     fn receive(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
         let deadline = deadline(*timeout.after);
         loop {
-            if wait(&self.socket, PollFlags::IN, deadline)?.is_empty() {
+            if !self.channel.has_input() && wait(&self.channel, PollFlags::IN, deadline)?.is_empty() {
                 return Err(Error::Timeout(timeout.reason));
             }
             if let Some(count) = self.read()? {
@@ -101,12 +132,9 @@ impl Stream {
     /// Reads what has arrived; returns how many bytes it was, 0 at the end of the connection. `None` if nothing has arrived.
     fn read(&mut self) -> io::Result<Option<usize>> {
         loop {
-            match self.socket.read(self.buffers.input_append_buf()) {
+            match self.channel.read(self.buffers.input_append_buf()) {
                 Ok(count) => {
                     self.buffers.input_appended(count);
-                    if count > 0 {
-                        trace::update(|trace| trace.answered = true);
-                    }
                     return Ok(Some(count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -146,31 +174,10 @@ impl Transport for Stream {
     fn is_open(&mut self) -> bool {
         self.is_sending
     }
-}
 
-/// Connects within a limit. The socket does not block.
-///
-/// A connection that was made and has been reset counts as made, since a reply may have arrived before the reset.
-///
-/// # Errors
-/// The connection is not made, or not in time.
-pub(super) fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
-    let deadline = deadline(limit);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    if let Err(error) = socket.connect(&address.into()) {
-        if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) {
-            return Err(error.into());
-        }
-        if wait(&socket, PollFlags::OUT, deadline)?.is_empty() {
-            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
-        }
-        // A host that does not accept the connection refuses it. Only an open connection is reset.
-        if let Some(error) = socket.take_error()?.filter(|error| error.kind() != io::ErrorKind::ConnectionReset) {
-            return Err(ConnectError { error, at_once: false });
-        }
+    fn is_tls(&self) -> bool {
+        self.channel.is_tls()
     }
-    Ok(socket.into())
 }
 
 /// Waits until the socket is ready; returns for what. Nothing means that the time is over.
@@ -191,3 +198,6 @@ fn wait(socket: impl AsFd, events: PollFlags, deadline: Option<Instant>) -> io::
 fn deadline(after: Duration) -> Option<Instant> {
     Instant::now().checked_add(after)
 }
+
+#[cfg(test)]
+mod tests;

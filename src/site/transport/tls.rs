@@ -1,20 +1,21 @@
 //! The step of a connection that makes the TLS handshake for https.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use ureq::Error;
-use ureq::config::Config;
-use ureq::tls::{Certificate, TlsConfig};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
-};
+use ureq::unversioned::transport::ConnectionDetails;
 
-use super::step::{in_phase, with_limit};
-use crate::model::{Cause, Failure, Fault, Tls as Verification};
+use super::step::{in_phase, limited};
+use super::stream::Stream;
+use super::unverified::Unverified;
+use crate::model::{Cause, Failure, FailureClass, Fault, Tls as Verification};
 use crate::site::authorities;
+use crate::site::endpoint::bare_host;
 use crate::site::failure::Phase;
-use crate::site::options::BUFFER_BYTES;
 
 /// Which certificates are trusted.
 #[derive(Debug)]
@@ -25,48 +26,65 @@ pub(in crate::site) struct Trust {
 }
 
 impl Trust {
-    /// Makes the configuration for ureq. Reads the platform's certificates.
+    /// Makes the configuration of all sessions. Reads the platform's certificates.
     ///
     /// # Errors
     /// Class `local` if there are no certificates of authorities, or they cannot be read now.
-    fn config(&self) -> Result<TlsConfig, Failure> {
-        let config = TlsConfig::builder();
+    fn config(&self) -> Result<ClientConfig, Failure> {
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Failure::new(FailureClass::Tls, error.to_string()))?;
         if self.tls == Verification::SkipVerify {
-            return Ok(config.disable_verification(true).build());
+            let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Unverified));
+            return Ok(config.with_no_client_auth());
         }
-        let platform = match authorities::read() {
+        let mut roots = match authorities::read() {
             Err(failure) if self.authorities.is_empty() || failure.cause != Cause::Local(Fault::Authorities) => {
                 return Err(failure);
             }
-            platform => platform.unwrap_or_default(),
+            platform => platform.unwrap_or_else(|_| RootCertStore::empty()),
         };
-        let all = platform.iter().chain(&self.authorities);
-        Ok(config.root_certs(all.map(|der| Certificate::from_der(der).to_owned()).into()).build())
+        roots.add_parsable_certificates(self.authorities.iter().map(|der| CertificateDer::from(der.as_slice())));
+        Ok(config.with_root_certificates(roots).with_no_client_auth())
     }
 }
 
-/// Makes TLS handshakes within a limit. Connections of plain http pass through.
+/// Makes TLS handshakes within a limit.
 #[derive(Debug)]
 pub(super) struct Tls {
-    connector: RustlsConnector,
     limit: Duration,
     trust: Trust,
     /// Set by the first handshake for which certificates can be read.
-    config: OnceLock<Config>,
-    /// Locked while they are read.
+    config: OnceLock<Arc<ClientConfig>>,
+    /// Locked while they are read. At the start of a run every thread makes its first handshake at the same time.
     reading: Mutex<()>,
 }
 
 impl Tls {
     pub(super) fn new(limit: Duration, trust: Trust) -> Self {
-        Self { connector: RustlsConnector::default(), limit, trust, config: OnceLock::new(), reading: Mutex::default() }
+        Self { limit, trust, config: OnceLock::new(), reading: Mutex::default() }
     }
 
-    /// The configuration of all handshakes, which `read` makes on one thread at a time until it succeeds.
+    /// Makes the handshake on a connection.
+    ///
+    /// # Errors
+    /// The handshake fails or lasts too long, or no certificates can be read.
+    pub(super) fn secure(&self, details: &ConnectionDetails, stream: &mut Stream) -> Result<(), Error> {
+        let config = self.config(|| self.trust.config()).map_err(|failure| Error::Other(failure.into()))?;
+        let name = ServerName::try_from(bare_host(details.uri).to_owned())
+            .map_err(|_| Error::Tls("the host's name cannot be in a certificate"));
+        name.and_then(|name| {
+            let session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+            stream.secure(session, limited(details, self.limit))
+        })
+        .map_err(in_phase(Phase::Securing))
+    }
+
+    /// The configuration of all sessions, which `read` makes on one thread at a time until it succeeds.
     ///
     /// # Errors
     /// That of `read`. It is not kept, since this machine may be short of files only now.
-    fn config(&self, read: impl FnOnce() -> Result<Config, Failure>) -> Result<&Config, Failure> {
+    fn config(&self, read: impl FnOnce() -> Result<ClientConfig, Failure>) -> Result<&Arc<ClientConfig>, Failure> {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
@@ -74,57 +92,8 @@ impl Tls {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
-        let config = read()?;
+        let config = read()?.into();
         Ok(self.config.get_or_init(|| config))
-    }
-}
-
-impl<In: Transport> Connector<In> for Tls {
-    type Out = <RustlsConnector as Connector<In>>::Out;
-
-    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        if !details.needs_tls() {
-            return self.connector.connect(details, chained);
-        }
-        let config = self.config(|| {
-            let sizes = Config::builder().input_buffer_size(BUFFER_BYTES).output_buffer_size(BUFFER_BYTES);
-            let config = sizes.tls_config(self.trust.config()?).build();
-            // ureq reads all certificates in the first handshake. At the start of a run every thread makes its first
-            // handshake at the same time, and each would read them. This handshake fails, and reads them once for all.
-            drop(self.connector.connect(&with_limit(details, self.limit, &config), Some(ClosedTransport::default())));
-            Ok(config)
-        });
-        let config = config.map_err(|failure| Error::Other(failure.into()))?;
-        let details = with_limit(details, self.limit, config);
-        self.connector.connect(&details, chained).map_err(in_phase(Phase::Securing))
-    }
-}
-
-/// A connection that is closed from the start.
-#[derive(Debug)]
-struct ClosedTransport(LazyBuffers);
-
-impl Default for ClosedTransport {
-    fn default() -> Self {
-        Self(LazyBuffers::new(1, 1))
-    }
-}
-
-impl Transport for ClosedTransport {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.0
-    }
-
-    fn transmit_output(&mut self, _amount: usize, _timeout: NextTimeout) -> Result<(), Error> {
-        Err(Error::ConnectionFailed)
-    }
-
-    fn await_input(&mut self, _timeout: NextTimeout) -> Result<bool, Error> {
-        Err(Error::ConnectionFailed)
-    }
-
-    fn is_open(&mut self) -> bool {
-        false
     }
 }
 
@@ -134,10 +103,11 @@ mod tests {
 
     #[test]
     fn a_failure_to_read_certificates_is_not_kept() {
-        let tls = Tls::new(Duration::MAX, Trust { tls: Verification::Verify, authorities: Vec::new() });
+        let trust = |tls| Trust { tls, authorities: Vec::new() };
+        let tls = Tls::new(Duration::MAX, trust(Verification::Verify));
         let short = Failure::local(Fault::OpenFiles, "too many open files");
         assert_eq!(tls.config(|| Err(short.clone())).err(), Some(short));
-        assert!(tls.config(|| Ok(Config::builder().build())).is_ok());
+        assert!(tls.config(|| trust(Verification::SkipVerify).config()).is_ok());
         assert!(tls.config(|| unreachable!("certificates are read once")).is_ok());
     }
 }

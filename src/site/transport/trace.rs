@@ -26,3 +26,10 @@ pub(in crate::site) fn update(change: impl FnOnce(&mut PollTrace)) {
     change(&mut trace);
     TRACE.set(trace);
 }
+
+/// Notes that so many bytes have arrived.
+pub(super) fn received(count: usize) {
+    if count > 0 {
+        update(|trace| trace.answered = true);
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::State;
 use crate::model::UnixTime;
+use crate::run::queue::host::Host;
 use crate::store::{HostHash, PollTask};
 
 /// What a run's decisions need to know about the queue.
@@ -12,11 +13,15 @@ use crate::store::{HostHash, PollTask};
 pub(in crate::run) struct QueueView {
     /// How many tasks wait that are or will be taken, also those whose names are being looked up.
     pub(in crate::run) waiting: usize,
+    /// How many of these wait for the times of their starts.
+    pub(in crate::run) waiting_for_starts: usize,
     /// How many tasks of held hosts there are, also those that will be returned as skipped.
     pub(in crate::run) held: usize,
     /// Whether no task will be taken before permits are granted.
     pub(in crate::run) is_out_of_permits: bool,
     /// The only host that is left in the queue and not held; `None` if there are several or none.
+    ///
+    /// Hosts that wait for the times of their starts are one.
     pub(in crate::run) last_host: Option<LastHost>,
 }
 
@@ -33,25 +38,52 @@ pub(in crate::run) struct LastHost {
     pub(in crate::run) is_only: bool,
 }
 
+impl LastHost {
+    fn of(host: &Host, is_only: bool) -> Self {
+        let due = host.front().map(|task| task.due);
+        Self { host: host.last_name().unwrap_or_default(), due, slowest: host.slowest, is_only }
+    }
+}
+
 impl State {
     pub(in crate::run::queue) fn view(&self) -> QueueView {
         QueueView {
             waiting: self.waiting,
+            waiting_for_starts: self.waiting_for_starts(),
             held: self.held + self.holds.skipped_sites(),
             is_out_of_permits: self.permits == Some(0),
             last_host: self.last_host(),
         }
     }
 
+    /// The only host that is left, or one of several of which all wait for their starts.
     fn last_host(&self) -> Option<LastHost> {
-        if self.hosts.len() != self.held_hosts + 1 || self.lookups.len() > 0 {
+        if self.lookups.len() > 0 {
             return None;
         }
-        let (no, host) = self.hosts.iter().find(|(_, host)| !host.is_held)?;
+        let is_only = self.last_no == 1;
+        let mut hosts = self.hosts.iter().filter(|(_, host)| !host.is_held);
+        if self.hosts.len() != self.held_hosts + 1 {
+            let (_, host) = hosts.find(|(_, host)| host.waiting() > 0).filter(|_| self.all_wait_for_starts())?;
+            // Sites are not slow because they wait.
+            return Some(LastHost { slowest: Duration::ZERO, ..LastHost::of(host, is_only) });
+        }
+        let (no, host) = hosts.next()?;
         let in_flight = self.in_flight.values().filter(|poll| poll.host == *no);
         let slowest = in_flight.map(|poll| self.at.saturating_sub(poll.since)).fold(host.slowest, Duration::max);
-        let due = host.front().map(|task| task.due);
-        Some(LastHost { host: host.last_name().unwrap_or_default(), due, slowest, is_only: self.last_no == 1 })
+        Some(LastHost { slowest, ..LastHost::of(host, is_only) })
+    }
+
+    fn waiting_for_starts(&self) -> usize {
+        if self.starts.is_empty() {
+            return 0;
+        }
+        let hosts = self.hosts.values().filter(|host| !host.is_held && host.waits_for_starts());
+        hosts.map(Host::waiting).sum()
+    }
+
+    fn all_wait_for_starts(&self) -> bool {
+        !self.starts.is_empty() && self.hosts.values().all(|host| host.is_held || host.waits_for_starts())
     }
 
     /// The polls that have been in flight longest, and for how long.

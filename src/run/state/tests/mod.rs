@@ -84,7 +84,7 @@ impl Fixture {
         let waiting = self.queue.len();
         let last_host = self.last_host.filter(|_| waiting > 0);
         let (held, is_out_of_permits) = (self.held.len(), self.permits == Some(0));
-        let view = QueueView { waiting, held, is_out_of_permits, last_host };
+        let view = QueueView { waiting, held, is_out_of_permits, last_host, ..QueueView::default() };
         for effect in self.state.apply(self.at, view, event) {
             self.perform(effect);
         }
