@@ -171,7 +171,7 @@ fn a_lookup_without_an_answer_makes_a_name_a_host_of_its_own() {
     assert_eq!(state.take_all(), [2]);
     state.advance(Duration::from_secs(11));
     state.expire_lookups();
-    let (taken, found, _) = state.take().unwrap();
+    let (taken, found) = state.take().unwrap();
     assert_eq!((taken.locator.seq, found.addresses.len()), (0, 0));
     assert_eq!(found.failed, Some((Duration::from_secs(1), Duration::from_secs(11))));
     assert!(state.take().is_none(), "its limit is that of a host");
