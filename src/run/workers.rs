@@ -178,7 +178,6 @@ impl Crew {
 
     /// Passes the number of workers on, and how many names may be looked up at a time.
     fn announce(&self, workers: usize, max_lookups: usize) {
-        self.shared.client.set_max_lookups_ahead(max_lookups);
         self.shared.queue.set_workers(workers, max_lookups);
         // Without a receiver the run is over.
         let _ = self.messages.send(Message::Workers(workers));
