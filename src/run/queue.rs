@@ -4,6 +4,7 @@ mod holds;
 mod host;
 mod limits;
 mod lookups;
+mod name;
 mod room;
 mod state;
 mod turns;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use self::limits::HostLimits;
 pub(super) use self::lookups::MAX_LOOKUPS_AHEAD;
+pub(super) use self::state::SLOW;
 use self::state::State;
 #[cfg(test)]
 pub(super) use self::state::view::LastHost;
@@ -26,8 +28,6 @@ use crate::store::{PollTask, SkipReason, SkippedHost};
 pub(super) const INITIAL_LOAD: usize = 1024;
 /// How many loaded connections can wait at most, about 4 MiB.
 pub(super) const QUEUE_CAPACITY: usize = 8192;
-/// A poll of at least this duration is slow.
-pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 /// Receives the addresses of a name; none if it has none.
 pub(super) type OnAnswer = Box<dyn FnOnce(Vec<IpAddr>) + Send>;
@@ -149,7 +149,7 @@ impl Queue {
 
     /// Limits how many more tasks may be taken; `None` is no limit.
     pub(super) fn set_permits(&self, permits: Option<usize>) {
-        self.0.change(|state| state.permits = permits);
+        self.0.change(|state| state.set_permits(permits));
     }
 
     /// Counts the time of the polls in flight from now on, after a pause of the process.
@@ -173,9 +173,9 @@ impl Queue {
         self.0.change(State::cancel_pending)
     }
 
-    /// Takes no task of hosts with an address any longer, unless another of their addresses is known to be good.
+    /// Takes no task of hosts with an address any longer.
     ///
-    /// A host that asked to wait is held in any case.
+    /// Those with another address that is known to be good are not held. A host that asked to wait is held in any case.
     pub(super) fn hold(&self, address: IpAddr, reason: SkipReason) {
         self.0.change(|state| state.hold(address.to_canonical(), reason));
     }

@@ -237,7 +237,9 @@ impl Shared {
         self.client.close_connections();
     }
 
-    /// When a poll began that was taken at a time since the run began, and for how long it waited for a worker since then.
+    /// When a poll began, and for how long it waited for a worker since then.
+    ///
+    /// `taken` is when a worker took it. All times are since the run began.
     ///
     /// A poll that fails for its lookup began with the lookup: a reply to a poll that began later shows that the network
     /// worked.
