@@ -17,8 +17,6 @@ pub(super) enum Message {
     Workers(usize),
     /// A worker ended a poll.
     PollEnded(PollResult),
-    /// A worker skipped a poll, because its host is paused.
-    PollSkipped,
     /// What is due was selected; `None` means that the app has no connections.
     Selected(Result<Option<Selection>, Error>),
     /// A session loaded connections.
@@ -38,6 +36,8 @@ pub(super) struct PollResult {
     pub(super) task: Arc<PollTask>,
     /// The addresses to which it may have connected, in order; empty if they were not known.
     pub(super) addresses: Arc<[IpAddr]>,
+    /// How many polls each of these allows at once.
+    pub(super) limit: usize,
     /// How the poll ended. An error is not the fault of the site: no failure is counted.
     pub(super) outcome: Result<Outcome, Error>,
     /// What a listener keeps of it.

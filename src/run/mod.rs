@@ -5,6 +5,7 @@
 //! works on the store on its own thread, in short sessions; the store is not held while sites are polled.
 
 mod around;
+mod breaker;
 mod clock;
 mod coordinator;
 mod error;
@@ -18,7 +19,6 @@ mod metrics;
 mod order;
 #[doc(hidden)]
 pub mod outage;
-mod paused_hosts;
 mod poll_run;
 mod queue;
 mod recorder;

@@ -72,6 +72,8 @@ pub(super) struct Taken {
     pub(super) task: Arc<PollTask>,
     /// The addresses that a poll may connect to, in order; empty if they are not known.
     pub(super) addresses: Arc<[IpAddr]>,
+    /// How many polls each of these allows at once.
+    pub(super) limit: usize,
     /// The lookup of the name, if it failed.
     pub(super) failed_lookup: Option<FailedLookup>,
 }
@@ -262,10 +264,10 @@ impl Shared {
     }
 
     fn take(&self, state: &mut State) -> Option<Taken> {
-        let (task, found) = state.take()?;
+        let (task, found, limit) = state.take()?;
         let instant = |at| self.started + at;
         let failed = found.failed.map(|(began, ended)| FailedLookup { began: instant(began), ended: instant(ended) });
-        Some(Taken { task, addresses: found.addresses, failed_lookup: failed })
+        Some(Taken { task, addresses: found.addresses, limit, failed_lookup: failed })
     }
 
     /// Starts the lookups for which there is room.

@@ -17,7 +17,6 @@ use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
 use super::machine::{self, CpuTime, MemoryLimit};
 use super::message::{Message, PollResult};
-use super::paused_hosts::PausedHosts;
 use super::poll_run::{PollRun, Threads};
 use super::queue::{FailedLookup, MAX_LOOKUPS_AHEAD, Queue, Taken};
 use super::update::FILE_ONLY;
@@ -66,7 +65,6 @@ pub(super) struct Shared {
     run: PollRun,
     queue: Arc<Queue>,
     client: Arc<Client>,
-    paused_hosts: Arc<PausedHosts>,
     listeners: ListenerChain,
     limits: Limits,
     started: Instant,
@@ -79,7 +77,6 @@ impl Shared {
         run: &PollRun,
         queue: &Arc<Queue>,
         client: &Arc<Client>,
-        paused_hosts: &Arc<PausedHosts>,
         limits: Limits,
         started: Instant,
     ) -> Self {
@@ -88,7 +85,6 @@ impl Shared {
             run: run.clone(),
             queue: Arc::clone(queue),
             client: Arc::clone(client),
-            paused_hosts: Arc::clone(paused_hosts),
             listeners,
             limits,
             started,
@@ -218,14 +214,7 @@ impl Shared {
     fn work(&self, messages: &Sender<Message>) {
         let _run = self.span.enter();
         let mut dispatcher = self.listeners.dispatcher();
-        while let Some(Taken { task, addresses, failed_lookup }) = self.queue.take() {
-            if self.paused_hosts.contains(|| addresses.to_vec()) {
-                self.queue.done(&task, None);
-                if messages.send(Message::PollSkipped).is_err() {
-                    return;
-                }
-                continue;
-            }
+        while let Some(Taken { task, addresses, limit, failed_lookup }) = self.queue.take() {
             let taken = self.started.elapsed();
             let trace = Mutex::default();
             // Any other panic ends the process.
@@ -239,7 +228,7 @@ impl Shared {
             let trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
             self.queue.done(&task, trace.address.filter(|_| trace.replied));
             let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
-            let polled = PollResult { task, addresses, outcome, result, trace, began, queued, ended };
+            let polled = PollResult { task, addresses, limit, outcome, result, trace, began, queued, ended };
             let polled = Message::PollEnded(polled);
             if messages.send(polled).is_err() {
                 // The run is over.
