@@ -135,7 +135,9 @@ impl Queue {
         self.0.lock().state.view()
     }
 
-    /// How many hosts have a task that can be taken now, and how many tasks are being polled; `None` once it is closed.
+    /// How many hosts have a task that can be taken now, and how many tasks are being polled.
+    ///
+    /// `None` once the queue is closed.
     pub(super) fn demand(&self) -> Option<(usize, usize)> {
         let guarded = self.0.lock();
         (!guarded.state.closed).then(|| guarded.state.demand())
