@@ -14,6 +14,8 @@ use crate::store::{HostKey, PollTask, SkipReason, SkippedHost};
 /// What happened.
 #[derive(Debug)]
 pub(super) enum Event {
+    /// There are this many workers now.
+    Workers(usize),
     /// Polls ended.
     PollsEnded(Vec<PollResult>),
     /// A session loaded connections.

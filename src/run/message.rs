@@ -13,6 +13,8 @@ use crate::store::{DueEntry, EncodedResult, PollTask, RunRecord, StatusUpdate};
 /// A message to the coordinator.
 #[derive(Debug)]
 pub(super) enum Message {
+    /// There are this many workers now.
+    Workers(usize),
     /// A worker ended a poll.
     PollEnded(PollResult),
     /// What is due was selected; `None` means that the app has no connections.

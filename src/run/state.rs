@@ -212,6 +212,7 @@ impl RunState {
                     self.add_result(result, &mut effects);
                 }
             }
+            Event::Workers(workers) => self.summary.threads = workers,
             Event::Loaded(tasks) => self.add_loaded(tasks, &mut effects),
             Event::SessionEnded(report) => self.end_session(at, report, &mut effects),
             Event::Finished(report) => self.end(report, &mut effects),

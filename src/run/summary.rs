@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 use crate::exit;
 use crate::model::{AppId, FailureClass, Fault, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
-use crate::store::{PollTask, RunRecord, SkippedHost, StatusUpdate};
+use crate::store::{PollTask, RunRecord, StatusUpdate};
 use crate::util::text;
 
 /// How many skipped hosts are listed in JSON, those with the most sites.
 const MAX_LISTED_HOSTS: usize = 20;
+
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -26,6 +27,8 @@ pub struct Summary {
     pub durations: Vec<u32>,
     /// How long after its due time each poll began, in seconds. New sites have no due time, and are left out.
     pub lateness_s: Vec<u32>,
+    /// How many sites were polled at a time at most: the number of workers. 0 if none was started.
+    pub threads: usize,
     /// The exit code of the signal that ended the run early; `None` if none did.
     pub interrupted: Option<u8>,
 }
@@ -38,13 +41,6 @@ impl Summary {
             let lateness = overdue.saturating_add(began.as_secs());
             self.lateness_s.push(u32::try_from(lateness).unwrap_or(u32::MAX));
         }
-    }
-
-    /// Counts sites of hosts that were not called.
-    pub(super) fn add_skipped(&mut self, hosts: Vec<SkippedHost>) {
-        let run = &mut self.run;
-        run.skipped += hosts.iter().map(|host| host.sites).sum::<u64>();
-        run.skipped_hosts.extend(hosts);
     }
 
     /// Counts the outcome of a poll, which leads to the status `next`. A deferral counts as deferred, not as failed.
@@ -88,6 +84,7 @@ impl Summary {
     pub fn to_json(&self) -> Value {
         let mut json = Map::from_iter([("appId".into(), json!(self.app_id)), ("jobName".into(), json!(self.job))]);
         json.extend(run_json(&self.run));
+        json.insert("threads".into(), json!(self.threads));
         Value::Object(json)
     }
 }
@@ -163,7 +160,8 @@ pub fn run_text(run: &RunRecord) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}: {}", self.app_id.short(), self.job, self.run.batch, run_text(&self.run))
+        write!(f, "{} {} {}: {}", self.app_id.short(), self.job, self.run.batch, run_text(&self.run))?;
+        if self.threads > 0 { write!(f, ", {} at a time", self.threads) } else { Ok(()) }
     }
 }
 
@@ -179,6 +177,7 @@ mod tests {
             run,
             durations: Vec::new(),
             lateness_s: Vec::new(),
+            threads: 0,
             interrupted: None,
         }
     }

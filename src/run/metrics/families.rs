@@ -93,6 +93,8 @@ impl Families<'_> {
         let cause = run.outage_cause.map(|cause| (cause.name(), 1.0));
         self.gauges("cxnpoll_run_outage_cause", "The cause of the outage in the last run.", "cause", cause)?;
         self.gauge("cxnpoll_due", "Connections that were due in the last run.", Some(run.due as f64))?;
+        let threads = Some(ended.summary.threads as f64);
+        self.gauge("cxnpoll_run_threads", "How many sites the last run polled at a time, at most.", threads)?;
         let skipped = Some(run.skipped as f64);
         self.gauge("cxnpoll_skipped", "Connections that the last run left to the next, for their host.", skipped)?;
         let hosts = SkipReason::ALL.map(|reason| {
@@ -265,8 +267,15 @@ mod tests {
         let subject = Subject { app: "a".into(), job: "j".into(), batch: "0/1".into() };
         let text = |run: RunRecord| {
             let (app_id, job) = ("app:a".parse().unwrap(), JobName::default());
-            let summary =
-                Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), interrupted: None };
+            let summary = Summary {
+                app_id,
+                job,
+                run,
+                durations: Vec::new(),
+                lateness_s: Vec::new(),
+                threads: 0,
+                interrupted: None,
+            };
             let ended =
                 Ended { summary: &summary, exit_code: exit::OWN_OUTAGE, at: 9, counted: None, store_bytes: None };
             String::from_utf8(encode(&subject, &ended, &Former::default()).unwrap()).unwrap()

@@ -60,6 +60,24 @@ impl Lookups {
         if is_slow { &mut self.slow } else { &mut self.others }.push_back((self.last_no, name));
     }
 
+    /// The names that wait for their answer, of slow sites or of others.
+    pub(super) fn names(&self, is_slow: bool) -> impl Iterator<Item = HostHash> {
+        let under_way = self.under_way.values().filter(move |lookup| lookup.is_slow == is_slow);
+        let waiting = if is_slow { &self.slow } else { &self.others };
+        under_way.map(|lookup| lookup.name).chain(waiting.iter().map(|(_, name)| *name))
+    }
+
+    /// Puts the lookup of a name before those that have not started either.
+    pub(super) fn advance(&mut self, name: HostHash) {
+        for waiting in [&mut self.slow, &mut self.others] {
+            if let Some(index) = waiting.iter().position(|(_, other)| *other == name)
+                && let Some(lookup) = waiting.remove(index)
+            {
+                waiting.push_front(lookup);
+            }
+        }
+    }
+
     /// Starts the next lookup; `None` if none waits or enough are under way.
     pub(super) fn start(&mut self, at: Duration) -> Option<(LookupNo, HostHash)> {
         if self.under_way.len() >= self.max {

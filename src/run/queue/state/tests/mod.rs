@@ -144,6 +144,36 @@ fn a_bounded_number_of_lookups_is_under_way_at_most_half_of_them_for_slow_sites(
 }
 
 #[test]
+fn limited_permits_go_to_names_anywhere_in_the_order() {
+    let mut state = state(4);
+    for seq in 0..1000 {
+        state.push(task(seq, &format!("name{seq}.example.org")));
+    }
+    // Only the first names are known, and the next ones are being looked up.
+    let under_way: Vec<_> = std::iter::from_fn(|| state.start_lookup()).collect();
+    let answer = |state: &mut State, no, task: &PollTask| {
+        state.answer(no, vec![IpAddr::from(u128::from(task.locator.seq).to_be_bytes())]);
+    };
+    for (no, task) in &under_way[..10] {
+        answer(&mut state, *no, task);
+    }
+    state.set_permits(Some(10));
+    let mut taken = state.take_all();
+    assert!(taken.len() < 10);
+    for (no, task) in &under_way[10..] {
+        answer(&mut state, *no, task);
+    }
+    while let Some((no, task)) = state.start_lookup() {
+        answer(&mut state, no, &task);
+        taken.extend(state.take_all());
+    }
+    assert_eq!(taken.len(), 10);
+    for third in [0..333, 333..667, 667..1000] {
+        assert!(taken.iter().any(|seq| third.contains(seq)), "{taken:?}");
+    }
+}
+
+#[test]
 fn a_name_is_looked_up_once_while_it_is_in_the_queue() {
     let mut state = state(4);
     state.push(task(0, "a.example.org"));
@@ -171,7 +201,7 @@ fn a_lookup_without_an_answer_makes_a_name_a_host_of_its_own() {
     assert_eq!(state.take_all(), [2]);
     state.advance(Duration::from_secs(11));
     state.expire_lookups();
-    let (taken, found, _) = state.take().unwrap();
+    let (taken, found) = state.take().unwrap();
     assert_eq!((taken.locator.seq, found.addresses.len()), (0, 0));
     assert_eq!(found.failed, Some((Duration::from_secs(1), Duration::from_secs(11))));
     assert!(state.take().is_none(), "its limit is that of a host");
