@@ -15,7 +15,6 @@ use super::clock::RunClock;
 use super::coordinator::{Coordinator, Observer, TICK};
 use super::event::Rules;
 use super::message::Message;
-use super::paused_hosts::PausedHosts;
 use super::queue::{HostLimits, LookUp, Queue, SLOW};
 use super::recorder::Recorder;
 use super::run_lock::{self, RunLock};
@@ -224,14 +223,12 @@ impl PollRun {
     ) -> Result<thread::Result<()>, Error> {
         let Context { client, config, signals, clock, stop, .. } = context;
         let due = usize::try_from(state.summary().run.due).unwrap_or(usize::MAX);
-        let threads = self.threads.min(due);
         let limits = HostLimits::new(self.per_host, &config.per_host, &config.limits);
         let names = Arc::clone(client);
         let look_up: LookUp = Box::new(move |cxn, on_answer| names.look_up(cxn, on_answer));
-        let queue = Arc::new(Queue::new(threads, self.now, limits, client.lookup_limit(), look_up));
-        let paused_hosts = Arc::new(PausedHosts::default());
-        let shared = workers::Shared::new(self, &queue, client, &paused_hosts, config.results, clock.started());
-        let workers = workers::start(shared, threads, &sender)?;
+        let queue = Arc::new(Queue::new(0, self.now, limits, client.lookup_limit(), look_up));
+        let shared = workers::Shared::new(self, &queue, client, config.results, clock.started());
+        let workers = workers::start(shared, due, &sender)?;
         // The channel is to be disconnected once the recorder and all workers have ended.
         drop(sender);
         let mut observer = Observer::new(observe);
@@ -243,7 +240,6 @@ impl PollRun {
             workers,
             recorder,
             client,
-            paused_hosts: &paused_hosts,
             messages,
             signals,
             stop,

@@ -13,10 +13,10 @@ use crate::store::{DueEntry, EncodedResult, PollTask, RunRecord, StatusUpdate};
 /// A message to the coordinator.
 #[derive(Debug)]
 pub(super) enum Message {
+    /// There are this many workers now.
+    Workers(usize),
     /// A worker ended a poll.
     PollEnded(PollResult),
-    /// A worker skipped a poll, because its host is paused.
-    PollSkipped,
     /// What is due was selected; `None` means that the app has no connections.
     Selected(Result<Option<Selection>, Error>),
     /// A session loaded connections.
@@ -36,6 +36,8 @@ pub(super) struct PollResult {
     pub(super) task: Arc<PollTask>,
     /// The addresses to which it may have connected, in order; empty if they were not known.
     pub(super) addresses: Arc<[IpAddr]>,
+    /// How many polls each of these allows at once.
+    pub(super) limit: usize,
     /// How the poll ended. An error is not the fault of the site: no failure is counted.
     pub(super) outcome: Result<Outcome, Error>,
     /// What a listener keeps of it.

@@ -72,6 +72,8 @@ pub(super) struct Taken {
     pub(super) task: Arc<PollTask>,
     /// The addresses that a poll may connect to, in order; empty if they are not known.
     pub(super) addresses: Arc<[IpAddr]>,
+    /// How many polls each of these allows at once.
+    pub(super) limit: usize,
     /// The lookup of the name, if it failed.
     pub(super) failed_lookup: Option<FailedLookup>,
 }
@@ -115,6 +117,18 @@ impl Queue {
     /// A snapshot of the queue.
     pub(super) fn view(&self) -> QueueView {
         self.0.lock().state.view()
+    }
+
+    /// How many hosts have a task that can be taken now, and how many tasks are being polled; `None` once it is closed.
+    pub(super) fn demand(&self) -> Option<(usize, usize)> {
+        let guarded = self.0.lock();
+        (!guarded.state.closed).then(|| guarded.state.demand())
+    }
+
+    /// How many tasks there are of hosts that are not called for the time being.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.view().held
     }
 
     /// Limits how many more tasks may be taken; `None` is no limit.
@@ -254,10 +268,10 @@ impl Shared {
     }
 
     fn take(&self, state: &mut State) -> Option<Taken> {
-        let (task, found) = state.take()?;
+        let (task, found, limit) = state.take()?;
         let instant = |at| self.started + at;
         let failed = found.failed.map(|(began, ended)| FailedLookup { began: instant(began), ended: instant(ended) });
-        Some(Taken { task, addresses: found.addresses, failed_lookup: failed })
+        Some(Taken { task, addresses: found.addresses, limit, failed_lookup: failed })
     }
 
     /// Starts the lookups for which there is room.

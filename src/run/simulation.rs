@@ -73,6 +73,7 @@ impl Simulation {
             run,
             durations: Vec::new(),
             lateness_s: Vec::new(),
+            threads: 0,
             interrupted: None,
         };
         let rules = Rules {
@@ -168,7 +169,7 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
 
     fn start_polls(&mut self) {
         while self.idle > 0
-            && let Some(Taken { task, addresses, .. }) = self.queue.try_take()
+            && let Some(Taken { task, addresses, limit, .. }) = self.queue.try_take()
         {
             self.idle -= 1;
             let began = self.at;
@@ -176,7 +177,7 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
             let (ended, seq) = (began + duration, task.locator.seq);
             let queued = Duration::ZERO;
             let result =
-                PollResult { task, addresses, outcome: Ok(outcome), result: None, trace, began, queued, ended };
+                PollResult { task, addresses, limit, outcome: Ok(outcome), result: None, trace, began, queued, ended };
             self.polls.insert((ended, seq), result);
         }
     }
@@ -192,8 +193,15 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
             Effect::Enqueue(tasks) => self.queue.extend(tasks),
             Effect::SetPermits(permits) => self.queue.set_permits(permits),
             Effect::CancelPending => {
-                let cancelled = self.queue.cancel_pending();
-                self.apply(Event::Cancelled(cancelled));
+                let (held, waiting) = (self.queue.skip_held(), self.queue.cancel_pending());
+                self.apply(Event::Cancelled(waiting, held));
+            }
+            Effect::HoldHost(address, reason) => self.queue.hold(address, reason),
+            Effect::ProbeHost(address) => self.queue.probe(address),
+            Effect::ReleaseHost(address) => self.queue.release(address),
+            Effect::SkipHeld => {
+                let held = self.queue.skip_held();
+                self.apply(Event::Skipped(held));
             }
             Effect::LeaveWaiting { .. } => {
                 let waiting = self.queue.cancel_pending();

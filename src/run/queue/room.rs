@@ -79,6 +79,13 @@ impl Room {
         }
     }
 
+    /// How many polls each address among these allows at once, at least. Without addresses, the name counts.
+    pub(super) fn limit(&self, resources: &[Resource]) -> usize {
+        let is_address = |resource: &&Resource| matches!(resource, Resource::Address(_)) || resources.len() == 1;
+        let places = resources.iter().filter(is_address).filter_map(|resource| self.0.get(resource));
+        places.map(|places| places.limit).min().unwrap_or(1)
+    }
+
     /// Gives a host a place, or lets it wait for one. Returns whether it has one.
     pub(super) fn acquire(&mut self, resource: Resource, host: HostNo, at: Duration) -> bool {
         let Some(places) = self.0.get_mut(&resource) else { return true };

@@ -34,12 +34,14 @@ pub(in crate::run) struct LastHost {
     pub(in crate::run) due: Option<UnixTime>,
     /// The longest poll of the host in this run, including those in flight.
     pub(in crate::run) slowest: Duration,
+    /// Whether the queue had no other.
+    pub(in crate::run) is_only: bool,
 }
 
 impl LastHost {
     fn of(host: &Host) -> Self {
         let due = host.front().map(|task| task.due);
-        Self { host: host.last_name().unwrap_or_default(), due, slowest: host.slowest }
+        Self { host: host.last_name().unwrap_or_default(), due, slowest: host.slowest, is_only: false }
     }
 }
 
@@ -52,6 +54,11 @@ impl State {
             is_out_of_permits: self.permits == Some(0),
             last_host: self.last_host(),
         }
+    }
+
+    /// How many hosts have a task that can be taken now, and how many tasks are being polled.
+    pub(in crate::run::queue) fn demand(&self) -> (usize, usize) {
+        (self.turns.len().min(self.permits.unwrap_or(usize::MAX)), self.in_flight.len())
     }
 
     /// The only host that is left, or one of several of which all wait for their starts.
@@ -68,7 +75,7 @@ impl State {
         let (no, host) = hosts.next()?;
         let in_flight = self.in_flight.values().filter(|poll| poll.host == *no);
         let slowest = in_flight.map(|poll| self.at.saturating_sub(poll.since)).fold(host.slowest, Duration::max);
-        Some(LastHost { slowest, ..LastHost::of(host) })
+        Some(LastHost { slowest, is_only: self.last_no == 1, ..LastHost::of(host) })
     }
 
     fn waiting_for_starts(&self) -> usize {

@@ -58,7 +58,7 @@ impl State {
 
     /// The sequence numbers of all that can be taken now.
     fn take_all(&mut self) -> Vec<u64> {
-        std::iter::from_fn(|| self.take()).map(|(task, _)| task.locator.seq).collect()
+        std::iter::from_fn(|| self.take()).map(|(task, ..)| task.locator.seq).collect()
     }
 
     /// Ends the poll of a site.
@@ -115,7 +115,7 @@ fn sites_of_a_host_that_were_failing_come_last() {
     state.push(unwell(task(2, "203.0.113.1")));
     state.push(task(3, "203.0.113.1"));
     let mut order = Vec::new();
-    while let Some((task, _)) = state.take() {
+    while let Some((task, ..)) = state.take() {
         order.push(task.locator.seq);
         state.done(&task, None);
     }
@@ -201,7 +201,7 @@ fn a_lookup_without_an_answer_makes_a_name_a_host_of_its_own() {
     assert_eq!(state.take_all(), [2]);
     state.advance(Duration::from_secs(11));
     state.expire_lookups();
-    let (taken, found) = state.take().unwrap();
+    let (taken, found, _) = state.take().unwrap();
     assert_eq!((taken.locator.seq, found.addresses.len()), (0, 0));
     assert_eq!(found.failed, Some((Duration::from_secs(1), Duration::from_secs(11))));
     assert!(state.take().is_none(), "its limit is that of a host");
