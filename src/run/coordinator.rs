@@ -248,14 +248,14 @@ fn log(result: &PollResult) {
     }
 }
 
-/// Logs how many sites of a host are left to the next run.
+/// Logs how many sites of a host are left to the next run. Commands show the hosts with the most.
 fn log_skipped(host: &SkippedHost) {
     let SkippedHost { address, reason, sites, .. } = host;
     let reason = match reason {
         SkipReason::Down => "is down",
         SkipReason::AskedToWait => "asked to wait",
     };
-    info!("host {address} {reason}: {} left to the next run", count(*sites, "site"));
+    info!(target: FILE_ONLY, "host {address} {reason}: {} left to the next run", count(*sites, "site"));
 }
 
 impl Drop for Coordinator<'_> {

@@ -13,6 +13,7 @@ use crate::util::text;
 
 /// How many skipped hosts are listed in JSON, those with the most sites.
 const MAX_LISTED_HOSTS: usize = 20;
+
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
