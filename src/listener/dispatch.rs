@@ -39,13 +39,12 @@ impl Dispatcher {
     /// [`Error::Program`] where a program does not work at all, which is no failure of the site.
     pub fn poll(&mut self, event: &mut PollEvent) -> Result<Outcome, Error> {
         if self.processes.is_empty() {
-            return Ok(guarded(&event.name(), || system_get(event)));
+            return Ok(guarded(event, PollEvent::name, system_get));
         }
-        let name = event.name();
         for (listener, process) in self.chain.0.iter().zip(&mut self.processes) {
             let outcome = match &listener.action {
                 Action::Calls { calls, keep } => calls::make(calls, *keep, event),
-                Action::Poll(function) => guarded(&name, || function(event)),
+                Action::Poll(function) => guarded(event, PollEvent::name, function),
                 Action::Program(program) => {
                     event.call_failure = None;
                     let line = event.to_json();
@@ -76,10 +75,9 @@ impl Dispatcher {
     /// # Errors
     /// The first listener that fails, and a program that does not work.
     pub(crate) fn run(&mut self, event: &mut RunEvent) -> Result<(), Error> {
-        let name = event.name();
         for (listener, process) in self.chain.0.iter().zip(&mut self.processes) {
             let outcome = match &listener.action {
-                Action::Run(function) => guarded(&name, || function(event)),
+                Action::Run(function) => guarded(event, RunEvent::name, function),
                 Action::Program(program) => match program.handle(process, &event.to_json(), &mut NoSite) {
                     EventResult::Ok { stop } => {
                         event.stopped |= stop;
@@ -111,9 +109,10 @@ impl Drop for Dispatcher {
 }
 
 /// Calls a listener and turns a panic into a failure.
-fn guarded(event: &str, listener: impl FnOnce() -> Outcome) -> Outcome {
-    catch_unwind(AssertUnwindSafe(listener))
-        .unwrap_or_else(|panic| Err(format!("the listener of {event} panicked: {}", panic_message(&*panic)).into()))
+fn guarded<E>(event: &mut E, name: impl Fn(&E) -> String, listener: impl Fn(&mut E) -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| listener(event))).unwrap_or_else(|panic| {
+        Err(format!("the listener of {} panicked: {}", name(event), panic_message(&*panic)).into())
+    })
 }
 
 /// The built-in listener: `System.get`, which proves that the connection works.

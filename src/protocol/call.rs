@@ -16,7 +16,8 @@ use crate::model::{Failure, FailureClass, Secret};
 #[must_use]
 pub fn request(entity: &str, action: &str, mut params: Map<String, Value>, app_cert: &str) -> Vec<u8> {
     params.entry("version").or_insert(json!(3));
-    json!([entity, action, params, app_cert]).to_string().into_bytes()
+    // Encoding fails only where a map has keys that are not text.
+    serde_json::to_vec(&(entity, action, params, app_cert)).expect("the keys are text")
 }
 
 /// The failure that a reply reports; `None` if `is_error` is false as PHP sees it, as `"0"` is.
@@ -37,21 +38,20 @@ fn failure(is_error: bool, message: Option<&str>, secret: &Secret) -> Option<Fai
 ///
 /// It is refused where a [`Value`] would be: `serde::de::IgnoredAny` would accept texts that are not UTF-8.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Checked {
+pub(super) struct Checked<'de> {
     /// Whether PHP takes the value for true.
     is_true: bool,
     /// The value, if it is a text.
-    text: Option<String>,
+    text: Option<Cow<'de, str>>,
     /// Of an object: whether PHP takes its `is_error` for true.
     is_error: bool,
     /// Of an object: its `error_message`, if it is a text.
-    error_message: Option<String>,
+    error_message: Option<Cow<'de, str>>,
 }
 
-impl Checked {
+impl Checked<'_> {
     /// The failure that this reply reports, as in [`api_failure`].
-    #[must_use]
-    pub fn failure(&self, secret: &Secret) -> Option<Failure> {
+    pub(super) fn failure(&self, secret: &Secret) -> Option<Failure> {
         failure(self.is_error, self.error_message.as_deref(), secret)
     }
 
@@ -60,7 +60,13 @@ impl Checked {
     }
 }
 
-impl<'de> Deserialize<'de> for Checked {
+impl<'de> Checked<'de> {
+    fn of_text(text: Cow<'de, str>) -> Self {
+        Self { is_true: !text.is_empty() && text != "0", text: Some(text), ..Self::default() }
+    }
+}
+
+impl<'de> Deserialize<'de> for Checked<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(CheckedVisitor)
     }
@@ -69,44 +75,49 @@ impl<'de> Deserialize<'de> for Checked {
 struct CheckedVisitor;
 
 impl<'de> Visitor<'de> for CheckedVisitor {
-    type Value = Checked;
+    type Value = Checked<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Checked, E> {
+    fn visit_unit<E>(self) -> Result<Checked<'de>, E> {
         Ok(Checked::default())
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Checked, E> {
+    fn visit_bool<E>(self, flag: bool) -> Result<Checked<'de>, E> {
         Ok(Checked::scalar(flag))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Checked, E> {
+    fn visit_u64<E>(self, number: u64) -> Result<Checked<'de>, E> {
         Ok(Checked::scalar(number != 0))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Checked, E> {
+    fn visit_i64<E>(self, number: i64) -> Result<Checked<'de>, E> {
         Ok(Checked::scalar(number != 0))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Checked, E> {
+    fn visit_f64<E>(self, number: f64) -> Result<Checked<'de>, E> {
         Ok(Checked::scalar(number != 0.0))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Checked, E> {
-        Ok(Checked { text: Some(text.to_owned()), ..Checked::scalar(!text.is_empty() && text != "0") })
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Checked<'de>, E> {
+        Ok(Checked::of_text(text.into()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Checked, A::Error> {
-        while list.next_element::<Checked>()?.is_some() {}
+    // A text with escapes.
+    fn visit_str<E>(self, text: &str) -> Result<Checked<'de>, E> {
+        Ok(Checked::of_text(text.to_owned().into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Checked<'de>, A::Error> {
+        while list.next_element::<Checked<'_>>()?.is_some() {}
         Ok(Checked::scalar(true))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Checked, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Checked<'de>, A::Error> {
         let mut checked = Checked::scalar(true);
-        while let Some((key, value)) = map.next_entry::<Checked, Checked>()? {
+        while let Some((key, value)) = map.next_entry::<Checked<'_>, Checked<'_>>()? {
             match key.text.as_deref() {
                 Some("is_error") => checked.is_error = value.is_true,
                 Some("error_message") => checked.error_message = value.text,

@@ -1,5 +1,6 @@
 //! JSON from strangers, with limits of depth and memory.
 
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::Value;
 
@@ -53,7 +54,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Value, Refusal> {
 }
 
 /// Reads something of JSON that is nested at most 511 levels deep, without building all values.
-pub(super) fn check<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
+pub(super) fn check<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Refusal> {
     if measure(text).depth > MAX_DEPTH {
         return Err(Refusal::NotJson);
     }
@@ -77,7 +78,7 @@ pub fn can_be_kept(text: &[u8]) -> bool {
     measure(text).depth <= MAX_KEPT_DEPTH
 }
 
-fn read<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> serde_json::Result<T> {
     let mut parser = serde_json::Deserializer::from_slice(text);
     parser.disable_recursion_limit();
     let value = T::deserialize(&mut parser)?;

@@ -135,12 +135,13 @@ pub fn decode(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) ->
 
 /// Checks the reply as [`decode`] does, without building its values.
 ///
-/// So it needs little memory, and the number of values is not limited.
+/// Returns the failure that the reply reports; `None` if it reports none. This needs little memory, and the number of
+/// values is not limited.
 ///
 /// # Errors
 /// As [`decode`], except [`ProtocolError::TooLarge`].
-pub fn check(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) -> Result<Checked, ProtocolError> {
-    Ok(json::check(&decrypt(message, cxn_id, secret, now)?)?)
+pub fn check(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) -> Result<Option<Failure>, ProtocolError> {
+    Ok(json::check::<Checked<'_>>(&decrypt(message, cxn_id, secret, now)?)?.failure(secret))
 }
 
 /// Checks a message up to its plaintext, and returns that.

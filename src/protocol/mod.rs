@@ -9,7 +9,7 @@ mod insecure;
 pub(crate) mod json;
 mod message;
 
-pub use call::{Checked, api_failure, request};
+pub use call::{api_failure, request};
 pub(crate) use call::{before_secret, redact, redact_text};
 pub use insecure::insecure_error;
 pub use message::{CONTENT_TYPE, ProtocolError, TTL_S, check, decode, encode, may_be_message, message_start};

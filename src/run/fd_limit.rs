@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-use crate::site::MAX_LOOKUPS;
+use crate::site::{MAX_LOOKUPS, MAX_SPARE_CONNECTIONS};
 use crate::util::text::count;
 
 /// Descriptors other than those of the workers, at least: standard streams, logs, locks, the database.
@@ -18,29 +18,30 @@ const SPARE_FILES: u64 = 16;
 /// An address that does not answer keeps one while the next address is tried. A third address waits where there is no other.
 const FILES_PER_CONNECTION: u64 = 2;
 
-/// How many workers may have a connection open at a time.
+/// How many workers may have a connection open at a time, and whether others may be kept open.
 ///
-/// Each has `files_per_worker` other files open.
+/// Those are for the polls to come. Each worker has `files_per_worker` other files open.
 ///
 /// Raises the soft limit of open files as far as the hard limit allows. At least 1, at most `threads`. Warns if it is fewer
 /// than `expected`.
-pub(super) fn clamp_to_fd_limit(threads: usize, expected: usize, files_per_worker: u64) -> usize {
+pub(super) fn clamp_to_fd_limit(threads: usize, expected: usize, files_per_worker: u64) -> (usize, bool) {
     let others = other_files(open_files());
-    let wanted = wanted_files(others, threads, files_per_worker);
+    let wanted = wanted_files(others, threads, files_per_worker) + MAX_SPARE_CONNECTIONS as u64;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         let soft_limit = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
         // A limit that cannot be raised is left as it is.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(soft_limit), ..limit });
     }
-    let workers = workers_within(getrlimit(Resource::Nofile).current, others, threads, files_per_worker);
+    let limit = getrlimit(Resource::Nofile).current;
+    let workers = workers_within(limit, others, threads, files_per_worker);
     if workers < expected {
         warn!(
             "only {} at the same time, not {expected}: more open files are not allowed (ulimit -n)",
             count(workers as u64, "site")
         );
     }
-    workers
+    (workers, limit.is_none_or(|limit| limit >= wanted))
 }
 
 /// How many descriptors are open, with those that were inherited; `None` if the system has no list.

@@ -4,6 +4,7 @@ mod holds;
 mod host;
 mod limits;
 mod lookups;
+mod name;
 mod room;
 mod state;
 mod turns;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use self::limits::HostLimits;
 pub(super) use self::lookups::MAX_LOOKUPS_AHEAD;
+pub(super) use self::state::SLOW;
 use self::state::State;
 #[cfg(test)]
 pub(super) use self::state::view::LastHost;
@@ -26,11 +28,11 @@ use crate::store::{PollTask, SkipReason, SkippedHost};
 pub(super) const INITIAL_LOAD: usize = 1024;
 /// How many loaded connections can wait at most, about 4 MiB.
 pub(super) const QUEUE_CAPACITY: usize = 8192;
-/// A poll of at least this duration is slow.
-pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 /// Receives the addresses of a name; none if it has none.
 pub(super) type OnAnswer = Box<dyn FnOnce(Vec<IpAddr>) + Send>;
+/// Returns how long ago the run began.
+pub(super) type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 /// Looks up the addresses of a connection's host, and calls a function with them, at once or later.
 pub(super) type LookUp = Box<dyn Fn(&Cxn, OnAnswer) + Send + Sync>;
 
@@ -49,6 +51,7 @@ pub struct Queue(Arc<Shared>);
 
 struct Shared {
     started: Instant,
+    clock: Clock,
     guarded: Mutex<Guarded>,
     /// Signalled when a worker may find a task, or when there will be none.
     changed: Condvar,
@@ -72,7 +75,7 @@ pub(super) struct Taken {
     pub(super) task: Arc<PollTask>,
     /// The addresses that a poll may connect to, in order; empty if they are not known.
     pub(super) addresses: Arc<[IpAddr]>,
-    /// How many polls each of these allows at once.
+    /// How many polls each of these allows at once, or would if they were known.
     pub(super) limit: usize,
     /// The lookup of the name, if it failed.
     pub(super) failed_lookup: Option<FailedLookup>,
@@ -98,9 +101,22 @@ impl Queue {
         lookup_limit: Duration,
         look_up: LookUp,
     ) -> Self {
+        let started = Instant::now();
+        Self::with_clock(workers, now, limits, lookup_limit, look_up, Box::new(move || started.elapsed()))
+    }
+
+    /// An empty queue, as by [`Queue::new`], with a clock of the caller.
+    pub(super) fn with_clock(
+        workers: usize,
+        now: UnixTime,
+        limits: HostLimits,
+        lookup_limit: Duration,
+        look_up: LookUp,
+        clock: Clock,
+    ) -> Self {
         let state = State::new(workers, now, limits, lookup_limit);
         let guarded = Guarded { state, idle: 0, waits_for_start: false, starts_lookups: false }.into();
-        Self(Arc::new(Shared { started: Instant::now(), guarded, changed: Condvar::new(), look_up }))
+        Self(Arc::new(Shared { started: Instant::now(), clock, guarded, changed: Condvar::new(), look_up }))
     }
 
     /// Corrects the number of workers, and of names that are looked up at a time.
@@ -127,9 +143,15 @@ impl Queue {
         (!guarded.state.closed).then(|| guarded.state.demand())
     }
 
+    /// How many tasks there are of hosts that are not called for the time being.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.view().held
+    }
+
     /// Limits how many more tasks may be taken; `None` is no limit.
     pub(super) fn set_permits(&self, permits: Option<usize>) {
-        self.0.change(|state| state.permits = permits);
+        self.0.change(|state| state.set_permits(permits));
     }
 
     /// Counts the time of the polls in flight from now on, after a pause of the process.
@@ -153,9 +175,9 @@ impl Queue {
         self.0.change(State::cancel_pending)
     }
 
-    /// Takes no task of hosts with an address any longer, unless another of their addresses is known to be good.
+    /// Takes no task of hosts with an address any longer.
     ///
-    /// A host that asked to wait is held in any case.
+    /// Those with another address that is known to be good are not held. A host that asked to wait is held in any case.
     pub(super) fn hold(&self, address: IpAddr, reason: SkipReason) {
         self.0.change(|state| state.hold(address.to_canonical(), reason));
     }
@@ -221,7 +243,7 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Guarded> {
         // No code panics while it holds the lock.
         let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
-        guarded.state.advance(self.started.elapsed());
+        guarded.state.advance((self.clock)());
         guarded
     }
 
@@ -241,14 +263,14 @@ impl Shared {
         let next_start = guarded.state.next_start().filter(|_| !guarded.waits_for_start);
         if let Some(next_start) = next_start {
             guarded.waits_for_start = true;
-            let limit = next_start.saturating_sub(self.started.elapsed());
+            let limit = next_start.saturating_sub((self.clock)());
             guarded = self.changed.wait_timeout(guarded, limit).unwrap_or_else(PoisonError::into_inner).0;
             guarded.waits_for_start = false;
         } else {
             guarded = self.changed.wait(guarded).unwrap_or_else(PoisonError::into_inner);
         }
         guarded.idle -= 1;
-        guarded.state.advance(self.started.elapsed());
+        guarded.state.advance((self.clock)());
         guarded
     }
 
@@ -264,7 +286,8 @@ impl Shared {
     }
 
     fn take(&self, state: &mut State) -> Option<Taken> {
-        let (task, found, limit) = state.take()?;
+        let (task, found) = state.take()?;
+        let limit = state.limit(&found.addresses);
         let instant = |at| self.started + at;
         let failed = found.failed.map(|(began, ended)| FailedLookup { began: instant(began), ended: instant(ended) });
         Some(Taken { task, addresses: found.addresses, limit, failed_lookup: failed })

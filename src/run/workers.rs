@@ -6,7 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,8 @@ use super::queue::{FailedLookup, MAX_LOOKUPS_AHEAD, Queue, Taken};
 use super::update::FILE_ONLY;
 use super::worker_count::{DECISION_INTERVAL, Demand, FIRST_WORKERS, MAX_WORKERS, WorkerCount};
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
-use crate::model::{Cxn, Failure, FailureClass, Outcome, PollTrace};
-use crate::site::{Api, Client};
+use crate::model::{Cxn, Failure, FailureClass, Outcome};
+use crate::site::{Api, Client, PollCalls};
 use crate::store::{EncodedResult, Limits, StoredResult};
 use crate::util::text::{count, panic_message};
 
@@ -69,6 +69,8 @@ pub(super) struct Shared {
     limits: Limits,
     started: Instant,
     span: Span,
+    /// Whether connections are kept for other sites of a host.
+    keeps_spare: bool,
 }
 
 impl Shared {
@@ -89,6 +91,7 @@ impl Shared {
             limits,
             started,
             span: Span::current(),
+            keeps_spare: false,
         }
     }
 }
@@ -103,12 +106,12 @@ impl Shared {
 pub(super) fn start(shared: Shared, due: usize, messages: &Sender<Message>) -> Result<Workers, Error> {
     let has_programs = shared.listeners.has_programs();
     let [wanted, most] = bounds(shared.run.threads, has_programs).map(|workers| workers.min(due).max(1));
-    let most = clamp_to_fd_limit(most, wanted, if has_programs { FILES_PER_PROGRAM } else { 0 });
+    let (most, keeps_spare) = clamp_to_fd_limit(most, wanted, if has_programs { FILES_PER_PROGRAM } else { 0 });
     let first = wanted.min(most);
     let memory = MemoryLimit::read();
     let (alive, ended) = channel();
     let listeners = shared.listeners.clone();
-    let crew = Crew { shared: Arc::new(shared), messages: messages.clone(), alive };
+    let crew = Crew { shared: Arc::new(Shared { keeps_spare, ..shared }), messages: messages.clone(), alive };
     let mut workers = crew.start(0, first);
     if workers < first {
         if workers == 0 {
@@ -180,7 +183,6 @@ impl Crew {
 
     /// Passes the number of workers on, and how many names may be looked up at a time.
     fn announce(&self, workers: usize, max_lookups: usize) {
-        self.shared.client.set_max_lookups_ahead(max_lookups);
         self.shared.queue.set_workers(workers, max_lookups);
         // Without a receiver the run is over.
         let _ = self.messages.send(Message::Workers(workers));
@@ -216,16 +218,18 @@ impl Shared {
         let mut dispatcher = self.listeners.dispatcher();
         while let Some(Taken { task, addresses, limit, failed_lookup }) = self.queue.take() {
             let taken = self.started.elapsed();
-            let trace = Mutex::default();
+            let is_awaited = || self.keeps_spare && self.queue.is_awaited(&task);
+            // The built-in listener makes one call.
+            let calls = PollCalls::new(!self.listeners.is_empty() || is_awaited());
             // Any other panic ends the process.
-            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &trace)));
+            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &calls)));
             let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
             let ended = self.started.elapsed();
             let (outcome, result) = match polled {
                 Ok((outcome, result)) => (Ok(outcome), result),
                 Err(error) => (Err(error), None),
             };
-            let trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let trace = self.client.end_poll(calls, is_awaited);
             self.queue.done(&task, trace.address.filter(|_| trace.replied));
             let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
             let polled = PollResult { task, addresses, limit, outcome, result, trace, began, queued, ended };
@@ -235,9 +239,12 @@ impl Shared {
                 return;
             }
         }
+        self.client.close_connections();
     }
 
-    /// When a poll began that was taken at a time since the run began, and for how long it waited for a worker since then.
+    /// When a poll began, and for how long it waited for a worker since then.
+    ///
+    /// `taken` is when a worker took it. All times are since the run began.
     ///
     /// A poll that fails for its lookup began with the lookup: a reply to a poll that began later shows that the network
     /// worked.
@@ -252,10 +259,10 @@ impl Shared {
         &self,
         dispatcher: &mut Dispatcher,
         cxn: &Cxn,
-        trace: &Mutex<PollTrace>,
+        calls: &PollCalls,
     ) -> Result<(Outcome, Option<EncodedResult>), Error> {
         let run = &self.run;
-        let api = Api::new(&self.client, cxn, &run.app.app_cert).traced(trace);
+        let api = Api::new(&self.client, cxn, &run.app.app_cert).in_poll(calls);
         let mut event = PollEvent::new(&run.app, &run.job, cxn, run.now, Some(api), run.only.is_some());
         let outcome = dispatcher.poll(&mut event)?;
         let kept = event.into_kept().filter(|_| self.limits.all > 0);

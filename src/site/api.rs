@@ -1,11 +1,9 @@
 //! API calls to one site.
 
-use std::sync::{Mutex, PoisonError};
-
 use serde_json::{Map, Value};
 
-use super::{Client, Endpoint};
-use crate::model::{Cxn, Failure, Fault, PollTrace, UnixTime};
+use super::{Client, Endpoint, PollCalls};
+use crate::model::{Cxn, Failure, Fault, UnixTime};
 use crate::protocol::{self, ProtocolError};
 use crate::util::time::unix_now;
 
@@ -15,7 +13,7 @@ pub struct Api<'a> {
     client: &'a Client,
     cxn: &'a Cxn,
     app_cert: &'a str,
-    trace: Option<&'a Mutex<PollTrace>>,
+    poll: Option<&'a PollCalls>,
 }
 
 impl<'a> Api<'a> {
@@ -24,13 +22,13 @@ impl<'a> Api<'a> {
     /// `app_cert` (PEM, or empty) is sent with every call.
     #[must_use]
     pub fn new(client: &'a Client, cxn: &'a Cxn, app_cert: &'a str) -> Self {
-        Self { client, cxn, app_cert, trace: None }
+        Self { client, cxn, app_cert, poll: None }
     }
 
-    /// The same client, which adds what its calls show about the network to `trace`.
+    /// The same client, whose calls are those of a poll.
     #[must_use]
-    pub fn traced(self, trace: &'a Mutex<PollTrace>) -> Self {
-        Self { trace: Some(trace), ..self }
+    pub fn in_poll(self, poll: &'a PollCalls) -> Self {
+        Self { poll: Some(poll), ..self }
     }
 
     /// Calls the site and returns its decoded reply, which may hold an error of the API.
@@ -60,7 +58,7 @@ impl<'a> Api<'a> {
     ) -> Result<(Option<Failure>, Option<Value>), Failure> {
         let Cxn { cxn_id, secret, .. } = self.cxn;
         self.post(entity, action, params, |message, now| {
-            let failure = protocol::check(message, cxn_id, secret, now)?.failure(secret);
+            let failure = protocol::check(message, cxn_id, secret, now)?;
             let value = if with_value { protocol::decode(message, cxn_id, secret, now).ok() } else { None };
             Ok((failure, value))
         })
@@ -87,11 +85,8 @@ impl<'a> Api<'a> {
         // The site compares with its own clock, so the real time counts here, whatever time the schedule assumes.
         let ttl = unix_now() + protocol::TTL_S;
         let message = protocol::encode(cxn_id, secret, &plaintext, ttl, &iv);
-        let reply = match self.trace {
-            Some(trace) => {
-                let mut trace = trace.lock().unwrap_or_else(PoisonError::into_inner);
-                self.client.post_traced(&endpoint, &message, &mut trace)
-            }
+        let reply = match self.poll {
+            Some(poll) => self.client.post_in_poll(poll, &endpoint, &message),
             None => self.client.post(&endpoint, &message),
         };
         let reply = reply.map_err(|failure| {

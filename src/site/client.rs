@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use ureq::config::Config;
 use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION};
 use ureq::http::{HeaderValue, Request, Response};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Error};
 
 use super::addresses::Addresses;
 use super::egress::EgressPolicy;
 use super::endpoint::{Endpoint, bare_host};
 use super::failure::{Phase, at_host, from_ureq, of_status, with_reason};
 use super::options::{BUFFER_BYTES, Options};
+use super::poll_calls::PollCalls;
 use super::redirect::Redirects;
 use super::reply::Reply;
 use super::resolver::Resolver;
-use super::transport::{self, Trust};
+use super::transport::idle::{self, Origin, SpareConnections};
+use super::transport::{self, NotSent, Trust};
 use crate::model::{Cxn, Failure, FailureClass, PollTrace};
 use crate::protocol;
 
@@ -27,6 +29,7 @@ use crate::protocol;
 pub struct Client {
     agent: Agent,
     addresses: Arc<Addresses>,
+    spare: Arc<SpareConnections>,
     /// The limit for a whole call.
     limit: Duration,
 }
@@ -63,6 +66,7 @@ impl Client {
             .timeout_recv_response(limits.first_byte)
             .user_agent(user_agent)
             .accept_encoding("identity")
+            // Connections are kept by the transport.
             .max_idle_connections(0)
             .max_idle_connections_per_host(0)
             .input_buffer_size(BUFFER_BYTES)
@@ -73,7 +77,9 @@ impl Client {
         let policy = EgressPolicy { allow: options.allow_net, refuse: options.refuse_ports };
         let trust = Trust { tls: options.tls, authorities: options.authorities };
         let addresses = Arc::new(Addresses::new(names, policy));
-        Self { agent: transport::agent(config, Arc::clone(&addresses), limits, trust), addresses, limit: limits.call }
+        let spare = Arc::default();
+        let agent = transport::agent(config, Arc::clone(&addresses), limits, trust, Arc::clone(&spare));
+        Self { agent, addresses, spare, limit: limits.call }
     }
 
     /// Looks names up again that have no address yet. To be called after a pause of the process.
@@ -96,11 +102,6 @@ impl Client {
     #[must_use]
     pub fn lookup_limit(&self) -> Duration {
         self.addresses.names().limit()
-    }
-
-    /// Sets how many names may be looked up at a time that no poll waits for.
-    pub fn set_max_lookups_ahead(&self, count: usize) {
-        self.addresses.names().set_max_ahead(count);
     }
 
     /// Sets whether an address is down, and so is tried after all others of a host.
@@ -127,27 +128,49 @@ impl Client {
         self.limit
     }
 
-    /// Posts a message and returns the reply.
+    /// Posts a message and returns the reply. The connection is closed.
     ///
     /// # Errors
     /// Where no whole reply arrives, in the classes `dns`, `connect`, `tls`, `timeout`, `disconnected`, `redirect`,
     /// `too-large`, `blocked` and `garbled`. After a redirect the message names the host.
     pub fn post(&self, endpoint: &Endpoint, body: &[u8]) -> Result<Reply, Failure> {
-        self.post_traced(endpoint, body, &mut PollTrace::default())
+        self.post_in_poll(&PollCalls::default(), endpoint, body)
     }
 
-    /// Posts a message as [`Client::post`] does, and adds what it shows about the network to `trace`.
+    /// Posts a message as [`Client::post`] does, as one of the calls of a poll.
     ///
     /// # Errors
     /// As [`Client::post`].
-    pub fn post_traced(&self, endpoint: &Endpoint, body: &[u8], trace: &mut PollTrace) -> Result<Reply, Failure> {
-        transport::trace::begin(*trace);
-        let reply = self.post_untraced(endpoint, body);
-        *trace = transport::trace::current();
+    pub fn post_in_poll(&self, poll: &PollCalls, endpoint: &Endpoint, body: &[u8]) -> Result<Reply, Failure> {
+        let mut poll = poll.lock();
+        if poll.origin.is_none() {
+            poll.origin = Some(Origin::of(endpoint.uri()));
+        }
+        let keeps_connections = poll.idle.is_some();
+        transport::trace::begin(poll.trace);
+        let reply = idle::with_connections(&mut poll.idle, || self.follow(endpoint, body, keeps_connections));
+        poll.trace = transport::trace::current();
         reply
     }
 
-    fn post_untraced(&self, endpoint: &Endpoint, body: &[u8]) -> Result<Reply, Failure> {
+    /// Ends a poll and returns what it showed about the network. At most the connections to its host stay open.
+    ///
+    /// They do if another site of the host is awaited: its poll uses them. Otherwise all connections to the host are closed.
+    pub fn end_poll(&self, poll: PollCalls, is_awaited: impl FnOnce() -> bool) -> PollTrace {
+        let poll = poll.into_state();
+        if let Some(origin) = poll.origin {
+            self.spare.end_poll(&origin, poll.idle.unwrap_or_default(), is_awaited);
+        }
+        poll.trace
+    }
+
+    /// Closes the connections that are kept for polls to come.
+    pub fn close_connections(&self) {
+        self.spare.close();
+    }
+
+    /// Posts a message, follows redirects, and returns the reply.
+    fn follow(&self, endpoint: &Endpoint, body: &[u8], keeps_connections: bool) -> Result<Reply, Failure> {
         let started = Instant::now();
         let mut redirects = Redirects::default();
         let mut endpoint = Cow::Borrowed(endpoint);
@@ -156,7 +179,7 @@ impl Client {
             let host = redirects.host(&endpoint);
             let named = |failure| at_host(failure, host.as_deref());
             let response = self
-                .send(&endpoint, body, limit)
+                .send(&endpoint, body, limit, keeps_connections)
                 .map_err(|failure| redirects.as_cause_of(named(failure), &endpoint))?;
             let status = response.status();
             if !status.is_redirection() {
@@ -192,27 +215,49 @@ impl Client {
         Err(of_status(status))
     }
 
-    /// Sends one request and returns its reply, whose body is not read yet.
-    fn send(&self, endpoint: &Endpoint, body: &[u8], limit: Duration) -> Result<Response<Body>, Failure> {
+    /// Sends a request and returns its reply, whose body is not read yet.
+    ///
+    /// It is sent once more if its connection, which had been used before, was closed before it was sent whole.
+    fn send(
+        &self,
+        endpoint: &Endpoint,
+        body: &[u8],
+        limit: Duration,
+        keeps_connections: bool,
+    ) -> Result<Response<Body>, Failure> {
+        let started = Instant::now();
+        let send = |limit| self.send_once(endpoint, body, limit, keeps_connections);
+        let sent = match send(limit) {
+            Err(Error::Other(error)) if error.is::<NotSent>() => {
+                idle::require_new_connection();
+                send(limit.saturating_sub(started.elapsed()))
+            }
+            sent => sent,
+        };
+        sent.map_err(|error| from_ureq(error, Phase::Waiting))
+    }
+
+    fn send_once(
+        &self,
+        endpoint: &Endpoint,
+        body: &[u8],
+        limit: Duration,
+        keeps_connections: bool,
+    ) -> Result<Response<Body>, Error> {
         let mut request = Request::post(endpoint.uri().clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static(protocol::CONTENT_TYPE))
-            // No connection is used twice. The server should close it: the side that closes first keeps its port busy
-            // for a while, and many sites behind one proxy could exhaust the ports of this machine.
-            .header(CONNECTION, HeaderValue::from_static("close"));
+            .header(CONTENT_TYPE, HeaderValue::from_static(protocol::CONTENT_TYPE));
+        if !keeps_connections {
+            // The server should close the connection: the side that closes first keeps its port busy for a while.
+            request = request.header(CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(host) = endpoint.host_header() {
             request = request.header(HOST, host);
         }
         if let Some(authorization) = endpoint.authorization() {
             request = request.header(AUTHORIZATION, authorization);
         }
-        request
-            .body(body)
-            .map_err(ureq::Error::from)
-            .and_then(|request| {
-                let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
-                self.agent.run(request)
-            })
-            .map_err(|error| from_ureq(error, Phase::Waiting))
+        let request = self.agent.configure_request(request.body(body)?).timeout_global(Some(limit)).build();
+        self.agent.run(request)
     }
 }
 

@@ -56,6 +56,7 @@ fn class_of(kind: Behaviour) -> &'static str {
         | Behaviour::Slow(_)
         | Behaviour::Every(_)
         | Behaviour::OkFirst(_)
+        | Behaviour::CloseAfter(_)
         | Behaviour::Large
         | Behaviour::Objects
         | Behaviour::Nested => "ok",

@@ -10,7 +10,8 @@ use tracing::warn;
 
 use crate::cli::error::{Report, outage_text};
 use crate::run::{self, Queue, Summary, Update, Warning, by_count};
-use crate::util::text::{count, sanitize};
+use crate::store::RunRecord;
+use crate::util::text::{count, counts_above_zero, sanitize};
 
 /// All bars of the process. Without a terminal none is drawn.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -39,6 +40,13 @@ fn draw_steadily(bar: &ProgressBar) {
     if thread::Builder::new().spawn(|| ()).is_ok() {
         bar.enable_steady_tick(Duration::from_millis(200));
     }
+}
+
+/// The counts beside the bar: `280 ok, 3 timeout, 96 skipped`. The sites of hosts that are `held` now will be skipped.
+fn counts(run: &RunRecord, held: usize) -> String {
+    let failed: Vec<_> = by_count(run).map(|(class, count)| format!(", {count} {class}")).collect();
+    let skipped = counts_above_zero(&[(run.skipped + held as u64, "skipped")]);
+    format!("{} ok{}{skipped}", run.ok, failed.concat())
 }
 
 /// A bar that counts polls.
@@ -94,9 +102,8 @@ impl Progress {
             return;
         }
         self.0.set_position(summary.run.polled);
-        let failed: Vec<_> = by_count(&summary.run).map(|(class, count)| format!(", {count} {class}")).collect();
-        let (ok, failed, threads) = (summary.run.ok, failed.concat(), summary.threads);
-        self.0.set_message(format!("{ok} ok{failed}, {threads} at a time"));
+        let counts = counts(&summary.run, queue.held());
+        self.0.set_message(format!("{counts}, {} at a time", summary.threads));
         let slow = queue.slowest(SLOWEST).into_iter().filter(|(_, elapsed)| *elapsed > SLOW);
         let slow: Vec<_> =
             slow.map(|(task, elapsed)| format!("{} s for {}", elapsed.as_secs(), sanitize(&task.cxn.host()))).collect();
@@ -147,5 +154,17 @@ impl RunProgress {
             }
             (Update::Polling { .. } | Update::Stopping { .. }, None) | (Update::Ended { .. }, _) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sites_of_hosts_that_are_held_count_as_skipped() {
+        let run = RunRecord { ok: 280, skipped: 90, failures: vec![(4, 3)], ..RunRecord::default() };
+        assert_eq!(counts(&run, 6), "280 ok, 3 timeout, 96 skipped");
+        assert_eq!(counts(&RunRecord::default(), 0), "0 ok");
     }
 }

@@ -8,9 +8,6 @@ use std::time::Duration;
 use super::room::Resource;
 use crate::store::{HostHash, PollTask};
 
-/// The number of a host in the queue. None is used twice in a run.
-pub(super) type HostNo = u64;
-
 /// What tasks of one host have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct HostKey {

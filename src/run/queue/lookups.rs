@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use crate::store::HostHash;
 
-/// How many names are looked up at a time, where the system allows it. Workers need some of the resolver's threads too.
-pub(in crate::run) const MAX_LOOKUPS_AHEAD: usize = 128;
+/// How many names are looked up at a time, where the system allows it.
+///
+/// Each is two questions, one per family. dnsmasq, on many small networks the name server, refuses more than 150 at a time.
+pub(in crate::run) const MAX_LOOKUPS_AHEAD: usize = 64;
 
 /// The number of a lookup. None is used twice in a run.
 pub(super) type LookupNo = u64;
@@ -56,6 +58,24 @@ impl Lookups {
     pub(super) fn push(&mut self, name: HostHash, is_slow: bool) {
         self.last_no += 1;
         if is_slow { &mut self.slow } else { &mut self.others }.push_back((self.last_no, name));
+    }
+
+    /// The names that wait for their answer, of slow sites or of others.
+    pub(super) fn names(&self, is_slow: bool) -> impl Iterator<Item = HostHash> {
+        let under_way = self.under_way.values().filter(move |lookup| lookup.is_slow == is_slow);
+        let waiting = if is_slow { &self.slow } else { &self.others };
+        under_way.map(|lookup| lookup.name).chain(waiting.iter().map(|(_, name)| *name))
+    }
+
+    /// Puts the lookup of a name before those that have not started either.
+    pub(super) fn advance(&mut self, name: HostHash) {
+        for waiting in [&mut self.slow, &mut self.others] {
+            if let Some(index) = waiting.iter().position(|(_, other)| *other == name)
+                && let Some(lookup) = waiting.remove(index)
+            {
+                waiting.push_front(lookup);
+            }
+        }
     }
 
     /// Starts the next lookup; `None` if none waits or enough are under way.

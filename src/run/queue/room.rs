@@ -1,4 +1,4 @@
-//! The room for polls on addresses, and who gets it next.
+//! The room for polls on addresses, and which host gets it next.
 //!
 //! A poll takes one place on each of its resources. A host acquires them in order, and keeps those that it has while it
 //! waits for the next one in a first-in, first-out queue. So no two hosts wait for each other, and a host with several
@@ -8,8 +8,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::host::HostNo;
 use crate::store::HostHash;
+
+/// The number of a host in the queue. None is used twice in a run.
+pub(super) type HostNo = u64;
 
 /// Something of which polls take a place. The order is that in which places are acquired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,11 +79,9 @@ impl Room {
         }
     }
 
-    /// How many polls each address among these allows at once, at least. Without addresses, the name counts.
-    pub(super) fn limit(&self, resources: &[Resource]) -> usize {
-        let is_address = |resource: &&Resource| matches!(resource, Resource::Address(_)) || resources.len() == 1;
-        let places = resources.iter().filter(is_address).filter_map(|resource| self.0.get(resource));
-        places.map(|places| places.limit).min().unwrap_or(1)
+    /// How many polls an address allows at once; `None` if no host uses it.
+    pub(super) fn limit(&self, address: IpAddr) -> Option<usize> {
+        self.0.get(&Resource::Address(address)).map(|places| places.limit)
     }
 
     /// Gives a host a place, or lets it wait for one. Returns whether it has one.
@@ -119,7 +119,9 @@ impl Room {
         }
     }
 
-    /// When the next poll may start for which a host waits; `None` if none waits, or if another start comes first.
+    /// When the next poll may start for which a host waits.
+    ///
+    /// `None` if none waits, or if another start comes first.
     pub(super) fn next_start(&self, resource: Resource) -> Option<Duration> {
         let places = self.0.get(&resource)?;
         (places.used < places.limit && !places.waiting.is_empty()).then_some(places.free_at)

@@ -2,28 +2,30 @@
 //!
 //! A task first waits for the addresses of its name, then at its host, until a worker takes it.
 
+mod choice;
 mod holding;
 mod names;
 pub(super) mod view;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::names::{Answer, Found, Name};
-use super::SLOW;
+use self::choice::Chosen;
 use super::holds::Holds;
-use super::host::{Host, HostKey, HostNo, Stage};
+use super::host::{Host, HostKey, Stage};
 use super::limits::HostLimits;
 use super::lookups::Lookups;
-use super::room::{Resource, Room};
+use super::name::{Answer, Found, Name};
+use super::room::{HostNo, Resource, Room};
 use super::turns::Turns;
 use crate::model::UnixTime;
 use crate::store::{HostHash, PollTask};
 
+/// A poll of at least this duration is slow.
+pub(in crate::run) const SLOW: Duration = Duration::from_secs(1);
 /// How many tasks of held hosts are kept. Further ones are skipped at once.
 pub(super) const MAX_HELD: usize = 4096;
 
@@ -57,7 +59,9 @@ pub(super) struct State {
     /// No task will be added.
     pub(super) closed: bool,
     /// How many more tasks may be taken; `None` is no limit.
-    pub(super) permits: Option<usize>,
+    permits: Option<usize>,
+    /// The names and hosts that get the next of these.
+    chosen: Chosen,
     /// By the sequence number of the connection.
     in_flight: HashMap<u64, InFlight>,
 }
@@ -93,6 +97,7 @@ impl State {
             slow: 0,
             closed: false,
             permits: None,
+            chosen: Chosen::default(),
             in_flight: HashMap::new(),
         }
     }
@@ -119,9 +124,9 @@ impl State {
         self.max_slow > 0 && takes_long(task, self.now)
     }
 
-    /// Adds a task, whose name is known, to its host.
-    fn admit(&mut self, task: Arc<PollTask>) {
-        let Some(Name { limit, answer: Answer::Known(found), .. }) = self.names.get(&task.host) else { return };
+    /// Adds a task, whose name is known, to its host, and returns that.
+    fn admit(&mut self, task: Arc<PollTask>) -> Option<HostNo> {
+        let Some(Name { limit, answer: Answer::Known(found), .. }) = self.names.get(&task.host) else { return None };
         let (limit, addresses) = (*limit, Arc::clone(&found.addresses));
         let places = self.limits.of_task(&task, limit, &addresses);
         let resources = places.iter().map(|(resource, _)| *resource).collect();
@@ -135,7 +140,7 @@ impl State {
                 self.pass_on(resource);
             }
         }
-        let Some(host) = self.hosts.get_mut(&no) else { return };
+        let host = self.hosts.get_mut(&no)?;
         host.push(task);
         if host.is_held {
             self.waiting -= 1;
@@ -147,6 +152,7 @@ impl State {
             self.skip_surplus(no);
         }
         self.reserve(no);
+        Some(no)
     }
 
     fn add_host(&mut self, key: HostKey) -> HostNo {
@@ -224,23 +230,18 @@ impl State {
     /// The host whose turn it is.
     fn next_host(&mut self) -> Option<HostNo> {
         match self.permits {
-            Some(0) => None,
-            Some(_) => {
-                // Limited permits are for polls that show whether sites fail for our own fault. In the order of the queue,
-                // sites that fail for a fault of theirs may all come first. It is the same in each simulation of a run.
-                let random = BuildHasherDefault::<DefaultHasher>::default().hash_one((self.now, self.waiting));
-                #[expect(clippy::cast_possible_truncation, reason = "half of the bits are enough")]
-                let random = random as usize;
-                self.turns.pop_random(random)
-            }
+            Some(permits) => self.choose_host(permits),
             None => self.turns.pop(self.slow < self.max_slow),
         }
     }
 
-    /// Removes the next task if there is one that may be taken at once.
-    ///
-    /// Returns it with what is known of its name, and how many polls each of its addresses allows at once.
-    pub(super) fn take(&mut self) -> Option<(Arc<PollTask>, Found, usize)> {
+    /// How many polls each of these addresses allows at once.
+    pub(super) fn limit(&self, addresses: &[IpAddr]) -> usize {
+        addresses.iter().filter_map(|address| self.room.limit(*address)).min().unwrap_or(self.limits.per_host)
+    }
+
+    /// Removes and returns the next task that may be taken at once, with what is known of its name.
+    pub(super) fn take(&mut self) -> Option<(Arc<PollTask>, Found)> {
         let no = self.next_host()?;
         self.permits = self.permits.map(|permits| permits - 1);
         let host = self.hosts.get_mut(&no)?;
@@ -252,7 +253,6 @@ impl State {
         }
         host.stage = Stage::Idle;
         host.is_probed = false;
-        let limit = self.room.limit(&host.key.resources);
         *if host.is_held { &mut self.held } else { &mut self.waiting } -= 1;
         let is_slow = self.is_slow(&task);
         self.slow += usize::from(is_slow);
@@ -263,7 +263,7 @@ impl State {
         name.waiting -= 1;
         name.polling += 1;
         match &name.answer {
-            Answer::Known(found) => Some((task, found.clone(), limit)),
+            Answer::Known(found) => Some((task, found.clone())),
             Answer::Awaited(_) => None,
         }
     }

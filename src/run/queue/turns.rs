@@ -4,14 +4,16 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::mem;
 
-use super::host::HostNo;
+use super::room::HostNo;
 use crate::model::UnixTime;
 use crate::store::PollTask;
 
 /// Hosts with a task that may be taken at once, each once.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// Hosts whose next task is slow, with the time since which it is due and its longest duration in milliseconds.
+    /// Hosts whose next task is slow: with the time since which it is due, and its longest duration.
+    ///
+    /// Durations are in milliseconds.
     slow: BinaryHeap<(Reverse<UnixTime>, u32, Reverse<HostNo>)>,
     /// The other hosts.
     others: VecDeque<HostNo>,
@@ -47,12 +49,16 @@ impl Turns {
         self.others.pop_front()
     }
 
-    /// Removes the host that a random number leads to, a slow one only where there is no other.
-    pub(super) fn pop_random(&mut self, random: usize) -> Option<HostNo> {
-        if let Some(index) = random.checked_rem(self.others.len()) {
+    /// How many hosts there are whose next task is slow, or not.
+    pub(super) fn count(&self, is_slow: bool) -> usize {
+        if is_slow { self.slow.len() } else { self.others.len() }
+    }
+
+    /// Removes the host at an index from those whose next task is slow, or from the others.
+    pub(super) fn remove_at(&mut self, is_slow: bool, index: usize) -> Option<HostNo> {
+        if !is_slow {
             return self.others.remove(index);
         }
-        let index = random.checked_rem(self.slow.len())?;
         let mut slow = mem::take(&mut self.slow).into_vec();
         let (_, _, Reverse(host)) = slow.swap_remove(index);
         self.slow = slow.into();

@@ -16,6 +16,11 @@ use crate::store::{DueEntry, EncodedResult, PollTask};
 pub(super) const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// From this many outcomes on they are recorded early, so that less is left for the end of the run.
 pub(super) const FLUSH_COUNT: usize = 2048;
+/// How many more outcomes than polls are left when the last but one recording begins.
+///
+/// Recording an outcome takes about a third of the time of a fast poll. So both end together, and the last session, which
+/// nothing else overlaps, has little to record.
+pub(super) const OUTCOMES_PER_LAST_POLL: usize = 3;
 /// The interval between recordings, in durations of opening the store. So opening takes at most a twentieth of a run.
 pub(super) const MAX_OPEN_OVERHEAD: u32 = 20;
 /// The same interval once the run is to stop, when a second signal may end the process at any time.
@@ -104,7 +109,12 @@ impl RunState {
             let is_last = self.in_flight(queue) == 0;
             return !is_last && !self.updates.is_empty() && since >= self.opening * MAX_STOPPING_OVERHEAD;
         }
-        let enough = self.updates.len() >= FLUSH_COUNT || (since >= FLUSH_INTERVAL && !self.updates.is_empty());
+        let outcomes = self.updates.len();
+        let is_near_end = self.rest.is_empty() && self.outstanding * OUTCOMES_PER_LAST_POLL <= outcomes;
+        if is_near_end && outcomes >= FLUSH_COUNT / 2 && since >= self.opening * MAX_STOPPING_OVERHEAD {
+            return true;
+        }
+        let enough = outcomes >= FLUSH_COUNT || (since >= FLUSH_INTERVAL && outcomes > 0);
         enough && since >= self.opening * MAX_OPEN_OVERHEAD
     }
 

@@ -8,6 +8,7 @@ mod hostile;
 mod protocol;
 mod redirects;
 mod replies;
+mod reuse;
 mod timeouts;
 mod tls;
 
@@ -19,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::resolver::Lookup;
-use super::{Client, Endpoint, Options, Reply, Timeouts};
+use super::{Client, Endpoint, Options, PollCalls, Reply, Timeouts};
 use crate::model::{Failure, FailureClass, Secret};
 
 /// A limit that no test reaches.

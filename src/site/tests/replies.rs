@@ -1,7 +1,7 @@
 //! Replies that are failures: their status, or what is not HTTP.
 
 use super::*;
-use crate::model::{Cause, PollTrace};
+use crate::model::Cause;
 use chrono::{TimeDelta, Utc};
 use std::time::Instant;
 
@@ -79,9 +79,11 @@ fn what_is_wrong_with_the_body_of_a_failure_changes_nothing() {
 #[test]
 fn the_trace_shows_whether_anything_arrived_and_the_clock_of_the_site() {
     let trace = |address: SocketAddr, limit| {
-        let mut trace = PollTrace::default();
+        let calls = PollCalls::default();
         let endpoint = Endpoint::new(&format!("http://{address}/"), None).unwrap();
-        let _ = client(limit).post_traced(&endpoint, b"message", &mut trace);
+        let client = client(limit);
+        let _ = client.post_in_poll(&calls, &endpoint, b"message");
+        let trace = client.end_poll(calls, || false);
         assert_eq!(trace.address, Some(address.ip()));
         (trace.answered, trace.clock_offset_s)
     };

@@ -3,7 +3,7 @@
 //! Nothing here waits. What would wait is an error of the kind `WouldBlock`.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustls::{ClientConnection, Error};
@@ -27,6 +27,14 @@ impl Channel {
     /// Whether what is written is encrypted.
     pub(super) fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// The connection was reset.
+    pub(super) fn peer_address(&self) -> io::Result<IpAddr> {
+        self.socket.peer_addr().map(|address| address.ip())
     }
 
     /// Begins a TLS session. Nothing is sent before [`Channel::shake_hands`].

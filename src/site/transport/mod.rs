@@ -8,6 +8,7 @@ mod agent;
 mod channel;
 mod connect_error;
 mod happy_eyeballs;
+pub(super) mod idle;
 mod policy_resolver;
 pub(super) mod read_limit;
 mod reader;
@@ -20,5 +21,6 @@ pub(super) mod trace;
 mod unverified;
 
 pub(super) use agent::agent;
+pub(super) use reader::NotSent;
 pub(super) use reply::MAX_HEAD_BYTES;
 pub(super) use tls::Trust;

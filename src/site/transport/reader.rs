@@ -1,21 +1,23 @@
 //! The last step of a connection: ureq gets a clean reply, and errors with their phase.
 
 use std::io;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
+use super::idle::{self, Connection};
 use super::read_limit;
 use super::reply::Reply;
 use super::step::in_phase;
-use super::stream::Unsent;
+use super::stream::{Stream, Unsent};
 use super::trace;
 use crate::model::{Failure, FailureClass};
 use crate::site::failure::Phase;
 use crate::util::time::unix_now;
 
-/// How many bytes are received on one connection.
+/// How many bytes are received for one request.
 ///
 /// This is more than any header, body and framing need. It ends replies that have no other limit than time, such as
 /// endless extensions of a chunk.
@@ -27,10 +29,24 @@ const PIECE_BYTES: usize = 4096;
 /// How long the rest of what is not HTTP is waited for. A server that sends a greeting waits itself.
 const FOREIGN_WAIT: Duration = Duration::from_millis(250);
 
-/// A connection that reads a reply leniently, and passes it on as strict HTTP.
+/// A used connection was closed before the whole request was sent, so no server has processed it.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was closed before the request was sent")]
+pub(in crate::site) struct NotSent;
+
+/// A connection during one request: it reads a reply leniently, and passes it on as strict HTTP.
+///
+/// When it is dropped, the connection is kept for the next request if it can be used again.
 #[derive(Debug)]
-pub(super) struct Reader<T> {
-    connection: T,
+pub(super) struct Reader {
+    /// `None` only while it is dropped.
+    connection: Option<Connection>,
+    /// Whether the request has begun.
+    has_begun: bool,
+    /// How much of the output is not sent yet, in bytes: a head, which is sent together with the body.
+    held: usize,
+    /// Whether a part of the reply arrived before the request was sent.
+    is_early: bool,
     reply: Reply,
     /// In bytes.
     received: usize,
@@ -40,18 +56,42 @@ pub(super) struct Reader<T> {
     consumed: usize,
 }
 
-impl<T: Transport> Reader<T> {
-    pub(super) fn new(connection: T) -> Self {
-        Self { connection, reply: Reply::new(), received: 0, clean: Vec::new(), consumed: 0 }
+impl Reader {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self {
+            connection: Some(connection),
+            has_begun: false,
+            held: 0,
+            is_early: false,
+            reply: Reply::new(),
+            received: 0,
+            clean: Vec::new(),
+            consumed: 0,
+        }
+    }
+
+    fn connection(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("only dropping takes it")
+    }
+
+    fn stream(&mut self) -> &mut Stream {
+        &mut self.connection().stream
+    }
+
+    /// Sends this much of the output. Returns whether the connection takes more.
+    fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<bool, Error> {
+        self.held = 0;
+        self.stream().transmit_output(amount, timeout).map_err(in_phase(Phase::Sending))?;
+        let takes_more = self.stream().is_open();
+        self.is_early |= !takes_more || !self.stream().buffers().input().is_empty();
+        Ok(takes_more)
     }
 
     /// Reads what has arrived, until there is something for ureq.
     fn read(&mut self) -> Result<(), Failure> {
         let had_head = self.reply.has_head();
         loop {
-            let raw = self.connection.buffers().input();
-            let used = self.reply.read(&raw[..raw.len().min(PIECE_BYTES)], &mut self.clean)?;
-            self.connection.buffers().input_consume(used);
+            let used = self.read_piece()?;
             self.received += used;
             if self.received > MAX_REPLY_BYTES {
                 let message = format!("reply of more than {MAX_REPLY_BYTES} bytes");
@@ -67,6 +107,16 @@ impl<T: Transport> Reader<T> {
         Ok(())
     }
 
+    /// Reads a piece of what has arrived. Returns how many bytes it was.
+    fn read_piece(&mut self) -> Result<usize, Failure> {
+        let Self { connection, reply, clean, .. } = self;
+        let buffers = connection.as_mut().expect("only dropping takes it").stream.buffers();
+        let raw = buffers.input();
+        let used = reply.read(&raw[..raw.len().min(PIECE_BYTES)], clean)?;
+        buffers.input_consume(used);
+        Ok(used)
+    }
+
     fn phase(&self) -> Phase {
         if self.reply.has_head() { Phase::Reading } else { Phase::Waiting }
     }
@@ -74,10 +124,10 @@ impl<T: Transport> Reader<T> {
     /// Waits for more; `false` at the end of the connection.
     fn receive(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let phase = self.phase();
-        let error = match self.connection.await_input(timeout) {
+        let error = match self.stream().await_input(timeout) {
             Ok(arrived) => return Ok(arrived),
             Err(Error::Other(other)) => match other.downcast::<Unsent>() {
-                Ok(unsent) if phase == Phase::Waiting => return Err(in_phase(Phase::Sending)(unsent.sending)),
+                Ok(unsent) if phase == Phase::Waiting => return Err(self.sending_error(unsent.sending)),
                 Ok(unsent) => unsent.reading,
                 Err(other) => Some(Error::Other(other)),
             },
@@ -88,9 +138,41 @@ impl<T: Transport> Reader<T> {
             Some(error) => Err(in_phase(phase)(error)),
         }
     }
+
+    /// What ended sending, and no reply explains it.
+    fn sending_error(&mut self, error: Error) -> Error {
+        let is_closed = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+            )
+        };
+        match error {
+            Error::Io(error) if self.connection().is_used && self.received == 0 && is_closed(&error) => {
+                Error::Other(NotSent.into())
+            }
+            error => in_phase(Phase::Sending)(error),
+        }
+    }
 }
 
-impl<T: Transport> Transport for Reader<T> {
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // Of a reply that was not read to its end, such as a redirect, the rest may have arrived.
+        while self.read_piece().is_ok_and(|used| used > 0) {
+            self.clean.clear();
+        }
+        let is_whole = self.has_begun && self.held == 0 && !self.is_early;
+        let idle_limit = self.reply.idle_limit().filter(|_| is_whole);
+        if let (Some(limit), Some(mut connection)) = (idle_limit, self.connection.take())
+            && connection.stream.buffers().input().is_empty()
+        {
+            idle::keep(connection, limit);
+        }
+    }
+}
+
+impl Transport for Reader {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self
     }
@@ -99,9 +181,16 @@ impl<T: Transport> Transport for Reader<T> {
         if self.reply.has_head() {
             return Ok(());
         }
+        let amount = self.held + amount;
+        if !mem::replace(&mut self.has_begun, true) {
+            let output = self.stream().buffers().output();
+            if amount <= output.len() / 2 && output[..amount].ends_with(b"\r\n\r\n") {
+                self.held = amount;
+                return Ok(());
+            }
+        }
         let started = Instant::now();
-        self.connection.transmit_output(amount, timeout).map_err(in_phase(Phase::Sending))?;
-        if !self.connection.is_open() {
+        if !self.send(amount, timeout)? {
             // Sending has ended, so the head of the reply has arrived or never will.
             let after = timeout.after.saturating_sub(started.elapsed()).into();
             self.await_input(NextTimeout { after, ..timeout })?;
@@ -111,6 +200,9 @@ impl<T: Transport> Transport for Reader<T> {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let (started, timeout) = (Instant::now(), read_limit::shortened(timeout));
+        if self.held > 0 {
+            self.send(self.held, timeout)?;
+        }
         let mut foreign_since = None;
         loop {
             self.read().map_err(|failure| Error::Other(failure.into()))?;
@@ -142,18 +234,20 @@ impl<T: Transport> Transport for Reader<T> {
         }
     }
 
+    /// Whether ureq may keep the connection, which it never does: dropping keeps it.
     fn is_open(&mut self) -> bool {
-        self.connection.is_open()
+        false
     }
 
     fn is_tls(&self) -> bool {
-        self.connection.is_tls()
+        self.connection.as_ref().is_some_and(|connection| connection.stream.is_tls())
     }
 }
 
-impl<T: Transport> Buffers for Reader<T> {
+impl Buffers for Reader {
     fn output(&mut self) -> &mut [u8] {
-        self.connection.buffers().output()
+        let held = self.held;
+        &mut self.stream().buffers().output()[held..]
     }
 
     fn input(&self) -> &[u8] {
@@ -176,7 +270,9 @@ impl<T: Transport> Buffers for Reader<T> {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.connection.buffers().tmp_and_output()
+        let held = self.held;
+        let (tmp, output) = self.stream().buffers().tmp_and_output();
+        (tmp, &mut output[held..])
     }
 
     fn can_use_input(&self) -> bool {

@@ -6,11 +6,15 @@ mod chunks;
 mod foreign;
 mod framing;
 mod head;
+mod persistence;
+
+use std::time::Duration;
 
 use chunks::ChunkReader;
 use framing::Framing;
 pub(in crate::site) use head::MAX_HEAD_BYTES;
 use head::{Head, HeadReader};
+use persistence::idle_limit;
 
 use crate::model::{Failure, UnixTime};
 
@@ -21,7 +25,7 @@ pub(super) struct Reply(Stage);
 #[derive(Debug)]
 enum Stage {
     Head(HeadReader),
-    Body { status: u16, date: Option<UnixTime>, body: Body },
+    Body { status: u16, date: Option<UnixTime>, idle_limit: Option<Duration>, body: Body },
 }
 
 #[derive(Debug)]
@@ -90,6 +94,17 @@ impl Reply {
         }
     }
 
+    /// How long the connection may be idle until another request.
+    ///
+    /// `None` if none may follow, or the reply is not read whole.
+    pub(super) fn idle_limit(&self) -> Option<Duration> {
+        match &self.0 {
+            Stage::Body { idle_limit, body: Body::Length(0), .. } => *idle_limit,
+            Stage::Body { idle_limit, body: Body::Chunked(chunks), .. } if chunks.has_ended() => *idle_limit,
+            _ => None,
+        }
+    }
+
     /// Whether the reply is whole if the connection ends now.
     pub(super) fn may_end(&self) -> bool {
         self.is_complete() || matches!(self.0, Stage::Body { body: Body::UntilClosed, .. })
@@ -114,7 +129,7 @@ fn begin_body(head: &Head, clean: &mut Vec<u8>) -> Stage {
         Err(failure) => Body::Refused(failure),
     };
     head.write(if let Body::Length(length) = body { Some(length) } else { None }, clean);
-    Stage::Body { status: head.status, date: head.date(), body }
+    Stage::Body { status: head.status, date: head.date(), idle_limit: idle_limit(head), body }
 }
 
 /// Whether a reply that begins like this makes the rest of the request pointless.

@@ -4,7 +4,7 @@
 //! it is reported when nothing more can be read.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,11 @@ impl Stream {
         }
     }
 
+    /// The address that it leads to; `None` if it was reset.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.channel.peer_address().ok()
+    }
+
     /// Whether the connection is open, and nothing has arrived on it that was not asked for.
     ///
     /// Only then may it be used for another request. It does not wait. Session tickets and new keys of TLS are taken in.
@@ -105,7 +110,10 @@ impl Stream {
                         return Err(Error::Timeout(timeout.reason));
                     }
                     let arrived = if reads && ready.contains(PollFlags::IN) { self.read()? } else { None };
-                    if arrived.is_some_and(|count| count == 0 || settles(self.buffers.input())) {
+                    if arrived == Some(0) {
+                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                    }
+                    if arrived.is_some() && settles(self.buffers.input()) {
                         self.is_sending = false;
                         return Ok(());
                     }
@@ -170,7 +178,7 @@ impl Transport for Stream {
         received.map(|count| count > 0)
     }
 
-    /// Whether the connection still takes the request. No connection is used for another one.
+    /// Whether the connection still takes the request.
     fn is_open(&mut self) -> bool {
         self.is_sending
     }

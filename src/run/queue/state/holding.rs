@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{MAX_HELD, State};
-use crate::run::queue::host::HostNo;
+use crate::run::queue::room::HostNo;
 use crate::store::{SkipReason, SkippedHost};
 
 impl State {
-    /// Takes no task of hosts with an address any longer, unless another of their addresses is known to be good.
+    /// Takes no task of hosts with an address any longer, unless another of them is known to be good.
     pub(in crate::run::queue) fn hold(&mut self, address: IpAddr, reason: SkipReason) {
         self.holds.insert(address, reason);
         self.room.set_good(address, false);
@@ -70,7 +70,7 @@ impl State {
         {
             self.held -= 1;
             self.holds.skip(&host.key.addresses, task.host);
-            self.forget(&task);
+            self.remove_waiting(&task);
         }
         self.remove_if_empty(no);
     }
@@ -85,7 +85,7 @@ impl State {
             let (addresses, tasks): (_, Vec<_>) = (Arc::clone(&host.key.addresses), host.drain().collect());
             for task in tasks {
                 self.holds.skip(&addresses, task.host);
-                self.forget(&task);
+                self.remove_waiting(&task);
             }
             self.remove_if_empty(no);
         }

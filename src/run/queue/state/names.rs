@@ -8,33 +8,8 @@ use std::time::Duration;
 use super::{State, takes_long};
 use crate::run::queue::limits::literal;
 use crate::run::queue::lookups::LookupNo;
+use crate::run::queue::name::{Answer, Found, Name};
 use crate::store::{HostHash, PollTask};
-
-/// A name of which tasks wait or are being polled.
-#[derive(Debug)]
-pub(super) struct Name {
-    pub(super) waiting: usize,
-    pub(super) polling: usize,
-    /// Its own limit of polls in flight; `None` if it has none.
-    pub(super) limit: Option<usize>,
-    pub(super) answer: Answer,
-}
-
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// The name has to be looked up for these tasks.
-    Awaited(Vec<Arc<PollTask>>),
-    Known(Found),
-}
-
-/// What is known of the addresses of a name.
-#[derive(Debug, Clone)]
-pub(in crate::run::queue) struct Found {
-    /// In order; empty if they are not known.
-    pub(in crate::run::queue) addresses: Arc<[IpAddr]>,
-    /// When the lookup began, and when it ended without an answer; `None` if it has one.
-    pub(in crate::run::queue) failed: Option<(Duration, Duration)>,
-}
 
 impl State {
     /// Adds a task behind those that wait.
@@ -55,7 +30,9 @@ impl State {
         name.waiting += 1;
         match &mut name.answer {
             Answer::Awaited(tasks) => tasks.push(task),
-            Answer::Known(_) => self.admit(task),
+            Answer::Known(_) => {
+                self.admit(task);
+            }
         }
     }
 
@@ -95,9 +72,8 @@ impl State {
         let Some(name) = self.names.get_mut(&hash) else { return };
         let known = Answer::Known(Found { addresses, failed });
         if let Answer::Awaited(tasks) = mem::replace(&mut name.answer, known) {
-            for task in tasks {
-                self.admit(task);
-            }
+            let hosts: Vec<_> = tasks.into_iter().map(|task| self.admit(task)).collect();
+            self.chosen.resolve(hash, hosts.into_iter().next().flatten());
         }
     }
 
@@ -106,7 +82,7 @@ impl State {
         self.names.get(&task.host).is_some_and(|name| name.waiting > 0)
     }
     /// Removes a task that waited and will not be polled.
-    pub(super) fn forget(&mut self, task: &PollTask) {
+    pub(super) fn remove_waiting(&mut self, task: &PollTask) {
         if let Some(name) = self.names.get_mut(&task.host) {
             name.waiting -= 1;
             if name.polling + name.waiting == 0 {

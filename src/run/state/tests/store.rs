@@ -66,6 +66,25 @@ fn many_outcomes_are_recorded_earlier() {
 }
 
 #[test]
+fn few_outcomes_are_left_for_the_last_session() {
+    let mut run = Fixture::new(1000 + 3000, |_| ());
+    run.state.opening = ms(200);
+    run.apply(Event::Tick);
+    run.end_session(ms(200));
+    // The next is due after four seconds, but the run ends before.
+    run.poll(2999, &Ok(()));
+    run.wait(ms(700));
+    assert!(run.session.is_none(), "more than a third is left");
+    run.poll(1, &Ok(()));
+    assert_eq!(run.end_session(ms(200)), (0, 3000));
+    run.poll(999, &Ok(()));
+    run.wait(ms(900));
+    assert!(run.session.is_none(), "too few to be worth an opening");
+    run.poll(1, &Ok(()));
+    assert_eq!(run.finish.as_ref().unwrap().work.updates.len(), 1000);
+}
+
+#[test]
 fn opening_the_store_takes_at_most_a_twentieth_of_the_time() {
     let mut run = Fixture::new(1000, |_| ());
     run.state.opening = ms(200);

@@ -2,7 +2,7 @@
 
 use crate::model::{Failure, FailureClass};
 
-/// Reads a chunked body. Extensions are skipped, and trailers are not read.
+/// Reads a chunked body. Extensions and trailers are skipped.
 #[derive(Debug, Default)]
 pub(super) struct ChunkReader(State);
 
@@ -22,8 +22,14 @@ enum State {
     DataEnd,
     /// A carriage return after a chunk.
     LineEnd,
-    /// The last chunk has arrived. Only trailers may follow.
+    /// The last chunk has arrived. A trailer or the end may follow.
     Complete,
+    /// A trailer.
+    Trailer,
+    /// A carriage return after the last chunk or trailer.
+    TrailerEnd,
+    /// Nothing follows.
+    End,
 }
 
 impl Default for State {
@@ -39,7 +45,7 @@ impl ChunkReader {
     /// A chunk has no valid size, or is longer.
     pub(super) fn read(&mut self, input: &[u8], body: &mut Vec<u8>) -> Result<usize, Failure> {
         let mut rest = input;
-        while let ([byte, next @ ..], false) = (rest, self.is_complete()) {
+        while let ([byte, next @ ..], false) = (rest, self.has_ended()) {
             if let State::Data(left) = self.0 {
                 let (data, next) = rest.split_at(usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len())));
                 body.extend_from_slice(data);
@@ -54,16 +60,21 @@ impl ChunkReader {
         Ok(input.len() - rest.len())
     }
 
-    /// Whether the last chunk has been read.
+    /// Whether the last chunk has been read. Trailers may be missing.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self.0, State::Complete)
+        matches!(self.0, State::Complete | State::Trailer | State::TrailerEnd | State::End)
+    }
+
+    /// Whether the end of the trailers has been read.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.0, State::End)
     }
 }
 
 impl State {
     /// The state after a byte that is no data; what is wrong with the byte if there is none.
     fn after(self, byte: u8) -> Result<Self, &'static str> {
-        use State::{Complete, Data, DataEnd, Extension, LineEnd, Padding, Size, SizeEnd};
+        use State::{Complete, Data, DataEnd, End, Extension, LineEnd, Padding, Size, SizeEnd, Trailer, TrailerEnd};
         Ok(match (self, byte) {
             (Size(size), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).map(u64::from);
@@ -75,6 +86,10 @@ impl State {
             (Size(Some(0)) | Padding(0) | Extension(0) | SizeEnd(0), b'\n') => Complete,
             (Size(Some(size)) | Padding(size) | Extension(size) | SizeEnd(size), b'\n') => Data(size),
             (Size(Some(size)) | Padding(size), b';') | (Extension(size), _) => Extension(size),
+            (Complete | TrailerEnd, b'\n') => End,
+            (Trailer, b'\n') => Complete,
+            (Complete, b'\r') => TrailerEnd,
+            (Complete | Trailer | TrailerEnd, _) => Trailer,
             (DataEnd, b'\r') => LineEnd,
             (DataEnd | LineEnd, b'\n') => Size(None),
             (DataEnd | LineEnd, _) => return Err("invalid HTTP: chunk longer than its size"),

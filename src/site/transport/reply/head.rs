@@ -16,19 +16,35 @@ pub(super) const MAX_FOREIGN_BYTES: usize = 1024;
 /// How many headers are passed on. The parser of ureq takes 128.
 const MAX_HEADERS: usize = 100;
 
+const CONNECTION: &str = "connection";
 const CONTENT_LENGTH: &str = "content-length";
 const DATE: &str = "date";
+const KEEP_ALIVE: &str = "keep-alive";
 const RETRY_AFTER: &str = "retry-after";
 const TRANSFER_ENCODING: &str = "transfer-encoding";
 
 /// The headers that are kept. Nothing uses the others.
-const KEPT: [&str; 7] =
-    [CONTENT_LENGTH, DATE, TRANSFER_ENCODING, "content-encoding", "content-type", "location", RETRY_AFTER];
+const KEPT: [&str; 9] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    DATE,
+    KEEP_ALIVE,
+    TRANSFER_ENCODING,
+    "content-encoding",
+    "content-type",
+    "location",
+    RETRY_AFTER,
+];
+
+/// Those of them that ureq does not get: only the transport knows the body's end and the connection.
+const NOT_PASSED_ON: [&str; 4] = [CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TRANSFER_ENCODING];
 
 /// A head that is not interim.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: u16,
+    /// Whether the connection stays open by default, which it does since HTTP/1.1.
+    pub(super) is_persistent: bool,
     headers: Vec<(&'static str, Vec<u8>)>,
 }
 
@@ -40,6 +56,15 @@ impl Head {
 
     pub(super) fn transfer_encodings(&self) -> impl Iterator<Item = &[u8]> {
         self.values(TRANSFER_ENCODING)
+    }
+
+    /// The values of `Connection` and of `Keep-Alive`.
+    pub(super) fn connection_options(&self) -> impl Iterator<Item = &[u8]> {
+        self.values(CONNECTION)
+    }
+
+    pub(super) fn keep_alive(&self) -> impl Iterator<Item = &[u8]> {
+        self.values(KEEP_ALIVE)
     }
 
     /// The time of the first `Date` header that can be read.
@@ -54,13 +79,13 @@ impl Head {
 
     /// Appends the head as a strict parser reads it, with this length of the body.
     pub(super) fn write(&self, length: Option<u64>, clean: &mut Vec<u8>) {
-        let Self { status, headers } = self;
+        let Self { status, headers, .. } = self;
         clean.extend_from_slice(format!("HTTP/1.1 {status} \r\n").as_bytes());
         if let Some(length) = length {
             clean.extend_from_slice(format!("{CONTENT_LENGTH}: {length}\r\n").as_bytes());
         }
-        let is_passed_on = |name: &str| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name);
-        let passed_on = headers.iter().filter(|(name, _)| is_passed_on(name) && *name != RETRY_AFTER).take(MAX_HEADERS);
+        let is_passed_on = |name: &str| name != RETRY_AFTER && !NOT_PASSED_ON.contains(&name);
+        let passed_on = headers.iter().filter(|(name, _)| is_passed_on(name)).take(MAX_HEADERS);
         for (name, value) in passed_on {
             write_line(name, value.trim_ascii(), clean);
         }
@@ -149,7 +174,7 @@ impl HeadReader {
         match (&mut self.head, text) {
             (None, []) => {}
             (None, _) => match status_of(text) {
-                Some(status) => self.head = Some(Head { status, headers: Vec::new() }),
+                Some((status, is_persistent)) => self.head = Some(Head { status, is_persistent, headers: Vec::new() }),
                 None => self.foreign = line.to_vec(),
             },
             (Some(_), []) => {
@@ -180,10 +205,10 @@ fn may_be_status_line(line: &[u8]) -> bool {
     matches!(line, b"\r" | b"\n" | b"\r\n") || line[..length].eq_ignore_ascii_case(&PROTOCOL[..length])
 }
 
-/// The status of a status line: `HTTP/1.1 200 OK`. The reason may be anything.
+/// The status of a status line, and whether its version is above 1.0: `HTTP/1.1 200 OK`. The reason may be anything.
 ///
 /// `None` if it is not one of HTTP/1.
-fn status_of(line: &[u8]) -> Option<u16> {
+fn status_of(line: &[u8]) -> Option<(u16, bool)> {
     let (version, rest) = line.split_at_checked(8)?;
     if !(version[..7].eq_ignore_ascii_case(b"HTTP/1.") && version[7].is_ascii_digit()) {
         return None;
@@ -192,7 +217,7 @@ fn status_of(line: &[u8]) -> Option<u16> {
     let (digits, reason) = text.split_at_checked(3)?;
     let is_apart = text.len() < rest.len() && !reason.first().is_some_and(u8::is_ascii_digit);
     let status = if digits.iter().all(u8::is_ascii_digit) { str::from_utf8(digits).ok()?.parse().ok()? } else { 0 };
-    (is_apart && status >= 100).then_some(status)
+    (is_apart && status >= 100).then_some((status, version[7] > b'0'))
 }
 
 /// The name and value of a header; `None` if it is not kept or is no header.

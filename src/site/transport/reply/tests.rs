@@ -233,6 +233,52 @@ fn the_date_is_that_of_the_last_head() {
     assert_eq!(reply.date(), Some(60));
 }
 
+#[test]
+fn another_request_follows_only_within_a_time_that_both_ends_allow() {
+    let of = |raw: &str| {
+        let mut reply = Reply::new();
+        let mut rest = raw.as_bytes();
+        while let used @ 1.. = reply.read(rest, &mut Vec::new()).unwrap() {
+            rest = &rest[used..];
+        }
+        reply.idle_limit().map(|limit| limit.as_millis())
+    };
+    let with = |headers: &str| of(&format!("HTTP/1.1 200 OK\r\n{headers}\r\nContent-Length: 0\r\n\r\n"));
+    for (headers, expected) in [
+        ("X: y", Some(1500)),
+        ("Connection: keep-alive, Upgrade", Some(1500)),
+        ("Connection: keep-alive\r\nCONNECTION: upgrade,\tCLOSE ", None),
+        ("Keep-Alive: timeout=5, max=100", Some(1500)),
+        ("Keep-Alive: max=100,Timeout = \"2\"", Some(1000)),
+        ("Keep-Alive: timeout=1", Some(500)),
+        ("Keep-Alive: timeout=9\r\nKeep-Alive: timeout=0", None),
+        ("Keep-Alive: timeout=-1, timeout, timeout=", Some(1500)),
+        ("Transfer-Encoding: identity", None),
+    ] {
+        assert_eq!(with(headers), expected, "{headers}");
+    }
+    for (raw, expected) in [
+        ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", None),
+        ("HTTP/1.0 200 OK\r\nConnection: x,Keep-Alive\r\nContent-Length: 0\r\n\r\n", Some(1500)),
+        ("HTTP/1.1 100 x\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Some(1500)),
+        ("HTTP/1.1 200 OK\r\n\r\n", None),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na", None),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc", Some(1500)),
+        ("HTTP/1.1 304 x\r\n\r\n", None),
+    ] {
+        assert_eq!(of(raw), expected, "{raw:?}");
+    }
+    let chunked = |headers: &str, end: &str| {
+        of(&format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{headers}\r\n1\r\na\r\n0{end}"))
+    };
+    for end in ["\r\n\r\n", "\n\n", ";x\r\nX: y\r\n\r\n", "\r\nX\r\n\rY: z\r\n\r\n\r\n"] {
+        assert_eq!((chunked("", end), chunked("Content-Length: 1\r\n", end)), (Some(1500), None), "{end:?}");
+    }
+    for end in ["", "\r\n", "\r\n\r", "\r\nX: y\r\n"] {
+        assert_eq!(chunked("", end), None, "{end:?}");
+    }
+}
+
 /// Bytes that are often near HTTP.
 fn replies() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![

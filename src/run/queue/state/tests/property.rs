@@ -8,7 +8,7 @@ use crate::store::{SkipReason, SkippedHost};
 use proptest::prelude::*;
 
 /// The interval of starts in the second table.
-const INTERVAL: Duration = Duration::from_secs(1);
+const START_INTERVAL: Duration = Duration::from_secs(1);
 const TABLES: [&str; 2] =
     ["net = '203.0.113.0/31'\nconcurrent = 3", "host = 'name1*.example.org'\nper-minute = 60\nconcurrent = 2"];
 
@@ -98,7 +98,7 @@ impl Model {
                 self.state.advance(self.state.at + Duration::from_millis(ms));
                 self.state.expire_lookups();
             }
-            Step::Permits(permits) => self.state.permits = permits,
+            Step::Permits(permits) => self.state.set_permits(permits),
         }
         while let Some((no, task)) = self.state.start_lookup() {
             let number = (4..16).find(|number| Self::host(*number) == task.cxn.host()).unwrap();
@@ -108,10 +108,10 @@ impl Model {
     }
 
     fn take(&mut self) {
-        let Some((task, found, _)) = self.state.take() else { return };
+        let Some((task, found)) = self.state.take() else { return };
         if task.cxn.host().starts_with("name1") {
             let since = self.last_start.map(|last| self.state.at - last);
-            assert!(since.is_none_or(|since| since >= INTERVAL), "started after {since:?}");
+            assert!(since.is_none_or(|since| since >= START_INTERVAL), "started after {since:?}");
             self.last_start = Some(self.state.at);
         }
         self.in_flight.push((task, found.addresses));
