@@ -35,7 +35,7 @@ use cxnpoll::batch::Batch;
 use cxnpoll::config::Config;
 use cxnpoll::listener::Listeners;
 use cxnpoll::model::{AppMeta, Cxn, JobName, Tls};
-use cxnpoll::run::{PollRun, Signals};
+use cxnpoll::run::{PollRun, Signals, Threads};
 use cxnpoll::site::{Api, Client, Options, Timeouts};
 use cxnpoll::store::Store;
 use serde_json::{Map, Value};
@@ -261,7 +261,7 @@ impl Bench {
             batch: Batch::default(),
             policy: RETRY.parse()?,
             now: MIDNIGHT + i64::try_from(round)? * HOUR,
-            threads: self.case.threads,
+            threads: Threads::Fixed(self.case.threads),
             per_host: 4,
             max_runtime: None,
             limit: None,

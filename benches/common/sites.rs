@@ -31,7 +31,11 @@ impl Sites {
 
     /// Returns a site on its own host.
     pub fn site(&self, number: u32, behaviour: Behaviour, latency: Duration) -> Site {
-        let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number);
+        self.site_at(Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number), number, behaviour, latency)
+    }
+
+    /// Returns a site at a loopback address.
+    pub fn site_at(&self, host: Ipv4Addr, number: u32, behaviour: Behaviour, latency: Duration) -> Site {
         let mut site = Site::new(SocketAddr::from((host, self.port)), number, behaviour);
         site.site_url = format!("{}?ms={}", site.site_url, latency.as_millis());
         site

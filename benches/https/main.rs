@@ -31,7 +31,7 @@ use cxnpoll::config::Config;
 use cxnpoll::listener::Listeners;
 use cxnpoll::model::{AppMeta, JobName, Secret, Tls};
 use cxnpoll::protocol;
-use cxnpoll::run::{PollRun, Signals};
+use cxnpoll::run::{PollRun, Signals, Threads};
 use cxnpoll::site::{Client, Options};
 use cxnpoll::store::Store;
 use cxnpoll::util::time::unix_now;
@@ -149,7 +149,7 @@ impl Bench {
             batch: Batch::default(),
             policy: "1 hour (x2)".parse()?,
             now: MIDNIGHT + i64::try_from(round)? * HOUR,
-            threads: THREADS,
+            threads: Threads::Fixed(THREADS),
             per_host: 4,
             max_runtime: None,
             limit: None,

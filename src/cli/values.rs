@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::model::{AppId, JobName, UnixTime};
 use crate::retry::Period;
 use crate::retry::duration::{self, EXPECTED_DURATION};
+use crate::run::{MAX_WORKERS, Threads};
 use crate::util::home;
 use crate::util::time::MAX_UNIX_TIME;
 
@@ -24,6 +25,16 @@ pub(super) fn closest<'a>(text: &str, names: &'a [String]) -> Option<&'a String>
 /// A path, in which `~` at the beginning is the home directory: a shell leaves it in `--store=~/store`.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| home::expand(&path))
+}
+
+/// The number of workers of a run, or `auto`.
+pub(super) fn threads(text: &str) -> Result<Threads, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(Threads::Auto),
+        Ok(workers @ 1..=MAX_WORKERS) => Ok(Threads::Fixed(workers)),
+        Ok(workers) => Err(format!("{workers} is not in 1..={MAX_WORKERS}")),
+        Err(_) => Err(format!("expected auto, or a number from 1 to {MAX_WORKERS}")),
+    }
 }
 
 /// A duration, such as `30s`, or a number of seconds.

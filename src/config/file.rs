@@ -13,6 +13,7 @@ use tracing::debug;
 use super::app_table::AppTable;
 use super::cxnapp::read_optional;
 use super::error::{Error, Result};
+use super::limits::LimitTable;
 use super::listeners::ListenerTable;
 use crate::listener::Listeners;
 use crate::site::{RefusedPorts, Timeouts};
@@ -42,8 +43,10 @@ pub struct Config {
     pub heartbeat: Option<String>,
     /// How administrators of sites can reach the operator; part of the user agent.
     pub contact: Option<String>,
-    /// How many polls at a time a host gets, in place of `--per-host`. A proxy takes more.
+    /// How many polls at a time the addresses of a host get, in place of `--per-host`. A proxy takes more.
     pub per_host: BTreeMap<String, usize>,
+    /// Limits that several hosts share.
+    pub limits: Vec<LimitTable>,
     /// Apps that the file defines, by their id with or without `app:`.
     pub apps: BTreeMap<String, AppTable>,
     /// When runs back up the store.
@@ -214,6 +217,9 @@ mod tests {
             first-byte = 20
             [per-host]
             "proxy.example.org" = 64
+            [[limits]]
+            net = "203.0.113.0/24"
+            concurrent = 16
             [backups]
             keep = 30
             [apps."org.example.myapp"]
@@ -235,6 +241,7 @@ mod tests {
         assert_eq!(config.timeouts, limits);
         assert_eq!(config.apps["org.example.myapp"].tls, Tls::SkipVerify);
         assert_eq!(config.per_host["proxy.example.org"], 64);
+        assert_eq!(config.limits[0].concurrent(), Some(16));
         assert_eq!((config.backups.every_hours, config.backups.keep.get()), (24, 30));
         assert!(config.user_agent().ends_with(" (+https://example.org/polling)"));
     }

@@ -8,6 +8,7 @@ mod cxnapp;
 mod error;
 mod file;
 mod heartbeat;
+mod limits;
 mod listeners;
 
 pub use app_table::AppTable;
@@ -16,4 +17,5 @@ pub use error::{CertificateDefect, CertificateProblem, Error, HeartbeatOrigin, R
 pub use file::{Backups, Config};
 pub(crate) use file::{CONFIG_VARIABLE, STORE_VARIABLE};
 pub(crate) use heartbeat::HEARTBEAT_VARIABLE;
+pub use limits::{LimitTable, LimitedSite};
 pub use listeners::ListenerTable;

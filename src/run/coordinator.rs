@@ -19,7 +19,6 @@ use tracing::info;
 use super::clock::RunClock;
 use super::event::{Effect, Event};
 use super::message::{Message, PollResult};
-use super::paused_hosts::PausedHosts;
 use super::queue::Queue;
 use super::recorder::Recorder;
 use super::state::RunState;
@@ -29,6 +28,7 @@ use super::{PollRun, Signals};
 use crate::listener::TERMINAL_ONLY;
 use crate::model::{Outcome, PollStatus};
 use crate::site::Client;
+use crate::store::{SkipReason, SkippedHost};
 use crate::util::text::count;
 use crate::util::time::rfc3339;
 
@@ -52,7 +52,6 @@ pub(super) struct Coordinator<'a> {
     pub(super) workers: Workers,
     pub(super) recorder: &'a Recorder,
     pub(super) client: &'a Client,
-    pub(super) paused_hosts: &'a PausedHosts,
     pub(super) messages: &'a Receiver<Message>,
     pub(super) signals: &'a Signals,
     /// Makes waits for the store end early.
@@ -106,6 +105,7 @@ impl Coordinator<'_> {
         self.apply(Event::Tick);
         while !self.state.has_ended() {
             let event = self.next_event();
+            self.queue.tick();
             self.apply(event);
             self.observer.report(Update::Polling { summary: self.state.summary(), queue: self.queue });
         }
@@ -129,8 +129,9 @@ impl Coordinator<'_> {
             Effect::SetPermits(permits) => self.queue.set_permits(permits),
             Effect::CancelPending => {
                 self.stop.store(true, Ordering::Relaxed);
-                let cancelled = self.queue.cancel_pending();
-                self.apply(Event::Cancelled(cancelled));
+                let held = self.queue.skip_held();
+                let waiting = self.queue.cancel_pending();
+                self.apply(Event::Cancelled(waiting, held));
             }
             Effect::LeaveWaiting { unloaded } => {
                 let waiting = self.queue.cancel_pending();
@@ -138,13 +139,30 @@ impl Coordinator<'_> {
                 info!("only one host is left, which holds up the run: {sites} of it left to the next run");
                 self.apply(Event::Left(waiting));
             }
-            Effect::PauseHost(address) => {
-                info!("two sites on {address} asked to wait: its other sites are left to the next run");
-                self.paused_hosts.add(address);
+            Effect::HoldHost(address, reason) => {
+                match reason {
+                    SkipReason::Down => info!("host {address} is down: its other sites are not tried until it replies"),
+                    SkipReason::AskedToWait => {
+                        info!("two sites on {address} asked to wait: its other sites are left to the next run");
+                    }
+                }
+                self.client.set_down(address, true);
+                self.queue.hold(address, reason);
+            }
+            Effect::ProbeHost(address) => self.queue.probe(address),
+            Effect::ReleaseHost(address) => {
+                info!("host {address} replies again");
+                self.client.set_down(address, false);
+                self.queue.release(address);
+            }
+            Effect::SkipHeld => {
+                let held = self.queue.skip_held();
+                self.apply(Event::Skipped(held));
             }
             Effect::StartSession(work) => self.recorder.start_session(work),
             Effect::EndPolling => {
                 self.observer.report(Update::PollingEnded);
+                self.state.summary().run.skipped_hosts.iter().for_each(log_skipped);
                 // Workers end their listener programs from now on.
                 self.queue.close();
             }
@@ -183,7 +201,7 @@ impl Coordinator<'_> {
         };
         match message {
             Ok(Message::PollEnded(first)) => Event::PollsEnded(self.coalesce(first)),
-            Ok(Message::PollSkipped) => Event::Skipped,
+            Ok(Message::Workers(workers)) => Event::Workers(workers),
             Ok(Message::Loaded(tasks)) => Event::Loaded(tasks),
             Ok(Message::SessionEnded(report)) => Event::SessionEnded(report),
             Ok(Message::Finished(report)) => Event::Finished(report),
@@ -229,6 +247,16 @@ fn log(result: &PollResult) {
         // This error ends the run.
         Err(_) => {}
     }
+}
+
+/// Logs how many sites of a host are left to the next run.
+fn log_skipped(host: &SkippedHost) {
+    let SkippedHost { address, reason, sites, .. } = host;
+    let reason = match reason {
+        SkipReason::Down => "is down",
+        SkipReason::AskedToWait => "asked to wait",
+    };
+    info!("host {address} {reason}: {} left to the next run", count(*sites, "site"));
 }
 
 impl Drop for Coordinator<'_> {

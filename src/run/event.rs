@@ -9,11 +9,13 @@ use super::outage::Outage;
 use super::update::Warning;
 use crate::model::{Outcome, PollStatus, UnixTime};
 use crate::retry::Policy;
-use crate::store::{HostKey, PollTask};
+use crate::store::{HostKey, PollTask, SkipReason, SkippedHost};
 
 /// What happened.
 #[derive(Debug)]
 pub(super) enum Event {
+    /// There are this many workers now.
+    Workers(usize),
     /// Polls ended.
     PollsEnded(Vec<PollResult>),
     /// A session loaded connections.
@@ -22,12 +24,12 @@ pub(super) enum Event {
     SessionEnded(SessionReport),
     /// The last session ended.
     Finished(FinalReport),
-    /// This many waiting tasks were cancelled.
-    Cancelled(usize),
+    /// This many waiting tasks were cancelled, and those of held hosts.
+    Cancelled(usize, Vec<SkippedHost>),
     /// This many waiting tasks were left to the next run.
     Left(usize),
-    /// A task was not polled, because its host is paused.
-    Skipped,
+    /// The tasks of held hosts were removed from the queue.
+    Skipped(Vec<SkippedHost>),
     /// A signal asked the run to end; its exit code.
     Signal(u8),
     /// The process did not run for a while. Comes before the results of polls that ended meanwhile.
@@ -60,8 +62,14 @@ pub(super) enum Effect {
     EndPolling,
     /// Record what is left: answer with [`Event::Finished`].
     Finish(FinalWork),
-    /// Call no site of the host with this address any longer: answer with [`Event::Skipped`] for each.
-    PauseHost(IpAddr),
+    /// Call no site of the hosts with this address any longer.
+    HoldHost(IpAddr, SkipReason),
+    /// Call one site of a host that is held.
+    ProbeHost(IpAddr),
+    /// Call the sites of a host again that was held.
+    ReleaseHost(IpAddr),
+    /// Leave the sites of held hosts to the next run: answer with [`Event::Skipped`].
+    SkipHeld,
     /// Report that no new poll starts, and how many are in flight.
     ReportStopping(usize),
     /// Report why failures are our own fault.
@@ -72,6 +80,13 @@ pub(super) enum Effect {
     Warn(Warning),
     /// Report what the outcome of a poll by hand leads to.
     ReportByHand(Outcome, PollStatus),
+}
+
+impl Effect {
+    /// Whether it changes which hosts are held.
+    pub(super) fn changes_hosts(&self) -> bool {
+        matches!(self, Self::HoldHost(..) | Self::ProbeHost(_) | Self::ReleaseHost(_))
+    }
 }
 
 /// The fixed inputs of the decisions of a run.

@@ -1,6 +1,6 @@
 //! The steps of a run: lock, select, poll, record; and what happens around them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,7 @@ use super::clock::RunClock;
 use super::coordinator::{Coordinator, Observer, TICK};
 use super::event::Rules;
 use super::message::Message;
-use super::paused_hosts::PausedHosts;
-use super::queue::{Queue, SLOW};
+use super::queue::{HostLimits, LookUp, Queue, SLOW};
 use super::recorder::Recorder;
 use super::run_lock::{self, RunLock};
 use super::selection::{self, Selection};
@@ -26,7 +25,7 @@ use crate::config::Config;
 use crate::model::UnixTime;
 use crate::site::Client;
 use crate::store::error::{Error as StoreError, Problem};
-use crate::store::{HostHash, HostKey, PollTask, Store};
+use crate::store::{HostKey, PollTask, Store};
 use crate::util::lock::Backoff;
 
 /// What a run works with.
@@ -156,7 +155,7 @@ impl PollRun {
             let post_poll = PostPoll::new(self, due, signals);
             let rules = self.rules(context.client, job.ongoing_outage(self.now), host_key);
             let mut state = RunState::new(rules, entries, first, opening, summary);
-            let polled = self.poll(context, host_key, &mut state, &recorder, (sender, &messages), observe);
+            let polled = self.poll(context, &mut state, &recorder, (sender, &messages), observe);
             let (mut summary, error) = state.into_result();
             let emitted = post_poll.emit(summary.to_json());
             if let Err(panic) = polled? {
@@ -217,7 +216,6 @@ impl PollRun {
     fn poll(
         &self,
         context: &Context,
-        host_key: HostKey,
         state: &mut RunState,
         recorder: &Recorder,
         (sender, messages): (Sender<Message>, &Receiver<Message>),
@@ -225,14 +223,12 @@ impl PollRun {
     ) -> Result<thread::Result<()>, Error> {
         let Context { client, config, signals, clock, stop, .. } = context;
         let due = usize::try_from(state.summary().run.due).unwrap_or(usize::MAX);
-        let threads = self.threads.min(due);
-        let limits: HashMap<HostHash, usize> =
-            config.per_host.iter().map(|(host, limit)| (host_key.hash(host), *limit)).collect();
-        let per_host = self.per_host;
-        let queue = Arc::new(Queue::new(threads, self.now, move |host| limits.get(&host).copied().unwrap_or(per_host)));
-        let paused_hosts = Arc::new(PausedHosts::default());
-        let shared = workers::Shared::new(self, &queue, client, &paused_hosts, config.results, clock.started());
-        let workers = workers::start(shared, threads, &sender)?;
+        let limits = HostLimits::new(self.per_host, &config.per_host, &config.limits);
+        let names = Arc::clone(client);
+        let look_up: LookUp = Box::new(move |cxn, on_answer| names.look_up(cxn, on_answer));
+        let queue = Arc::new(Queue::new(0, self.now, limits, client.lookup_limit(), look_up));
+        let shared = workers::Shared::new(self, &queue, client, config.results, clock.started());
+        let workers = workers::start(shared, due, &sender)?;
         // The channel is to be disconnected once the recorder and all workers have ended.
         drop(sender);
         let mut observer = Observer::new(observe);
@@ -244,7 +240,6 @@ impl PollRun {
             workers,
             recorder,
             client,
-            paused_hosts: &paused_hosts,
             messages,
             signals,
             stop,

@@ -13,12 +13,18 @@ const OTHER_FILES: u64 = 64;
 /// Descriptors that are kept free for files that are not always open: the database, backups, metrics.
 const SPARE_FILES: u64 = 16;
 
+/// Descriptors of a worker's connection.
+///
+/// An address that does not answer keeps one while the next address is tried. A third address waits where there is no other.
+const FILES_PER_CONNECTION: u64 = 2;
+
 /// How many workers may have a connection open at a time.
 ///
 /// Each has `files_per_worker` other files open.
 ///
-/// Raises the soft limit of open files as far as the hard limit allows. At least 1, at most `threads`.
-pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> usize {
+/// Raises the soft limit of open files as far as the hard limit allows. At least 1, at most `threads`. Warns if it is fewer
+/// than `expected`.
+pub(super) fn clamp_to_fd_limit(threads: usize, expected: usize, files_per_worker: u64) -> usize {
     let others = other_files(open_files());
     let wanted = wanted_files(others, threads, files_per_worker);
     let limit = getrlimit(Resource::Nofile);
@@ -28,9 +34,9 @@ pub(super) fn clamp_to_fd_limit(threads: usize, files_per_worker: u64) -> usize 
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(soft_limit), ..limit });
     }
     let workers = workers_within(getrlimit(Resource::Nofile).current, others, threads, files_per_worker);
-    if workers < threads {
+    if workers < expected {
         warn!(
-            "only {} at the same time, not {threads}: more open files are not allowed (ulimit -n)",
+            "only {} at the same time, not {expected}: more open files are not allowed (ulimit -n)",
             count(workers as u64, "site")
         );
     }
@@ -49,7 +55,7 @@ fn other_files(open: Option<u64>) -> u64 {
 }
 
 fn wanted_files(others: u64, threads: usize, files_per_worker: u64) -> u64 {
-    others + MAX_LOOKUPS as u64 + threads as u64 * (1 + files_per_worker)
+    others + MAX_LOOKUPS as u64 + threads as u64 * (FILES_PER_CONNECTION + files_per_worker)
 }
 
 /// How many of `threads` workers fit into a limit of open files; `None` is no limit.
@@ -57,7 +63,7 @@ fn workers_within(limit: Option<u64>, others: u64, threads: usize, files_per_wor
     match limit {
         // In addition to its connection, a worker may have left a name lookup that hangs.
         Some(limit) if limit < wanted_files(others, threads, files_per_worker) => {
-            let workers = limit.saturating_sub(others) / (2 + files_per_worker);
+            let workers = limit.saturating_sub(others) / (FILES_PER_CONNECTION + 1 + files_per_worker);
             usize::try_from(workers).unwrap_or(usize::MAX).clamp(1, threads)
         }
         _ => threads,
@@ -73,13 +79,13 @@ mod tests {
         for (limit, others, threads, files_per_worker, workers) in [
             (None, 64, 4096, 3, 4096),
             (Some(1_000_000), 64, 4096, 3, 4096),
-            (Some(128), 64, 500, 0, 32),
+            (Some(128), 64, 500, 0, 21),
             (Some(128), 64, 10, 0, 10),
-            (Some(128), 64, 500, 3, 12),
+            (Some(128), 64, 500, 3, 10),
             (Some(64), 64, 500, 0, 1),
             (Some(0), 64, 8, 3, 1),
             (Some(wanted_files(64, 7, 3)), 64, 7, 3, 7),
-            (Some(100), 96, 64, 0, 2),
+            (Some(100), 96, 64, 0, 1),
             (Some(100), 120, 64, 0, 1),
         ] {
             assert_eq!(workers_within(limit, others, threads, files_per_worker), workers, "{limit:?} {threads}");

@@ -18,7 +18,7 @@ const MIN_HOLD: Duration = Duration::from_secs(30);
 /// Decides when the sites of the last host are left to the next run.
 #[derive(Debug)]
 pub(super) struct LastHostRule {
-    /// Whether anything else was due.
+    /// Whether a site was due whose host has another name.
     had_others: bool,
     /// The host of the last connection, and how many at the end of the order are on it.
     tail: (HostHash, usize),
@@ -57,7 +57,8 @@ impl LastHostRule {
         let (tail_host, tail) = self.tail;
         let is_last = unloaded == 0 || (unloaded <= tail && last.host == tail_host);
         let is_late = due > self.new_due && due <= self.late_since;
-        let holds_up_others = self.had_others && last.slowest >= self.slow && !is_late;
+        let had_others = self.had_others && !last.is_only;
+        let holds_up_others = had_others && last.slowest >= self.slow && !is_late;
         is_last && (holds_up_others || at >= self.hold)
     }
 }

@@ -1,5 +1,6 @@
 //! What the coordinator of a run and its threads send to each other.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use crate::store::{DueEntry, EncodedResult, PollTask, RunRecord, StatusUpdate};
 /// A message to the coordinator.
 #[derive(Debug)]
 pub(super) enum Message {
+    /// There are this many workers now.
+    Workers(usize),
     /// A worker ended a poll.
     PollEnded(PollResult),
-    /// A worker skipped a poll, because its host is paused.
-    PollSkipped,
     /// What is due was selected; `None` means that the app has no connections.
     Selected(Result<Option<Selection>, Error>),
     /// A session loaded connections.
@@ -33,14 +34,20 @@ pub(super) enum Message {
 pub(super) struct PollResult {
     /// The connection, with its status before the poll.
     pub(super) task: Arc<PollTask>,
+    /// The addresses to which it may have connected, in order; empty if they were not known.
+    pub(super) addresses: Arc<[IpAddr]>,
+    /// How many polls each of these allows at once.
+    pub(super) limit: usize,
     /// How the poll ended. An error is not the fault of the site: no failure is counted.
     pub(super) outcome: Result<Outcome, Error>,
     /// What a listener keeps of it.
     pub(super) result: Option<EncodedResult>,
     /// What it showed about the network.
     pub(super) trace: PollTrace,
-    /// When it began.
+    /// When it began. If the lookup of its name failed, that is when the lookup began.
     pub(super) began: Duration,
+    /// How long it waited for a worker since then.
+    pub(super) queued: Duration,
     /// When it ended.
     pub(super) ended: Duration,
 }
@@ -48,7 +55,7 @@ pub(super) struct PollResult {
 impl PollResult {
     /// How long the poll took without so long a pause, in milliseconds.
     pub(super) fn duration_ms(&self, paused: Duration) -> u32 {
-        u32::try_from(self.ended.saturating_sub(self.began + paused).as_millis()).unwrap_or(u32::MAX)
+        u32::try_from(self.ended.saturating_sub(self.began + self.queued + paused).as_millis()).unwrap_or(u32::MAX)
     }
 }
 

@@ -5,6 +5,7 @@
 //! works on the store on its own thread, in short sessions; the store is not held while sites are polled.
 
 mod around;
+mod breaker;
 mod clock;
 mod coordinator;
 mod error;
@@ -12,12 +13,12 @@ mod event;
 mod execute;
 mod fd_limit;
 mod last_host;
+mod machine;
 mod message;
 mod metrics;
 mod order;
 #[doc(hidden)]
 pub mod outage;
-mod paused_hosts;
 mod poll_run;
 mod queue;
 mod recorder;
@@ -30,13 +31,15 @@ mod summary;
 #[cfg(test)]
 mod testdata;
 mod update;
+mod worker_count;
 mod workers;
 
 pub use error::Error;
-pub use poll_run::PollRun;
+pub use poll_run::{PollRun, Threads};
 pub use queue::Queue;
 pub use signals::{Signals, survive_file_size_limit};
 pub use summary::{Summary, run_json, run_text};
 pub use update::{FILE_ONLY, Update, Warning};
+pub use worker_count::MAX_WORKERS;
 
 pub(crate) use summary::by_count;

@@ -1,5 +1,6 @@
 //! What a run is to do.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::Summary;
@@ -24,8 +25,8 @@ pub struct PollRun {
     ///
     /// It decides what is due, and becomes the lastRun of every site that is polled.
     pub now: UnixTime,
-    /// How many workers there are, at least 1.
-    pub threads: usize,
+    /// How many workers there are.
+    pub threads: Threads,
     /// How many polls are in flight on one host, at least 1.
     pub per_host: usize,
     /// No new poll starts after this time; `None` is no limit.
@@ -36,6 +37,25 @@ pub struct PollRun {
     pub only: Option<CxnId>,
     /// What is called at each poll and around the run.
     pub listeners: Listeners,
+}
+
+/// How many workers a run has, and so how many sites it polls at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Threads {
+    /// As many as it pays to have: they are added while sites wait and the processors do not.
+    #[default]
+    Auto,
+    /// This many, at least 1.
+    Fixed(usize),
+}
+
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Fixed(workers) => write!(f, "{workers}"),
+        }
+    }
 }
 
 impl PollRun {
@@ -64,6 +84,7 @@ impl PollRun {
             run: RunRecord { now: self.now, batch: self.batch.to_string(), ..RunRecord::default() },
             durations: Vec::new(),
             lateness_s: Vec::new(),
+            threads: 0,
             interrupted: None,
         }
     }

@@ -1,15 +1,26 @@
 //! The queue that all workers draw from.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+mod holds;
+mod host;
+mod limits;
+mod lookups;
+mod room;
+mod state;
+mod turns;
+
 use std::fmt;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::mem;
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::UnixTime;
-use crate::store::{HostHash, PollTask};
+pub(super) use self::limits::HostLimits;
+pub(super) use self::lookups::MAX_LOOKUPS_AHEAD;
+use self::state::State;
+#[cfg(test)]
+pub(super) use self::state::view::LastHost;
+pub(super) use self::state::view::QueueView;
+use crate::model::{Cxn, UnixTime};
+use crate::store::{PollTask, SkipReason, SkippedHost};
 
 /// How many connections are loaded before the first poll starts.
 pub(super) const INITIAL_LOAD: usize = 1024;
@@ -18,277 +29,267 @@ pub(super) const QUEUE_CAPACITY: usize = 8192;
 /// A poll of at least this duration is slow.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
-/// Tasks by host, with a limit of polls in flight per host.
+/// Receives the addresses of a name; none if it has none.
+pub(super) type OnAnswer = Box<dyn FnOnce(Vec<IpAddr>) + Send>;
+/// Looks up the addresses of a connection's host, and calls a function with them, at once or later.
+pub(super) type LookUp = Box<dyn Fn(&Cxn, OnAnswer) + Send + Sync>;
+
+/// Tasks by host, with a limit of polls in flight per address.
+///
+/// A task waits for the addresses of its name first, and never in a worker. A host is a set of addresses: names with the
+/// same addresses are one host. A task may be taken if each of its addresses has room, as it may connect to any of them. A
+/// name without an address is a host of its own, so that a worker reports the failure.
 ///
 /// Hosts take turns. A site is slow if one of its last polls was slow, or if it has been unwell for a day: the next poll
 /// may take long as well. Started last, it would hold up the end of the run; so slow sites come first. Many of them would
 /// hold up all others; so they get at most half of the workers while other sites wait. Among slow sites the most overdue
 /// come first, so that all get their turn where runs are cut short, and then the slowest. With one worker, no site counts
-/// as slow.
-pub struct Queue {
-    state: Mutex<State>,
+/// as slow. On one host, sites that were failing come last.
+pub struct Queue(Arc<Shared>);
+
+struct Shared {
+    started: Instant,
+    guarded: Mutex<Guarded>,
     /// Signalled when a worker may find a task, or when there will be none.
     changed: Condvar,
-    host_limit: Box<dyn Fn(HostHash) -> usize + Send + Sync>,
+    look_up: LookUp,
 }
 
-#[derive(Default)]
-struct State {
-    /// The time of the schedule.
-    now: UnixTime,
-    /// How many slow polls may be in flight while other sites wait. With 0, no site counts as slow.
-    max_slow: usize,
-    hosts: HashMap<HostHash, Host>,
-    /// Hosts with a waiting task and room for one more poll, each once. Here are those whose next task is slow, with the
-    /// time since which it is due and its longest duration in milliseconds.
-    ready_slow: BinaryHeap<(Reverse<UnixTime>, u32, HostHash)>,
-    /// Here are the other hosts.
-    ready: VecDeque<HostHash>,
-    waiting: usize,
-    /// Slow polls in flight.
-    slow: usize,
-    /// No task will be added.
-    closed: bool,
-    /// How many more tasks may be taken; `None` is no limit.
-    permits: Option<usize>,
-    /// The tasks being polled and since when, by the sequence number of their connection.
-    in_flight: HashMap<u64, (Arc<PollTask>, Instant)>,
+struct Guarded {
+    state: State,
+    /// How many workers wait for a task.
+    idle: usize,
+    /// Whether one of them waits for the time of the next start.
+    waits_for_start: bool,
+    /// Whether a thread starts lookups. Their answers may arrive while it does.
+    starts_lookups: bool,
 }
 
-#[derive(Default)]
-struct Host {
-    waiting: VecDeque<Arc<PollTask>>,
-    polling: usize,
-    /// The longest of its polls that have ended.
-    slowest: Duration,
+/// A task that was taken from the queue.
+#[derive(Debug, Clone)]
+pub(super) struct Taken {
+    /// The task.
+    pub(super) task: Arc<PollTask>,
+    /// The addresses that a poll may connect to, in order; empty if they are not known.
+    pub(super) addresses: Arc<[IpAddr]>,
+    /// How many polls each of these allows at once.
+    pub(super) limit: usize,
+    /// The lookup of the name, if it failed.
+    pub(super) failed_lookup: Option<FailedLookup>,
 }
 
-/// What a run's decisions need to know about the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct QueueView {
-    /// How many tasks wait.
-    pub(super) waiting: usize,
-    /// Whether no task will be taken before permits are granted.
-    pub(super) is_out_of_permits: bool,
-    /// The only host that is left in the queue; `None` if there are several or none.
-    pub(super) last_host: Option<LastHost>,
-}
-
-/// The only host of which sites wait or are being polled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LastHost {
-    /// The host.
-    pub(super) host: HostHash,
-    /// Since when the next of its sites is due; `None` if none waits.
-    pub(super) due: Option<UnixTime>,
-    /// The longest poll of the host in this run, including those in flight.
-    pub(super) slowest: Duration,
-}
-
-impl State {
-    fn is_slow(&self, task: &PollTask) -> bool {
-        let is_slow = Duration::from_millis(task.status.slowest_ms().into()) >= SLOW;
-        self.max_slow > 0 && (is_slow || task.status.is_unwell(self.now))
-    }
-
-    /// Adds a host, which has a waiting task and room for one more poll, to those whose turn comes.
-    fn enqueue_host(&mut self, host: HostHash) {
-        match self.hosts.get(&host).and_then(|host| host.waiting.front()) {
-            Some(task) if self.is_slow(task) => {
-                let turn = (Reverse(task.due), task.status.slowest_ms(), host);
-                self.ready_slow.push(turn);
-            }
-            _ => self.ready.push_back(host),
-        }
-    }
-
-    /// The host whose turn it is.
-    fn next_host(&mut self) -> Option<HostHash> {
-        match self.permits {
-            Some(0) => return None,
-            Some(_) => return self.probe_host(),
-            None => {}
-        }
-        let slow_allowed = self.slow < self.max_slow || self.ready.is_empty();
-        if slow_allowed && let Some((_, _, host)) = self.ready_slow.pop() {
-            return Some(host);
-        }
-        self.ready.pop_front()
-    }
-
-    /// Any host, but one whose next task is slow only where there is no other.
-    ///
-    /// Limited permits are for polls that show whether sites fail for our own fault. In the order of the queue, sites that
-    /// fail for a fault of theirs may all come first.
-    fn probe_host(&mut self) -> Option<HostHash> {
-        // The same in each simulation of a run.
-        let random = BuildHasherDefault::<DefaultHasher>::default().hash_one((self.now, self.waiting));
-        #[expect(clippy::cast_possible_truncation, reason = "half of the bits are enough")]
-        let random = random as usize;
-        if let Some(index) = random.checked_rem(self.ready.len()) {
-            return self.ready.remove(index);
-        }
-        let index = random.checked_rem(self.ready_slow.len())?;
-        let mut slow = mem::take(&mut self.ready_slow).into_vec();
-        let (_, _, host) = slow.swap_remove(index);
-        self.ready_slow = slow.into();
-        Some(host)
-    }
-
-    fn last_host(&self) -> Option<LastHost> {
-        let mut hosts = self.hosts.iter();
-        let (Some((name, host)), None) = (hosts.next(), hosts.next()) else { return None };
-        let in_flight = self.in_flight.values().map(|(_, since)| since.elapsed());
-        let slowest = in_flight.fold(host.slowest, Duration::max);
-        Some(LastHost { host: *name, due: host.waiting.front().map(|task| task.due), slowest })
-    }
+/// A lookup that found no address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FailedLookup {
+    /// When it began.
+    pub(super) began: Instant,
+    /// When it ended.
+    pub(super) ended: Instant,
 }
 
 impl Queue {
     /// An empty queue for this many workers of a run at `now`.
     ///
-    /// `host_limit` returns how many polls may be in flight on a host.
+    /// A lookup that has no answer after `lookup_limit` has failed.
     pub(super) fn new(
         workers: usize,
         now: UnixTime,
-        host_limit: impl Fn(HostHash) -> usize + Send + Sync + 'static,
+        limits: HostLimits,
+        lookup_limit: Duration,
+        look_up: LookUp,
     ) -> Self {
-        let state = State { now, max_slow: workers / 2, ..State::default() };
-        Self { state: state.into(), changed: Condvar::new(), host_limit: Box::new(host_limit) }
+        let state = State::new(workers, now, limits, lookup_limit);
+        let guarded = Guarded { state, idle: 0, waits_for_start: false, starts_lookups: false }.into();
+        Self(Arc::new(Shared { started: Instant::now(), guarded, changed: Condvar::new(), look_up }))
     }
 
-    /// Corrects the number of workers.
-    pub(super) fn set_workers(&self, workers: usize) {
-        self.lock().max_slow = workers / 2;
+    /// Corrects the number of workers, and of names that are looked up at a time.
+    pub(super) fn set_workers(&self, workers: usize, max_lookups: usize) {
+        self.0.change(|state| state.set_workers(workers, max_lookups));
     }
 
     /// Adds tasks behind those that wait.
     pub(super) fn extend(&self, tasks: impl IntoIterator<Item = PollTask>) {
-        let mut state = self.lock();
-        for task in tasks {
-            let name = task.host;
-            let host = state.hosts.entry(name).or_default();
-            host.waiting.push_back(Arc::new(task));
-            if host.waiting.len() == 1 && host.polling < self.host_limit(name) {
-                state.enqueue_host(name);
-            }
-            state.waiting += 1;
-        }
-        drop(state);
-        self.changed.notify_all();
+        self.0.change(|state| tasks.into_iter().for_each(|task| state.push(task)));
+        self.0.start_lookups();
     }
 
     /// A snapshot of the queue.
     pub(super) fn view(&self) -> QueueView {
-        let state = self.lock();
-        let is_out_of_permits = state.permits == Some(0);
-        QueueView { waiting: state.waiting, is_out_of_permits, last_host: state.last_host() }
+        self.0.lock().state.view()
+    }
+
+    /// How many hosts have a task that can be taken now, and how many tasks are being polled; `None` once it is closed.
+    pub(super) fn demand(&self) -> Option<(usize, usize)> {
+        let guarded = self.0.lock();
+        (!guarded.state.closed).then(|| guarded.state.demand())
     }
 
     /// Limits how many more tasks may be taken; `None` is no limit.
     pub(super) fn set_permits(&self, permits: Option<usize>) {
-        self.lock().permits = permits;
-        self.changed.notify_all();
+        self.0.change(|state| state.permits = permits);
     }
 
     /// Counts the time of the polls in flight from now on, after a pause of the process.
     pub(super) fn restart_timers(&self) {
-        let now = Instant::now();
-        self.lock().in_flight.values_mut().for_each(|(_, since)| *since = now);
+        self.0.change(State::restart_timers);
     }
 
     /// The polls that have been in flight longest, and for how long.
     #[must_use]
     pub fn slowest(&self, count: usize) -> Vec<(Arc<PollTask>, Duration)> {
-        let mut in_flight: Vec<_> = self.lock().in_flight.values().cloned().collect();
-        in_flight.sort_by_key(|(_, since)| *since);
-        in_flight.into_iter().take(count).map(|(task, since)| (task, since.elapsed())).collect()
+        self.0.lock().state.slowest(count)
     }
 
     /// No task will be added. Workers end when none waits.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.changed.notify_all();
+        self.0.change(|state| state.closed = true);
     }
 
-    /// Closes the queue and removes the tasks that wait; returns how many.
+    /// Closes the queue and removes the tasks that wait; returns how many, with those of held hosts.
     pub(super) fn cancel_pending(&self) -> usize {
-        let mut state = self.lock();
-        state.closed = true;
-        let cancelled = mem::take(&mut state.waiting);
-        state.ready.clear();
-        state.ready_slow.clear();
-        state.hosts.values_mut().for_each(|host| host.waiting.clear());
-        drop(state);
-        self.changed.notify_all();
-        cancelled
+        self.0.change(State::cancel_pending)
     }
 
-    /// The next task, as soon as there is one whose host has room; `None` when there will be none.
+    /// Takes no task of hosts with an address any longer, unless another of their addresses is known to be good.
+    ///
+    /// A host that asked to wait is held in any case.
+    pub(super) fn hold(&self, address: IpAddr, reason: SkipReason) {
+        self.0.change(|state| state.hold(address.to_canonical(), reason));
+    }
+
+    /// Takes one task of a held host with an address: one that waits, or else the next one that comes.
+    pub(super) fn probe(&self, address: IpAddr) {
+        self.0.change(|state| state.probe(address.to_canonical()));
+    }
+
+    /// Takes tasks of hosts with an address again.
+    pub(super) fn release(&self, address: IpAddr) {
+        self.0.change(|state| state.release_hold(address.to_canonical()));
+    }
+
+    /// Removes the tasks of held hosts. Returns how many of each host were skipped since the last call.
+    pub(super) fn skip_held(&self) -> Vec<SkippedHost> {
+        self.0.change(State::skip_held)
+    }
+
+    /// Whether another site of the same name waits.
+    pub(super) fn is_awaited(&self, task: &PollTask) -> bool {
+        self.0.lock().state.is_awaited(task)
+    }
+
+    /// Ends lookups that are over their limit. To be called at least every 50 ms.
+    pub(super) fn tick(&self) {
+        self.0.change(State::expire_lookups);
+        self.0.start_lookups();
+    }
+
+    /// The next task, as soon as there is one whose addresses have room; `None` when there will be none.
     ///
     /// Every task that is taken must be given back with [`Queue::done`].
-    pub(super) fn take(&self) -> Option<Arc<PollTask>> {
-        let mut state = self.lock();
+    pub(super) fn take(&self) -> Option<Taken> {
+        let mut guarded = self.0.lock();
         loop {
-            let task = self.take_ready(&mut state);
-            if task.is_some() || (state.closed && state.waiting == 0) {
-                return task;
+            if let Some(taken) = self.0.take(&mut guarded.state) {
+                self.0.wake_one(&guarded);
+                return Some(taken);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if guarded.state.is_over() {
+                return None;
+            }
+            guarded = self.0.wait(guarded);
         }
     }
 
-    /// The next task if there is one whose host has room; otherwise `None`. It is given back like those of [`Queue::take`].
-    pub(super) fn try_take(&self) -> Option<Arc<PollTask>> {
-        self.take_ready(&mut self.lock())
+    /// The next task if there is one whose addresses have room; otherwise `None`. It is given back like those of
+    /// [`Queue::take`].
+    pub(super) fn try_take(&self) -> Option<Taken> {
+        self.0.take(&mut self.0.lock().state)
     }
 
-    fn take_ready(&self, state: &mut State) -> Option<Arc<PollTask>> {
-        let name = state.next_host()?;
-        state.permits = state.permits.map(|permits| permits - 1);
-        let host = state.hosts.get_mut(&name)?;
-        let task = host.waiting.pop_front()?;
-        host.polling += 1;
-        if !host.waiting.is_empty() && host.polling < self.host_limit(name) {
-            state.enqueue_host(name);
-        }
-        state.waiting -= 1;
-        state.slow += usize::from(state.is_slow(&task));
-        state.in_flight.insert(task.locator.seq, (Arc::clone(&task), Instant::now()));
-        if state.closed && state.waiting == 0 {
+    /// Ends the poll of a task, which makes room on its addresses. `good` is the address that replied, if one did.
+    pub(super) fn done(&self, task: &PollTask, good: Option<IpAddr>) {
+        let mut guarded = self.0.lock();
+        guarded.state.done(task, good.map(|address| address.to_canonical()));
+        self.0.wake_one(&guarded);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Guarded> {
+        // No code panics while it holds the lock.
+        let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        guarded.state.advance(self.started.elapsed());
+        guarded
+    }
+
+    /// Changes the state, and wakes the workers that may find a task then.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut guarded = self.lock();
+        let result = change(&mut guarded.state);
+        if guarded.idle > 0 && (guarded.state.has_ready() || guarded.state.is_over()) {
             self.changed.notify_all();
         }
-        Some(task)
+        result
     }
 
-    /// Ends the poll of a task, which makes room on its host.
-    pub(super) fn done(&self, task: &PollTask) {
-        let mut state = self.lock();
-        let since = state.in_flight.remove(&task.locator.seq).map(|(_, since)| since);
-        state.slow -= usize::from(state.is_slow(task));
-        let Some(host) = state.hosts.get_mut(&task.host) else { return };
-        // A host that had room is among the ready ones already.
-        let had_room = host.polling < self.host_limit(task.host);
-        host.polling -= 1;
-        host.slowest = host.slowest.max(since.map_or(Duration::ZERO, |since| since.elapsed()));
-        if host.waiting.is_empty() {
-            if host.polling == 0 {
-                state.hosts.remove(&task.host);
+    /// Waits until there may be a task. One of the workers waits for the time of the next start.
+    fn wait<'a>(&self, mut guarded: MutexGuard<'a, Guarded>) -> MutexGuard<'a, Guarded> {
+        guarded.idle += 1;
+        let next_start = guarded.state.next_start().filter(|_| !guarded.waits_for_start);
+        if let Some(next_start) = next_start {
+            guarded.waits_for_start = true;
+            let limit = next_start.saturating_sub(self.started.elapsed());
+            guarded = self.changed.wait_timeout(guarded, limit).unwrap_or_else(PoisonError::into_inner).0;
+            guarded.waits_for_start = false;
+        } else {
+            guarded = self.changed.wait(guarded).unwrap_or_else(PoisonError::into_inner);
+        }
+        guarded.idle -= 1;
+        guarded.state.advance(self.started.elapsed());
+        guarded
+    }
+
+    /// Wakes a worker if there is one, and a task or a start for it. All end when there will be no task.
+    fn wake_one(&self, Guarded { state, idle, waits_for_start, .. }: &Guarded) {
+        if *idle > 0 {
+            if state.is_over() {
+                self.changed.notify_all();
+            } else if state.has_ready() || (!waits_for_start && state.next_start().is_some()) {
+                self.changed.notify_one();
             }
-        } else if !had_room {
-            state.enqueue_host(task.host);
-            drop(state);
-            self.changed.notify_one();
         }
     }
 
-    fn host_limit(&self, host: HostHash) -> usize {
-        (self.host_limit)(host).max(1)
+    fn take(&self, state: &mut State) -> Option<Taken> {
+        let (task, found, limit) = state.take()?;
+        let instant = |at| self.started + at;
+        let failed = found.failed.map(|(began, ended)| FailedLookup { began: instant(began), ended: instant(ended) });
+        Some(Taken { task, addresses: found.addresses, limit, failed_lookup: failed })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Starts the lookups for which there is room.
+    ///
+    /// Answers may arrive while it does so, on this thread too, which makes room for others.
+    fn start_lookups(self: &Arc<Self>) {
+        let mut guarded = self.lock();
+        if std::mem::replace(&mut guarded.starts_lookups, true) {
+            return;
+        }
+        while let Some((no, task)) = guarded.state.start_lookup() {
+            drop(guarded);
+            let shared = Arc::downgrade(self);
+            let on_answer = move |addresses| {
+                // The run may be over.
+                if let Some(shared) = shared.upgrade() {
+                    shared.change(|state| state.answer(no, addresses));
+                    shared.start_lookups();
+                }
+            };
+            (self.look_up)(&task.cxn, Box::new(on_answer));
+            guarded = self.lock();
+        }
+        guarded.starts_lookups = false;
     }
 }
 

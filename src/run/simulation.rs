@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::coordinator::{COALESCE, TICK};
 use super::event::{Effect, Event, Rules};
 use super::message::{FinalReport, PollResult, SessionReport};
-use super::queue::{INITIAL_LOAD, Queue, SLOW};
+use super::queue::{HostLimits, INITIAL_LOAD, LookUp, Queue, SLOW, Taken};
 use super::state::RunState;
 use super::{Summary, order};
 use crate::model::{JobName, Outcome, PollTrace, UnixTime};
@@ -73,6 +73,7 @@ impl Simulation {
             run,
             durations: Vec::new(),
             lateness_s: Vec::new(),
+            threads: 0,
             interrupted: None,
         };
         let rules = Rules {
@@ -85,10 +86,12 @@ impl Simulation {
             host_key: HostKey::TEST,
         };
         let workers = self.threads.min(entries.len());
-        let per_host = self.per_host;
+        let limits = HostLimits::new(self.per_host, &BTreeMap::new(), &[]);
+        // A name is one host.
+        let look_up: LookUp = Box::new(|_, on_answer| on_answer(Vec::new()));
         let mut world = World {
             state: RunState::new(rules, entries, due, OPENING, summary),
-            queue: Queue::new(workers, self.now, move |_| per_host),
+            queue: Queue::new(workers, self.now, limits, Duration::MAX, look_up),
             idle: workers,
             at: Duration::ZERO,
             polls: BTreeMap::new(),
@@ -147,7 +150,8 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
                 Some(first) if first.key().0 <= next => {
                     self.at = first.key().0;
                     let result = first.remove();
-                    self.queue.done(&result.task);
+                    let good = result.trace.address.filter(|_| result.trace.replied);
+                    self.queue.done(&result.task, good);
                     self.idle += 1;
                     if self.ended.is_empty() {
                         next = self.at + COALESCE;
@@ -165,13 +169,15 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
 
     fn start_polls(&mut self) {
         while self.idle > 0
-            && let Some(task) = self.queue.try_take()
+            && let Some(Taken { task, addresses, limit, .. }) = self.queue.try_take()
         {
             self.idle -= 1;
             let began = self.at;
             let Reply { outcome, trace, duration } = (self.reply)(&task, began);
             let (ended, seq) = (began + duration, task.locator.seq);
-            let result = PollResult { task, outcome: Ok(outcome), result: None, trace, began, ended };
+            let queued = Duration::ZERO;
+            let result =
+                PollResult { task, addresses, limit, outcome: Ok(outcome), result: None, trace, began, queued, ended };
             self.polls.insert((ended, seq), result);
         }
     }
@@ -187,8 +193,15 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
             Effect::Enqueue(tasks) => self.queue.extend(tasks),
             Effect::SetPermits(permits) => self.queue.set_permits(permits),
             Effect::CancelPending => {
-                let cancelled = self.queue.cancel_pending();
-                self.apply(Event::Cancelled(cancelled));
+                let (held, waiting) = (self.queue.skip_held(), self.queue.cancel_pending());
+                self.apply(Event::Cancelled(waiting, held));
+            }
+            Effect::HoldHost(address, reason) => self.queue.hold(address, reason),
+            Effect::ProbeHost(address) => self.queue.probe(address),
+            Effect::ReleaseHost(address) => self.queue.release(address),
+            Effect::SkipHeld => {
+                let held = self.queue.skip_held();
+                self.apply(Event::Skipped(held));
             }
             Effect::LeaveWaiting { .. } => {
                 let waiting = self.queue.cancel_pending();

@@ -6,6 +6,7 @@
 //! Finishing records what is left. All times are durations since the run began, without its pauses. Only those of results
 //! and pauses are by the clock of polls.
 
+mod leaving;
 mod probing;
 mod results;
 mod sessions;
@@ -14,12 +15,12 @@ mod tests;
 
 use std::time::Duration;
 
+use super::breaker::Breaker;
 use super::clock::PauseLog;
 use super::event::{Effect, Event, Rules};
 use super::last_host::LastHostRule;
 use super::message::{FinalReport, FinalWork};
 use super::outage::OutageDetector;
-use super::paused_hosts::PauseRule;
 use super::queue::{INITIAL_LOAD, QueueView};
 use super::update::Warning;
 use super::{Error, Summary};
@@ -83,10 +84,13 @@ pub(super) struct RunState {
     /// Holds failures that may be our own fault.
     detector: OutageDetector<Completed>,
     pauses: PauseLog,
-    pause_rule: PauseRule,
+    /// Decides which hosts are held.
+    breaker: Breaker,
     /// Failures that are not counted because of a pause.
     paused: usize,
     last_host: LastHostRule,
+    /// Whether the last host is left to the next run once no poll is in flight.
+    is_leaving: bool,
     /// `None` unless failures may be our own fault.
     probing: Option<Probing>,
     /// When the last poll ended.
@@ -138,9 +142,10 @@ impl RunState {
             result_bytes: 0,
             detector,
             pauses: PauseLog::default(),
-            pause_rule: PauseRule::default(),
+            breaker: Breaker::default(),
             paused: 0,
             last_host,
+            is_leaving: false,
             probing: None,
             last_end: Duration::ZERO,
             ends_for_outage: false,
@@ -199,7 +204,7 @@ impl RunState {
     pub(super) fn apply(&mut self, at: Duration, queue: QueueView, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         // What was loaded is not in this view of the queue.
-        let is_stale = matches!(event, Event::Loaded(_));
+        let is_loaded = matches!(event, Event::Loaded(_));
         match event {
             Event::PollsEnded(polled) => {
                 self.last_end = at;
@@ -207,25 +212,28 @@ impl RunState {
                     self.add_result(result, &mut effects);
                 }
             }
+            Event::Workers(workers) => self.summary.threads = workers,
             Event::Loaded(tasks) => self.add_loaded(tasks, &mut effects),
             Event::SessionEnded(report) => self.end_session(at, report, &mut effects),
             Event::Finished(report) => self.end(report, &mut effects),
-            Event::Cancelled(tasks) => {
+            Event::Cancelled(tasks, held) => {
                 self.outstanding -= tasks;
+                self.skip(held);
                 effects.push(Effect::ReportStopping(self.outstanding));
             }
             Event::Left(tasks) => self.outstanding -= tasks,
-            Event::Skipped if self.counts_polls() => {
-                self.outstanding -= 1;
-                self.summary.run.skipped += 1;
-            }
+            Event::Skipped(held) => self.skip(held),
             Event::RecorderPanicked(message) => self.lose_recorder(message, &mut effects),
             Event::Paused(pause) => self.pauses.push(pause),
             Event::Signal(exit_code) => self.summary.interrupted = Some(exit_code),
             Event::Stop => self.must_stop = true,
-            Event::Skipped | Event::Tick => {}
+            Event::Tick => {}
         }
-        self.probe(at, queue, &mut effects);
+        if self.phase == Phase::Polling {
+            self.breaker.probe(at, &mut effects);
+        }
+        let is_stale = is_loaded || effects.iter().any(Effect::changes_hosts);
+        self.probe(at, queue, is_stale, &mut effects);
         self.stop_if_needed(at, &mut effects);
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
@@ -234,8 +242,9 @@ impl RunState {
             // The view of the queue is the one before.
             return effects;
         }
-        if !is_stale {
-            self.leave_last_host(at, queue, &mut effects);
+        if !is_stale && self.leave_hosts(at, queue, &mut effects) {
+            // The queue answers at once.
+            return effects;
         }
         self.finish_if_done(at, &mut effects);
         self.start_session_if_needed(at, queue, &mut effects);
@@ -251,15 +260,6 @@ impl RunState {
             self.first = Vec::new();
             self.rest = Vec::new();
             effects.push(Effect::CancelPending);
-        }
-    }
-
-    /// Leaves the sites of the last host to the next run where they hold it up.
-    fn leave_last_host(&mut self, at: Duration, queue: QueueView, effects: &mut Vec<Effect>) {
-        let is_loading = self.session.as_ref().is_some_and(|session| session.loading > 0);
-        if self.phase == Phase::Polling && !is_loading && self.last_host.leaves(at, queue, self.rest.len()) {
-            let unloaded = std::mem::take(&mut self.rest).len();
-            effects.push(Effect::LeaveWaiting { unloaded });
         }
     }
 

@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::exit;
 use crate::model::{AppId, FailureClass, Fault, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
-use crate::store::{PollTask, RunRecord, StatusUpdate};
+use crate::store::{PollTask, RunRecord, SkippedHost, StatusUpdate};
 use crate::util::text;
 
+/// How many skipped hosts are listed in JSON, those with the most sites.
+const MAX_LISTED_HOSTS: usize = 20;
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -24,6 +26,8 @@ pub struct Summary {
     pub durations: Vec<u32>,
     /// How long after its due time each poll began, in seconds. New sites have no due time, and are left out.
     pub lateness_s: Vec<u32>,
+    /// How many sites were polled at a time at most: the number of workers. 0 if none was started.
+    pub threads: usize,
     /// The exit code of the signal that ended the run early; `None` if none did.
     pub interrupted: Option<u8>,
 }
@@ -36,6 +40,13 @@ impl Summary {
             let lateness = overdue.saturating_add(began.as_secs());
             self.lateness_s.push(u32::try_from(lateness).unwrap_or(u32::MAX));
         }
+    }
+
+    /// Counts sites of hosts that were not called.
+    pub(super) fn add_skipped(&mut self, hosts: Vec<SkippedHost>) {
+        let run = &mut self.run;
+        run.skipped += hosts.iter().map(|host| host.sites).sum::<u64>();
+        run.skipped_hosts.extend(hosts);
     }
 
     /// Counts the outcome of a poll, which leads to the status `next`. A deferral counts as deferred, not as failed.
@@ -79,6 +90,7 @@ impl Summary {
     pub fn to_json(&self) -> Value {
         let mut json = Map::from_iter([("appId".into(), json!(self.app_id)), ("jobName".into(), json!(self.job))]);
         json.extend(run_json(&self.run));
+        json.insert("threads".into(), json!(self.threads));
         Value::Object(json)
     }
 }
@@ -87,6 +99,8 @@ impl Summary {
 #[must_use]
 pub fn run_json(run: &RunRecord) -> Map<String, Value> {
     let failures: Map<String, Value> = by_count(run).map(|(class, count)| (class.to_string(), json!(count))).collect();
+    let hosts = run.skipped_hosts_by_sites().into_iter().take(MAX_LISTED_HOSTS);
+    let hosts = hosts.map(|host| json!({"address": host.address, "reason": host.reason.name(), "sites": host.sites}));
     let figures = json!({
         "batch": run.batch,
         "now": run.now,
@@ -102,6 +116,7 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
         "outage": run.is_own_fault(),
         "outageCause": run.outage_cause.map(Fault::name),
         "skipped": run.skipped,
+        "skippedHosts": hosts.collect::<Value>(),
     });
     match figures {
         Value::Object(map) => map,
@@ -151,13 +166,15 @@ pub fn run_text(run: &RunRecord) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}: {}", self.app_id.short(), self.job, self.run.batch, run_text(&self.run))
+        write!(f, "{} {} {}: {}", self.app_id.short(), self.job, self.run.batch, run_text(&self.run))?;
+        if self.threads > 0 { write!(f, ", {} at a time", self.threads) } else { Ok(()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{SkipReason, SkippedHost};
 
     fn summary(run: RunRecord) -> Summary {
         Summary {
@@ -166,6 +183,7 @@ mod tests {
             run,
             durations: Vec::new(),
             lateness_s: Vec::new(),
+            threads: 0,
             interrupted: None,
         }
     }
@@ -196,6 +214,21 @@ mod tests {
             let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..outage(Fault::Clock) };
             assert_eq!(interrupted.exit_code(strict, by_hand), exit::SIGTERM);
         }
+    }
+
+    #[test]
+    fn hosts_with_the_most_skipped_sites_are_listed() {
+        let host = |number: u8| SkippedHost {
+            address: [203, 0, 113, number].into(),
+            reason: SkipReason::AskedToWait,
+            sites: number.into(),
+            names: vec![7],
+        };
+        let run = RunRecord { skipped_hosts: (1..=30).map(host).collect(), ..RunRecord::default() };
+        let listed = &run_json(&run)["skippedHosts"];
+        assert_eq!(listed.as_array().map(Vec::len), Some(MAX_LISTED_HOSTS));
+        assert_eq!(listed[0], json!({"address": "203.0.113.30", "reason": "asked-to-wait", "sites": 30}));
+        assert_eq!(listed[19]["sites"], 11);
     }
 
     #[test]

@@ -2,22 +2,25 @@
 
 use std::any::Any;
 use std::hint::black_box;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tracing::{Span, warn};
+use tracing::{Span, info, warn};
 
 use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
+use super::machine::{self, CpuTime, MemoryLimit};
 use super::message::{Message, PollResult};
-use super::paused_hosts::PausedHosts;
-use super::poll_run::PollRun;
-use super::queue::Queue;
+use super::poll_run::{PollRun, Threads};
+use super::queue::{FailedLookup, MAX_LOOKUPS_AHEAD, Queue, Taken};
+use super::update::FILE_ONLY;
+use super::worker_count::{Demand, FIRST_WORKERS, INTERVAL, MAX_WORKERS, WorkerCount};
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
 use crate::model::{Cxn, Failure, FailureClass, Outcome, PollTrace};
 use crate::site::{Api, Client};
@@ -28,6 +31,8 @@ use crate::util::text::{count, panic_message};
 const STACK_BYTES: usize = 4 << 20;
 /// Memory that is kept for polls and the store while workers start, in bytes. It is not touched.
 const RESERVED_BYTES: usize = 24 << 20;
+/// The stack of the thread that adds workers, in bytes.
+const ADDING_STACK_BYTES: usize = 256 << 10;
 /// Descriptors of a listener program: its streams, its exit, and the pipe to its guard.
 const FILES_PER_PROGRAM: u64 = 5;
 /// How long workers get to end their listener programs.
@@ -38,6 +43,8 @@ pub(super) struct Workers {
     listeners: ListenerChain,
     /// Disconnected once all workers have ended.
     alive: Receiver<()>,
+    /// When this is dropped, no worker is added any longer.
+    _adding: Sender<()>,
 }
 
 impl Workers {
@@ -58,13 +65,10 @@ pub(super) struct Shared {
     run: PollRun,
     queue: Arc<Queue>,
     client: Arc<Client>,
-    paused_hosts: Arc<PausedHosts>,
     listeners: ListenerChain,
     limits: Limits,
     started: Instant,
     span: Span,
-    /// How many workers work, once all are started. The others end at once.
-    working: OnceLock<usize>,
 }
 
 impl Shared {
@@ -73,7 +77,6 @@ impl Shared {
         run: &PollRun,
         queue: &Arc<Queue>,
         client: &Arc<Client>,
-        paused_hosts: &Arc<PausedHosts>,
         limits: Limits,
         started: Instant,
     ) -> Self {
@@ -82,74 +85,132 @@ impl Shared {
             run: run.clone(),
             queue: Arc::clone(queue),
             client: Arc::clone(client),
-            paused_hosts: Arc::clone(paused_hosts),
             listeners,
             limits,
             started,
             span: Span::current(),
-            working: OnceLock::new(),
         }
     }
 }
 
-/// Starts up to `threads` workers on a queue that is still empty. They end when it is closed and empty.
+/// Starts workers on a queue that is still empty, for a run in which so many sites are due. They end when it is closed and
+/// empty.
 ///
-/// If the system does not start all of them, the run goes on with three quarters of those that it starts.
+/// If their number is automatic, more are added on a thread of their own. Not with listener programs: each worker may keep
+/// one running, whose memory is unknown.
 ///
 /// # Errors
 /// [`Error::NoThread`] if the system starts none.
-pub(super) fn start(shared: Shared, threads: usize, messages: &Sender<Message>) -> Result<Workers, Error> {
-    let files_per_worker = if shared.listeners.has_programs() { FILES_PER_PROGRAM } else { 0 };
-    let threads = clamp_to_fd_limit(threads.max(1), files_per_worker);
+pub(super) fn start(shared: Shared, due: usize, messages: &Sender<Message>) -> Result<Workers, Error> {
+    let has_programs = shared.listeners.has_programs();
+    let (first, most) = match shared.run.threads {
+        Threads::Fixed(workers) => (workers, workers),
+        Threads::Auto if has_programs => (FIRST_WORKERS, FIRST_WORKERS),
+        Threads::Auto => (FIRST_WORKERS, MAX_WORKERS),
+    };
+    let (wanted, most) = (first.min(due).max(1), most.min(due).max(1));
+    let most = clamp_to_fd_limit(most, wanted, if has_programs { FILES_PER_PROGRAM } else { 0 });
+    let first = wanted.min(most);
+    let memory = MemoryLimit::read();
     let (alive, ended) = channel();
-    let workers = Workers { listeners: shared.listeners.clone(), alive: ended };
-    let shared = Arc::new(shared);
-    let start = |index| {
-        let (shared, messages, alive) = (Arc::clone(&shared), messages.clone(), Sender::<()>::clone(&alive));
+    let listeners = shared.listeners.clone();
+    let crew = Crew { shared: Arc::new(shared), messages: messages.clone(), alive };
+    let mut workers = crew.start(0, first);
+    if workers < first {
+        if workers == 0 {
+            crew.spawn(0, &Arc::new(OnceLock::from(1))).map_err(|error| Error::NoThread(error.to_string()))?;
+            workers = 1;
+        }
+        let sites = count(workers as u64, "site");
+        warn!("only {sites} at the same time, not {first}: the system allows no more threads (ulimit -u, -v)");
+    }
+    // Each lookup takes a thread and an open file too.
+    crew.announce(workers, if workers < wanted { workers.min(MAX_LOOKUPS_AHEAD) } else { MAX_LOOKUPS_AHEAD });
+    let (adding, end) = channel();
+    if workers == first && first < most {
+        // If the system starts no thread for it, none is added.
+        let builder = thread::Builder::new().name("workers".to_owned()).stack_size(ADDING_STACK_BYTES);
+        let _ = builder.spawn(move || crew.add_workers(workers, most, &memory, &end));
+    }
+    Ok(Workers { listeners, alive: ended, _adding: adding })
+}
+
+/// What is needed to start a worker.
+struct Crew {
+    shared: Arc<Shared>,
+    messages: Sender<Message>,
+    alive: Sender<()>,
+}
+
+impl Crew {
+    /// Starts workers in addition to `workers`, up to `wanted`; returns how many there are then.
+    ///
+    /// If the system does not start all of them, three quarters of all remain, but those that there were in any case. What
+    /// other threads, programs and polls need must be left.
+    fn start(&self, workers: usize, wanted: usize) -> usize {
+        let working = Arc::new(OnceLock::new());
+        let mut reserve = Vec::<u8>::new();
+        let startable = if reserve.try_reserve_exact(RESERVED_BYTES).is_ok() { wanted } else { workers + 1 };
+        let started = (workers..startable).take_while(|index| self.spawn(*index, &working).is_ok()).count();
+        // Otherwise the compiler may leave out memory that is not used.
+        drop(black_box(reserve));
+        let total = workers + started;
+        *working.get_or_init(|| if total < wanted { workers.max(total - total / 4) } else { total })
+    }
+
+    /// Starts a worker, which works if its index is less than `working`.
+    fn spawn(&self, index: usize, working: &Arc<OnceLock<usize>>) -> io::Result<()> {
+        let (shared, messages, alive) = (Arc::clone(&self.shared), self.messages.clone(), self.alive.clone());
+        let working = Arc::clone(working);
         let work = move || {
             let _alive = alive;
             let work = || shared.work(&messages);
             // A poll whose outcome never arrives would make the run wait for ever.
-            if index < *shared.working.wait() && catch_unwind(AssertUnwindSafe(work)).is_err() {
+            if index < *working.wait() && catch_unwind(AssertUnwindSafe(work)).is_err() {
                 process::abort();
             }
         };
-        thread::Builder::new().name(format!("poll-{index}")).stack_size(STACK_BYTES).spawn(work)
-    };
-    let mut reserve = Vec::<u8>::new();
-    let startable = if reserve.try_reserve_exact(RESERVED_BYTES).is_ok() { threads } else { 1 };
-    let mut working = (0..startable).take_while(|index| start(*index).is_ok()).count();
-    // Otherwise the compiler may leave out memory that is not used.
-    drop(black_box(reserve));
-    if working < threads {
-        // What other threads, programs and polls need must be left.
-        working -= working / 4;
-        if working == 0 {
-            start(0).map_err(|error| Error::NoThread(error.to_string()))?;
-            working = 1;
-        }
-        let sites = count(working as u64, "site");
-        warn!("only {sites} at the same time, not {threads}: the system allows no more threads (ulimit -u, -v)");
+        thread::Builder::new().name(format!("poll-{index}")).stack_size(STACK_BYTES).spawn(work).map(drop)
     }
-    shared.queue.set_workers(working);
-    shared.client.set_max_lookups_ahead(working);
-    shared.working.get_or_init(|| working);
-    Ok(workers)
+
+    /// Passes the number of workers on, and how many names may be looked up at a time.
+    fn announce(&self, workers: usize, max_lookups: usize) {
+        self.shared.client.set_max_lookups_ahead(max_lookups);
+        self.shared.queue.set_workers(workers, max_lookups);
+        // Without a receiver the run is over.
+        let _ = self.messages.send(Message::Workers(workers));
+    }
+
+    /// Adds workers to `workers` while it pays, up to `most`, until the run ends.
+    fn add_workers(&self, mut workers: usize, most: usize, memory: &MemoryLimit, end: &Receiver<()>) {
+        let _run = self.shared.span.enter();
+        let processors = machine::processors();
+        let cpu = || CpuTime::read(self.shared.started.elapsed(), processors);
+        let mut rule = WorkerCount::new(processors, cpu());
+        while workers < most && end.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            let Some((ready, polling)) = self.shared.queue.demand() else { return };
+            let room = || memory.room(workers, STACK_BYTES).min(most - workers);
+            let more = rule.more(self.shared.started.elapsed(), Demand { workers, polling, ready }, cpu, room);
+            if more > 0 {
+                let wanted = workers + more;
+                workers = self.start(workers, wanted);
+                info!(target: FILE_ONLY, "{workers} sites at a time");
+                self.announce(workers, MAX_LOOKUPS_AHEAD);
+                if workers < wanted {
+                    // The system allows no more threads.
+                    return;
+                }
+            }
+        }
+    }
 }
 
 impl Shared {
     fn work(&self, messages: &Sender<Message>) {
         let _run = self.span.enter();
         let mut dispatcher = self.listeners.dispatcher();
-        while let Some(task) = self.queue.take() {
-            if self.paused_hosts.contains(|| self.client.addresses(&task.cxn)) {
-                self.queue.done(&task);
-                if messages.send(Message::PollSkipped).is_err() {
-                    return;
-                }
-                continue;
-            }
-            let began = self.started.elapsed();
+        while let Some(Taken { task, addresses, limit, failed_lookup }) = self.queue.take() {
+            let taken = self.started.elapsed();
             let trace = Mutex::default();
             // Any other panic ends the process.
             let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &trace)));
@@ -159,14 +220,26 @@ impl Shared {
                 Ok((outcome, result)) => (Ok(outcome), result),
                 Err(error) => (Err(error), None),
             };
-            self.queue.done(&task);
             let trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let polled = Message::PollEnded(PollResult { task, outcome, result, trace, began, ended });
+            self.queue.done(&task, trace.address.filter(|_| trace.replied));
+            let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
+            let polled = PollResult { task, addresses, limit, outcome, result, trace, began, queued, ended };
+            let polled = Message::PollEnded(polled);
             if messages.send(polled).is_err() {
                 // The run is over.
                 return;
             }
         }
+    }
+
+    /// When a poll began that was taken at a time since the run began, and for how long it waited for a worker since then.
+    ///
+    /// A poll that fails for its lookup began with the lookup: a reply to a poll that began later shows that the network
+    /// worked.
+    fn beginning(&self, taken: Duration, failed_lookup: Option<FailedLookup>) -> (Duration, Duration) {
+        let Some(FailedLookup { began, ended }) = failed_lookup else { return (taken, Duration::ZERO) };
+        let [began, ended] = [began, ended].map(|at| at.saturating_duration_since(self.started));
+        (began, taken.saturating_sub(ended))
     }
 
     /// Polls a connection; returns the outcome and the result that a listener keeps.

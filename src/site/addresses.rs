@@ -10,18 +10,27 @@ use super::own_addresses::OwnAddresses;
 use super::resolver::Resolver;
 use crate::model::Failure;
 
-/// Resolves hosts to addresses that the egress policy allows. Those that are down come last.
+/// Resolves hosts to addresses that the egress policy allows, in the order in which they are tried.
 #[derive(Debug)]
 pub(super) struct Addresses {
     names: Resolver,
     policy: EgressPolicy,
     own: OwnAddresses,
-    down: RwLock<HashSet<IpAddr>>,
+    later: RwLock<Later>,
+}
+
+/// Addresses that are tried after others, if a host has others.
+#[derive(Debug, Default)]
+struct Later {
+    /// They did not connect before another address of their host did, when they were last tried.
+    slower: HashSet<IpAddr>,
+    /// These come after all others.
+    down: HashSet<IpAddr>,
 }
 
 impl Addresses {
     pub(super) fn new(names: Resolver, policy: EgressPolicy) -> Self {
-        Self { names, policy, own: OwnAddresses::default(), down: RwLock::default() }
+        Self { names, policy, own: OwnAddresses::default(), later: RwLock::default() }
     }
 
     pub(super) fn names(&self) -> &Resolver {
@@ -38,9 +47,9 @@ impl Addresses {
             Ok(address) => self.allowed(&[address])?,
             Err(_) => self.allowed(&*self.names.resolve(host, limit)?)?,
         };
-        let down = self.down.read().unwrap_or_else(PoisonError::into_inner);
-        if !down.is_empty() {
-            addresses.sort_by_key(|address| down.contains(address));
+        if addresses.len() > 1 {
+            let Later { slower, down } = &*self.later.read().unwrap_or_else(PoisonError::into_inner);
+            addresses.sort_by_key(|address| (down.contains(address), slower.contains(address)));
         }
         Ok(addresses)
     }
@@ -59,12 +68,19 @@ impl Addresses {
 
     /// Sets whether an address is down, and so is tried after all others of a host.
     pub(super) fn set_down(&self, address: IpAddr, is_down: bool) {
-        let mut down = self.down.write().unwrap_or_else(PoisonError::into_inner);
+        let mut later = self.later.write().unwrap_or_else(PoisonError::into_inner);
         if is_down {
-            down.insert(address);
+            later.down.insert(address);
         } else {
-            down.remove(&address);
+            later.down.remove(&address);
         }
+    }
+
+    /// From now on tries an address that has connected before those that were tried before it.
+    pub(super) fn prefer(&self, connected: IpAddr, slower: impl Iterator<Item = IpAddr>) {
+        let mut later = self.later.write().unwrap_or_else(PoisonError::into_inner);
+        later.slower.remove(&connected);
+        later.slower.extend(slower);
     }
 
     /// Those of these addresses that the policy allows.
@@ -119,6 +135,18 @@ mod tests {
         assert_eq!(resolved(), ["1.0.0.2", "2a00::1", "1.0.0.1"].map(ip));
         addresses.set_down(ip("2a00::1"), false);
         assert_eq!(resolved(), ["2a00::1", "1.0.0.2", "1.0.0.1"].map(ip));
+    }
+
+    #[test]
+    fn an_address_that_has_connected_comes_before_those_that_have_not() {
+        let addresses = addresses();
+        let resolved = || addresses.resolve("mixed", 80, LONG).unwrap();
+        addresses.prefer(ip("1.0.0.1"), [ip("2a00::1")].into_iter());
+        assert_eq!(resolved(), ["1.0.0.1", "1.0.0.2", "2a00::1"].map(ip));
+        addresses.set_down(ip("1.0.0.2"), true);
+        assert_eq!(resolved(), ["1.0.0.1", "2a00::1", "1.0.0.2"].map(ip));
+        addresses.prefer(ip("2a00::1"), [ip("1.0.0.1")].into_iter());
+        assert_eq!(resolved(), ["2a00::1", "1.0.0.1", "1.0.0.2"].map(ip));
     }
 
     #[test]

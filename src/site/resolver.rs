@@ -24,8 +24,10 @@ use crate::util::text::count;
 /// How many lookups may run at a time. Each may hold one open file.
 pub const MAX_LOOKUPS: usize = 256;
 
-/// How many lookups may run at a time of names that no caller waits for, unless it is set.
-const MAX_AHEAD: usize = 32;
+/// How many names that no caller waits for are looked up at a time, unless it is set.
+///
+/// Each is asked for twice, and the usual name server of small networks (dnsmasq) refuses more than 150 questions at a time.
+pub const MAX_LOOKUPS_AHEAD: usize = 64;
 
 /// How many answers are cached.
 ///
@@ -100,7 +102,7 @@ impl Resolver {
     }
 
     fn with(lookup: Box<Lookup>, servers: Option<NameServers>, limit: Duration, max_lookups: usize) -> Self {
-        let (max_ahead, state) = (AtomicUsize::new(MAX_AHEAD), Mutex::default());
+        let (max_ahead, state) = (AtomicUsize::new(MAX_LOOKUPS_AHEAD), Mutex::default());
         Self(Arc::new(Shared { lookup, servers, limit, max_lookups, max_ahead, state }))
     }
 
@@ -135,7 +137,7 @@ impl Resolver {
         })
     }
 
-    /// Calls a function with the addresses of a host: at once where they are known, else when they have been looked up.
+    /// Calls a function with the addresses of a host, at once where they are known.
     ///
     /// The answer is a failure if they are not known and the system starts no thread.
     pub(super) fn look_up(&self, host: &str, on_answer: OnAnswer) {
@@ -179,7 +181,9 @@ impl Resolver {
         self.0.servers.iter().for_each(NameServers::clear);
     }
 
-    /// Returns the entry of a host's name. One that no caller has waited for before is looked up before those of the queue.
+    /// Returns the entry of a host's name, for a caller that waits for it.
+    ///
+    /// If it is the first one, the name is looked up before those of the queue.
     fn awaited(&self, host: &str) -> Arc<Name> {
         let mut state = lock(&self.0.state);
         let known = state.names.get_key_value(host).map(|(host, name)| (Arc::clone(host), Arc::clone(name)));
@@ -307,9 +311,9 @@ fn look_up(host: &str) -> Result<Vec<IpAddr>, Failure> {
     Ok(answer.flatten().map(|entry| entry.sockaddr.ip()).collect())
 }
 
-/// Puts addresses into the order in which they are tried: each once, IPv6 and IPv4 in turn (RFC 8305, section 4).
+/// Puts addresses into the order in which they are tried (RFC 8305, section 4).
 ///
-/// The first one stays the first.
+/// Each is there once. The first one stays the first, and then IPv6 and IPv4 take turns.
 fn interleaved(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let mut seen = HashSet::new();
     let each_once = addresses.iter().copied().filter(|address| seen.insert(*address));

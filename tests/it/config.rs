@@ -16,6 +16,8 @@ fn mistake_names_file_line_and_what_was_expected() {
         ("[apps.\"org.example.myapp\"]\ntitel = \"x\"\n", "line 2", "unknown field `titel`"),
         ("[results]\nall = -1\n", "line 2", "expected"),
         ("[[listeners]]\nevent = \"civi_cxn.pull\"\n", "line 2", "expected app:org.example.myapp:job=default:poll"),
+        ("[[limits]]\nconcurrent = 2\n", "line 1", "expected one of `net`, `host` and `proxy`"),
+        ("[[limits]]\nhost = \"*\"\nper-minute = 0\n", "line 3", "nonzero"),
         ("contact = \n", "line 1", "expected"),
     ] {
         world.config();
@@ -149,7 +151,10 @@ fn run_warns_of_an_unreadable_certificate() {
 #[test]
 fn config_show_names_the_source_of_each_value() {
     let world = World::new();
-    world.set_config("contact = \"me\"\napps-dir = \"apps\"\n[backups]\nkeep = 3\n[per-host]\n\"a.example.org\" = 9\n");
+    world.set_config(
+        "contact = \"me\"\napps-dir = \"apps\"\n[backups]\nkeep = 3\n[per-host]\n\"a.example.org\" = 9\n\
+         [[limits]]\nnet = \"203.0.113.0/24\"\nper-minute = 60\n",
+    );
     let app = world.path("apps").join(APP);
     fs::create_dir_all(&app).unwrap();
     fs::write(app.join("metadata.json"), r#"{"app:org.example.myapp": {"title": "Mine"}}"#).unwrap();
@@ -164,6 +169,7 @@ fn config_show_names_the_source_of_each_value() {
     assert_eq!(value("contact"), (json!("me"), file.clone()));
     assert_eq!(value("backups.keep"), (json!(3), file.clone()));
     assert_eq!(value("backups.every-hours"), (json!(24), "default".to_owned()));
+    assert_eq!(value("limits.0"), (json!({"net": "203.0.113.0/24", "per-minute": 60}), file.clone()));
     assert_eq!(value("per-host.a.example.org"), (json!(9), file));
     assert_eq!(value("allow-net"), (json!("10.0.0.0/8"), "--allow-net".to_owned()));
     assert_eq!(value(&format!("apps.{APP}.title")), (json!("Mine"), app.display().to_string()));

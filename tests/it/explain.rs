@@ -18,7 +18,7 @@ fn explain_shows_a_redirect_to_another_path_and_does_not_suggest_it() {
 }
 
 /// The keys of `explain --json`, in order.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "cxnId",
     "appId",
     "jobName",
@@ -30,6 +30,7 @@ const KEYS: [&str; 12] = [
     "lastOutcome",
     "lastSuccess",
     "suggestedSiteUrl",
+    "skipped",
     "attempts",
 ];
 

@@ -22,20 +22,31 @@ struct Fixture {
     export: &'static str,
     /// How many entries of the due index have a hash of 32 bits of their host.
     short_hashes: usize,
+    /// The cause of the third app's outage, and how it is shown; `None` if it was not stored.
+    cause: Option<(&'static str, &'static str)>,
 }
 
-const FIXTURES: [Fixture; 2] = [
+const FIXTURES: [Fixture; 3] = [
     Fixture {
         store: "store-v2.tar.gz",
-        backup: "backup-v1.jsonl.gz",
+        backup: "backup-of-store-v2.jsonl.gz",
         export: include_str!("../../fixtures/store-v2.jsonl"),
         short_hashes: 48,
+        cause: None,
     },
     Fixture {
         store: "store-v3.tar.gz",
-        backup: "backup-v2.jsonl.gz",
+        backup: "backup-of-store-v3.jsonl.gz",
         export: include_str!("../../fixtures/store-v3.jsonl"),
         short_hashes: 0,
+        cause: None,
+    },
+    Fixture {
+        store: "store-v4.tar.gz",
+        backup: "backup-of-store-v4.jsonl.gz",
+        export: include_str!("../../fixtures/store-v4.jsonl"),
+        short_hashes: 0,
+        cause: Some(("network", ": no site could be reached")),
     },
 ];
 
@@ -102,7 +113,7 @@ fn a_store_of_version_1_is_read_upgraded_and_polled_from() {
     assert_eq!(version_and_key(&world), (vec![0, 0, 0, 1], None));
     assert_eq!(world.export(), EXPORT_OF_V1.lines().collect::<Vec<_>>());
     // From now on, a program that knows only version 1 refuses it.
-    assert_eq!(version_and_key(&world).0, [0, 0, 0, 4]);
+    assert_eq!(version_and_key(&world).0, [0, 0, 0, 5]);
     world.assert_sound();
 
     move_sites(&world, EXPORT_OF_V1);
@@ -119,7 +130,7 @@ fn a_former_store_exports_what_it_held() {
         assert_eq!(world.export(), fixture.export.lines().collect::<Vec<_>>());
         world.assert_sound();
         let (version, key) = version_and_key(&world);
-        assert_eq!(version, [0, 0, 0, 4]);
+        assert_eq!(version, [0, 0, 0, 5]);
         // The hashes that are stored were made with the key.
         assert!(key.is_some() && former_key.is_none_or(|former| key == Some(former)), "{}", fixture.store);
     }
@@ -150,8 +161,8 @@ fn states_and_last_runs_of_a_former_store_are_shown() {
         assert_eq!(figures(0, ["batch", "failures"]), [json!("1/2"), json!({"http": 2})]);
         assert_eq!(figures(1, ["givenUp", "deferred"]), [json!(1), json!(1)]);
         assert_eq!(figures(3, ["outage", "polled"]), [json!(true), json!(12)]);
-        // Former builds did not know the cause.
-        assert_eq!(figures(3, ["outageCause", "skipped"]), [Value::Null, json!(0)]);
+        assert_eq!(figures(3, ["outageCause", "skipped"]), [json!(fixture.cause.map(|(name, _)| name)), json!(0)]);
+        assert_eq!(jobs[3]["lastRun"]["skippedHosts"], json!([]));
     }
 }
 
@@ -162,11 +173,12 @@ fn the_fault_that_a_former_run_met_is_shown() {
         let now = (MIDNIGHT + 3 * 3600).to_string();
         let text = world.text(&["status", "org.example.third", "--now", &now]);
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let shown = "It met a fault on our side. Failures that this caused were not counted.";
-        assert!(text.contains(shown) && !text.contains("So did all runs"), "{text}");
+        let cause = fixture.cause.map_or("", |(_, shown)| shown);
+        let shown = format!("It met a fault on our side{cause}. Failures that this caused were not counted.");
+        assert!(text.contains(&shown) && !text.contains("So did all runs"), "{text}");
         let explained = |number| world.text(&["explain", &world.site(number, "ok").cxn_id, "--now", &now]);
-        let shown = "2026-01-01 02:00:00Z (1 h ago), met a fault on our side. It left sites due.";
-        assert!(explained(41).contains(shown), "{}", explained(41));
+        let shown = format!("2026-01-01 02:00:00Z (1 h ago), met a fault on our side{cause}. It left sites due.");
+        assert!(explained(41).contains(&shown), "{}", explained(41));
         assert!(!explained(1).contains("our side"));
     }
 }

@@ -19,8 +19,8 @@ fn poll_with_limit(world: &World, limit: &str, more: &str) -> Output {
 fn low_limit_reduces_the_threads_and_no_poll_fails() {
     let world = World::with(["slow-300"; 120]);
     let output = poll_with_limit(&world, "ulimit -n 128", "--threads 500 --per-host 500");
-    assert!(stderr(&output).contains("only 32 sites at the same time, not 120"), "{output:?}");
-    assert_eq!(world.server.max_open(), 32);
+    assert!(stderr(&output).contains("only 21 sites at the same time, not 120"), "{output:?}");
+    assert_eq!(world.server.max_open(), 21);
 }
 
 #[test]

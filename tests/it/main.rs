@@ -40,6 +40,7 @@ mod names;
 mod network;
 mod outage;
 mod output;
+mod per_host;
 mod poll;
 mod recording;
 mod recovery;

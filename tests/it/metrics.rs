@@ -311,6 +311,6 @@ fn a_file_is_valid_for_any_name_of_a_job() {
             assert!(name.contains(r#"job="q\"u\\o,te} 1""#), "{line}");
         }
     }
-    assert!(helped == typed && helped.len() == 19, "{text}");
+    assert!(helped == typed && helped.len() == 20, "{text}");
     assert_eq!(metric(&text, "cxnpoll_runs_total{"), 2, "{text}");
 }

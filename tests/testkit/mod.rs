@@ -3,7 +3,8 @@
 pub mod faults;
 pub mod library;
 mod locks;
-mod namespace;
+pub mod name_server;
+pub mod namespace;
 mod process;
 mod random;
 pub mod samples;

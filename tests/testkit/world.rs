@@ -1,5 +1,6 @@
 //! A directory with a store, simulated sites, and the command.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
@@ -21,6 +22,9 @@ pub const MIDNIGHT: i64 = 1_767_225_600;
 pub const APP: &str = "org.example.myapp";
 /// The app's certificate, valid for a century.
 pub const CERTIFICATE: &str = include_str!("../../fixtures/app.crt");
+
+/// Level, count and lastRun by site; zeros for a site that was never polled.
+pub type Statuses = BTreeMap<u32, [i64; 3]>;
 
 /// A directory of its own with a store, and simulated sites.
 pub struct World {
@@ -214,6 +218,17 @@ impl World {
         let mut lines: Vec<_> = stdout(&output).lines().map(str::to_owned).collect();
         lines.sort();
         lines
+    }
+
+    /// Returns the status of every site.
+    pub fn statuses(&self) -> Statuses {
+        let status = |line: &String| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let number = line["cxnId"].as_str().unwrap()[26..].parse().unwrap();
+            let status = &line["pollStatus"]["default"];
+            (number, ["pollLevel", "pollCount", "lastRun"].map(|key| status[key].as_i64().unwrap_or(0)))
+        };
+        self.export().iter().map(status).collect()
     }
 
     /// Opens the database without the program.

@@ -3,16 +3,17 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::Result;
-use crate::cli::ui::{outage, output, time};
+use crate::cli::ui::{outage, output, skipped_hosts, time};
 use crate::cli::values;
 use crate::exit;
 use crate::model::{Cxn, JobName, PollStatus, UnixTime};
 use crate::retry::{Policy, State, Times};
 use crate::site::suggested_site_url;
-use crate::store::{DueEntry, PollTask, RunRecord};
+use crate::store::{DueEntry, HostHash, PollTask, RunRecord, SkippedHost};
 use crate::util::text::{count, sanitize};
 
 /// Explain why a connection is due or not
@@ -37,6 +38,8 @@ pub(in crate::cli) struct Explain {
 /// The facts to explain.
 struct Case {
     cxn: Cxn,
+    /// The hash of its host.
+    host: HostHash,
     status: PollStatus,
     job: JobName,
     policy: Policy,
@@ -47,15 +50,16 @@ struct Case {
 
 impl Explain {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
-        let (task, job) = self.cxn.load_with(&context.store()?, |session, key| {
+        let (host, task, job) = self.cxn.load_with(&context.store()?, |session, key| {
             let job = session.job(key.app, &self.name)?;
             let entry = DueEntry { locator: key.locator, host: 0, due: 0 };
-            Ok(session.task(key.app, job.as_ref(), &entry)?.map(|task| (task, job)))
+            let task = session.task(key.app, job.as_ref(), &entry)?;
+            Ok(task.map(|task| (session.host_key().hash(&task.cxn.host()), task, job)))
         })?;
         let PollTask { cxn, status, .. } = task;
         let policy = self.schedule.policy(job.as_ref())?;
         let (last_run, now) = (job.and_then(|job| job.last_run), self.schedule.clock.now(context));
-        let case = Case { cxn, status, job: self.name, policy, last_run, now };
+        let case = Case { cxn, host, status, job: self.name, policy, last_run, now };
         if self.json {
             output::json(&case.json());
         } else {
@@ -75,6 +79,20 @@ impl Case {
         let due = self.policy.next_due_of_status(&self.status).filter(|_| !self.cxn.disabled)?;
         // After a wrong clock the connection is due now.
         Some(if self.policy.is_due(&self.status, self.now) { due.min(self.now) } else { due })
+    }
+
+    /// The last run of the job, if the connection was due in it and still is as it was before.
+    fn run_that_left_it(&self) -> Option<&RunRecord> {
+        let run = self.last_run.as_ref()?;
+        let in_batch = || run.batch.parse::<Batch>().is_ok_and(|batch| batch.range().contains(&self.cxn.batch_code));
+        let was_due = !self.cxn.disabled && self.policy.is_due(&self.status, run.now);
+        (was_due && self.status.last_run < run.now && in_batch()).then_some(run)
+    }
+
+    /// The last run and the host of the connection, if the run did not try it for that host.
+    fn skipped(&self) -> Option<(&RunRecord, &SkippedHost)> {
+        let run = self.run_that_left_it()?;
+        Some((run, run.skipped_hosts.iter().find(|host| host.names.contains(&self.host))?))
     }
 
     fn json(&self) -> Value {
@@ -100,6 +118,9 @@ impl Case {
             "lastOutcome": last,
             "lastSuccess": status.last_success,
             "suggestedSiteUrl": self.moved_to(),
+            "skipped": self.skipped().map(|(run, host)| {
+                json!({"at": run.now, "address": host.address, "reason": host.reason.name()})
+            }),
             "attempts": attempts.map(|a| json!({"at": a.at, "class": a.class_name(), "tookMs": a.duration_ms})).collect::<Value>(),
         })
     }
@@ -128,10 +149,13 @@ impl Case {
         if let Some((at, failure)) = &status.last_failure {
             sentences.push(format!("Last failure at {}: {failure}.", self.when(*at)));
         }
-        let run_and_due = self.last_run.as_ref().zip(self.next_due());
-        sentences.extend(run_and_due.and_then(|(run, due)| {
-            let outage = outage::that_left_due(run, status.last_run, due)?;
+        sentences.extend(self.run_that_left_it().and_then(|run| {
+            let outage = outage::of_run(run)?;
             Some(format!("The last run of the job, at {}, met {outage}. It left sites due.", self.when(run.now)))
+        }));
+        sentences.extend(self.skipped().map(|(run, host)| {
+            let (at, reason) = (self.when(run.now), skipped_hosts::reason(host.reason));
+            format!("Not tried in the last run, at {at}: its host {} {reason}.", host.address)
         }));
         sentences.extend(self.forecast());
         if let Some(url) = self.moved_to() {
@@ -238,153 +262,4 @@ fn duration(ms: u32) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{AppId, Attempt, BatchCode, Failure, FailureClass, Secret};
-
-    const NOW: UnixTime = 1_769_860_800;
-    const MINUTE: UnixTime = 60;
-
-    fn case(status: PollStatus) -> Case {
-        let cxn = Cxn {
-            cxn_id: "cxn:1".parse().unwrap(),
-            secret: Secret::from_bytes([0; 32]),
-            app_id: AppId::from_argument("org.example.myapp").unwrap(),
-            app_url: "https://example.org".into(),
-            site_url: "https://site.example.org".into(),
-            perm: Value::Null.into(),
-            via_port: None,
-            batch_code: BatchCode::MIN,
-            disabled: false,
-        };
-        let policy = "20 min (x6); 1 hour (x24)".parse().unwrap();
-        Case { cxn, status, job: JobName::default(), policy, last_run: None, now: NOW }
-    }
-
-    /// A connection that was polled ten minutes ago.
-    fn polled() -> PollStatus {
-        PollStatus { last_run: NOW - 10 * MINUTE, ..PollStatus::default() }
-    }
-
-    #[test]
-    fn each_state_has_its_sentence() {
-        let deferred = PollStatus { not_before: Some(NOW + MINUTE), deferrals: 1, ..polled() };
-        for (status, sentence) in [
-            (PollStatus::default(), "New: never polled for this job, or revived since. It is due now."),
-            (polled(), "Healthy: the last poll succeeded."),
-            (PollStatus { count: 3, ..polled() }, "Retrying: 3 of 6 failures at level 0 (every 20 min)."),
-            (PollStatus { level: 1, ..polled() }, "Retrying: 0 of 24 failures at level 1 (every 1 hour)."),
-            (PollStatus { deferrals: 1, ..polled() }, "No longer deferred: the time that the site asked for is over."),
-            (
-                PollStatus { level: 2, ..polled() },
-                "Given up: not polled again, because it failed as often as the retry expression allows.",
-            ),
-            (
-                deferred,
-                "Deferred: the site asked not to be polled until 2026-01-31 12:01:00Z (in 1 min). \
-                 This does not count as a failure.",
-            ),
-        ] {
-            let case = case(status);
-            assert_eq!(case.state_sentence(), sentence);
-            assert!(case.sentences().iter().any(|line| line == sentence));
-        }
-        let mut disabled = case(polled());
-        disabled.cxn.disabled = true;
-        assert_eq!(disabled.state_sentence(), "Disabled: not polled until it is enabled.");
-        assert_eq!(disabled.next_due(), None);
-    }
-
-    #[test]
-    fn endless_levels_and_single_failures_read_well() {
-        let mut case = case(PollStatus { count: 1, ..polled() });
-        case.policy = "20 min (x*)".parse().unwrap();
-        assert_eq!(case.state_sentence(), "Retrying: 1 failure at level 0 (every 20 min).");
-        assert!(
-            case.forecast().last().unwrap().ends_with("every 20 min, without end (level 0)"),
-            "{:?}",
-            case.forecast()
-        );
-        case.policy = "20 min (x1); 1 hour (x1)".parse().unwrap();
-        case.status = PollStatus { level: 1, ..polled() };
-        assert_eq!(case.state_sentence(), "Retrying: 0 of 1 failure at level 1 (every 1 hour).");
-    }
-
-    #[test]
-    fn the_forecast_ends_when_the_site_is_given_up() {
-        let forecast = case(PollStatus { count: 5, ..polled() }).forecast();
-        assert_eq!(
-            forecast,
-            [
-                "If every poll fails from now on:",
-                "  2026-01-31 12:10:00Z  every 20 min, once (level 0)",
-                "  2026-01-31 13:10:00Z  every 1 hour, 24 times (level 1)",
-                "  2026-02-01 12:10:00Z  given up (in 1 d)",
-            ]
-        );
-        assert!(case(PollStatus { level: 2, ..polled() }).forecast().is_empty());
-    }
-
-    #[test]
-    fn a_due_connection_is_due_since_a_time_and_another_at_a_time() {
-        let sentences = case(polled()).sentences();
-        assert!(sentences.iter().any(|line| line == "It is due at 2026-01-31 12:10:00Z (in 10 min)."), "{sentences:?}");
-        let sentences = case(PollStatus { last_run: NOW - 80 * MINUTE, ..polled() }).sentences();
-        assert!(
-            sentences.iter().any(|line| line == "It is due now, since 2026-01-31 11:00:00Z (1 h ago)."),
-            "{sentences:?}"
-        );
-    }
-
-    #[test]
-    fn a_connection_is_due_after_a_wrong_clock() {
-        let deferred = PollStatus {
-            last_run: NOW + 6 * MINUTE,
-            not_before: Some(NOW + 90 * MINUTE),
-            deferrals: 1,
-            ..PollStatus::default()
-        };
-        let case = case(deferred);
-        assert_eq!((case.state(), case.next_due()), (State::Retrying, Some(NOW)));
-        let sentences = case.sentences();
-        for expected in [
-            "No longer deferred: the clock was wrong when the site asked to wait.",
-            "It is due now, since 2026-01-31 12:00:00Z (now).",
-            "This is more than five minutes ahead: the clock was wrong.",
-        ] {
-            assert!(sentences.iter().any(|line| line == expected), "{sentences:?}");
-        }
-    }
-
-    #[test]
-    fn a_credible_new_address_is_suggested() {
-        let message = "redirected (301 Moved Permanently) to https://www.site.example.org/";
-        let mut status = polled();
-        status.remember(NOW - 99, &Err(Failure::new(FailureClass::Redirect, message)));
-        let mut case = case(status);
-        let suggestion = "The site seems to have moved. If so, import the connection with \
-                          \"siteUrl\": \"https://www.site.example.org/\"";
-        assert!(case.sentences().contains(&format!("{suggestion}.")), "{:?}", case.sentences());
-        assert_eq!(case.json()["suggestedSiteUrl"], "https://www.site.example.org/");
-        case.cxn.site_url = "https://jo:sesame@site.example.org".into();
-        assert!(case.sentences().contains(&format!("{suggestion} and the same user name and password.")));
-        case.status.remember(NOW, &Ok(()));
-        assert_eq!(case.json()["suggestedSiteUrl"], Value::Null);
-    }
-
-    #[test]
-    fn only_a_failure_of_the_last_poll_explains_its_message() {
-        let failure = Failure::new(FailureClass::Http, "status 500");
-        let mut status = polled();
-        status.last_failure = Some((NOW - 99, failure));
-        status.attempts = vec![
-            Attempt { at: NOW - 99, class: Some(FailureClass::Http), duration_ms: 0 },
-            Attempt { at: NOW - 10, class: None, duration_ms: 0 },
-        ];
-        let json = case(status.clone()).json();
-        assert_eq!(json["lastOutcome"], json!({"at": NOW - 10, "class": "ok", "message": null}));
-        status.attempts.pop();
-        let json = case(status).json();
-        assert_eq!(json["lastOutcome"], json!({"at": NOW - 99, "class": "http", "message": "status 500"}));
-    }
-}
+mod tests;

@@ -15,13 +15,13 @@ use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Report, Result};
 use crate::cli::ui::progress::RunProgress;
 use crate::cli::ui::table::Table;
-use crate::cli::ui::{output, time};
+use crate::cli::ui::{output, skipped_hosts, time};
 use crate::cli::values;
 use crate::config::{Backups, HeartbeatOrigin};
 use crate::exit;
 use crate::model::{AppId, AppMeta, CxnId, JobName};
 use crate::retry::Policy;
-use crate::run::{self, PollRun, Signals, Summary, Update};
+use crate::run::{self, PollRun, Signals, Summary, Threads, Update};
 use crate::store::{PollTask, Store};
 use crate::transfer::backup;
 use crate::util::text::{count, sanitize};
@@ -45,9 +45,10 @@ pub(in crate::cli) struct Poll {
     /// How often to poll, and how long to retry sites that fail: '20min (x6); 1hour (x24); 1day (x30)'
     #[arg(long, value_name = "EXPR", default_value_t)]
     retry: Policy,
-    /// Number of sites to poll at the same time
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    threads: u16,
+    /// Number of sites to poll at the same time, up to 4096; auto starts with 32, and adds more while sites wait and the
+    /// processors do not
+    #[arg(long, value_name = "auto|N", default_value_t, value_parser = values::threads)]
+    threads: Threads,
     /// Number of sites to poll at the same time per host
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4096))]
     per_host: u16,
@@ -110,7 +111,7 @@ impl Poll {
             batch: self.batch,
             policy: self.retry.clone(),
             now: self.clock.now(context),
-            threads: self.threads.into(),
+            threads: self.threads,
             per_host: self.per_host.into(),
             limit: self.limit,
             only,
@@ -156,6 +157,7 @@ impl Poll {
             }
         };
         context.notify(&summary.to_string());
+        skipped_hosts::lines(&summary.run).iter().for_each(|line| context.notify(line));
         if plan.only.is_none() {
             back_up(context, &store.clone().with_cancel(signals.stop_flag()), &signals);
         }

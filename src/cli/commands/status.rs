@@ -9,7 +9,7 @@ use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::error::Result;
 use crate::cli::ui::table::{self, Table};
-use crate::cli::ui::{outage, output, time};
+use crate::cli::ui::{outage, output, skipped_hosts, time};
 use crate::cli::values;
 use crate::exit;
 use crate::model::{AppId, JobName, UnixTime};
@@ -175,6 +175,7 @@ fn print(rows: &[Row], now: UnixTime) -> Result<()> {
         if let Some(run) = &row.job.last_run {
             let (at, batch) = (time::relative(run.now, now), &run.batch);
             table::print_wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)));
+            skipped_hosts::lines(run).iter().for_each(|line| table::print_wrapped(line));
             if let Some(outage) = outage::of_run(run) {
                 table::print_wrapped(&format!("It met {outage}. Failures that this caused were not counted."));
                 // A run that polled nothing does not end the outage, and met none.

@@ -8,6 +8,7 @@ pub(super) mod outage;
 pub(super) mod output;
 pub mod progress;
 pub(super) mod prompt;
+pub(super) mod skipped_hosts;
 pub(super) mod stderr;
 pub(super) mod table;
 pub(super) mod terminal;

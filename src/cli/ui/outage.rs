@@ -1,6 +1,6 @@
 //! A fault on our side that a run met, as `status` and `explain` show it later.
 
-use crate::model::{Fault, UnixTime};
+use crate::model::Fault;
 use crate::store::RunRecord;
 
 /// Describes the fault that a run met: `a fault on our side: no local port was free`.
@@ -9,13 +9,6 @@ use crate::store::RunRecord;
 pub(in crate::cli) fn of_run(run: &RunRecord) -> Option<String> {
     let cause = run.outage_cause.map(|fault| format!(": {}", cause(fault)));
     run.is_own_fault().then(|| format!("a fault on our side{}", cause.unwrap_or_default()))
-}
-
-/// As [`of_run`], where the fault may be why a site is still due.
-///
-/// `None` also if the site was not due in the run, or its poll counted: `last_run` and `due` are those of the site.
-pub(in crate::cli) fn that_left_due(run: &RunRecord, last_run: UnixTime, due: UnixTime) -> Option<String> {
-    of_run(run).filter(|_| last_run < run.now && due <= run.now)
 }
 
 fn cause(fault: Fault) -> &'static str {
@@ -52,14 +45,5 @@ mod tests {
             of_run(&run(true, Some(Fault::Clock))).unwrap(),
             "a fault on our side: the clock of this machine was wrong"
         );
-    }
-
-    #[test]
-    fn only_a_site_that_was_due_and_not_counted_was_left_due() {
-        let run = |outage| RunRecord { now: 100, outage, ..RunRecord::default() };
-        assert!(that_left_due(&run(true), 40, 100).is_some());
-        for (outage, last_run, due) in [(false, 40, 100), (true, 100, 100), (true, 40, 101)] {
-            assert_eq!(that_left_due(&run(outage), last_run, due), None);
-        }
     }
 }

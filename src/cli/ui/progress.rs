@@ -95,7 +95,8 @@ impl Progress {
         }
         self.0.set_position(summary.run.polled);
         let failed: Vec<_> = by_count(&summary.run).map(|(class, count)| format!(", {count} {class}")).collect();
-        self.0.set_message(format!("{} ok{}", summary.run.ok, failed.concat()));
+        let (ok, failed, threads) = (summary.run.ok, failed.concat(), summary.threads);
+        self.0.set_message(format!("{ok} ok{failed}, {threads} at a time"));
         let slow = queue.slowest(SLOWEST).into_iter().filter(|(_, elapsed)| *elapsed > SLOW);
         let slow: Vec<_> =
             slow.map(|(task, elapsed)| format!("{} s for {}", elapsed.as_secs(), sanitize(&task.cxn.host()))).collect();

@@ -14,7 +14,7 @@ use crate::exit;
 use crate::model::{FailureClass, UnixTime};
 use crate::retry::State;
 use crate::run::summary::{Summary, by_count};
-use crate::store::StateCounts;
+use crate::store::{SkipReason, StateCounts};
 
 /// When the connections were counted.
 pub(super) const COUNTED_AT: &str = "cxnpoll_connections_timestamp_seconds";
@@ -93,8 +93,15 @@ impl Families<'_> {
         let cause = run.outage_cause.map(|cause| (cause.name(), 1.0));
         self.gauges("cxnpoll_run_outage_cause", "The cause of the outage in the last run.", "cause", cause)?;
         self.gauge("cxnpoll_due", "Connections that were due in the last run.", Some(run.due as f64))?;
+        let threads = Some(ended.summary.threads as f64);
+        self.gauge("cxnpoll_run_threads", "How many sites the last run polled at a time, at most.", threads)?;
         let skipped = Some(run.skipped as f64);
         self.gauge("cxnpoll_skipped", "Connections that the last run left to the next, for their host.", skipped)?;
+        let hosts = SkipReason::ALL.map(|reason| {
+            let hosts = run.skipped_hosts.iter().filter(|host| host.reason == reason);
+            (reason.name(), hosts.count() as f64)
+        });
+        self.gauges("cxnpoll_skipped_hosts", "Hosts of these connections by the reason.", "reason", hosts)?;
         self.gauge("cxnpoll_given_up", "Connections that the last run gave up.", Some(run.given_up as f64))?;
         let bytes = ended.store_bytes.map(|bytes| bytes as f64).or_else(|| self.former.get(STORE_BYTES, None));
         self.gauge(STORE_BYTES, "Size of the store's database.", bytes)?;
@@ -253,26 +260,46 @@ fn at_share(sorted: &[u32], share: f64) -> Option<&u32> {
 mod tests {
     use super::*;
     use crate::model::{Fault, JobName};
-    use crate::store::RunRecord;
+    use crate::store::{RunRecord, SkippedHost};
 
     #[test]
     fn a_run_that_ended_in_an_outage_has_its_cause_and_what_it_skipped() {
         let subject = Subject { app: "a".into(), job: "j".into(), batch: "0/1".into() };
         let text = |run: RunRecord| {
             let (app_id, job) = ("app:a".parse().unwrap(), JobName::default());
-            let summary =
-                Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), interrupted: None };
+            let summary = Summary {
+                app_id,
+                job,
+                run,
+                durations: Vec::new(),
+                lateness_s: Vec::new(),
+                threads: 0,
+                interrupted: None,
+            };
             let ended =
                 Ended { summary: &summary, exit_code: exit::OWN_OUTAGE, at: 9, counted: None, store_bytes: None };
             String::from_utf8(encode(&subject, &ended, &Former::default()).unwrap()).unwrap()
         };
-        let outage = RunRecord { outage: true, outage_cause: Some(Fault::Clock), skipped: 7, ..RunRecord::default() };
-        let found = text(outage);
+        let host = |number: u8, reason| SkippedHost {
+            address: [203, 0, 113, number].into(),
+            reason,
+            sites: 1,
+            names: Vec::new(),
+        };
+        let found = text(RunRecord {
+            outage: true,
+            outage_cause: Some(Fault::Clock),
+            skipped: 7,
+            skipped_hosts: vec![host(1, SkipReason::Down), host(2, SkipReason::Down)],
+            ..RunRecord::default()
+        });
         let labels = "app=\"a\",batch=\"0/1\"";
         for line in [
             format!("cxnpoll_run_outage{{{labels},job=\"j\"}} 1"),
             format!("cxnpoll_run_outage_cause{{{labels},cause=\"clock\",job=\"j\"}} 1"),
             format!("cxnpoll_skipped{{{labels},job=\"j\"}} 7"),
+            format!("cxnpoll_skipped_hosts{{{labels},job=\"j\",reason=\"down\"}} 2"),
+            format!("cxnpoll_skipped_hosts{{{labels},job=\"j\",reason=\"asked-to-wait\"}} 0"),
         ] {
             assert!(found.lines().any(|found| found == line), "{line}: {found}");
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Completed, RunState};
-use crate::model::{Failure, Outcome, host};
+use crate::model::{Outcome, host};
 use crate::run::Error;
 use crate::run::event::Effect;
 use crate::run::message::PollResult;
@@ -24,10 +24,12 @@ impl RunState {
             self.summary.run.polled += 1;
             self.summary.run.dropped += 1;
             self.paused += 1;
+            self.watch_host(&result, None, effects);
             return;
         }
+        self.watch_host(&result, result.outcome.as_ref().ok(), effects);
         let duration_ms = result.duration_ms(paused.unwrap_or_default());
-        let PollResult { task, outcome, result, trace, began, ended: _ } = result;
+        let PollResult { task, outcome, result, trace, began, .. } = result;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -40,11 +42,6 @@ impl RunState {
         self.add_results(result);
         self.summary.durations.push(duration_ms);
         self.summary.add_lateness(&task, began);
-        if let (Err(Failure { retry_after: Some(_), .. }), Some(address)) = (&outcome, trace.address)
-            && self.pause_rule.observe(address, task.locator.seq)
-        {
-            effects.push(Effect::PauseHost(address));
-        }
         let network = trace.address.map(|address| network_hash(self.rules.host_key, address));
         let site = if outcome.is_err() { host(&task.cxn.site_url.to_string(), None) } else { String::new() };
         let poll =

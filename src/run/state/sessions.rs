@@ -80,9 +80,12 @@ impl RunState {
         if !idle || at < self.not_before {
             return;
         }
-        let needs_load = !self.rest.is_empty() && queue.waiting < LOW_WATERMARK;
+        // Tasks that wait for the times of their starts must not keep all others from the queue.
+        let waiting = queue.waiting - queue.waiting_for_starts.min(QUEUE_CAPACITY);
+        let unloaded = if self.is_leaving { 0 } else { self.rest.len() };
+        let needs_load = unloaded > 0 && waiting < LOW_WATERMARK;
         let work = if needs_load || self.is_time_to_record(at, queue) {
-            let room = QUEUE_CAPACITY.saturating_sub(queue.waiting).min(self.rest.len());
+            let room = QUEUE_CAPACITY.saturating_sub(waiting).min(unloaded);
             let load = self.rest[self.rest.len() - room..].iter().rev().copied().collect();
             self.take_work(load)
         } else if self.result_bytes > FLUSH_RESULT_BYTES {
@@ -98,7 +101,7 @@ impl RunState {
         let since = at.saturating_sub(self.last_session);
         if matches!(self.phase, Phase::Stopping { .. }) {
             // Once no poll is in flight, the last session follows.
-            let is_last = self.outstanding == queue.waiting;
+            let is_last = self.in_flight(queue) == 0;
             return !is_last && !self.updates.is_empty() && since >= self.opening * MAX_STOPPING_OVERHEAD;
         }
         let enough = self.updates.len() >= FLUSH_COUNT || (since >= FLUSH_INTERVAL && !self.updates.is_empty());

@@ -1,6 +1,9 @@
 //! Connections that fail, and names without an address.
 
 use super::*;
+use socket2::{Domain, Socket, Type};
+use std::net::IpAddr;
+use std::time::Instant;
 
 #[test]
 fn a_closed_port_is_a_connect_failure() {
@@ -47,4 +50,34 @@ fn a_name_without_an_address_is_a_dns_failure_and_a_slow_one_a_timeout() {
     );
     let failure = post(&hanging, "http://hangs.example/").unwrap_err();
     assert_eq!(failure.to_string(), "timeout: timed out while resolving the host's name");
+}
+
+#[test]
+fn an_address_that_is_silent_or_refuses_does_not_delay_the_next_one() {
+    let reply = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let port = answer(reply).port();
+    // Two connections fill its queue, so that it ignores the next one.
+    let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    silent.bind(&SocketAddr::from(([127, 0, 0, 2], port)).into()).unwrap();
+    silent.listen(0).unwrap();
+    let _queued = [(); 2].map(|()| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap();
+        let _ = socket.connect(&silent.local_addr().unwrap());
+        socket
+    });
+    let allow_net = vec!["127.0.0.0/8".parse().unwrap()];
+    for (dead, at_least) in [(&[2][..], 250), (&[3], 0), (&[3, 2, 4], 250)] {
+        let addresses = dead.iter().chain(&[1]).map(|last| [127, 0, 0, *last].into()).collect::<Vec<IpAddr>>();
+        let options = Options { allow_net: allow_net.clone(), ..Options::default() };
+        let client = Client::with_lookup(options, Box::new(move |_| Ok(addresses.clone())));
+        let url = format!("http://site.example:{port}/");
+        let took = || {
+            let began = Instant::now();
+            assert_eq!(post(&client, &url), Ok(vec![]));
+            began.elapsed().as_millis()
+        };
+        let first = took();
+        assert!((at_least..3_000).contains(&first), "{first} ms for {dead:?}");
+        assert!((0..3).map(|_| took()).min() < Some(250), "now the living address is tried first");
+    }
 }

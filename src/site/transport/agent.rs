@@ -18,7 +18,8 @@ use crate::site::options::Timeouts;
 ///
 /// Its errors name their phase. Making it is cheap: certificates are read when the first https site is called.
 pub(in crate::site) fn agent(config: Config, addresses: Arc<Addresses>, timeouts: Timeouts, trust: Trust) -> Agent {
-    let connect = Connect { tcp: Tcp::new(timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
+    let connect =
+        Connect { tcp: Tcp::new(Arc::clone(&addresses), timeouts.connect), tls: Tls::new(timeouts.tls, trust) };
     Agent::with_parts(config, connect, PolicyResolver(addresses))
 }
 

@@ -7,6 +7,7 @@
 mod agent;
 mod channel;
 mod connect_error;
+mod happy_eyeballs;
 mod policy_resolver;
 pub(super) mod read_limit;
 mod reader;

@@ -4,19 +4,17 @@
 //! it is reported when nothing more can be read.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustls::ClientConnection;
-use socket2::{Domain, Socket, Type};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
 use super::channel::Channel;
-use super::connect_error::ConnectError;
 use super::reply::settles;
 use super::trace;
 use crate::site::options::BUFFER_BYTES;
@@ -48,7 +46,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Makes a connection of a socket that [`connect`] returned.
+    /// Makes a connection of a socket that is connected and does not block.
     ///
     /// # Errors
     /// The socket cannot be configured.
@@ -180,31 +178,6 @@ impl Transport for Stream {
     fn is_tls(&self) -> bool {
         self.channel.is_tls()
     }
-}
-
-/// Connects within a limit. The socket does not block.
-///
-/// A connection that was made and has been reset counts as made, since a reply may have arrived before the reset.
-///
-/// # Errors
-/// The connection is not made, or not in time.
-pub(super) fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
-    let deadline = deadline(limit);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    if let Err(error) = socket.connect(&address.into()) {
-        if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) {
-            return Err(error.into());
-        }
-        if wait(&socket, PollFlags::OUT, deadline)?.is_empty() {
-            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
-        }
-        // A host that does not accept the connection refuses it. Only an open connection is reset.
-        if let Some(error) = socket.take_error()?.filter(|error| error.kind() != io::ErrorKind::ConnectionReset) {
-            return Err(ConnectError { error, at_once: false });
-        }
-    }
-    Ok(socket.into())
 }
 
 /// Waits until the socket is ready; returns for what. Nothing means that the time is over.

@@ -1,13 +1,15 @@
 //! Jobs, their numbers, and what is remembered of them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
 use super::counters::{bump_counters, take_next};
+use super::host_key::HostHash;
 use super::keys::{AppNo, CxnLocator, JobNo, job_name_key, meta_key, parse_number};
 use super::records::{Record, read};
-use super::run_record::RunRecord;
+use super::run_record::{RunRecord, SkippedHost};
 use super::session::{ReadSession, WriteSession};
 use crate::model::{AppId, Fault, JobName, UnixTime};
 use crate::store::engine::{TreeName, Tx, TxResult};
@@ -26,12 +28,14 @@ pub struct JobRecord {
     skipped: u64,
     /// The cause of the last run's outage by its number; 0 is none. Since version 2.
     outage_cause: u8,
+    /// The hosts that the last run skipped: address, number of the reason, sites, names. Since version 3.
+    skipped_hosts: Vec<(IpAddr, u8, u64, Vec<HostHash>)>,
 }
 
 impl Record for JobRecord {
     const TREE: TreeName = TreeName::Meta;
-    const VERSION: u8 = 2;
-    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0]];
+    const VERSION: u8 = 3;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0], &[0]];
 }
 
 impl JobRecord {
@@ -46,6 +50,7 @@ impl JobRecord {
             outage_since: None,
             skipped: 0,
             outage_cause: 0,
+            skipped_hosts: Vec::new(),
         }
     }
 
@@ -53,13 +58,21 @@ impl JobRecord {
     fn set_last_run(&mut self, run: Option<&RunRecord>) {
         self.skipped = run.map_or(0, |run| run.skipped);
         self.outage_cause = run.and_then(|run| run.outage_cause).map_or(0, |fault| fault as u8);
+        let hosts = run.map(RunRecord::skipped_hosts_to_store).unwrap_or_default().into_iter();
+        self.skipped_hosts = hosts.map(|host| (host.address, host.reason as u8, host.sites, host.names)).collect();
         self.last_run = run.cloned();
     }
 
-    /// What the last run did; `None` if the job never ran. A cause that this program does not know is none.
+    /// What the last run did; `None` if the job never ran.
+    ///
+    /// A cause that this program does not know is none, and a host with an unknown reason is left out.
     fn into_last_run(self) -> Option<RunRecord> {
         let (skipped, outage_cause) = (self.skipped, Fault::from_number(self.outage_cause));
-        self.last_run.map(|run| RunRecord { outage_cause, skipped, ..run })
+        let hosts = self.skipped_hosts.into_iter();
+        let hosts =
+            hosts.filter_map(|(address, reason, sites, names)| SkippedHost::from_stored(address, reason, sites, names));
+        let skipped_hosts = hosts.collect();
+        self.last_run.map(|run| RunRecord { outage_cause, skipped, skipped_hosts, ..run })
     }
 }
 
@@ -273,9 +286,10 @@ fn record_key(no: JobNo) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::schema::SkipReason;
 
     #[test]
-    fn a_job_reads_back_and_a_former_one_has_no_cause() {
+    fn a_job_reads_back_and_a_former_one_has_neither_cause_nor_hosts() {
         let run = RunRecord {
             batch: "0/1".to_owned(),
             due: 9,
@@ -283,6 +297,12 @@ mod tests {
             outage: true,
             skipped: 300,
             outage_cause: Some(Fault::Clock),
+            skipped_hosts: vec![SkippedHost {
+                address: [203, 0, 113, 7].into(),
+                reason: SkipReason::AskedToWait,
+                sites: 300,
+                names: vec![HostHash::MAX],
+            }],
             ..RunRecord::default()
         };
         let mut record = JobRecord { outage_since: Some(5), ..JobRecord::new(1, &JobName::default()) };
@@ -291,12 +311,17 @@ mod tests {
         let read = |bytes: &[u8]| JobRecord::from_bytes(bytes).map(JobRecord::into_last_run);
         assert_eq!(read(&bytes), Ok(Some(run.clone())));
 
-        let former = [&[1], &bytes[1..bytes.len() - 4]].concat();
-        assert_eq!(read(&former), Ok(Some(RunRecord { skipped: 0, outage_cause: None, ..run.clone() })));
-        let unknown = [&bytes[..bytes.len() - 1], &[250]].concat();
-        assert_eq!(read(&unknown), Ok(Some(RunRecord { outage_cause: None, ..run })));
+        let hosts = bytes.len() - 20;
+        let former = |version, end| [&[version], &bytes[1..end]].concat();
+        let without_hosts = RunRecord { skipped_hosts: Vec::new(), ..run.clone() };
+        assert_eq!(read(&former(2, hosts)), Ok(Some(without_hosts.clone())));
+        let without_cause = RunRecord { skipped: 0, outage_cause: None, ..without_hosts.clone() };
+        assert_eq!(read(&former(1, hosts - 4)), Ok(Some(without_cause)));
+        let with = |at: usize, byte: u8| [&bytes[..at], &[byte], &bytes[at + 1..]].concat();
+        assert_eq!(read(&with(hosts - 1, 250)), Ok(Some(RunRecord { outage_cause: None, ..run })));
+        assert_eq!(read(&with(hosts + 6, 250)), Ok(Some(without_hosts)));
         record.set_last_run(None);
-        assert_eq!((record.skipped, record.outage_cause, record.into_last_run()), (0, 0, None));
+        assert_eq!(record, JobRecord { outage_since: Some(5), ..JobRecord::new(1, &JobName::default()) });
     }
 
     #[test]

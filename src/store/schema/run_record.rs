@@ -14,6 +14,12 @@ use crate::model::{FailureClass, Fault, UnixTime};
 /// Runs further apart, in seconds, are not a series of outages.
 const MAX_GAP_S: UnixTime = 86_400;
 
+/// A job remembers at most this many skipped hosts of its last run, and their names.
+///
+/// Every run reads and writes the record of its job, so this may take no more than 12 KiB of it.
+const MAX_SKIPPED_HOSTS: usize = 64;
+const MAX_SKIPPED_NAMES: usize = 1_024;
+
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,8 +58,8 @@ pub struct RunRecord {
     /// How many were left to the next run, because their host was down or asked to wait.
     #[serde(default)]
     pub skipped: u64,
-    /// The hosts of these.
-    #[serde(default, skip)]
+    /// The hosts of these. A store keeps a bounded part of them, and a backup leaves out their names.
+    #[serde(default, with = "hosts_by_number")]
     pub skipped_hosts: Vec<SkippedHost>,
 }
 
@@ -72,14 +78,37 @@ pub struct SkippedHost {
 
 /// Why a run does not call a host any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum SkipReason {
-    /// Its first polls could not connect, or timed out.
+    /// Its polls could not connect, or timed out.
     Down = 1,
     /// Two of its sites asked to wait.
     AskedToWait = 2,
 }
 
-/// Leaves out the last two fields, which the record of a job has at its end.
+impl SkipReason {
+    /// All reasons.
+    pub const ALL: [Self; 2] = [Self::Down, Self::AskedToWait];
+
+    /// The name in JSON and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::AskedToWait => "asked-to-wait",
+        }
+    }
+}
+
+impl SkippedHost {
+    /// A host that was stored; `None` if this program does not know the number of its reason.
+    pub(super) fn from_stored(address: IpAddr, reason: u8, sites: u64, names: Vec<HostHash>) -> Option<Self> {
+        let reason = SkipReason::ALL.into_iter().find(|known| *known as u8 == reason)?;
+        Some(Self { address, reason, sites, names })
+    }
+}
+
+/// Leaves out the fields from `outage_cause` on, which the record of a job has at its end.
 impl Encode for RunRecord {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
         let counts = (self.due, self.polled, self.ok, self.failed, self.deferred, self.dropped, self.given_up);
@@ -127,7 +156,50 @@ mod fault_by_number {
     }
 }
 
+/// Skipped hosts in a backup: address, number of the reason, sites.
+///
+/// It has no names, since their hashes mean nothing in another store.
+mod hosts_by_number {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::SkippedHost;
+
+    pub fn serialize<S: Serializer>(hosts: &[SkippedHost], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(hosts.iter().map(|host| (host.address, host.reason as u8, host.sites)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SkippedHost>, D::Error> {
+        let hosts: Vec<_> = Deserialize::deserialize(deserializer)?;
+        let known = |(address, reason, sites)| SkippedHost::from_stored(address, reason, sites, Vec::new());
+        Ok(hosts.into_iter().filter_map(known).collect())
+    }
+}
+
 impl RunRecord {
+    /// The skipped hosts, those with the most sites first.
+    #[must_use]
+    pub fn skipped_hosts_by_sites(&self) -> Vec<&SkippedHost> {
+        let mut hosts: Vec<_> = self.skipped_hosts.iter().collect();
+        hosts.sort_by_key(|host| (std::cmp::Reverse(host.sites), host.address));
+        hosts
+    }
+
+    /// The part of the skipped hosts that is stored, those with the most sites first.
+    ///
+    /// If there are too many names, each host keeps its share of them.
+    pub(super) fn skipped_hosts_to_store(&self) -> Vec<SkippedHost> {
+        let hosts = self.skipped_hosts_by_sites().into_iter().take(MAX_SKIPPED_HOSTS);
+        let mut hosts: Vec<_> = hosts.cloned().collect();
+        let mut by_names: Vec<_> = hosts.iter_mut().map(|host| &mut host.names).collect();
+        by_names.sort_by_key(|names| names.len());
+        let (mut left, hosts_left) = (MAX_SKIPPED_NAMES, (1..=by_names.len()).rev());
+        for (names, hosts_left) in by_names.into_iter().zip(hosts_left) {
+            names.truncate(left / hosts_left);
+            left -= names.len();
+        }
+        hosts
+    }
+
     /// Whether it met a fault of this machine, its network or its configuration.
     #[must_use]
     pub fn is_own_fault(&self) -> bool {
@@ -184,8 +256,46 @@ mod tests {
         assert_eq!((&line["outageCause"], read(&line)), (&json!(9), run.clone()));
         line["outageCause"] = json!(250);
         assert_eq!(read(&line), RunRecord { outage_cause: None, ..run.clone() });
-        line.as_object_mut().unwrap().retain(|key, _| key != "outageCause" && key != "skipped");
+        line.as_object_mut().unwrap().retain(|key, _| !["outageCause", "skipped", "skippedHosts"].contains(&&**key));
         assert_eq!(read(&line), RunRecord { outage_cause: None, skipped: 0, ..run });
+    }
+
+    fn host(number: u16, sites: u64, names: usize) -> SkippedHost {
+        let [high, low] = number.to_be_bytes();
+        let address = IpAddr::from([203, 0, high, low]);
+        SkippedHost { address, reason: SkipReason::Down, sites, names: vec![u64::MAX; names] }
+    }
+
+    #[test]
+    fn a_backup_has_the_skipped_hosts_without_names() {
+        let waits =
+            SkippedHost { reason: SkipReason::AskedToWait, address: "2001:db8::7".parse().unwrap(), ..host(0, 2, 0) };
+        let run = RunRecord { skipped_hosts: vec![host(7, 96, 3), waits.clone()], ..RunRecord::default() };
+        let mut line = serde_json::to_value(&run).unwrap();
+        assert_eq!(line["skippedHosts"], json!([["203.0.0.7", 1, 96], ["2001:db8::7", 2, 2]]));
+        assert_eq!(RunRecord::deserialize(&line).unwrap().skipped_hosts, [host(7, 96, 0), waits.clone()]);
+        line["skippedHosts"][0][1] = json!(250);
+        assert_eq!(RunRecord::deserialize(&line).unwrap().skipped_hosts, [waits]);
+    }
+
+    #[test]
+    fn a_bounded_part_of_the_skipped_hosts_is_stored() {
+        let stored = |hosts: Vec<SkippedHost>| {
+            RunRecord { skipped_hosts: hosts, ..RunRecord::default() }.skipped_hosts_to_store()
+        };
+        let hosts = stored((0..200).map(|number| host(number, number.into(), 1)).collect());
+        assert_eq!((hosts.len(), hosts[0].sites, hosts[63].sites), (MAX_SKIPPED_HOSTS, 199, 136));
+        let names = |names: &[usize]| -> Vec<usize> {
+            let hosts = (0..).zip(names).map(|(number, names)| host(number, 100 - u64::from(number), *names));
+            stored(hosts.collect()).iter().map(|host| host.names.len()).collect()
+        };
+        assert_eq!(names(&[5_000]), [MAX_SKIPPED_NAMES]);
+        assert_eq!(names(&[5_000, 24, 3_000, 0]), [500, 24, 500, 0]);
+        assert_eq!(names(&[1_000, 24]), [1_000, 24]);
+        let record = stored((0..200).map(|number| host(number, u64::MAX, 200)).collect());
+        let stored = record.iter().map(|host| (host.address, host.reason as u8, host.sites, &host.names));
+        let bytes = bincode::encode_to_vec(stored.collect::<Vec<_>>(), bincode::config::standard()).unwrap();
+        assert!(bytes.len() < 12 << 10, "{}", bytes.len());
     }
 
     #[test]

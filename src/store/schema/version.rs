@@ -6,7 +6,7 @@ use crate::store::engine::{Get, TreeName, Trees, Write};
 use crate::store::error::{Error, Item, Result};
 
 /// The version of stores that this program writes. It reads older ones, and makes them stores of this version.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const VERSION_KEY: &[u8] = b"version";
 
 /// Makes a store of an older version one of this version, and returns its key for hosts.

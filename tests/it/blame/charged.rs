@@ -35,7 +35,7 @@ macro_rules! scenarios_of_sizes {
             fn $test() {
                 let check: fn(u32, Death) = $check;
                 let path = concat!(module_path!(), "::", stringify!($test));
-                crate::blame::namespace::run(path, &[], || check($size, Death::$death));
+                crate::testkit::namespace::run(path, &[], || check($size, Death::$death));
             }
         )+
     };
@@ -65,13 +65,13 @@ pub fn fail_for_a_day(scene: &mut Scene, death: Death) {
 ///
 /// All others must be polled well, except for those on the host of a charged site, which may be skipped.
 pub fn check(scene: &Scene, more: &[&str]) -> BTreeSet<u32> {
-    let before = scene.statuses();
+    let before = scene.world.statuses();
     let run = scene.poll(more);
     let about = format!("exit {}, {}\n{}", run.code, run.summary, run.stderr);
     println!("{about}");
     assert_eq!((run.code, &*run.stderr), (0, ""), "{about}");
     assert_eq!((&run.summary["outage"], run.summary["outageCause"].is_null()), (&false.into(), true), "{about}");
-    let after = scene.statuses();
+    let after = scene.world.statuses();
     let mut charged = BTreeSet::new();
     for (number, [level, count, last_run]) in after {
         let [old_level, old_count, old_run] = before[&number];

@@ -1,32 +1,32 @@
 //! A fault of this machine that lasts: after a day the failures are charged to the sites.
 
 use super::front::{Reply, page};
-use super::namespace;
 use super::outage::{SITES_NET, close_all};
 use super::scene::{NAMES, Scene};
+use crate::testkit::namespace;
 
 /// Runs 1, 12, 24 and 26 hours after the sites were polled well. The last one charges all, or none.
 fn check(size: u32, breaks: fn(&mut Scene), is_charged: bool) {
     let mut scene = Scene::new(NAMES, size);
     scene.poll_well();
-    let before = scene.statuses();
+    let before = scene.world.statuses();
     breaks(&mut scene);
     for hours in [1, 12, 24] {
         let run = scene.poll_after(hours, &[]);
         let about = format!("after {hours} hours: exit {}, {}\n{}", run.code, run.summary, run.stderr);
         assert!([69, 78].contains(&run.code), "{about}");
         assert_eq!((&run.summary["outage"], run.stderr.is_empty()), (&true.into(), false), "{about}");
-        assert_eq!(scene.statuses(), before, "{about}");
+        assert_eq!(scene.world.statuses(), before, "{about}");
     }
     let run = scene.poll_after(26, &[]);
     let about = format!("exit {}, {}\n{}", run.code, run.summary, run.stderr);
     if !is_charged {
-        assert_eq!((scene.statuses(), run.summary["failed"].as_u64()), (before, Some(0)), "{about}");
+        assert_eq!((scene.world.statuses(), run.summary["failed"].as_u64()), (before, Some(0)), "{about}");
         return;
     }
     assert_eq!((run.code, &run.summary["outage"], &*run.stderr), (0, &false.into(), ""), "{about}");
     assert_eq!(run.summary["failed"], size, "{about}");
-    for (number, [level, count, last_run]) in scene.statuses() {
+    for (number, [level, count, last_run]) in scene.world.statuses() {
         let [old_level, old_count, old_run] = before[&number];
         assert!((level, count) > (old_level, old_count) && last_run > old_run, "site {number}: {about}");
     }

@@ -7,8 +7,6 @@ mod for_a_day;
 mod front;
 mod more_not_ours;
 mod more_ours;
-mod name_server;
-mod namespace;
 mod not_ours;
 mod ours;
 mod outage;

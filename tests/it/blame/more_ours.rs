@@ -3,11 +3,11 @@
 use std::fs;
 
 use super::front::{Reply, http, page};
-use super::name_server::Answer;
 use super::outage::{
     HTTPS, OUTAGE, OUTAGE_OR_CONFIG, Outage, SITES_NET, close_all, fake_time, outages_of_sizes, redirect,
 };
-use super::scene::{Layout, NAMES, Urls, ipv4, ipv6, number};
+use super::scene::{Layout, NAMES, Urls, ipv4, ipv6};
+use crate::testkit::name_server::{Answer, number};
 
 const NETWORK: Outage = Outage { cause: &["network"], words: &[&["network"]], is_network: true, ..OUTAGE };
 const REFUSED: Outage = Outage { breaks: close_all, ..NETWORK };

@@ -2,8 +2,8 @@
 
 use super::charged::{check, fail_for_a_day, is_in_a_third, is_in_most, scenarios, scenarios_of_sizes};
 use super::front::{Reply, page};
-use super::namespace;
 use super::scene::{Death, Layout, NAMES, Scene, ipv4};
+use crate::testkit::namespace;
 
 scenarios! {
     /// 18 of 60 (2 of 5) are unreachable, on distinct networks; the others answer.

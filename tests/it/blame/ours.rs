@@ -4,12 +4,12 @@ use std::fs;
 use std::net::TcpListener;
 
 use super::front::{Reply, insecure, page};
-use super::name_server::Answer;
-use super::namespace::set_port_range;
 use super::outage::{
     ADDRESSES, HTTPS, NAME_SERVERS, OUTAGE, OUTAGE_OR_CONFIG, Outage, SITES_NET, append_listener, close_all, fake_time,
     outages, portal_page, redirect,
 };
+use crate::testkit::name_server::Answer;
+use crate::testkit::namespace::set_port_range;
 
 outages! {
     /// Nothing listens.

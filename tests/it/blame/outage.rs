@@ -1,9 +1,9 @@
 //! A fault of this machine: how it is made, and what a run must report.
 
 use super::front::{Reply, http, page};
-use super::namespace::NAME_SERVER;
 use super::scene::{Layout, NAMES, Run, Scene, Urls};
 use crate::testkit::World;
+use crate::testkit::namespace::NAME_SERVER;
 
 /// A fault, and what a run reports about it.
 pub struct Outage {
@@ -47,7 +47,8 @@ macro_rules! outages_of_sizes {
             $(#[$doc])*
             mod $name {
                 use super::*;
-                use crate::blame::{outage, namespace};
+                use crate::blame::outage;
+                    use crate::testkit::namespace;
 
                 const CHECKED: Outage = $outage;
                 const TOOLS: &[&str] = &[$($tool)?];
@@ -101,7 +102,7 @@ pub fn append_listener(world: &World, script: &str) {
 pub fn check(outage: &Outage, size: u32) {
     let mut scene = Scene::new(outage.layout, size);
     scene.poll_well();
-    let before = scene.statuses();
+    let before = scene.world.statuses();
     scene.front.take_contacted();
     (outage.breaks)(&mut scene);
     let run = scene.poll(outage.arguments);
@@ -112,7 +113,7 @@ pub fn check(outage: &Outage, size: u32) {
         assert_eq!((&run.summary["ok"], &run.summary["outage"]), (&size.into(), &false.into()), "{about}");
         return;
     }
-    assert_eq!(scene.statuses(), before, "{about}");
+    assert_eq!(scene.world.statuses(), before, "{about}");
     assert!(outage.exit.contains(&run.code), "{about}");
     assert_eq!(run.summary["outage"], true, "{about}");
     let cause = run.summary["outageCause"].as_str().unwrap_or_default();

@@ -6,16 +6,16 @@ use std::fs;
 use std::net::IpAddr;
 
 use super::charged::is_in_a_third;
-use super::name_server::Answer;
-use super::namespace;
-use super::scene::{Layout, NAMES, Scene, Urls, ipv4, ipv6, name};
+use super::scene::{Layout, NAMES, Scene, Urls, ipv4, ipv6};
+use crate::testkit::name_server::{Answer, name};
+use crate::testkit::namespace;
 
 /// Polls with a fault that the sites of `is_met` meet, and again without it.
 fn check(layout: Layout, breaks: fn(&mut Scene), is_met: fn(u32) -> bool) {
     let size = 60;
     let mut scene = Scene::new(layout, size);
     scene.poll_well();
-    let before = scene.statuses();
+    let before = scene.world.statuses();
     breaks(&mut scene);
     let run = scene.poll(&["--timeout", "3"]);
     let about = format!("exit {}, {}\n{}", run.code, run.summary, run.stderr);
@@ -23,7 +23,7 @@ fn check(layout: Layout, breaks: fn(&mut Scene), is_met: fn(u32) -> bool) {
     assert!([0, 69].contains(&run.code), "{about}");
     assert_eq!(run.summary["failed"], 0, "{about}");
     let now = &run.summary["now"];
-    for (number, status) in scene.statuses() {
+    for (number, status) in scene.world.statuses() {
         if is_met(number) {
             assert_eq!(status, before[&number], "site {number}: {about}");
         } else {

@@ -1,6 +1,6 @@
 //! Sites on distinct networks that were polled well a day ago, and runs over them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::process::Command;
@@ -10,8 +10,8 @@ use civisite::Site;
 use serde_json::Value;
 
 use super::front::{DAY, Front, Reply};
-use super::name_server::{Answer, NameServer};
-use super::namespace::Network;
+use crate::testkit::name_server::{Answer, NameServer, name, number};
+use crate::testkit::namespace::Network;
 use crate::testkit::{APP, World, code, stderr};
 
 /// The ports of sites: http, https, and http of sites that can be down while others are not.
@@ -59,19 +59,6 @@ pub fn ipv4(number: u32) -> IpAddr {
 pub fn ipv6(number: u32) -> IpAddr {
     Ipv6Addr::new(0x2a00, 1, u16::try_from(number).unwrap(), 0, 0, 0, 0, 1).into()
 }
-
-/// Returns the name of a site.
-pub fn name(number: u32) -> String {
-    format!("www.site{number}.example")
-}
-
-/// Returns the number of the site with a name; `None` if no site has it.
-pub fn number(name: &str) -> Option<u32> {
-    name.strip_prefix("www.site")?.strip_suffix(".example")?.parse().ok()
-}
-
-/// Level, count and lastRun by site.
-pub type Statuses = BTreeMap<u32, [i64; 3]>;
 
 /// Simulated sites in a network of their own, with a name server.
 pub struct Scene {
@@ -212,18 +199,6 @@ impl Scene {
         self.starter.clear();
         self.held_ports.clear();
         self.authorities = "ca.pem";
-    }
-
-    /// Returns the status of every site.
-    pub fn statuses(&self) -> Statuses {
-        let lines = self.world.export();
-        let status = |line: &String| {
-            let line: Value = serde_json::from_str(line).unwrap();
-            let number = line["cxnId"].as_str().unwrap()[26..].parse().unwrap();
-            let status = &line["pollStatus"]["default"];
-            (number, ["pollLevel", "pollCount", "lastRun"].map(|key| status[key].as_i64().unwrap()))
-        };
-        lines.iter().map(status).collect()
     }
 }
 

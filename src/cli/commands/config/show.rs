@@ -110,6 +110,8 @@ fn top_level(context: &Context, written: &toml::Table) -> Result<Vec<Setting>> {
     values.extend(
         per_host.map(|(host, limit)| Setting::new(format!("per-host.{host}"), json!(limit), source("per-host"))),
     );
+    let limits = config.limits.iter().enumerate();
+    values.extend(limits.map(|(number, limit)| Setting::new(format!("limits.{number}"), json!(limit), file(config))));
     Ok(values)
 }
 

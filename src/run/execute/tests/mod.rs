@@ -19,6 +19,7 @@ use crate::batch::Batch;
 use crate::exit;
 use crate::listener::{Action, Listener, Listeners, PollEvent, Program};
 use crate::model::{AppId, AppMeta, JobName, Outcome, Secret, Tls};
+use crate::run::Threads;
 use crate::run::update::Warning;
 use crate::site::Options;
 use crate::transfer;
@@ -66,7 +67,7 @@ impl Fixture {
             batch: Batch::default(),
             policy: "1 hour (x3)".parse().unwrap(),
             now: NOW,
-            threads: 4,
+            threads: Threads::Fixed(4),
             per_host: 4,
             max_runtime: None,
             limit: None,

@@ -112,7 +112,7 @@ fn a_program_that_was_killed_is_not_started_again() {
         Program { command: ["sh", "-c", script].map(str::to_owned).into(), ..program(fixture.directory.path()) };
     fixture.run.listeners = Listeners::default();
     fixture.add("civi_cxn.poll", 0, Action::Program(hanging));
-    fixture.run.threads = 1;
+    fixture.run.threads = Threads::Fixed(1);
     let signals = fixture.signals.clone();
     let summary = fixture.run_observed(|update| match update {
         Update::Polling { summary, .. } if summary.run.polled == 1 => signals.raise(exit::SIGTERM),

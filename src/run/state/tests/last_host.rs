@@ -22,7 +22,7 @@ fn with_last_host(had_others: bool, due: UnixTime, slowest: Duration) -> Fixture
     let entries = others.iter().chain(&tasks).map(entry).collect();
     let mut run = Fixture::of(entries, tasks, |rules| rules.now = NOW);
     run.apply(Event::Tick);
-    run.last_host = Some(LastHost { host: 0, due: Some(due), slowest });
+    run.last_host = Some(LastHost { host: 0, due: Some(due), slowest, is_only: false });
     run.poll(1, &Ok(()));
     run
 }
@@ -47,11 +47,12 @@ fn polls_in_flight_are_waited_for_without_a_grace_period() {
     run.take(2);
     run.last_host.as_mut().unwrap().slowest = secs(1);
     run.wait(secs(1));
-    assert_eq!(run.log, ["1 and 0 left"]);
+    assert_eq!(run.permits, Some(0));
     run.end_session(ms(4));
     run.wait(2 * SHUTDOWN_GRACE);
-    assert!(run.finish.is_none());
+    assert!(run.log.is_empty() && run.finish.is_none());
     run.end_polls(secs(1), &Ok(()));
+    assert_eq!(run.log, ["1 and 0 left"]);
     assert_eq!(run.end().0.ok, 3);
 }
 
@@ -87,7 +88,7 @@ fn what_is_not_loaded_yet_counts() {
         tasks.truncate(INITIAL_LOAD);
         let mut run = Fixture::of(entries, tasks, |rules| rules.now = NOW);
         run.apply(Event::Tick);
-        run.last_host = Some(LastHost { host: 0, due: Some(NOW), slowest: secs(1) });
+        run.last_host = Some(LastHost { host: 0, due: Some(NOW), slowest: secs(1), is_only: false });
         run.wait(secs(1));
         run.log
     };
@@ -162,7 +163,7 @@ impl Fleet {
             let is_last = tasks().all(|task| task.host == SLOW_HOST);
             slowest = ended.iter().map(|task| self.duration(task)).fold(slowest, Duration::max);
             let due = run.queue.front().map(|task| task.due);
-            run.last_host = is_last.then_some(LastHost { host: SLOW_HOST, due, slowest });
+            run.last_host = is_last.then_some(LastHost { host: SLOW_HOST, due, slowest, is_only: false });
             let results = ended.into_iter().map(|task| result(task, run.at, run.at, Ok(Ok(()))));
             run.apply(Event::PollsEnded(results.collect()));
             if let Some(work) = run.session.take() {

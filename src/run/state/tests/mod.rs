@@ -1,5 +1,6 @@
 //! Runs on a fake clock, without threads, sockets or a store.
 
+mod held;
 mod last_host;
 mod outage;
 mod pause;
@@ -7,6 +8,7 @@ mod stop;
 mod store;
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::sessions::{FLUSH_COUNT, FLUSH_RESULT_BYTES, LOW_WATERMARK};
@@ -15,7 +17,7 @@ use crate::model::{Attempt, Failure, FailureClass, Outcome, PollStatus, PollTrac
 use crate::run::message::{PollResult, SessionReport, SessionWork};
 use crate::run::queue::{LastHost, QUEUE_CAPACITY};
 use crate::run::testdata::task;
-use crate::store::{HostKey, RunRecord};
+use crate::store::{HostHash, HostKey, RunRecord, SkipReason, SkippedHost};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -30,6 +32,9 @@ struct Fixture {
     state: RunState,
     at: Duration,
     queue: VecDeque<PollTask>,
+    /// The hosts that are held, and their tasks.
+    holds: Vec<(IpAddr, SkipReason)>,
+    held: VecDeque<PollTask>,
     permits: Option<usize>,
     in_flight: Vec<PollTask>,
     session: Option<SessionWork>,
@@ -60,11 +65,13 @@ impl Fixture {
         let run = RunRecord { due: entries.len() as u64, ..RunRecord::default() };
         let app_id = "app:org.example.myapp".parse().unwrap();
         let job = crate::model::JobName::default();
-        let summary = Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), interrupted: None };
+        let summary =
+            Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), threads: 0, interrupted: None };
         let state = RunState::new(rules, entries, first, ms(4), summary);
         let (queue, in_flight, log) = (VecDeque::new(), Vec::new(), Vec::new());
-        let (session, finish, last_host) = (None, None, None);
-        Self { state, at: Duration::ZERO, queue, permits: None, in_flight, session, finish, log, last_host }
+        let (session, finish, last_host, permits) = (None, None, None, None);
+        let (at, holds, held) = (Duration::ZERO, Vec::new(), VecDeque::new());
+        Self { state, at, queue, holds, held, permits, in_flight, session, finish, log, last_host }
     }
 
     /// A run as by [`Fixture::unstarted`] whose first tasks are in the queue.
@@ -77,7 +84,8 @@ impl Fixture {
     fn apply(&mut self, event: Event) {
         let waiting = self.queue.len();
         let last_host = self.last_host.filter(|_| waiting > 0);
-        let view = QueueView { waiting, is_out_of_permits: self.permits == Some(0), last_host };
+        let (held, is_out_of_permits) = (self.held.len(), self.permits == Some(0));
+        let view = QueueView { waiting, held, is_out_of_permits, last_host, ..QueueView::default() };
         for effect in self.state.apply(self.at, view, event) {
             self.perform(effect);
         }
@@ -85,11 +93,16 @@ impl Fixture {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Enqueue(tasks) => self.queue.extend(tasks),
+            Effect::Enqueue(tasks) => {
+                let is_held = |task: &PollTask| self.holds.iter().any(|(held, _)| *held == address(task.host));
+                let (held, tasks): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_held);
+                self.held.extend(held);
+                self.queue.extend(tasks);
+            }
             Effect::SetPermits(permits) => self.permits = permits,
             Effect::CancelPending => {
-                let cancelled = self.queue.drain(..).count();
-                self.apply(Event::Cancelled(cancelled));
+                let (held, cancelled) = (self.skip_held(), self.queue.drain(..).count());
+                self.apply(Event::Cancelled(cancelled, held));
             }
             Effect::LeaveWaiting { unloaded } => {
                 let waiting = self.queue.drain(..).count();
@@ -99,7 +112,26 @@ impl Fixture {
             Effect::StartSession(work) => assert!(self.session.replace(work).is_none(), "one session at a time"),
             Effect::EndPolling => assert!(self.finish.is_none(), "before the last session"),
             Effect::Finish(work) => assert!(self.finish.replace(work).is_none(), "a run finishes once"),
-            Effect::PauseHost(address) => self.log.push(format!("{address} paused")),
+            Effect::HoldHost(held, reason) => {
+                self.log.push(format!("{held} {reason:?}"));
+                self.holds.push((held, reason));
+                let tasks: Vec<_> = std::mem::take(&mut self.queue).into();
+                self.perform(Effect::Enqueue(tasks));
+            }
+            Effect::ProbeHost(probed) => {
+                let place = self.held.iter().position(|task| address(task.host) == probed).expect("a site is left");
+                self.in_flight.extend(self.held.remove(place));
+            }
+            Effect::ReleaseHost(released) => {
+                self.log.push(format!("{released} replies"));
+                self.holds.retain(|(held, _)| *held != released);
+                let tasks = std::mem::take(&mut self.held).into();
+                self.perform(Effect::Enqueue(tasks));
+            }
+            Effect::SkipHeld => {
+                let held = self.skip_held();
+                self.apply(Event::Skipped(held));
+            }
             Effect::ReportStopping(in_flight) => self.log.push(format!("stopping, {in_flight} in flight")),
             Effect::ReportOutage(outage) => {
                 self.log.push(format!("{}, {} not counted", outage.fault.name(), outage.uncounted));
@@ -110,6 +142,16 @@ impl Fixture {
             Effect::Warn(warning) => self.log.push(format!("{warning:?}")),
             Effect::ReportByHand(outcome, next) => self.log.push(format!("{outcome:?} to level {}", next.level)),
         }
+    }
+
+    fn skip_held(&mut self) -> Vec<SkippedHost> {
+        let held = std::mem::take(&mut self.held);
+        let skipped = self.holds.iter().map(|(held_address, reason)| {
+            let names = held.iter().map(|task| task.host).filter(|host| address(*host) == *held_address);
+            let sites = names.clone().count() as u64;
+            SkippedHost { address: *held_address, reason: *reason, sites, names: names.take(1).collect() }
+        });
+        skipped.filter(|host| host.sites > 0).collect()
     }
 
     /// Workers take so many tasks, as far as there are tasks and permits.
@@ -179,6 +221,11 @@ fn witness(seq: u64) -> PollTask {
     PollTask { status, ..task(seq, seq) }
 }
 
+/// The only address of a host.
+fn address(host: HostHash) -> IpAddr {
+    Ipv4Addr::from_bits((11 << 24) + u32::try_from(host % (1 << 24)).unwrap()).into()
+}
+
 fn entry(task: &PollTask) -> DueEntry {
     DueEntry { locator: task.locator, host: task.host, due: task.due }
 }
@@ -186,7 +233,8 @@ fn entry(task: &PollTask) -> DueEntry {
 fn result(task: PollTask, began: Duration, ended: Duration, outcome: Result<Outcome, Error>) -> PollResult {
     let is_silent = matches!(&outcome, Ok(Err(failure)) if failure.class == FailureClass::Connect);
     let trace = PollTrace { answered: !is_silent, ..PollTrace::default() };
-    PollResult { task: Arc::new(task), outcome, result: None, trace, began, ended }
+    let (addresses, queued) = ([address(task.host)].into(), Duration::ZERO);
+    PollResult { task: Arc::new(task), addresses, limit: 4, outcome, result: None, trace, began, queued, ended }
 }
 
 /// A failure of a class. Only with class `connect` no site answers.

@@ -80,20 +80,3 @@ fn a_program_that_exceeded_its_time_in_a_pause_does_not_end_the_run() {
     assert_eq!((record.polled, record.ok, record.dropped), (3, 1, 3));
     assert!(matches!(error, Some(Error::Listener(_))));
 }
-
-#[test]
-fn a_host_is_paused_once_two_of_its_sites_asked_to_wait() {
-    let mut run = Fixture::new(4, |_| ());
-    run.take(4);
-    let asked = || Err(Failure { retry_after: Some(60), ..Failure::new(FailureClass::Http, "status 429") });
-    for (outcome, expected) in [(asked(), 0), (failure(FailureClass::Http), 0), (asked(), 1)] {
-        let polled = result(run.in_flight.pop().unwrap(), ms(0), ms(1), Ok(outcome));
-        let trace = PollTrace { address: Some([203, 0, 113, 1].into()), ..polled.trace };
-        run.apply(Event::PollsEnded(vec![PollResult { trace, ..polled }]));
-        assert_eq!(run.log.iter().filter(|line| *line == "203.0.113.1 paused").count(), expected);
-    }
-    run.apply(Event::Skipped);
-    assert_eq!(run.finish.as_ref().unwrap().work.updates.len(), 3);
-    let (record, _) = run.end();
-    assert_eq!((record.polled, record.deferred, record.skipped), (3, 2, 1));
-}

@@ -15,7 +15,6 @@ const A: [u8; 4] = [0, 1, 0, 1];
 const AAAA: [u8; 4] = [0, 28, 0, 1];
 
 /// What the name server answers about a name.
-#[derive(Clone, Copy)]
 pub enum Answer {
     /// This address, and none of the other family.
     Address(IpAddr),
@@ -25,6 +24,16 @@ pub enum Answer {
     Failure,
     /// Nothing.
     Silence,
+}
+
+/// Returns the name of a site.
+pub fn name(number: u32) -> String {
+    format!("www.site{number}.example")
+}
+
+/// Returns the number of the site with a name; `None` if no site has it.
+pub fn number(name: &str) -> Option<u32> {
+    name.strip_prefix("www.site")?.strip_suffix(".example")?.parse().ok()
 }
 
 type Answers = Box<dyn Fn(&str) -> Answer + Send>;
@@ -90,17 +99,21 @@ fn reply(message: &[u8], answers: &dyn Fn(&str) -> Answer) -> Option<Vec<u8>> {
     }
     let question = &message[12..at + 5];
     let kind = &message[at + 1..at + 5];
-    let (code, data) = match answers(&name) {
-        Answer::Address(IpAddr::V4(ip)) if kind == A => (0, ip.octets().to_vec()),
-        Answer::Address(IpAddr::V6(ip)) if kind == AAAA => (0, ip.octets().to_vec()),
-        Answer::Address(_) => (0, vec![]),
+    let (code, addresses) = match answers(&name) {
+        Answer::Address(ip) => (0, vec![ip]),
         Answer::Unknown => (3, vec![]),
         Answer::Failure => (2, vec![]),
         Answer::Silence => return None,
     };
-    let count = u8::from(!data.is_empty());
+    let records = addresses.into_iter().filter_map(|address| match address {
+        IpAddr::V4(ip) if kind == A => Some(ip.octets().to_vec()),
+        IpAddr::V6(ip) if kind == AAAA => Some(ip.octets().to_vec()),
+        _ => None,
+    });
+    let records: Vec<_> = records.collect();
+    let count = u8::try_from(records.len()).unwrap();
     let mut reply = [&message[..2], &[0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0], question].concat();
-    if count > 0 {
+    for data in records {
         // The name is that of the question. The answer may be cached for a minute.
         reply.extend([&[0xC0, 12], kind, &[0, 0, 0, 60, 0, u8::try_from(data.len()).unwrap()], &data].concat());
     }
