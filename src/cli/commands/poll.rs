@@ -156,7 +156,9 @@ impl Poll {
             }
         };
         context.notify(&summary.to_string());
-        skipped_hosts::lines(&summary.run).iter().for_each(|line| notice::show(line, context.shows_notices()));
+        for line in skipped_hosts::lines(&summary.run) {
+            notice::show(&line, context.shows_notices());
+        }
         if plan.only.is_none() {
             back_up(context, &store.clone().with_cancel(signals.stop_flag()), &signals);
         }
