@@ -17,13 +17,14 @@
 //! sequence, whichever is longer. The second run, an hour later on the simulated clock, knows which sites hung before.
 
 mod common;
+#[path = "common/cost.rs"]
+mod cost;
 #[path = "common/cxn.rs"]
 mod cxn;
 #[path = "common/sites.rs"]
 mod sites;
 
 use std::env;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -37,11 +38,11 @@ use cxnpoll::model::{AppMeta, Cxn, JobName, Tls};
 use cxnpoll::run::{PollRun, Signals, Threads};
 use cxnpoll::site::{Api, Client, Options, Timeouts};
 use cxnpoll::store::Store;
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use common::{APP, HOUR, MIDNIGHT, Result};
+use cost::Round;
 use cxn::cxn_of;
 use sites::Sites;
 
@@ -211,54 +212,6 @@ fn print_slow_runs(sites: &Sites, slow: &SlowSites) -> Result<()> {
     Ok(())
 }
 
-/// The cost of the bare loop and of a run, measured one after the other.
-struct Round {
-    bare: Cost,
-    library: Cost,
-}
-
-impl Round {
-    /// Returns the library's rate divided by that of the bare loop.
-    fn ratio(&self) -> f64 {
-        self.bare.wall.div_duration_f64(self.library.wall)
-    }
-}
-
-/// What polls cost this process.
-struct Cost {
-    polls: u32,
-    wall: Duration,
-    cpu: Duration,
-}
-
-impl Cost {
-    /// Measures `poll`, which returns how many of `polls` succeeded.
-    ///
-    /// Fails unless all did, since a failed poll does not cost the same.
-    fn of(polls: u32, poll: impl FnOnce() -> Result<u64>) -> Result<Self> {
-        let (start, cpu) = (Instant::now(), cpu_time()?);
-        let succeeded = poll()?;
-        let cost = Self { polls, wall: start.elapsed(), cpu: cpu_time()?.saturating_sub(cpu) };
-        if succeeded == u64::from(polls) {
-            Ok(cost)
-        } else {
-            Err(format!("{succeeded} of {polls} polls succeeded").into())
-        }
-    }
-}
-
-impl fmt::Display for Cost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let polls = f64::from(self.polls);
-        write!(f, "{:.0}/s, {:.0} µs CPU", polls / self.wall.as_secs_f64(), self.cpu.as_secs_f64() * 1e6 / polls)
-    }
-}
-
-/// Returns the user and system time of this process.
-fn cpu_time() -> Result<Duration> {
-    Ok(Duration::try_from(clock_gettime(ClockId::ProcessCPUTime))?)
-}
-
 /// A store with the sites of a case, and the same connections in memory.
 struct Bench {
     case: Case,
@@ -290,17 +243,8 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Measures both in an order that alternates, so that neither always profits from going second.
     fn round(&self, round: usize) -> Result<Round> {
-        let bare = || Cost::of(self.case.sites, || self.bare_loop());
-        let library = || Cost::of(self.case.sites, || self.run(round));
-        if round.is_multiple_of(2) {
-            let bare = bare()?;
-            Ok(Round { bare, library: library()? })
-        } else {
-            let library = library()?;
-            Ok(Round { bare: bare()?, library })
-        }
+        Round::of(round, self.case.sites, || self.bare_loop(), || self.run(round))
     }
 
     /// Polls all sites in a run and returns how many polls succeeded.

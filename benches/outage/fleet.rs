@@ -1,6 +1,7 @@
 //! A fleet: sites whose statuses evolve from run to run.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use cxnpoll::model::{PollStatus, UnixTime};
@@ -95,7 +96,8 @@ impl Fleet {
             outage_since: self.outage_since,
         };
         let (members, rng) = (&self.members, &mut self.rng);
-        let ran = simulation.run(due, |task, began| {
+        let addresses = |task: &PollTask| addresses(member(members, task.locator.seq), happening);
+        let ran = simulation.run(due, addresses, |task, began| {
             let seq = task.locator.seq;
             if began < fault_at {
                 waiting.remove(&seq);
@@ -180,6 +182,17 @@ impl Fleet {
             self.members[index].is_hit = place < hit;
         }
     }
+}
+
+/// Returns the addresses of a site, none if its name is not resolved when the run begins.
+fn addresses(member: &Member, happening: Happening) -> Vec<IpAddr> {
+    let is_resolved = match happening {
+        Happening::Flaw(flaw) if member.is_hit => flaw.has_address(),
+        Happening::Fault(fault, Duration::ZERO) => fault.has_addresses(),
+        _ => true,
+    };
+    let own = member.died_of.or(member.flaw);
+    if is_resolved && own.is_none_or(Flaw::has_address) { vec![member.site.address] } else { Vec::new() }
 }
 
 /// Returns how a poll ends that begins at `began`, and whether it fails for a fault of ours alone.

@@ -14,6 +14,8 @@ use super::scenario::{Scenario, Theirs};
 
 /// How long dead sites have been dead when the first run begins, in seconds.
 const DEAD_S: UnixTime = 14 * 86_400;
+/// How many addresses a network has.
+const SERVERS: u64 = 4;
 /// The chance that a site is on the network of another.
 const SHARED: f64 = 0.2;
 
@@ -94,8 +96,10 @@ impl Member {
             batch_code: BatchCode::MIN,
             disabled: false,
         };
-        let first = Ipv4Addr::new(11, 0, 0, 0).to_bits();
-        let address = Ipv4Addr::from_bits(first + network * 256 + rng.u32(1..250)).into();
+        // A network has few servers, and a name is always on the same one.
+        let server = u32::try_from(host % SERVERS).expect("a small number");
+        let first = Ipv4Addr::new(11, 0, 0, 1).to_bits();
+        let address = Ipv4Addr::from_bits(first + network * 256 + server).into();
         // Some clocks are wrong.
         let clock_s = if rng.u8(..50) == 0 { rng.i64(-7200..7200) } else { rng.i64(-2..=2) };
         let site = Site { name, address, usual_ms: rng.u64(30..550), clock_s };

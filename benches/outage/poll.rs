@@ -66,6 +66,11 @@ impl Flaw {
         unreachable!("the shares add up to 100")
     }
 
+    /// Returns whether the name of a site with this flaw has an address.
+    pub fn has_address(self) -> bool {
+        !matches!(self, Self::NoSuchName | Self::NameServer)
+    }
+
     /// Returns how a poll of a site with this flaw ends.
     pub fn reply(self, site: &Site, rng: &mut Rng) -> Reply {
         use FailureClass::{Api, Connect, Disconnected, Garbled, Http, Redirect, Timeout, Tls};
@@ -78,7 +83,7 @@ impl Flaw {
             Self::Refused => site.silent(Connect, "connection refused", at_once),
             Self::Unreachable => site.silent(Connect, "no route to host", at_once),
             Self::Silent => site.silent(Timeout, "connecting", CONNECT_LIMIT),
-            Self::Hanging => site.answer(Timeout, Cause::Message, CALL_LIMIT),
+            Self::Hanging => site.hanging(),
             Self::Expired => site.answer(Tls, Cause::Tls(TlsCause::Expired), latency),
             Self::WrongName => site.answer(Tls, Cause::Tls(TlsCause::WrongName), latency),
             Self::UnknownIssuer => site.answer(Tls, Cause::Tls(TlsCause::UnknownIssuer), latency),
@@ -171,6 +176,11 @@ impl Ours {
         }
     }
 
+    /// Returns whether names have addresses that may be connected to.
+    pub fn has_addresses(self) -> bool {
+        !matches!(self, Self::NameServers | Self::SilentNameServers | Self::NoSuchName | Self::SameAddress)
+    }
+
     /// Returns whether polls that are under way fail as well when it begins.
     pub fn cuts(self) -> bool {
         matches!(self, Self::Refused | Self::Silent)
@@ -215,8 +225,7 @@ impl Site {
         if rng.bool() {
             return self.silent(FailureClass::Timeout, "connecting", CONNECT_LIMIT);
         }
-        let failure = Failure::new(FailureClass::Timeout, "reading the reply");
-        Reply { outcome: Err(failure), trace: self.trace(), duration: CALL_LIMIT }
+        self.hanging()
     }
 
     fn latency(&self, rng: &mut Rng) -> Duration {
@@ -231,6 +240,12 @@ impl Site {
             replied: true,
             clock_offset_s: Some(self.clock_s),
         }
+    }
+
+    /// Returns how a poll ends whose reply begins and does not end.
+    fn hanging(&self) -> Reply {
+        let reply = self.answer(FailureClass::Timeout, Cause::Message, CALL_LIMIT);
+        Reply { trace: PollTrace { replied: false, ..reply.trace }, ..reply }
     }
 
     fn answer(&self, class: FailureClass, cause: Cause, duration: Duration) -> Reply {

@@ -33,7 +33,9 @@ pub(super) struct CpuTime {
     pub(super) at: Duration,
     /// What this process used.
     pub(super) process: Duration,
-    /// How long all processors of the machine were idle, added up; `None` if this process may not use all of them.
+    /// How long all processors of the machine were idle, added up.
+    ///
+    /// `None` if this process may not use all of them.
     pub(super) idle: Option<Duration>,
 }
 
@@ -63,9 +65,9 @@ impl CpuTime {
     }
 }
 
-/// How long the processors in the text of `/proc/stat` were idle; `None` if they are others than those of this process.
+/// How long the processors in the text of `/proc/stat` were idle, added up.
 ///
-/// To wait for a disk is to be idle.
+/// `None` if they are others than those of this process. To wait for a disk is to be idle.
 fn idle_time(stat: &str, processors: u32, ticks_per_second: u64) -> Option<Duration> {
     let mut lines = stat.lines().take_while(|line| line.starts_with("cpu"));
     let total = lines.next()?;
@@ -103,7 +105,7 @@ impl MemoryLimit {
         Self { start, more }
     }
 
-    /// How many workers fit in addition to `workers`, if each has a stack of `stack_bytes` in the address space.
+    /// How many workers fit in addition to `workers`. Each has a stack in the address space.
     pub(super) fn room(&self, workers: usize, stack_bytes: usize) -> usize {
         match (self.start, memory_use()) {
             (Some(start), Some(now)) => {
@@ -138,7 +140,9 @@ fn memory_use() -> Option<MemoryUse> {
     Some(MemoryUse { peak: bytes("VmHWM:")?, resident: bytes("VmRSS:")?, address_space: bytes("VmSize:")? })
 }
 
-/// The memory that is left on the machine or in the control group of this process, in bytes; `None` if it is unknown.
+/// The memory that is left to this process, in bytes; `None` if it is unknown.
+///
+/// It is that of the machine, or of a control group of version 2.
 fn available() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib(&text, "MemAvailable:"));
     machine.map(|kib| kib << 10).into_iter().chain(left_in_group()).min()

@@ -31,6 +31,8 @@ pub(super) const QUEUE_CAPACITY: usize = 8192;
 
 /// Receives the addresses of a name; none if it has none.
 pub(super) type OnAnswer = Box<dyn FnOnce(Vec<IpAddr>) + Send>;
+/// Returns how long ago the run began.
+pub(super) type Clock = Box<dyn Fn() -> Duration + Send + Sync>;
 /// Looks up the addresses of a connection's host, and calls a function with them, at once or later.
 pub(super) type LookUp = Box<dyn Fn(&Cxn, OnAnswer) + Send + Sync>;
 
@@ -49,6 +51,7 @@ pub struct Queue(Arc<Shared>);
 
 struct Shared {
     started: Instant,
+    clock: Clock,
     guarded: Mutex<Guarded>,
     /// Signalled when a worker may find a task, or when there will be none.
     changed: Condvar,
@@ -72,7 +75,7 @@ pub(super) struct Taken {
     pub(super) task: Arc<PollTask>,
     /// The addresses that a poll may connect to, in order; empty if they are not known.
     pub(super) addresses: Arc<[IpAddr]>,
-    /// How many polls each of these allows at once.
+    /// How many polls each of these allows at once, or would if they were known.
     pub(super) limit: usize,
     /// The lookup of the name, if it failed.
     pub(super) failed_lookup: Option<FailedLookup>,
@@ -98,9 +101,22 @@ impl Queue {
         lookup_limit: Duration,
         look_up: LookUp,
     ) -> Self {
+        let started = Instant::now();
+        Self::with_clock(workers, now, limits, lookup_limit, look_up, Box::new(move || started.elapsed()))
+    }
+
+    /// An empty queue, as by [`Queue::new`], with a clock of the caller.
+    pub(super) fn with_clock(
+        workers: usize,
+        now: UnixTime,
+        limits: HostLimits,
+        lookup_limit: Duration,
+        look_up: LookUp,
+        clock: Clock,
+    ) -> Self {
         let state = State::new(workers, now, limits, lookup_limit);
         let guarded = Guarded { state, idle: 0, waits_for_start: false, starts_lookups: false }.into();
-        Self(Arc::new(Shared { started: Instant::now(), guarded, changed: Condvar::new(), look_up }))
+        Self(Arc::new(Shared { started: Instant::now(), clock, guarded, changed: Condvar::new(), look_up }))
     }
 
     /// Corrects the number of workers, and of names that are looked up at a time.
@@ -119,7 +135,9 @@ impl Queue {
         self.0.lock().state.view()
     }
 
-    /// How many hosts have a task that can be taken now, and how many tasks are being polled; `None` once it is closed.
+    /// How many hosts have a task that can be taken now, and how many tasks are being polled.
+    ///
+    /// `None` once the queue is closed.
     pub(super) fn demand(&self) -> Option<(usize, usize)> {
         let guarded = self.0.lock();
         (!guarded.state.closed).then(|| guarded.state.demand())
@@ -225,7 +243,7 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Guarded> {
         // No code panics while it holds the lock.
         let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
-        guarded.state.advance(self.started.elapsed());
+        guarded.state.advance((self.clock)());
         guarded
     }
 
@@ -245,14 +263,14 @@ impl Shared {
         let next_start = guarded.state.next_start().filter(|_| !guarded.waits_for_start);
         if let Some(next_start) = next_start {
             guarded.waits_for_start = true;
-            let limit = next_start.saturating_sub(self.started.elapsed());
+            let limit = next_start.saturating_sub((self.clock)());
             guarded = self.changed.wait_timeout(guarded, limit).unwrap_or_else(PoisonError::into_inner).0;
             guarded.waits_for_start = false;
         } else {
             guarded = self.changed.wait(guarded).unwrap_or_else(PoisonError::into_inner);
         }
         guarded.idle -= 1;
-        guarded.state.advance(self.started.elapsed());
+        guarded.state.advance((self.clock)());
         guarded
     }
 
@@ -268,7 +286,8 @@ impl Shared {
     }
 
     fn take(&self, state: &mut State) -> Option<Taken> {
-        let (task, found, limit) = state.take()?;
+        let (task, found) = state.take()?;
+        let limit = state.limit(&found.addresses);
         let instant = |at| self.started + at;
         let failed = found.failed.map(|(began, ended)| FailedLookup { began: instant(began), ended: instant(ended) });
         Some(Taken { task, addresses: found.addresses, limit, failed_lookup: failed })

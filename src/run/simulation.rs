@@ -3,7 +3,9 @@
 //! `benches/outage` polls fleets of thousands of sites with it. The state machine, the queue and the order of polls are
 //! those of real runs. Only the workers, the recorder and the clock are replaced.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::coordinator::{COALESCE, TICK};
@@ -57,8 +59,16 @@ pub struct Ran {
 }
 
 impl Simulation {
-    /// Polls what is due. `reply` returns how a poll ends that begins after so much time.
-    pub fn run(&self, mut due: Vec<PollTask>, reply: impl FnMut(&PollTask, Duration) -> Reply) -> Ran {
+    /// Polls what is due.
+    ///
+    /// `addresses` returns those of the host of a site. `reply` returns how a poll ends that begins after so much time.
+    pub fn run(
+        &self,
+        mut due: Vec<PollTask>,
+        addresses: impl Fn(&PollTask) -> Vec<IpAddr>,
+        reply: impl FnMut(&PollTask, Duration) -> Reply,
+    ) -> Ran {
+        let names: HashMap<String, Vec<IpAddr>> = due.iter().map(|task| (task.cxn.host(), addresses(task))).collect();
         let mut entries: Vec<DueEntry> = due.iter().map(entry).collect();
         order::sort(&mut entries, self.per_host, self.outage_since.map(|_| self.now));
         let places: BTreeMap<u64, usize> =
@@ -87,13 +97,16 @@ impl Simulation {
         };
         let workers = self.threads.min(entries.len());
         let limits = HostLimits::new(self.per_host, &BTreeMap::new(), &[]);
-        // A name is one host.
-        let look_up: LookUp = Box::new(|_, on_answer| on_answer(Vec::new()));
+        let look_up: LookUp = Box::new(move |cxn, on_answer| on_answer(names[&cxn.host()].clone()));
+        let clock = Arc::new(Mutex::new(Duration::ZERO));
+        let shared = Arc::clone(&clock);
+        let clock_of_queue = Box::new(move || *shared.lock().unwrap_or_else(PoisonError::into_inner));
         let mut world = World {
             state: RunState::new(rules, entries, due, OPENING, summary),
-            queue: Queue::new(workers, self.now, limits, Duration::MAX, look_up),
+            queue: Queue::with_clock(workers, self.now, limits, Duration::MAX, look_up, clock_of_queue),
             idle: workers,
             at: Duration::ZERO,
+            clock,
             polls: BTreeMap::new(),
             ended: Vec::new(),
             rest,
@@ -120,6 +133,8 @@ struct World<F> {
     idle: usize,
     /// The time since the run began.
     at: Duration,
+    /// The same, for the queue.
+    clock: Arc<Mutex<Duration>>,
     /// The polls in flight, by their end and the sequence number of their connection.
     polls: BTreeMap<(Duration, u64), PollResult>,
     /// Polls that ended, of which the state was not notified yet.
@@ -148,8 +163,8 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
             self.start_polls();
             match self.polls.first_entry() {
                 Some(first) if first.key().0 <= next => {
-                    self.at = first.key().0;
-                    let result = first.remove();
+                    let ((at, _), result) = first.remove_entry();
+                    self.set_time(at);
                     let good = result.trace.address.filter(|_| result.trace.replied);
                     self.queue.done(&result.task, good);
                     self.idle += 1;
@@ -159,12 +174,17 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
                     self.ended.push(result);
                 }
                 _ => {
-                    self.at = next;
+                    self.set_time(next);
                     let ended = std::mem::take(&mut self.ended);
                     self.events.push_back(if ended.is_empty() { Event::Tick } else { Event::PollsEnded(ended) });
                 }
             }
         }
+    }
+
+    fn set_time(&mut self, at: Duration) {
+        self.at = at;
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
     fn start_polls(&mut self) {
@@ -227,51 +247,4 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Failure, FailureClass, Fault};
-    use crate::run::testdata::task;
-
-    fn simulation(threads: usize) -> Simulation {
-        Simulation { policy: "1 hour (x3)".parse().unwrap(), now: 7200, threads, per_host: 4, outage_since: None }
-    }
-
-    fn reply(outcome: Outcome, ms: u64) -> Reply {
-        Reply { outcome, trace: PollTrace::default(), duration: Duration::from_millis(ms) }
-    }
-
-    #[test]
-    fn every_due_site_is_polled_once_and_recorded() {
-        let due = (0..3000).map(|seq| task(seq, seq / 10)).collect();
-        let ran = simulation(32).run(due, |task, _| match task.locator.seq % 10 {
-            0 => reply(Err(Failure::new(FailureClass::Http, "status 500")), 30),
-            _ => reply(Ok(()), 100),
-        });
-        assert_eq!((ran.record.polled, ran.record.ok, ran.record.failed), (3000, 2700, 300));
-        assert!(ran.record.outage_cause.is_none() && ran.outage_since.is_none());
-        let mut recorded: Vec<u64> = ran.updates.iter().map(|update| update.locator.seq).collect();
-        recorded.sort_unstable();
-        assert_eq!(recorded, (0..3000).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn polls_take_turns_on_the_workers_and_hosts() {
-        // One worker polls one after the other, and a host with four polls in flight gets no fifth.
-        for (threads, hosts, expected_s) in [(1, 8, 8), (8, 8, 1), (8, 1, 2)] {
-            let due = (0..8).map(|seq| task(seq, seq % hosts)).collect();
-            let ran = simulation(threads).run(due, |_, _| reply(Ok(()), 1000));
-            assert_eq!(ran.record.elapsed_ms / 1000, expected_s, "{threads} threads, {hosts} hosts");
-        }
-    }
-
-    #[test]
-    fn a_run_without_a_network_records_nothing() {
-        let mut due: Vec<PollTask> = (0..60).map(|seq| task(seq, seq)).collect();
-        for task in &mut due {
-            simulation(1).policy.apply(&mut task.status, 3600, &Ok(()));
-        }
-        let ran = simulation(8).run(due, |_, _| reply(Err(Failure::new(FailureClass::Connect, "refused")), 10));
-        assert_eq!((ran.record.outage_cause, ran.outage_since), (Some(Fault::Network), Some(7200)));
-        assert!(ran.updates.is_empty() && ran.record.polled < 60, "{:?}", ran.record);
-    }
-}
+mod tests;

@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 use crate::exit;
 use crate::model::{AppId, FailureClass, Fault, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
-use crate::store::{PollTask, RunRecord, SkippedHost, StatusUpdate};
+use crate::store::{PollTask, RunRecord, StatusUpdate};
 use crate::util::text;
 
 /// How many skipped hosts are listed in JSON, those with the most sites.
 const MAX_LISTED_HOSTS: usize = 20;
+
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -40,13 +41,6 @@ impl Summary {
             let lateness = overdue.saturating_add(began.as_secs());
             self.lateness_s.push(u32::try_from(lateness).unwrap_or(u32::MAX));
         }
-    }
-
-    /// Counts sites of hosts that were not called.
-    pub(super) fn add_skipped(&mut self, hosts: Vec<SkippedHost>) {
-        let run = &mut self.run;
-        run.skipped += hosts.iter().map(|host| host.sites).sum::<u64>();
-        run.skipped_hosts.extend(hosts);
     }
 
     /// Counts the outcome of a poll, which leads to the status `next`. A deferral counts as deferred, not as failed.

@@ -14,7 +14,7 @@ pub(super) const FIRST_WORKERS: usize = 32;
 /// How many workers there are at most, also where their number is given.
 pub const MAX_WORKERS: usize = 4096;
 /// How often to decide.
-pub(super) const INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const DECISION_INTERVAL: Duration = Duration::from_millis(20);
 /// From this share of the processors on, no worker is added.
 const MAX_SHARE: f64 = 0.7;
 /// By which factor the number grows at most at once.
@@ -36,9 +36,14 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    /// Whether sites wait although all workers poll. Few of them may be about to take a site.
+    /// Whether sites wait although all workers poll, but for a few that may be about to take one.
     fn is_unmet(self) -> bool {
-        self.ready > 0 && self.polling >= self.workers - self.workers / 8
+        self.ready > 0 && self.polling >= self.workers - self.few()
+    }
+
+    /// How many workers do no harm without something to do.
+    fn few(self) -> usize {
+        self.workers / 8
     }
 }
 
@@ -55,7 +60,7 @@ pub(super) struct WorkerCount {
 impl WorkerCount {
     /// A run whose workers have just started.
     pub(super) fn new(processors: u32, now: CpuTime) -> Self {
-        Self { processors, since: now, window: INTERVAL }
+        Self { processors, since: now, window: DECISION_INTERVAL }
     }
 
     /// How many workers to add now, which is `at`.
@@ -78,9 +83,14 @@ impl WorkerCount {
             return 0;
         }
         let share = now.share_since(&self.since, self.processors);
-        let more = if share < MAX_SHARE { growth(demand.workers, share).min(demand.ready).min(room()) } else { 0 };
+        let more = if share < MAX_SHARE {
+            // One host may have room for several polls.
+            growth(demand.workers, share).min(demand.ready.max(demand.few())).min(room())
+        } else {
+            0
+        };
         if more > 0 {
-            (self.since, self.window) = (now, INTERVAL);
+            (self.since, self.window) = (now, DECISION_INTERVAL);
         } else if elapsed >= AVERAGE {
             (self.since, self.window) = (now, AVERAGE);
         }

@@ -20,7 +20,7 @@ use super::message::{Message, PollResult};
 use super::poll_run::{PollRun, Threads};
 use super::queue::{FailedLookup, MAX_LOOKUPS_AHEAD, Queue, Taken};
 use super::update::FILE_ONLY;
-use super::worker_count::{Demand, FIRST_WORKERS, INTERVAL, MAX_WORKERS, WorkerCount};
+use super::worker_count::{DECISION_INTERVAL, Demand, FIRST_WORKERS, MAX_WORKERS, WorkerCount};
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
 use crate::model::{Cxn, Failure, FailureClass, Outcome};
 use crate::site::{Api, Client, PollCalls};
@@ -99,19 +99,13 @@ impl Shared {
 /// Starts workers on a queue that is still empty, for a run in which so many sites are due. They end when it is closed and
 /// empty.
 ///
-/// If their number is automatic, more are added on a thread of their own. Not with listener programs: each worker may keep
-/// one running, whose memory is unknown.
+/// If their number is automatic, a thread adds more.
 ///
 /// # Errors
 /// [`Error::NoThread`] if the system starts none.
 pub(super) fn start(shared: Shared, due: usize, messages: &Sender<Message>) -> Result<Workers, Error> {
     let has_programs = shared.listeners.has_programs();
-    let (first, most) = match shared.run.threads {
-        Threads::Fixed(workers) => (workers, workers),
-        Threads::Auto if has_programs => (FIRST_WORKERS, FIRST_WORKERS),
-        Threads::Auto => (FIRST_WORKERS, MAX_WORKERS),
-    };
-    let (wanted, most) = (first.min(due).max(1), most.min(due).max(1));
+    let [wanted, most] = bounds(shared.run.threads, has_programs).map(|workers| workers.min(due).max(1));
     let (most, keeps_spare) = clamp_to_fd_limit(most, wanted, if has_programs { FILES_PER_PROGRAM } else { 0 });
     let first = wanted.min(most);
     let memory = MemoryLimit::read();
@@ -136,6 +130,17 @@ pub(super) fn start(shared: Shared, due: usize, messages: &Sender<Message>) -> R
         let _ = builder.spawn(move || crew.add_workers(workers, most, &memory, &end));
     }
     Ok(Workers { listeners, alive: ended, _adding: adding })
+}
+
+/// How many workers start, and how many there may be.
+///
+/// With listener programs none is added, since each worker may keep a process running, whose memory is unknown.
+fn bounds(threads: Threads, has_programs: bool) -> [usize; 2] {
+    match threads {
+        Threads::Fixed(workers) => [workers, workers],
+        Threads::Auto if has_programs => [FIRST_WORKERS, FIRST_WORKERS],
+        Threads::Auto => [FIRST_WORKERS, MAX_WORKERS],
+    }
 }
 
 /// What is needed to start a worker.
@@ -178,7 +183,6 @@ impl Crew {
 
     /// Passes the number of workers on, and how many names may be looked up at a time.
     fn announce(&self, workers: usize, max_lookups: usize) {
-        self.shared.client.set_max_lookups_ahead(max_lookups);
         self.shared.queue.set_workers(workers, max_lookups);
         // Without a receiver the run is over.
         let _ = self.messages.send(Message::Workers(workers));
@@ -190,7 +194,7 @@ impl Crew {
         let processors = machine::processors();
         let cpu = || CpuTime::read(self.shared.started.elapsed(), processors);
         let mut rule = WorkerCount::new(processors, cpu());
-        while workers < most && end.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        while workers < most && end.recv_timeout(DECISION_INTERVAL) == Err(RecvTimeoutError::Timeout) {
             let Some((ready, polling)) = self.shared.queue.demand() else { return };
             let room = || memory.room(workers, STACK_BYTES).min(most - workers);
             let more = rule.more(self.shared.started.elapsed(), Demand { workers, polling, ready }, cpu, room);
@@ -280,4 +284,21 @@ impl Shared {
 /// The failure of a poll that panicked.
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
     Failure::new(FailureClass::Listener, format!("the poll panicked: {}", panic_message(panic)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_with_programs_are_not_added() {
+        for (threads, has_programs, expected) in [
+            (Threads::Auto, false, [32, 4096]),
+            (Threads::Auto, true, [32, 32]),
+            (Threads::Fixed(7), false, [7, 7]),
+            (Threads::Fixed(500), true, [500, 500]),
+        ] {
+            assert_eq!(bounds(threads, has_programs), expected, "{threads}");
+        }
+    }
 }

@@ -104,11 +104,6 @@ impl Client {
         self.addresses.names().limit()
     }
 
-    /// Sets how many names may be looked up at a time that no poll waits for.
-    pub fn set_max_lookups_ahead(&self, count: usize) {
-        self.addresses.names().set_max_ahead(count);
-    }
-
     /// Sets whether an address is down, and so is tried after all others of a host.
     pub fn set_down(&self, address: IpAddr, is_down: bool) {
         self.addresses.set_down(address, is_down);

@@ -8,7 +8,6 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,11 +22,6 @@ use crate::util::text::count;
 
 /// How many lookups may run at a time. Each may hold one open file.
 pub const MAX_LOOKUPS: usize = 256;
-
-/// How many names that no caller waits for are looked up at a time, unless it is set.
-///
-/// Each is asked for twice, and the usual name server of small networks (dnsmasq) refuses more than 150 questions at a time.
-pub const MAX_LOOKUPS_AHEAD: usize = 64;
 
 /// How many answers are cached.
 ///
@@ -55,15 +49,12 @@ struct Shared {
     /// How long a lookup may take from when its name was first waited for.
     limit: Duration,
     max_lookups: usize,
-    /// How many of them may be of names that no caller waits for.
-    max_ahead: AtomicUsize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     names: HashMap<Arc<str>, Arc<Name>>,
-    /// Names that callers wait for are at the front. One of these may be there twice.
     queue: VecDeque<(Arc<str>, Arc<Name>)>,
     /// The number of threads that are alive. Each of them empties the queue before it ends.
     threads: usize,
@@ -102,13 +93,7 @@ impl Resolver {
     }
 
     fn with(lookup: Box<Lookup>, servers: Option<NameServers>, limit: Duration, max_lookups: usize) -> Self {
-        let (max_ahead, state) = (AtomicUsize::new(MAX_LOOKUPS_AHEAD), Mutex::default());
-        Self(Arc::new(Shared { lookup, servers, limit, max_lookups, max_ahead, state }))
-    }
-
-    /// Sets how many names may be looked up at a time that no caller waits for.
-    pub(super) fn set_max_ahead(&self, count: usize) {
-        self.0.max_ahead.store(count, Ordering::Relaxed);
+        Self(Arc::new(Shared { lookup, servers, limit, max_lookups, state: Mutex::default() }))
     }
 
     /// How long a lookup may take.
@@ -125,8 +110,10 @@ impl Resolver {
     /// Class `dns` where the name has no address, class `timeout` where no answer came in time, and class `local` where no
     /// name server of this machine answers.
     pub(super) fn resolve(&self, host: &str, limit: Duration) -> Answer {
-        let (began, name) = (Instant::now(), self.awaited(host));
-        let age = name.waited_since.get().map_or(Duration::ZERO, Instant::elapsed);
+        let began = Instant::now();
+        // If the system starts no thread, that is not the site's fault, so the caller goes without a limit of time.
+        let name = self.known_or_queued(host).unwrap_or_else(|| self.look_up_here(host));
+        let age = name.waited_since.get_or_init(Instant::now).elapsed();
         // If there is no answer, the name servers are checked, within the limit unless it is over.
         let check = MAX_CHECK.min(limit.min(self.0.limit) / 4);
         let limit = limit.min(self.0.limit.saturating_sub(age));
@@ -141,21 +128,7 @@ impl Resolver {
     ///
     /// The answer is a failure if they are not known and the system starts no thread.
     pub(super) fn look_up(&self, host: &str, on_answer: OnAnswer) {
-        let mut state = lock(&self.0.state);
-        let known = state.names.get(host).cloned();
-        let name = match known {
-            Some(name) => name,
-            None if self.0.has_thread(&mut state, self.0.max_ahead.load(Ordering::Relaxed)) => {
-                let (host, name) = state.insert(host);
-                state.queue.push_back((host, Arc::clone(&name)));
-                name
-            }
-            None => {
-                drop(state);
-                return on_answer(&Err(self.timed_out(true)));
-            }
-        };
-        drop(state);
+        let Some(name) = self.known_or_queued(host) else { return on_answer(&Err(self.timed_out(true))) };
         let answer = match &mut *lock(&name.progress) {
             Progress::Queued(waiting) | Progress::InFlight(waiting) => return waiting.push(on_answer),
             Progress::Answered(answer) => answer.clone(),
@@ -181,23 +154,31 @@ impl Resolver {
         self.0.servers.iter().for_each(NameServers::clear);
     }
 
-    /// Returns the entry of a host's name, for a caller that waits for it.
+    /// Returns the entry of a host's name, and queues a name that is new.
     ///
-    /// If it is the first one, the name is looked up before those of the queue.
-    fn awaited(&self, host: &str) -> Arc<Name> {
+    /// `None` for a new name if the system starts no thread.
+    fn known_or_queued(&self, host: &str) -> Option<Arc<Name>> {
         let mut state = lock(&self.0.state);
-        let known = state.names.get_key_value(host).map(|(host, name)| (Arc::clone(host), Arc::clone(name)));
-        let (host, name) = known.unwrap_or_else(|| state.insert(host));
-        if name.waited_since.set(Instant::now()).is_err() {
-            return name;
+        if let Some(name) = state.names.get(host) {
+            return Some(Arc::clone(name));
         }
-        if self.0.has_thread(&mut state, self.0.max_lookups) {
-            state.queue.push_front((host, Arc::clone(&name)));
-        } else {
-            // The system starts no thread. That is not the site's fault, so the caller goes without a limit of time.
-            drop(state);
-            self.0.look_up(&host, &name);
+        if state.threads < self.0.max_lookups {
+            let shared = Arc::clone(&self.0);
+            let started = thread::Builder::new().name("resolver".into()).spawn(move || shared.serve());
+            state.threads += usize::from(started.is_ok());
         }
+        if state.threads == 0 {
+            return None;
+        }
+        let (host, name) = state.insert(host);
+        state.queue.push_back((host, Arc::clone(&name)));
+        Some(name)
+    }
+
+    /// Looks a name up on this thread, and returns its entry.
+    fn look_up_here(&self, host: &str) -> Arc<Name> {
+        let (host, name) = lock(&self.0.state).insert(host);
+        self.0.look_up(&host, &name);
         name
     }
 }
@@ -229,13 +210,13 @@ impl Name {
         }
     }
 
-    /// Begins the lookup; `false` if it has begun before.
-    fn begin(&self) -> bool {
+    /// Begins the lookup.
+    fn begin(&self) {
         let mut progress = lock(&self.progress);
-        let Progress::Queued(waiting) = &mut *progress else { return false };
-        *progress = Progress::InFlight(mem::take(waiting));
+        if let Progress::Queued(waiting) = &mut *progress {
+            *progress = Progress::InFlight(mem::take(waiting));
+        }
         self.waited_since.get_or_init(Instant::now);
-        true
     }
 
     /// Ends the lookup.
@@ -249,16 +230,6 @@ impl Name {
 }
 
 impl Shared {
-    /// Starts another thread if there are fewer than `max`. Returns whether there is one.
-    fn has_thread(self: &Arc<Self>, state: &mut State, max: usize) -> bool {
-        if state.threads < max.min(self.max_lookups) {
-            let shared = Arc::clone(self);
-            let started = thread::Builder::new().name("resolver".into()).spawn(move || shared.serve());
-            state.threads += usize::from(started.is_ok());
-        }
-        state.threads > 0
-    }
-
     /// Looks names up until the queue is empty.
     fn serve(&self) {
         loop {
@@ -275,9 +246,7 @@ impl Shared {
     }
 
     fn look_up(&self, host: &str, name: &Name) {
-        if !name.begin() {
-            return;
-        }
+        name.begin();
         let answer = self.answer(host);
         if answer.as_ref().is_err_and(|failure| failure.class == FailureClass::Local) {
             // The name may have an address as soon as this machine is not short of something.

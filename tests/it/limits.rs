@@ -1,5 +1,6 @@
 //! Limits of the process: open files, memory, the size of files.
 
+use std::fs;
 use std::process::Output;
 
 use serde_json::{Value, json};
@@ -48,6 +49,28 @@ fn soft_limit_is_raised() {
     let output = poll_with_limit(&world, "ulimit -Sn 64", "--threads 150 --per-host 150");
     assert!(output.stderr.is_empty(), "{output:?}");
     assert_eq!(world.server.max_open(), 150);
+}
+
+#[test]
+fn workers_are_added_while_sites_wait() {
+    if !tools::require("taskset") {
+        return;
+    }
+    let world = World::with(["slow-300"; 200]);
+    // Other tests keep the machine busy. A process that may not use all of it looks only at its own share.
+    let one_processor = "taskset -cp 0 $$ >/dev/null";
+    let poll = |arguments: &str| {
+        let output = poll_with_limit(&world, one_processor, &format!("--log-file log {arguments}"));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["threads"].as_u64().unwrap()
+    };
+    let threads = poll("--per-host 200");
+    assert!((64..=200).contains(&threads), "{threads}");
+    assert!(world.server.max_open() > 32, "{}", world.server.max_open());
+    let log = fs::read_to_string(world.path("log")).unwrap();
+    assert!(log.contains(&format!("{threads} sites at a time")), "{log}");
+    assert_eq!(poll("--name fixed --per-host 100 --threads 100"), 100);
+    let of_one_host = poll("--name host --per-host 40 --limit 100");
+    assert!((40..=45).contains(&of_one_host), "{of_one_host} for 40 polls at a time");
 }
 
 #[test]

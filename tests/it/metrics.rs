@@ -75,6 +75,7 @@ fn metrics_describe_the_last_run_and_keep_the_last_success() {
     assert_eq!(metric(&text, &format!("cxnpoll_polls{{{labels},outcome=\"ok\"}}")), 3);
     assert_eq!(metric(&text, &format!("cxnpoll_polls{{{labels},outcome=\"http\"}}")), 1);
     assert_eq!(metric(&text, "cxnpoll_due{"), 4);
+    assert_eq!(metric(&text, "cxnpoll_run_threads{"), 4);
     assert_eq!(metric(&text, "cxnpoll_given_up{"), 0);
     assert!(metric(&text, "cxnpoll_store_bytes{") > 100_000);
     let bucket = |le: &str| metric(&text, &format!("cxnpoll_poll_duration_seconds_bucket{{{labels},le=\"{le}\"}}"));
@@ -311,6 +312,6 @@ fn a_file_is_valid_for_any_name_of_a_job() {
             assert!(name.contains(r#"job="q\"u\\o,te} 1""#), "{line}");
         }
     }
-    assert!(helped == typed && helped.len() == 20, "{text}");
+    assert!(helped == typed && helped.len() == 21, "{text}");
     assert_eq!(metric(&text, "cxnpoll_runs_total{"), 2, "{text}");
 }

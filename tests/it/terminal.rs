@@ -82,5 +82,7 @@ fn progress_at_a_terminal_names_the_slow_host() {
     let text = at_terminal(&world, &["poll", APP, "--timeout", "5"], None);
     assert!(text.contains("2/3 polled") && text.contains("1 ok, 1 http"), "{text}");
     assert!(text.contains("waiting 3 s for 127.0.0.1"), "{text}");
+    assert!(text.contains("1 ok, 1 http, 3 at a time"), "{text}");
     assert!(text.contains("3 due, 3 polled, 1 ok, 2 failed"), "{text}");
+    assert!(text.contains(" s, 3 at a time"), "{text}");
 }

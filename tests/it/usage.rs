@@ -18,6 +18,8 @@ fn wrong_command_line_is_a_usage_error_with_what_was_expected() {
         (&["poll", APP, "--now", "yesterday"], "expected a time such as"),
         (&["explain", cxn, "--now=-1"], "expected a time such as"),
         (&["poll", APP, "--threads", "0"], "not in 1..=4096"),
+        (&["poll", APP, "--threads", "4097"], "not in 1..=4096"),
+        (&["poll", APP, "--threads", "many"], "expected auto, or a number from 1 to 4096"),
         (&["poll", APP, "--per-host", "0"], "not in 1..=4096"),
         (&["poll", APP, "--timeout", "0"], "expected more than 0 seconds"),
         (&["poll", APP, "--name", ""], "is empty"),

@@ -45,8 +45,7 @@ pub(in crate::cli) struct Poll {
     /// How often to poll, and how long to retry sites that fail: '20min (x6); 1hour (x24); 1day (x30)'
     #[arg(long, value_name = "EXPR", default_value_t)]
     retry: Policy,
-    /// Number of sites to poll at the same time, up to 4096; auto starts with 32, and adds more while sites wait and the
-    /// processors do not
+    /// Number of sites to poll at the same time, up to 4096; auto starts with 32 and adds more as needed
     #[arg(long, value_name = "auto|N", default_value_t, value_parser = values::threads)]
     threads: Threads,
     /// Number of sites to poll at the same time per host

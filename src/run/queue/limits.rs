@@ -11,7 +11,7 @@ use crate::store::PollTask;
 /// The limits of a run.
 #[derive(Debug, Clone)]
 pub(in crate::run) struct HostLimits {
-    per_host: usize,
+    pub(super) per_host: usize,
     /// In place of it, by the name of the host in lower case.
     names: HashMap<String, usize>,
     /// In place of all these.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use crate::store::HostHash;
 
-/// How many names are looked up at a time, where the system allows it. Workers need some of the resolver's threads too.
-pub(in crate::run) const MAX_LOOKUPS_AHEAD: usize = 128;
+/// How many names are looked up at a time, where the system allows it.
+///
+/// Each is two questions, one per family. dnsmasq, on many small networks the name server, refuses more than 150 at a time.
+pub(in crate::run) const MAX_LOOKUPS_AHEAD: usize = 64;
 
 /// The number of a lookup. None is used twice in a run.
 pub(super) type LookupNo = u64;

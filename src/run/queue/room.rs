@@ -79,11 +79,9 @@ impl Room {
         }
     }
 
-    /// How many polls each address among these allows at once, at least. Without addresses, the name counts.
-    pub(super) fn limit(&self, resources: &[Resource]) -> usize {
-        let is_address = |resource: &&Resource| matches!(resource, Resource::Address(_)) || resources.len() == 1;
-        let places = resources.iter().filter(is_address).filter_map(|resource| self.0.get(resource));
-        places.map(|places| places.limit).min().unwrap_or(1)
+    /// How many polls an address allows at once; `None` if no host uses it.
+    pub(super) fn limit(&self, address: IpAddr) -> Option<usize> {
+        self.0.get(&Resource::Address(address)).map(|places| places.limit)
     }
 
     /// Gives a host a place, or lets it wait for one. Returns whether it has one.

@@ -234,10 +234,13 @@ impl State {
         }
     }
 
-    /// Removes the next task if there is one that may be taken at once.
-    ///
-    /// Returns it with what is known of its name, and how many polls each of its addresses allows at once.
-    pub(super) fn take(&mut self) -> Option<(Arc<PollTask>, Found, usize)> {
+    /// How many polls each of these addresses allows at once.
+    pub(super) fn limit(&self, addresses: &[IpAddr]) -> usize {
+        addresses.iter().filter_map(|address| self.room.limit(*address)).min().unwrap_or(self.limits.per_host)
+    }
+
+    /// Removes and returns the next task that may be taken at once, with what is known of its name.
+    pub(super) fn take(&mut self) -> Option<(Arc<PollTask>, Found)> {
         let no = self.next_host()?;
         self.permits = self.permits.map(|permits| permits - 1);
         let host = self.hosts.get_mut(&no)?;
@@ -249,7 +252,6 @@ impl State {
         }
         host.stage = Stage::Idle;
         host.is_probed = false;
-        let limit = self.room.limit(&host.key.resources);
         *if host.is_held { &mut self.held } else { &mut self.waiting } -= 1;
         let is_slow = self.is_slow(&task);
         self.slow += usize::from(is_slow);
@@ -260,7 +262,7 @@ impl State {
         name.waiting -= 1;
         name.polling += 1;
         match &name.answer {
-            Answer::Known(found) => Some((task, found.clone(), limit)),
+            Answer::Known(found) => Some((task, found.clone())),
             Answer::Awaited(_) => None,
         }
     }

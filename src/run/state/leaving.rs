@@ -79,6 +79,7 @@ impl RunState {
         {
             held.sites += mem::take(&mut self.rest).len() as u64;
         }
-        self.summary.add_skipped(hosts);
+        self.summary.run.skipped += hosts.iter().map(|host| host.sites).sum::<u64>();
+        self.summary.run.skipped_hosts.extend(hosts);
     }
 }

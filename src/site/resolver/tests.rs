@@ -184,35 +184,6 @@ fn an_answer_is_passed_on_at_once_or_when_it_arrives() {
 }
 
 #[test]
-fn names_that_are_waited_for_are_looked_up_first_and_on_more_threads() {
-    let (looked_up, order) = mpsc::channel();
-    let (release, hang) = mpsc::channel::<()>();
-    let (hang, looked_up) = (Mutex::new(hang), Mutex::new(looked_up));
-    let lookup = move |host: &str| {
-        lock(&looked_up).send(host.to_owned()).unwrap();
-        if host.starts_with("hang") {
-            let _ = lock(&hang).recv();
-        }
-        Ok(vec![ADDRESS])
-    };
-    let resolver = Resolver::with(Box::new(lookup), None, LONG, 2);
-    resolver.set_max_ahead(1);
-    for host in ["hang1", "a", "b", "hang2", "c"] {
-        resolver.look_up(host, Box::new(|_| {}));
-    }
-    assert_eq!(order.recv().unwrap(), "hang1");
-    assert!(order.recv_timeout(SHORT).is_err(), "one thread looks names up ahead");
-    for _ in 0..2 {
-        assert_eq!(resolver.resolve("hang2", SHORT), Err(resolver.timed_out(false)));
-    }
-    assert_eq!(order.recv().unwrap(), "hang2");
-    assert!(resolver.resolve("b", SHORT).is_err());
-    release.send(()).unwrap();
-    assert_eq!([(); 3].map(|()| order.recv().unwrap()), ["b", "a", "c"]);
-    assert!(order.recv_timeout(SHORT).is_err(), "each is looked up once");
-}
-
-#[test]
 fn families_are_tried_in_turn_and_each_address_once() {
     for (found, expected) in [
         ("1.0.0.1", "1.0.0.1"),

@@ -273,7 +273,9 @@ fn a_poll_does_not_use_the_connections_of_another() {
     }
     assert_eq!((seen.connections(), seen.requests().len()), (2, 4));
     // Each is kept for another poll.
-    polls.into_iter().for_each(|poll| drop(client.end_poll(poll, || true)));
+    for poll in polls {
+        client.end_poll(poll, || true);
+    }
     let polls = [PollCalls::new(true), PollCalls::new(true)];
     polls.iter().for_each(|poll| drop(call(&client, poll, address, b"message").unwrap()));
     assert_eq!((seen.connections(), seen.requests().len()), (2, 6));

@@ -82,3 +82,17 @@ fn a_session_is_resumed_for_the_same_name_and_client_only() {
         assert_eq!(kind(&tls_client(Tls::SkipVerify, Vec::new()), "one.example"), HandshakeKind::Full);
     }
 }
+
+#[test]
+fn sessions_of_many_names_are_kept() {
+    let (address, kinds) = resuming(server_config(&[&TLS13]));
+    let client = tls_client(Tls::SkipVerify, Vec::new());
+    let kind = |number: u32| {
+        post(&client, &format!("https://{number}.example:{}/", address.port())).unwrap();
+        kinds.recv_timeout(LONG).unwrap()
+    };
+    for number in 0..100 {
+        assert_eq!(kind(number), HandshakeKind::Full);
+    }
+    assert_eq!(kind(0), HandshakeKind::Resumed);
+}

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use ureq::Error;
@@ -16,6 +17,15 @@ use crate::model::{Cause, Failure, FailureClass, Fault, Tls as Verification};
 use crate::site::authorities;
 use crate::site::endpoint::bare_host;
 use crate::site::failure::Phase;
+
+/// For how many names sessions are kept, so that they can be resumed.
+///
+/// A name is used again by the next call of a poll and by other sites of the host, so it must not be dropped while other
+/// workers call theirs. The oldest name goes first. A name takes some 10 KiB: two tickets, each with the certificates.
+const MAX_NAMES: usize = 1024;
+
+/// How many tickets rustls keeps for a name. It divides the size of its cache by that.
+const TICKETS_PER_NAME: usize = 8;
 
 /// Which certificates are trusted.
 #[derive(Debug)]
@@ -34,10 +44,18 @@ impl Trust {
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::new(FailureClass::Tls, error.to_string()))?;
-        if self.tls == Verification::SkipVerify {
-            let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Unverified));
-            return Ok(config.with_no_client_auth());
-        }
+        let config = if self.tls == Verification::SkipVerify {
+            config.dangerous().with_custom_certificate_verifier(Arc::new(Unverified))
+        } else {
+            config.with_root_certificates(self.roots()?)
+        };
+        let mut config = config.with_no_client_auth();
+        config.resumption = Resumption::in_memory_sessions(MAX_NAMES * TICKETS_PER_NAME);
+        Ok(config)
+    }
+
+    /// The certificates of all authorities.
+    fn roots(&self) -> Result<RootCertStore, Failure> {
         let mut roots = match authorities::read() {
             Err(failure) if self.authorities.is_empty() || failure.cause != Cause::Local(Fault::Authorities) => {
                 return Err(failure);
@@ -45,7 +63,7 @@ impl Trust {
             platform => platform.unwrap_or_else(|_| RootCertStore::empty()),
         };
         roots.add_parsable_certificates(self.authorities.iter().map(|der| CertificateDer::from(der.as_slice())));
-        Ok(config.with_root_certificates(roots).with_no_client_auth())
+        Ok(roots)
     }
 }
 

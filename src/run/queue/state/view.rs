@@ -39,9 +39,9 @@ pub(in crate::run) struct LastHost {
 }
 
 impl LastHost {
-    fn of(host: &Host) -> Self {
+    fn of(host: &Host, is_only: bool) -> Self {
         let due = host.front().map(|task| task.due);
-        Self { host: host.last_name().unwrap_or_default(), due, slowest: host.slowest, is_only: false }
+        Self { host: host.last_name().unwrap_or_default(), due, slowest: host.slowest, is_only }
     }
 }
 
@@ -66,16 +66,17 @@ impl State {
         if self.lookups.len() > 0 {
             return None;
         }
+        let is_only = self.last_no == 1;
         let mut hosts = self.hosts.iter().filter(|(_, host)| !host.is_held);
         if self.hosts.len() != self.held_hosts + 1 {
             let (_, host) = hosts.find(|(_, host)| host.waiting() > 0).filter(|_| self.all_wait_for_starts())?;
             // Sites are not slow because they wait.
-            return Some(LastHost { slowest: Duration::ZERO, ..LastHost::of(host) });
+            return Some(LastHost { slowest: Duration::ZERO, ..LastHost::of(host, is_only) });
         }
         let (no, host) = hosts.next()?;
         let in_flight = self.in_flight.values().filter(|poll| poll.host == *no);
         let slowest = in_flight.map(|poll| self.at.saturating_sub(poll.since)).fold(host.slowest, Duration::max);
-        Some(LastHost { slowest, is_only: self.last_no == 1, ..LastHost::of(host) })
+        Some(LastHost { slowest, ..LastHost::of(host, is_only) })
     }
 
     fn waiting_for_starts(&self) -> usize {

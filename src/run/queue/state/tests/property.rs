@@ -108,7 +108,7 @@ impl Model {
     }
 
     fn take(&mut self) {
-        let Some((task, found, _)) = self.state.take() else { return };
+        let Some((task, found)) = self.state.take() else { return };
         if task.cxn.host().starts_with("name1") {
             let since = self.last_start.map(|last| self.state.at - last);
             assert!(since.is_none_or(|since| since >= START_INTERVAL), "started after {since:?}");
