@@ -28,7 +28,7 @@ use super::{PollRun, Signals};
 use crate::listener::TERMINAL_ONLY;
 use crate::model::{Outcome, PollStatus};
 use crate::site::Client;
-use crate::store::SkipReason;
+use crate::store::{SkipReason, SkippedHost};
 use crate::util::text::count;
 use crate::util::time::rfc3339;
 
@@ -166,6 +166,7 @@ impl Coordinator<'_> {
             Effect::StartSession(work) => self.recorder.start_session(work),
             Effect::EndPolling => {
                 self.observer.report(Update::PollingEnded);
+                self.state.summary().run.skipped_hosts.iter().for_each(log_skipped);
                 // Workers end their listener programs from now on.
                 self.queue.close();
             }
@@ -250,6 +251,16 @@ fn log(result: &PollResult) {
         // This error ends the run.
         Err(_) => {}
     }
+}
+
+/// Logs how many sites of a host are left to the next run. Commands show the hosts with the most.
+fn log_skipped(host: &SkippedHost) {
+    let SkippedHost { address, reason, sites, .. } = host;
+    let reason = match reason {
+        SkipReason::Down => "is down",
+        SkipReason::AskedToWait => "asked to wait",
+    };
+    info!(target: FILE_ONLY, "host {address} {reason}: {} left to the next run", count(*sites, "site"));
 }
 
 impl Drop for Coordinator<'_> {

@@ -15,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// How many more workers start where the memory of this process is unknown.
 const UNMEASURED_WORKERS: usize = 224;
 /// The memory that more workers take at most, in bytes.
-const MAX_MORE_BYTES: u64 = 28 << 20;
+const MAX_MORE_BYTES: u64 = 32 << 20;
 /// Workers are not the reason that this process takes more memory than this, in bytes.
 const MAX_PROCESS_BYTES: u64 = 248 << 20;
 /// What a worker takes at least, in bytes: its stack, and what is not yet known of its first poll.

@@ -45,7 +45,7 @@ impl Addresses {
         self.policy.check_port(port)?;
         let mut addresses = match host.parse() {
             Ok(address) => self.allowed(&[address])?,
-            Err(_) => self.allowed(&*self.names.resolve(host, limit)?)?,
+            Err(_) => self.allowed(&self.names.resolve(host, limit)?)?,
         };
         if addresses.len() > 1 {
             let Later { slower, down } = &*self.later.read().unwrap_or_else(PoisonError::into_inner);

@@ -92,7 +92,7 @@ impl Client {
     /// It gets none if the lookup fails, and none that the egress policy refuses. It is called at once if the addresses are
     /// known, else on another thread. That may be later than [`Client::lookup_limit`].
     pub fn look_up(&self, cxn: &Cxn, on_answer: Box<dyn FnOnce(Vec<IpAddr>) + Send>) {
-        match endpoint(cxn) {
+        match Endpoint::new(cxn.site_url.with_credentials(), cxn.via_port.as_ref()) {
             Ok(endpoint) => self.addresses.look_up(bare_host(endpoint.uri()), on_answer),
             Err(_) => on_answer(Vec::new()),
         }
@@ -107,19 +107,6 @@ impl Client {
     /// Sets whether an address is down, and so is tried after all others of a host.
     pub fn set_down(&self, address: IpAddr, is_down: bool) {
         self.addresses.set_down(address, is_down);
-    }
-
-    /// The addresses of a connection's host; none if they are not known.
-    #[must_use]
-    pub fn addresses(&self, cxn: &Cxn) -> Vec<IpAddr> {
-        let Ok(endpoint) = endpoint(cxn) else { return Vec::new() };
-        let host = bare_host(endpoint.uri());
-        match host.parse() {
-            Ok(address) => vec![address],
-            Err(_) => {
-                self.addresses.names().resolve(host, self.limit).map_or_else(|_| Vec::new(), |found| found.to_vec())
-            }
-        }
     }
 
     /// The limit for a whole call.
@@ -259,9 +246,4 @@ impl Client {
         let request = self.agent.configure_request(request.body(body)?).timeout_global(Some(limit)).build();
         self.agent.run(request)
     }
-}
-
-/// Where the calls of a connection go.
-fn endpoint(cxn: &Cxn) -> Result<Endpoint, Failure> {
-    Endpoint::new(cxn.site_url.with_credentials(), cxn.via_port.as_ref())
 }

@@ -224,7 +224,9 @@ impl Name {
         let progress = mem::replace(&mut *lock(&self.progress), Progress::Answered(answer.clone()));
         self.answered.notify_all();
         if let Progress::InFlight(waiting) = progress {
-            waiting.into_iter().for_each(|on_answer| on_answer(answer));
+            for on_answer in waiting {
+                on_answer(answer);
+            }
         }
     }
 }
@@ -282,12 +284,13 @@ fn look_up(host: &str) -> Result<Vec<IpAddr>, Failure> {
 
 /// Puts addresses into the order in which they are tried (RFC 8305, section 4).
 ///
-/// Each is there once. The first one stays the first, and then IPv6 and IPv4 take turns.
+/// Each is there once, an IPv4 address that is written as an IPv6 address as the former. The first one stays the first, and then
+/// IPv6 and IPv4 take turns.
 fn interleaved(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let mut seen = HashSet::new();
-    let each_once = addresses.iter().copied().filter(|address| seen.insert(*address));
-    let is_like_first = |address: &IpAddr| address.is_ipv6() == addresses[0].is_ipv6();
-    let (first, second): (Vec<_>, Vec<_>) = each_once.partition(is_like_first);
+    let mut each_once = addresses.iter().map(IpAddr::to_canonical).filter(|address| seen.insert(*address)).peekable();
+    let starts_with_ipv6 = each_once.peek().is_some_and(IpAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = each_once.partition(|address| address.is_ipv6() == starts_with_ipv6);
     let in_turn = (0..first.len().max(second.len())).flat_map(|at| [first.get(at), second.get(at)]);
     in_turn.flatten().copied().collect()
 }

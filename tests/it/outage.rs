@@ -7,7 +7,7 @@ use std::process::Output;
 use civisite::{Server, Site};
 use serde_json::{Value, json};
 
-use crate::testkit::{APP, MIDNIGHT, World, code, stderr, until};
+use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr, until};
 
 const HOUR: i64 = 3600;
 
@@ -273,12 +273,33 @@ fn host_of_which_two_sites_ask_to_wait_is_left_to_the_next_run() {
     let busy = (0..40).map(|number| world.site(number, "retry-after-60"));
     let others = (40..60).map(|number| world.site_on_own_host(number, civisite::Behaviour::Ok));
     world.import(&busy.chain(others).collect::<Vec<_>>());
-    let summary = world.json(&["poll", APP, "--json", "--per-host", "1", "--now", &MIDNIGHT.to_string()]);
+    let output = world.run(&["poll", APP, "--json", "-v", "--per-host", "1", "--now", &MIDNIGHT.to_string()]);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&summary["ok"], &summary["failed"], &summary["outage"]), (&json!(20), &json!(0), &json!(false)));
     let (deferred, skipped) = (summary["deferred"].as_u64().unwrap(), summary["skipped"].as_u64().unwrap());
     assert!((2..40).contains(&deferred) && deferred + skipped == 40, "{summary}");
     assert_eq!(world.server.total(), 20 + deferred, "no other site of the host is called");
     let status = &world.json(&["status", "--json", "--now", &MIDNIGHT.to_string()])[0];
     assert_eq!((&status["new"], &status["lastRun"]["skipped"]), (&json!(skipped), &json!(skipped)), "{status}");
+    let hosts = json!([{"address": "127.0.0.1", "reason": "asked-to-wait", "sites": skipped}]);
+    assert_eq!((&summary["skippedHosts"], &status["lastRun"]["skippedHosts"]), (&hosts, &hosts), "{summary}");
+    let shown = format!("Host 127.0.0.1 asked to wait: {skipped} sites skipped.\n");
+    assert_eq!(stderr(&output).matches(&shown).count(), 1, "{output:?}");
     world.assert_sound();
+
+    let lines = world.export();
+    let explained = |is_new: bool| {
+        let is_one = |line: &&String| line.contains("retry-after") && line.contains("pollStatus") != is_new;
+        let line: Value = serde_json::from_str(lines.iter().find(is_one).unwrap()).unwrap();
+        let now = (MIDNIGHT + 600).to_string();
+        let arguments = ["explain", line["cxnId"].as_str().unwrap(), "--now", &now];
+        (world.json(&[&arguments[..], &["--json"]].concat())["skipped"].clone(), world.text(&arguments))
+    };
+    let (skipped, text) = explained(true);
+    assert_eq!(skipped, json!({"at": MIDNIGHT, "address": "127.0.0.1", "reason": "asked-to-wait"}));
+    assert!(text.contains("at 2026-01-01 00:00:00Z (10 min ago): its host 127.0.0.1 asked to wait"), "{text}");
+    assert_eq!(explained(false).0, Value::Null, "it was polled");
+    assert_quiet(&world.run(&["store", "compact"]));
+    let status = &world.json(&["status", "--json", "--now", &MIDNIGHT.to_string()])[0];
+    assert_eq!(status["lastRun"]["skippedHosts"], hosts, "a backup has them");
 }

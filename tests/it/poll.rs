@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use civisite::Behaviour;
 use serde_json::json;
 
 use crate::testkit::{APP, CERTIFICATE, MIDNIGHT, World, assert_quiet, code, json_lines, stdout, until, wait};
@@ -146,10 +147,10 @@ fn poll_by_hand_exits_3_after_a_deferral() {
 
 #[test]
 fn slow_site_is_polled_first_the_next_time() {
-    let world = World::new();
-    let mut sites = world.sites(["slow-400", "slow-400", "slow-400", "slow-1100"]);
-    // It has a host of its own. On each host the most overdue site comes first.
-    sites[3].site_url = sites[3].site_url.replace("127.0.0.1", "localhost");
+    let world = World::on_all_addresses();
+    let mut sites = world.sites(["slow-400"; 3]);
+    // On each host the most overdue site comes first.
+    sites.push(world.site_on_own_host(3, Behaviour::Slow(1100)));
     world.import(&sites);
     world.poll(MIDNIGHT, &[]);
     let next = (MIDNIGHT + 3600).to_string();

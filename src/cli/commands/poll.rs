@@ -15,7 +15,7 @@ use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Report, Result};
 use crate::cli::ui::progress::RunProgress;
 use crate::cli::ui::table::Table;
-use crate::cli::ui::{output, skipped_hosts, time};
+use crate::cli::ui::{notice, output, skipped_hosts, time};
 use crate::cli::values;
 use crate::config::{Backups, HeartbeatOrigin};
 use crate::exit;
@@ -156,7 +156,9 @@ impl Poll {
             }
         };
         context.notify(&summary.to_string());
-        skipped_hosts::lines(&summary.run).iter().for_each(|line| context.notify(line));
+        for line in skipped_hosts::lines(&summary.run) {
+            notice::show(&line, context.shows_notices());
+        }
         if plan.only.is_none() {
             back_up(context, &store.clone().with_cancel(signals.stop_flag()), &signals);
         }

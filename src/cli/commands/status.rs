@@ -175,7 +175,9 @@ fn print(rows: &[Row], now: UnixTime) -> Result<()> {
         if let Some(run) = &row.job.last_run {
             let (at, batch) = (time::relative(run.now, now), &run.batch);
             table::print_wrapped(&format!("Last run {at}, batch {batch}: {}", run_text(run)));
-            skipped_hosts::lines(run).iter().for_each(|line| table::print_wrapped(line));
+            for line in skipped_hosts::lines(run) {
+                table::print_wrapped(&line);
+            }
             if let Some(outage) = outage::of_run(run) {
                 table::print_wrapped(&format!("It met {outage}. Failures that this caused were not counted."));
                 // A run that polled nothing does not end the outage, and met none.

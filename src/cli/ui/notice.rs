@@ -20,6 +20,11 @@ fn is_shown_at(quiet: bool, verbose: u8, at_terminal: bool) -> bool {
 /// Writes a notice to the log file and, if it `is_shown`, to standard error.
 pub(in crate::cli) fn print(text: &str, is_shown: bool) {
     info!(target: FILE_ONLY, "{text}");
+    show(text, is_shown);
+}
+
+/// Writes a notice to standard error if it `is_shown`. The log file has it in another form.
+pub(in crate::cli) fn show(text: &str, is_shown: bool) {
     if is_shown {
         let _ = Stderr.write_all(format!("{text}\n").as_bytes());
     }

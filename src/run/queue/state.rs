@@ -13,14 +13,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::choice::Chosen;
 use super::holds::Holds;
 use super::host::{Host, HostKey, Stage};
 use super::limits::HostLimits;
 use super::lookups::Lookups;
 use super::name::{Answer, Found, Name};
 use super::room::{HostNo, Resource, Room};
-use super::turns::Turns;
+use super::turns::{Chosen, Turns};
 use crate::model::UnixTime;
 use crate::store::{HostHash, PollTask};
 

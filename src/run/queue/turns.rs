@@ -1,12 +1,12 @@
 //! The hosts that are ready, in the order in which workers take from them.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::mem;
 
 use super::room::HostNo;
 use crate::model::UnixTime;
-use crate::store::PollTask;
+use crate::store::{HostHash, PollTask};
 
 /// Hosts with a task that may be taken at once, each once.
 #[derive(Debug, Default)]
@@ -72,5 +72,23 @@ impl Turns {
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// What the next polls are for while permits are limited.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    /// Names that are being looked up.
+    pub(super) names: HashSet<HostHash>,
+    /// The hosts of such names that have been looked up.
+    pub(super) hosts: VecDeque<HostNo>,
+}
+
+impl Chosen {
+    /// Replaces a name by its host, if it was chosen.
+    pub(super) fn resolve(&mut self, name: HostHash, host: Option<HostNo>) {
+        if self.names.remove(&name) {
+            self.hosts.extend(host);
+        }
     }
 }

@@ -1,4 +1,6 @@
-//! When sites are left to the next run because of their host: it is held, or the last one and holds up the run.
+//! When sites are left to the next run because of their host.
+//!
+//! It is held, or it is the last one and holds up the run.
 
 use std::mem;
 use std::time::Duration;

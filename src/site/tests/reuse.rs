@@ -277,7 +277,9 @@ fn a_poll_does_not_use_the_connections_of_another() {
         client.end_poll(poll, || true);
     }
     let polls = [PollCalls::new(true), PollCalls::new(true)];
-    polls.iter().for_each(|poll| drop(call(&client, poll, address, b"message").unwrap()));
+    for poll in &polls {
+        call(&client, poll, address, b"message").unwrap();
+    }
     assert_eq!((seen.connections(), seen.requests().len()), (2, 6));
     drop(polls);
     seen.wait_until_closed();

@@ -46,7 +46,8 @@ fn fill(session: &WriteSession, path: &Path) -> Result<()> {
     let mut batch: Vec<CxnPatch> = Vec::with_capacity(TX_BATCH);
     for_each_item(path, |item| {
         match item {
-            Item::Job(JobEntry { app_id, job_name, retry, last_run, outage_since }) => {
+            Item::Job(job) => {
+                let JobEntry { app_id, job_name, retry, last_run, outage_since } = *job;
                 session.restore_job(&app_id, &job_name, retry.as_deref(), last_run.as_ref(), outage_since)?;
             }
             Item::Cxn(patch) => batch.push(*patch),
@@ -63,7 +64,7 @@ fn fill(session: &WriteSession, path: &Path) -> Result<()> {
 
 /// What a line of a backup restores.
 enum Item {
-    Job(JobEntry),
+    Job(Box<JobEntry>),
     Cxn(Box<CxnPatch>),
 }
 
@@ -91,7 +92,7 @@ fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Resul
                 Ok(Line::Backup { version: found, .. }) if line == 1 => {
                     return Err(invalid(BackupProblem::UnknownVersion { found, known: VERSION }));
                 }
-                Ok(Line::Job(job)) if line > 1 => emit(Item::Job(job))?,
+                Ok(Line::Job(job)) if line > 1 => emit(Item::Job(Box::new(job)))?,
                 Ok(Line::End { cxns: expected, sha256, lacks }) if line > 1 => {
                     if expected != cxns || sha256 != hex::encode(hash.finalize()) {
                         return Err(invalid(BackupProblem::WrongChecksum));

@@ -3,31 +3,12 @@
 //! Such polls show whether sites fail for our own fault. In the order of the queue, sites that fail for a fault of theirs may
 //! all come first. So any host may be next, also one whose name is being looked up.
 
-use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use super::State;
 use crate::run::queue::host::Stage;
 use crate::run::queue::room::HostNo;
-use crate::store::HostHash;
-
-/// What the next permits are for.
-#[derive(Debug, Default)]
-pub(super) struct Chosen {
-    /// Names that are being looked up.
-    names: HashSet<HostHash>,
-    /// The hosts of such names that have been looked up.
-    hosts: VecDeque<HostNo>,
-}
-
-impl Chosen {
-    /// Replaces a name by its host, if it was chosen.
-    pub(super) fn resolve(&mut self, name: HostHash, host: Option<HostNo>) {
-        if self.names.remove(&name) {
-            self.hosts.extend(host);
-        }
-    }
-}
+use crate::run::queue::turns::Chosen;
 
 impl State {
     /// Limits how many more tasks may be taken; `None` is no limit.

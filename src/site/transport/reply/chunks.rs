@@ -83,11 +83,10 @@ impl State {
             }
             (Size(Some(size)) | Padding(size), b' ' | b'\t') => Padding(size),
             (Size(Some(size)) | Padding(size), b'\r') => SizeEnd(size),
-            (Size(Some(0)) | Padding(0) | Extension(0) | SizeEnd(0), b'\n') => Complete,
+            (Size(Some(0)) | Padding(0) | Extension(0) | SizeEnd(0) | Trailer, b'\n') => Complete,
             (Size(Some(size)) | Padding(size) | Extension(size) | SizeEnd(size), b'\n') => Data(size),
             (Size(Some(size)) | Padding(size), b';') | (Extension(size), _) => Extension(size),
             (Complete | TrailerEnd, b'\n') => End,
-            (Trailer, b'\n') => Complete,
             (Complete, b'\r') => TrailerEnd,
             (Complete | Trailer | TrailerEnd, _) => Trailer,
             (DataEnd, b'\r') => LineEnd,
