@@ -106,7 +106,11 @@ impl Coordinator<'_> {
         while !self.state.has_ended() {
             let event = self.next_event();
             self.queue.tick();
+            let failed = event.failed_polls();
             self.apply(event);
+            for (task, good) in failed {
+                self.queue.done(&task, good);
+            }
             self.observer.report(Update::Polling { summary: self.state.summary(), queue: self.queue });
         }
     }

@@ -1,6 +1,7 @@
 //! The events and effects of a run: the interface of its state machine.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Pause;
@@ -40,6 +41,18 @@ pub(super) enum Event {
     Stop,
     /// Time passed.
     Tick,
+}
+
+impl Event {
+    /// The polls that ended in failure, each with the address that replied, if one did.
+    ///
+    /// The queue is to learn of their ends once the event was applied. Else more sites of a host that refuses would be
+    /// polled before it is held.
+    pub(super) fn failed_polls(&self) -> Vec<(Arc<PollTask>, Option<IpAddr>)> {
+        let Self::PollsEnded(results) = self else { return Vec::new() };
+        let failed = results.iter().filter(|result| result.may_hold_host());
+        failed.map(|result| (Arc::clone(&result.task), result.good())).collect()
+    }
 }
 
 /// What is to be done.

@@ -53,6 +53,16 @@ pub(super) struct PollResult {
 }
 
 impl PollResult {
+    /// The address that replied; `None` if none did.
+    pub(super) fn good(&self) -> Option<IpAddr> {
+        self.trace.address.filter(|_| self.trace.replied)
+    }
+
+    /// Whether the run may hold the host because of it.
+    pub(super) fn may_hold_host(&self) -> bool {
+        !matches!(self.outcome, Ok(Ok(())))
+    }
+
     /// How long the poll took without so long a pause, in milliseconds.
     pub(super) fn duration_ms(&self, paused: Duration) -> u32 {
         u32::try_from(self.ended.saturating_sub(self.began + self.queued + paused).as_millis()).unwrap_or(u32::MAX)

@@ -165,8 +165,9 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
                 Some(first) if first.key().0 <= next => {
                     let ((at, _), result) = first.remove_entry();
                     self.set_time(at);
-                    let good = result.trace.address.filter(|_| result.trace.replied);
-                    self.queue.done(&result.task, good);
+                    if !result.may_hold_host() {
+                        self.queue.done(&result.task, result.good());
+                    }
                     self.idle += 1;
                     if self.ended.is_empty() {
                         next = self.at + COALESCE;
@@ -203,8 +204,12 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
     }
 
     fn apply(&mut self, event: Event) {
+        let failed = event.failed_polls();
         for effect in self.state.apply(self.at, self.queue.view(), event) {
             self.perform(effect);
+        }
+        for (task, good) in failed {
+            self.queue.done(&task, good);
         }
     }
 

@@ -230,11 +230,12 @@ impl Shared {
                 Err(error) => (Err(error), None),
             };
             let trace = self.client.end_poll(calls, is_awaited);
-            self.queue.done(&task, trace.address.filter(|_| trace.replied));
             let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
             let polled = PollResult { task, addresses, limit, outcome, result, trace, began, queued, ended };
-            let polled = Message::PollEnded(polled);
-            if messages.send(polled).is_err() {
+            if !polled.may_hold_host() {
+                self.queue.done(&polled.task, polled.good());
+            }
+            if messages.send(Message::PollEnded(polled)).is_err() {
                 // The run is over.
                 return;
             }

@@ -83,7 +83,7 @@ impl Addresses {
         later.slower.extend(slower);
     }
 
-    /// Those of these addresses that the policy allows.
+    /// Those of these addresses that the policy allows. An IPv4 address that is written as an IPv6 one is the same host.
     ///
     /// # Errors
     /// Why the first one is refused, if all are.
@@ -93,7 +93,8 @@ impl Addresses {
             let check = self.policy.check(*address, |address| self.own.contains(address));
             check.map_err(|error| refused.get_or_insert(error)).is_ok()
         };
-        let allowed: Vec<_> = addresses.iter().copied().filter(&mut is_allowed).collect();
+        let allowed: Vec<_> =
+            addresses.iter().filter(|address| is_allowed(address)).map(IpAddr::to_canonical).collect();
         match refused {
             Some(refused) if allowed.is_empty() => Err(refused),
             _ => Ok(allowed),
@@ -158,7 +159,12 @@ mod tests {
             answer.recv().unwrap()
         };
         assert_eq!(look_up("mixed"), ["2a00::1", "1.0.0.1", "1.0.0.2"].map(ip));
-        for (host, expected) in [("private", vec![]), ("10.0.0.1", vec![]), ("2a00::2", vec![ip("2a00::2")])] {
+        for (host, expected) in [
+            ("private", vec![]),
+            ("10.0.0.1", vec![]),
+            ("2a00::2", vec![ip("2a00::2")]),
+            ("::ffff:1.0.0.3", vec![ip("1.0.0.3")]),
+        ] {
             assert_eq!(look_up(host), expected, "{host}");
         }
         assert_eq!(addresses.resolve("private", 80, LONG).unwrap_err().class, FailureClass::Blocked);

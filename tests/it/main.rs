@@ -30,6 +30,7 @@ mod get;
 mod heartbeat;
 mod help;
 mod hostile;
+mod hosts;
 mod idle;
 mod import;
 mod limits;

@@ -18,6 +18,8 @@ const AAAA: [u8; 4] = [0, 28, 0, 1];
 pub enum Answer {
     /// This address, and none of the other family.
     Address(IpAddr),
+    /// These addresses, those of each family in this order.
+    Addresses(Vec<IpAddr>),
     /// NXDOMAIN.
     Unknown,
     /// SERVFAIL.
@@ -101,6 +103,7 @@ fn reply(message: &[u8], answers: &dyn Fn(&str) -> Answer) -> Option<Vec<u8>> {
     let kind = &message[at + 1..at + 5];
     let (code, addresses) = match answers(&name) {
         Answer::Address(ip) => (0, vec![ip]),
+        Answer::Addresses(addresses) => (0, addresses),
         Answer::Unknown => (3, vec![]),
         Answer::Failure => (2, vec![]),
         Answer::Silence => return None,

@@ -36,7 +36,10 @@ pub fn run(test: &str, more_tools: &[&str], body: impl FnOnce()) {
     }
     let (_, test) = test.split_once("::").unwrap();
     let mut command = unshare();
-    command.arg(env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    command
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
+        .env(INSIDE, "1");
     command.env_remove("RUST_BACKTRACE");
     let output = command.output().unwrap();
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
