@@ -28,6 +28,8 @@ use crate::store::{PollTask, SkipReason, SkippedHost};
 pub(super) const INITIAL_LOAD: usize = 1024;
 /// How many loaded connections can wait at most, about 4 MiB.
 pub(super) const QUEUE_CAPACITY: usize = 8192;
+/// How many tasks are added at a time. Workers wait for the queue meanwhile.
+const EXTEND_COUNT: usize = 256;
 
 /// Receives the addresses of a name; none if it has none.
 pub(super) type OnAnswer = Box<dyn FnOnce(Vec<IpAddr>) + Send>;
@@ -126,8 +128,11 @@ impl Queue {
 
     /// Adds tasks behind those that wait.
     pub(super) fn extend(&self, tasks: impl IntoIterator<Item = PollTask>) {
-        self.0.change(|state| tasks.into_iter().for_each(|task| state.push(task)));
-        self.0.start_lookups();
+        let mut tasks = tasks.into_iter().peekable();
+        while tasks.peek().is_some() {
+            self.0.change(|state| tasks.by_ref().take(EXTEND_COUNT).for_each(|task| state.push(task)));
+            self.0.start_lookups();
+        }
     }
 
     /// A snapshot of the queue.

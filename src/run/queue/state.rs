@@ -51,6 +51,8 @@ pub(super) struct State {
     holds: Holds,
     /// Tasks that can be taken without a release.
     waiting: usize,
+    /// Those of them whose hosts wait for the times of their starts.
+    waiting_for_starts: usize,
     /// Tasks of held hosts.
     held: usize,
     /// Slow polls in flight.
@@ -92,6 +94,7 @@ impl State {
             turns: Turns::default(),
             holds: Holds::default(),
             waiting: 0,
+            waiting_for_starts: 0,
             held: 0,
             slow: 0,
             closed: false,
@@ -149,6 +152,8 @@ impl State {
                 host.is_probed = true;
             }
             self.skip_surplus(no);
+        } else {
+            self.waiting_for_starts += usize::from(host.waits_for_starts());
         }
         self.reserve(no);
         Some(no)
@@ -252,7 +257,12 @@ impl State {
         }
         host.stage = Stage::Idle;
         host.is_probed = false;
-        *if host.is_held { &mut self.held } else { &mut self.waiting } -= 1;
+        if host.is_held {
+            self.held -= 1;
+        } else {
+            self.waiting -= 1;
+            self.waiting_for_starts -= usize::from(host.waits_for_starts());
+        }
         let is_slow = self.is_slow(&task);
         self.slow += usize::from(is_slow);
         let in_flight = InFlight { task: Arc::clone(&task), since: self.at, host: no, is_slow };
@@ -310,6 +320,7 @@ impl State {
         self.turns.clear();
         self.lookups.clear();
         let cancelled = self.holds.skipped_sites() + mem::take(&mut self.waiting) + mem::take(&mut self.held);
+        self.waiting_for_starts = 0;
         self.holds.take_skipped();
         self.hosts.values_mut().for_each(|host| drop(host.drain()));
         let all: Vec<_> = self.hosts.keys().copied().collect();

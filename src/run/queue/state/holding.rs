@@ -46,9 +46,11 @@ impl State {
             host.is_held = is_held;
             host.is_probed = false;
             let waiting = host.waiting();
+            let waiting_for_starts = if host.waits_for_starts() { waiting } else { 0 };
             if is_held {
                 self.held_hosts += 1;
                 self.waiting -= waiting;
+                self.waiting_for_starts -= waiting_for_starts;
                 self.held += waiting;
                 self.cancel_reservation(no);
                 self.skip_surplus(no);
@@ -56,6 +58,7 @@ impl State {
                 self.held_hosts -= 1;
                 self.held -= waiting;
                 self.waiting += waiting;
+                self.waiting_for_starts += waiting_for_starts;
                 self.reserve(no);
             }
         }

@@ -49,7 +49,7 @@ impl State {
     pub(in crate::run::queue) fn view(&self) -> QueueView {
         QueueView {
             waiting: self.waiting,
-            waiting_for_starts: self.waiting_for_starts(),
+            waiting_for_starts: self.waiting_for_starts,
             held: self.held + self.holds.skipped_sites(),
             is_out_of_permits: self.permits == Some(0),
             last_host: self.last_host(),
@@ -69,7 +69,10 @@ impl State {
         let is_only = self.last_no == 1;
         let mut hosts = self.hosts.iter().filter(|(_, host)| !host.is_held);
         if self.hosts.len() != self.held_hosts + 1 {
-            let (_, host) = hosts.find(|(_, host)| host.waiting() > 0).filter(|_| self.all_wait_for_starts())?;
+            if !self.all_wait_for_starts() {
+                return None;
+            }
+            let (_, host) = hosts.find(|(_, host)| host.waiting() > 0)?;
             // Sites are not slow because they wait.
             return Some(LastHost { slowest: Duration::ZERO, ..LastHost::of(host, is_only) });
         }
@@ -79,16 +82,11 @@ impl State {
         Some(LastHost { slowest, ..LastHost::of(host, is_only) })
     }
 
-    fn waiting_for_starts(&self) -> usize {
-        if self.starts.is_empty() {
-            return 0;
-        }
-        let hosts = self.hosts.values().filter(|host| !host.is_held && host.waits_for_starts());
-        hosts.map(Host::waiting).sum()
-    }
-
+    /// Whether all hosts that are not held wait for the times of their starts. Looks at each only if it may be so.
     fn all_wait_for_starts(&self) -> bool {
-        !self.starts.is_empty() && self.hosts.values().all(|host| host.is_held || host.waits_for_starts())
+        self.waiting_for_starts > 0
+            && self.waiting_for_starts == self.waiting
+            && self.hosts.values().all(|host| host.is_held || host.waits_for_starts())
     }
 
     /// The polls that have been in flight longest, and for how long.

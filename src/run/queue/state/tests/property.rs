@@ -130,6 +130,8 @@ impl Model {
         assert!(count(&|(_, addresses)| addresses.iter().any(|at| *at <= address(1))) <= 3);
         assert!(count(&|(task, _)| task.cxn.host().starts_with("name1")) <= 2);
         let view = self.state.view();
+        let hosts = self.state.hosts.values().filter(|host| !host.is_held && host.waits_for_starts());
+        assert_eq!(view.waiting_for_starts, hosts.map(Host::waiting).sum::<usize>());
         let known = view.waiting as u64 + view.held as u64 + self.in_flight.len() as u64;
         assert_eq!(known + self.ended.len() as u64 + self.skipped, self.pushed, "a task is lost or counted twice");
     }
