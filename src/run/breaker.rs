@@ -88,7 +88,8 @@ impl Breaker {
                 }
             }
             Sign::Failure => {
-                let is_one = poll.trace.connected || poll.addresses.is_empty();
+                // Without an address that was called, none of them has failed: the name was looked up again in vain.
+                let is_one = poll.trace.connected || poll.addresses.is_empty() || called.is_none();
                 let failed = if is_one { called.as_slice() } else { poll.addresses };
                 for address in failed {
                     self.add_failure(*address, poll, effects);

@@ -19,13 +19,15 @@ enum End {
     Silent(FailureClass),
     /// With a failure of this class before it connected.
     Unconnected(FailureClass),
+    /// With a failure of this class before any address was called.
+    Uncalled(FailureClass),
     /// With a success that needed no reply.
     Unanswered,
     /// As in a pause of the process.
     Paused,
 }
 
-use End::{Fine, Paused, Replied, Silent, Unanswered, Unconnected, Wait};
+use End::{Fine, Paused, Replied, Silent, Unanswered, Uncalled, Unconnected, Wait};
 use FailureClass::{Connect, Disconnected, Dns, Http, Listener, Local, Redirect, Timeout, Tls};
 
 const HANGS: End = Silent(Timeout);
@@ -52,12 +54,12 @@ impl Polls {
         let outcome: Option<Outcome> = match end {
             Fine | Unanswered => Some(Ok(())),
             Wait => Some(Err(Failure { retry_after: Some(60), ..Failure::new(Http, "status 503") })),
-            Replied(class) | Silent(class) | Unconnected(class) => Some(failure(class)),
+            Replied(class) | Silent(class) | Unconnected(class) | Uncalled(class) => Some(failure(class)),
             Paused => None,
         };
         let replied = matches!(end, Fine | Wait | Replied(_));
         let connected = replied || matches!(end, Silent(_));
-        let is_called = !matches!(end, Unconnected(Dns | Listener) | Unanswered);
+        let is_called = !matches!(end, Unconnected(Dns | Listener) | Uncalled(_) | Unanswered);
         let trace = PollTrace { address: is_called.then_some(address), connected, replied, ..PollTrace::default() };
         let (began, ended) = (Duration::from_secs(began), Duration::from_secs(ended));
         let (addresses, outcome) = (&self.addresses, outcome.as_ref());
@@ -132,8 +134,8 @@ fn any_reply_among_the_first_polls_shows_that_a_host_is_up() {
 
 #[test]
 fn polls_that_show_nothing_of_the_host_do_not_count() {
-    let ends = [Unconnected(Dns), Unconnected(Local), Unconnected(Listener), Silent(Listener), Unanswered, Paused];
-    for end in ends {
+    let unconnected = [Dns, Local, Listener].map(Unconnected);
+    for end in unconnected.into_iter().chain([Uncalled(Timeout), Silent(Listener), Unanswered, Paused]) {
         let mut polls = Polls::new(4);
         assert!(polls.all([(0, 5, HANGS), (0, 5, HANGS), (0, 5, HANGS), (0, 5, end), (0, 5, end)]).is_empty());
         assert_eq!(polls.poll(5, 10, HANGS), [held(ONE)], "{end:?} is no answer");
