@@ -212,10 +212,12 @@ impl Client {
         limit: Duration,
         keeps_connections: bool,
     ) -> Result<Response<Body>, Failure> {
-        let started = Instant::now();
+        let (started, trace) = (Instant::now(), transport::trace::current());
         let send = |limit| self.send_once(endpoint, body, limit, keeps_connections);
         let sent = match send(limit) {
             Err(Error::Other(error)) if error.is::<NotSent>() => {
+                // The new connection may lead to another address, or not be made.
+                transport::trace::begin(trace);
                 idle::require_new_connection();
                 send(limit.saturating_sub(started.elapsed()))
             }

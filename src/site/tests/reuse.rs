@@ -225,6 +225,29 @@ fn a_request_is_not_sent_a_third_time() {
 }
 
 #[test]
+fn the_trace_is_that_of_the_connection_over_which_the_request_is_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    set_socket_recv_buffer_size(&listener, 4096).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        drop(listener);
+        assert!(receive(&stream, &Seen::default()));
+        stream.write_all(REPLY.as_bytes()).unwrap();
+        stream.read_exact(&mut [0; 1000]).unwrap();
+        reset(&stream);
+    });
+    let client = client(LONG);
+    let [first, second] = [PollCalls::new(true), PollCalls::new(true)];
+    call(&client, &first, address, b"first").unwrap();
+    client.end_poll(first, || true);
+    let failure = call(&client, &second, address, &vec![b'x'; LARGE]).unwrap_err();
+    assert!(failure.starts_with("connect: "), "{failure}");
+    let trace = client.end_poll(second, || false);
+    assert_eq!((trace.address, trace.connected), (Some(address.ip()), false));
+}
+
+#[test]
 fn a_request_that_was_sent_whole_is_not_sent_again() {
     for reply in ["", "HTTP/1.1 "] {
         for is_reset in [false, true] {
