@@ -3,7 +3,7 @@
 //! A bounded number of lookups is under way, so that name servers are not flooded. Those of slow sites get at most half
 //! of them: the lookups of hundreds of dead domains take many seconds each, and the names of other sites would wait.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::store::HostHash;
@@ -27,6 +27,8 @@ pub(super) struct Lookups {
     others: VecDeque<(LookupNo, HostHash)>,
     under_way: BTreeMap<LookupNo, Lookup>,
     slow_under_way: usize,
+    /// The names of those that are over their limit and have no answer yet.
+    late: HashMap<LookupNo, HostHash>,
     last_no: LookupNo,
 }
 
@@ -42,7 +44,8 @@ impl Lookups {
     /// No lookups yet. Each may take as long as `limit`.
     pub(super) fn new(limit: Duration) -> Self {
         let (slow, others, under_way) = (VecDeque::new(), VecDeque::new(), BTreeMap::new());
-        Self { max: MAX_LOOKUPS_AHEAD, limit, slow, others, under_way, slow_under_way: 0, last_no: 0 }
+        let late = HashMap::new();
+        Self { max: MAX_LOOKUPS_AHEAD, limit, slow, others, under_way, slow_under_way: 0, late, last_no: 0 }
     }
 
     pub(super) fn set_max(&mut self, max: usize) {
@@ -101,7 +104,14 @@ impl Lookups {
     /// Ends a lookup that is over its limit; `None` if none is.
     pub(super) fn end_expired(&mut self, at: Duration) -> Option<Lookup> {
         let expired = self.under_way.iter().find(|(_, lookup)| at.saturating_sub(lookup.since) >= self.limit)?;
-        self.end(*expired.0)
+        let (no, name) = (*expired.0, expired.1.name);
+        self.late.insert(no, name);
+        self.end(no)
+    }
+
+    /// Ends a lookup that was over its limit, and returns its name; `None` if it was not.
+    pub(super) fn end_late(&mut self, no: LookupNo) -> Option<HostHash> {
+        self.late.remove(&no)
     }
 
     /// Counts the time of the lookups from now on.
@@ -114,6 +124,7 @@ impl Lookups {
         self.slow.clear();
         self.others.clear();
         self.under_way.clear();
+        self.late.clear();
         self.slow_under_way = 0;
     }
 }

@@ -134,9 +134,9 @@ impl Room {
         }
     }
 
-    /// The hosts with an address.
-    pub(super) fn hosts(&self, address: IpAddr) -> Vec<HostNo> {
-        self.0.get(&Resource::Address(address)).map_or_else(Vec::new, |places| places.hosts.iter().copied().collect())
+    /// The hosts that use a resource.
+    pub(super) fn hosts(&self, resource: Resource) -> Vec<HostNo> {
+        self.0.get(&resource).map_or_else(Vec::new, |places| places.hosts.iter().copied().collect())
     }
 
     /// Whether an address is known to be good.

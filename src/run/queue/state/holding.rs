@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{MAX_HELD, State};
-use crate::run::queue::room::HostNo;
+use crate::run::queue::room::{HostNo, Resource};
 use crate::store::{SkipReason, SkippedHost};
 
 impl State {
@@ -17,7 +17,7 @@ impl State {
 
     /// Takes one task of a held host with an address: one that waits, or else the next one that comes.
     pub(in crate::run::queue) fn probe(&mut self, address: IpAddr) {
-        for no in self.room.hosts(address) {
+        for no in self.room.hosts(Resource::Address(address)) {
             if let Some(host) = self.hosts.get_mut(&no)
                 && host.is_held
                 && host.waiting() > 0
@@ -37,7 +37,7 @@ impl State {
 
     /// Decides again which hosts with an address are held.
     pub(super) fn update_holds(&mut self, address: IpAddr) {
-        for no in self.room.hosts(address) {
+        for no in self.room.hosts(Resource::Address(address)) {
             let Some(host) = self.hosts.get_mut(&no) else { continue };
             let is_held = self.holds.is_held(&host.key.addresses, |address| self.room.is_good(address));
             if is_held == host.is_held {

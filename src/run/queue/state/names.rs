@@ -9,6 +9,7 @@ use super::{State, takes_long};
 use crate::run::queue::limits::literal;
 use crate::run::queue::lookups::LookupNo;
 use crate::run::queue::name::{Answer, Found, Name};
+use crate::run::queue::room::Resource;
 use crate::store::{HostHash, PollTask};
 
 impl State {
@@ -49,15 +50,20 @@ impl State {
         }
     }
 
-    /// Takes the answer of a lookup, which is ignored if the lookup has ended. Without addresses the lookup has failed.
+    /// Takes the answer of a lookup. Without addresses the lookup has failed.
     pub(in crate::run::queue) fn answer(&mut self, no: LookupNo, mut addresses: Vec<IpAddr>) {
-        let Some(lookup) = self.lookups.end(no) else { return };
         for address in &mut addresses {
             *address = address.to_canonical();
         }
         addresses.sort_unstable();
         addresses.dedup();
-        self.resolve(lookup.name, addresses.into(), lookup.since);
+        if let Some(lookup) = self.lookups.end(no) {
+            self.resolve(lookup.name, addresses.into(), lookup.since);
+        } else if let Some(name) = self.lookups.end_late(no)
+            && !addresses.is_empty()
+        {
+            self.resolve_late(name, addresses.into());
+        }
     }
 
     /// Ends the lookups that are over their limit.
@@ -77,10 +83,34 @@ impl State {
         }
     }
 
+    /// Moves the tasks of a name whose lookup had failed to the host of its addresses.
+    ///
+    /// Their polls connect to these, so they share their limits.
+    fn resolve_late(&mut self, hash: HostHash, addresses: Arc<[IpAddr]>) {
+        let Some(Name { answer: Answer::Known(found), .. }) = self.names.get_mut(&hash) else { return };
+        if !found.addresses.is_empty() {
+            return;
+        }
+        *found = Found { addresses, failed: None };
+        for no in self.room.hosts(Resource::Name(hash)) {
+            let Some(host) = self.hosts.get_mut(&no).filter(|host| host.key.addresses.is_empty()) else { continue };
+            let tasks: Vec<_> = host.drain().collect();
+            if host.waits_for_starts() {
+                self.waiting_for_starts -= tasks.len();
+            }
+            self.cancel_reservation(no);
+            self.remove_if_empty(no);
+            for task in tasks {
+                self.admit(task);
+            }
+        }
+    }
+
     /// Whether another site of the same name waits.
     pub(in crate::run::queue) fn is_awaited(&self, task: &PollTask) -> bool {
         self.names.get(&task.host).is_some_and(|name| name.waiting > 0)
     }
+
     /// Removes a task that waited and will not be polled.
     pub(super) fn remove_waiting(&mut self, task: &PollTask) {
         if let Some(name) = self.names.get_mut(&task.host) {

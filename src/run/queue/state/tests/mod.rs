@@ -193,7 +193,7 @@ fn a_lookup_without_an_answer_makes_a_name_a_host_of_its_own() {
     state.push(task(0, "silent.example.org"));
     state.push(task(1, "silent.example.org"));
     state.push(task(2, "unknown.example.org"));
-    let (silent, _) = state.start_lookup().unwrap();
+    assert_eq!(state.start_lookup().unwrap().1.locator.seq, 0);
     let (unknown, _) = state.start_lookup().unwrap();
     state.answer(unknown, Vec::new());
     state.advance(Duration::from_millis(10_999));
@@ -205,8 +205,26 @@ fn a_lookup_without_an_answer_makes_a_name_a_host_of_its_own() {
     assert_eq!((taken.locator.seq, found.addresses.len()), (0, 0));
     assert_eq!(found.failed, Some((Duration::from_secs(1), Duration::from_secs(11))));
     assert!(state.take().is_none(), "its limit is that of a host");
-    state.answer(silent, vec![address(1)]);
-    assert!(state.take().is_none(), "the answer is too late");
+}
+
+#[test]
+fn an_answer_that_is_late_counts_for_the_other_sites_of_the_name() {
+    let mut state = state(1);
+    state.push(task(0, "late.example.org"));
+    state.push(task(1, "late.example.org"));
+    state.push(task(2, &address(1).to_string()));
+    let (late, _) = state.start_lookup().unwrap();
+    state.advance(LOOKUP_LIMIT);
+    state.expire_lookups();
+    assert_eq!(state.take_all(), [2, 0]);
+    state.answer(late, vec![address(1)]);
+    state.end(0, None);
+    assert!(state.take().is_none(), "its address has no room");
+    state.end(2, None);
+    let (taken, found) = state.take().unwrap();
+    assert_eq!((taken.locator.seq, &*found.addresses, found.failed), (1, &[address(1)][..], None));
+    state.end(1, None);
+    assert!(state.is_empty());
 }
 
 #[test]
