@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench threads [-- LATENCY_MS SITES]`
 //!
-//! A round is one run of each number. A fixed number is compared with the automatic one of the same round, and the table shows the median of these ratios, since
-//! the load of a machine varies. The ratio of a row is that to the best fixed number. Above 64 MiB of memory, which is the
+//! A round is one run of each number. A fixed number is compared with the automatic one of the same round, and the table
+//! shows the median of these ratios, since the load of a machine varies. The ratio of a row is that to the best fixed number. Above 64 MiB of memory, which is the
 //! target for 10,000 sites, a number is shown in brackets and is not the best: the automatic number stays below. A number of
 //! which it is certain that it takes several times as long is not measured.
 //!

@@ -123,7 +123,7 @@ fn receive(tls: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<usi
 /// Processes what was received.
 fn process(tls: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<()> {
     tls.process_new_packets().map(drop).map_err(|error: Error| {
-        // An alert says why. It is sent if that is possible at once.
+        // An alert has the reason. It is sent if that is possible at once.
         let _ = tls.write_tls(socket);
         io::Error::new(io::ErrorKind::InvalidData, error)
     })

@@ -7,7 +7,8 @@ use super::head::Head;
 
 /// The longest time that a connection is idle before it is used again.
 ///
-/// Servers close idle connections after some seconds, some after 2 s. A request that is on its way then is a failure, because it cannot be known whether it was processed.
+/// Servers close idle connections after some seconds, some after 2 s. A request that is on its way then is a failure,
+/// because it cannot be known whether it was processed.
 const MAX_IDLE: Duration = Duration::from_millis(1500);
 
 /// How long the connection may be idle after a reply with this head; `None` if no request may follow.
