@@ -57,8 +57,11 @@ impl Holds {
         }
     }
 
-    /// The first of these addresses for which a probe is awaited.
+    /// The first of these addresses for which a probe is awaited; `None` also if the host asked to wait.
     pub(super) fn awaiting_probe(&self, addresses: &[IpAddr]) -> Option<IpAddr> {
+        if self.asked_to_wait(addresses) {
+            return None;
+        }
         addresses.iter().copied().find(|address| self.addresses.get(address).is_some_and(|hold| hold.awaits_probe))
     }
 
@@ -69,9 +72,14 @@ impl Holds {
         if self.addresses.is_empty() {
             return false;
         }
-        let reasons = || addresses.iter().filter_map(|address| self.addresses.get(address)).map(|hold| hold.reason);
-        reasons().any(|reason| reason == SkipReason::AskedToWait)
-            || reasons().next().is_some() && !addresses.iter().any(|address| is_good(*address))
+        let is_down = || addresses.iter().any(|address| self.contains(*address));
+        self.asked_to_wait(addresses) || is_down() && !addresses.iter().any(|address| is_good(*address))
+    }
+
+    /// Whether a host with these addresses asked to wait. It is not probed.
+    pub(super) fn asked_to_wait(&self, addresses: &[IpAddr]) -> bool {
+        let mut holds = addresses.iter().filter_map(|address| self.addresses.get(address));
+        holds.any(|hold| hold.reason == SkipReason::AskedToWait)
     }
 
     /// How many tasks were skipped, and not returned by [`Holds::take_skipped`] yet.

@@ -21,6 +21,7 @@ impl State {
             if let Some(host) = self.hosts.get_mut(&no)
                 && host.is_held
                 && host.waiting() > 0
+                && !self.holds.asked_to_wait(&host.key.addresses)
             {
                 host.is_probed = true;
                 return self.reserve(no);
