@@ -144,7 +144,8 @@ fn growth(sizes: &[u32], rounds: usize) -> Result<()> {
         let due = GROWTH_DUE.min(*size);
         let setup = Setup::new(&sites, *size, due, Duration::ZERO)?;
         // The first round is not counted.
-        let runs = (0..=rounds).map(|round| setup.run(round, &[])).collect::<Result<Vec<_>>>()?.split_off(1);
+        let runs =
+            (0..=rounds).map(|round| setup.run(round, &["--threads", "32"])).collect::<Result<Vec<_>>>()?.split_off(1);
         let median_of = |time: fn(&Run) -> Duration| median(runs.iter().map(time).collect());
         println!(
             "| {size} | {due} | {} | {}, {} times | {} | {} MiB |",

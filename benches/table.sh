@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the tables of the README's section "Measured" and prints them: `benches/table.sh > table.md`.
-# It needs two idle cores and about 15 minutes. `benches/table.sh million` adds a store with a million connections to
+# It needs two idle cores and about 20 minutes. `benches/table.sh million` adds a store with a million connections to
 # the growth table, which takes about 5 minutes more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,3 +29,5 @@ printf '\n**Growth**, whole processes with 32 threads:\n'
 bench process -- growth "${sizes[@]}"
 printf '\n**Memory**, whole processes:\n'
 bench process -- memory
+printf '\n**Number of threads**, automatic and fixed, whole processes:\n'
+bench threads

@@ -11,7 +11,9 @@ use super::machine::CpuTime;
 
 /// How many workers start.
 pub(super) const FIRST_WORKERS: usize = 32;
-/// How many workers there are at most, also where their number is given.
+/// How many workers there are at most. More would not fit into the memory for them.
+pub(super) const MOST_WORKERS: usize = 1024;
+/// The largest number that can be given.
 pub const MAX_WORKERS: usize = 4096;
 /// How often to decide.
 pub(super) const DECISION_INTERVAL: Duration = Duration::from_millis(20);

@@ -20,7 +20,7 @@ use super::message::{Message, PollResult};
 use super::poll_run::{PollRun, Threads};
 use super::queue::{FailedLookup, MAX_LOOKUPS_AHEAD, Queue, Taken};
 use super::update::FILE_ONLY;
-use super::worker_count::{DECISION_INTERVAL, Demand, FIRST_WORKERS, MAX_WORKERS, WorkerCount};
+use super::worker_count::{DECISION_INTERVAL, Demand, FIRST_WORKERS, MOST_WORKERS, WorkerCount};
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
 use crate::model::{Cxn, Failure, FailureClass, Outcome};
 use crate::site::{Api, Client, PollCalls};
@@ -139,7 +139,7 @@ fn bounds(threads: Threads, has_programs: bool) -> [usize; 2] {
     match threads {
         Threads::Fixed(workers) => [workers, workers],
         Threads::Auto if has_programs => [FIRST_WORKERS, FIRST_WORKERS],
-        Threads::Auto => [FIRST_WORKERS, MAX_WORKERS],
+        Threads::Auto => [FIRST_WORKERS, MOST_WORKERS],
     }
 }
 
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn workers_with_programs_are_not_added() {
         for (threads, has_programs, expected) in [
-            (Threads::Auto, false, [32, 4096]),
+            (Threads::Auto, false, [32, 1024]),
             (Threads::Auto, true, [32, 32]),
             (Threads::Fixed(7), false, [7, 7]),
             (Threads::Fixed(500), true, [500, 500]),

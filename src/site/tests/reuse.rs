@@ -17,6 +17,9 @@ const LARGE: usize = 8 << 20;
 struct Seen {
     connections: AtomicUsize,
     open: AtomicUsize,
+    /// Replies that the client has read, and connections that the server has ended.
+    read: AtomicUsize,
+    ended: AtomicUsize,
     /// Connections on which nothing arrived after the server had ended them.
     silent: AtomicUsize,
     /// The requests that were read whole.
@@ -146,24 +149,30 @@ fn a_connection_that_was_closed_or_received_anything_is_not_written_to() {
     const THEN: [&str; 5] = ["end in the segment of the reply", "reset", "", "\r\n", "HTTP/1.1 408 x\r\n\r\n"];
     for then in THEN {
         let is_at_once = then == THEN[0];
-        let pause = Duration::from_millis(if is_at_once { 0 } else { 20 });
-        let (address, seen) = serve_each(move |stream, _, seen| {
+        let (address, seen) = serve_each(move |stream, before, seen| {
             assert!(receive(stream, seen));
             set_tcp_cork(&*stream, is_at_once).unwrap();
             stream.write_all(REPLY.as_bytes()).unwrap();
-            thread::sleep(pause);
+            while !is_at_once && seen.read.load(Ordering::SeqCst) <= before {
+                thread::yield_now();
+            }
             match then {
                 "reset" => return reset(stream),
                 _ if is_at_once || then.is_empty() => stream.shutdown(Shutdown::Write).unwrap(),
                 late => stream.write_all(late.as_bytes()).unwrap(),
             }
+            seen.ended.fetch_add(1, Ordering::SeqCst);
             assert_eq!(stream.read(&mut [0; 1024]).unwrap_or(0), 0);
             seen.silent.fetch_add(1, Ordering::SeqCst);
         });
         let (client, poll) = (client(LONG), PollCalls::new(true));
-        for _ in 0..3 {
+        for calls in 1..4 {
             assert_eq!(call(&client, &poll, address, b"message").unwrap(), b"!");
-            thread::sleep(3 * pause);
+            seen.read.fetch_add(1, Ordering::SeqCst);
+            // A server that resets the connection closes it.
+            while seen.ended.load(Ordering::SeqCst) < calls && seen.open.load(Ordering::SeqCst) > 0 {
+                thread::yield_now();
+            }
         }
         assert_eq!((seen.connections(), seen.requests().len()), (3, 3), "{then}");
         client.end_poll(poll, || false);
