@@ -1,4 +1,6 @@
-//! The overhead of runs over HTTPS: whole runs of the library compared with a bare loop on ureq, in alternating rounds.
+//! The overhead of runs over HTTPS.
+//!
+//! Whole runs of the library are compared with a bare loop on ureq, in alternating rounds.
 //!
 //! `cargo bench --bench https [-- new | resumed | reused]`
 //!

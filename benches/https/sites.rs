@@ -113,9 +113,9 @@ pub fn serve() -> Result<bool> {
     Ok(true)
 }
 
-/// Makes a configuration with a certificate for all hosts, and returns it with the certificate of the authority.
+/// Makes a configuration with a certificate for all hosts.
 ///
-/// Keys are of the kinds that Let's Encrypt uses by default: P-256 for the site, P-384 for both authorities.
+/// Returns it with the certificate of the authority. Keys are of the kinds that Let's Encrypt uses by default: P-256 for the site, P-384 for both authorities.
 fn config() -> Result<(ServerConfig, Vec<u8>)> {
     let authority = |name: &str| -> Result<_> {
         let mut params = CertificateParams::default();

@@ -20,7 +20,7 @@ const ROUNDS_AFTER_ANSWER: usize = 3;
 
 /// A poll that ended.
 #[derive(Debug)]
-pub(super) struct Ended<'a> {
+pub(super) struct PollEnd<'a> {
     /// The sequence number of the site.
     pub(super) seq: u64,
     /// The addresses of its host; none if they are not known.
@@ -73,7 +73,7 @@ enum Sign {
 
 impl Breaker {
     /// Takes a poll that ended.
-    pub(super) fn observe(&mut self, poll: &Ended<'_>, effects: &mut Vec<Effect>) {
+    pub(super) fn observe(&mut self, poll: &PollEnd<'_>, effects: &mut Vec<Effect>) {
         let called = poll.trace.address;
         for address in poll.addresses.iter().chain(&called) {
             if let Some(down) = self.down.get_mut(address) {
@@ -109,7 +109,7 @@ impl Breaker {
         }
     }
 
-    fn add_answer(&mut self, address: IpAddr, poll: &Ended<'_>, effects: &mut Vec<Effect>) {
+    fn add_answer(&mut self, address: IpAddr, poll: &PollEnd<'_>, effects: &mut Vec<Effect>) {
         let polls = self.polls.entry(address).or_default();
         *polls = Polls { last_answer: polls.last_answer.max(Some(poll.ended)), failed: 0 };
         if self.down.remove(&address).is_some() {
@@ -124,7 +124,7 @@ impl Breaker {
         }
     }
 
-    fn add_failure(&mut self, address: IpAddr, poll: &Ended<'_>, effects: &mut Vec<Effect>) {
+    fn add_failure(&mut self, address: IpAddr, poll: &PollEnd<'_>, effects: &mut Vec<Effect>) {
         let polls = self.polls.entry(address).or_default();
         polls.failed += usize::from(polls.last_answer.is_none_or(|answer| poll.began >= answer));
         let rounds = if polls.last_answer.is_some() { ROUNDS_AFTER_ANSWER } else { 1 };

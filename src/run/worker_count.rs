@@ -100,9 +100,10 @@ impl WorkerCount {
     }
 }
 
-/// How many workers to add to those that use a share of the processors: as many as would use all of them.
+/// How many workers to add to those that use a share of the processors.
 ///
-/// If only the rest up to [`MAX_SHARE`] were filled, that would be the share at which a run stays.
+/// With them, all processors would be used. If only the rest up to [`MAX_SHARE`] were filled, that would be the share at
+/// which a run stays.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

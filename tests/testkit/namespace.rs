@@ -44,6 +44,8 @@ pub fn run(test: &str, more_tools: &[&str], body: impl FnOnce()) {
     let output = command.output().unwrap();
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}\n{stderr}");
+    // With `--nocapture`, figures of the test are shown.
+    print!("{stdout}");
 }
 
 fn unshare() -> Command {

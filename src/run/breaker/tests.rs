@@ -39,7 +39,7 @@ struct Polls {
     breaker: Breaker,
     limit: usize,
     addresses: Vec<IpAddr>,
-    polls: u64,
+    last_seq: u64,
 }
 
 impl Polls {
@@ -49,7 +49,7 @@ impl Polls {
 
     /// Returns what a poll leads to that calls `address`.
     fn call(&mut self, address: IpAddr, began: u64, ended: u64, end: End) -> Vec<String> {
-        self.polls += 1;
+        self.last_seq += 1;
         let failure = |class| Err(Failure::new(class, "…"));
         let outcome: Option<Outcome> = match end {
             Fine | Unanswered => Some(Ok(())),
@@ -63,7 +63,7 @@ impl Polls {
         let trace = PollTrace { address: is_called.then_some(address), connected, replied, ..PollTrace::default() };
         let (began, ended) = (Duration::from_secs(began), Duration::from_secs(ended));
         let (addresses, outcome) = (&self.addresses, outcome.as_ref());
-        let poll = Ended { seq: self.polls, addresses, limit: self.limit, began, ended, outcome, trace };
+        let poll = PollEnd { seq: self.last_seq, addresses, limit: self.limit, began, ended, outcome, trace };
         let mut effects = Vec::new();
         self.breaker.observe(&poll, &mut effects);
         texts(&effects)
@@ -236,9 +236,9 @@ fn a_probe_that_shows_nothing_is_followed_by_another() {
 #[test]
 fn a_host_of_which_two_sites_asked_to_wait_is_held_and_not_probed() {
     let mut polls = Polls::new(4);
-    polls.polls = 7;
+    polls.last_seq = 7;
     assert!(polls.poll(0, 1, Wait).is_empty());
-    polls.polls = 7;
+    polls.last_seq = 7;
     assert!(polls.poll(1, 2, Wait).is_empty(), "the same site");
     assert!(polls.call(OTHER, 1, 2, Wait).is_empty(), "another host");
     assert_eq!(polls.poll(1, 2, Wait), [format!("HoldHost({ONE}, AskedToWait)")]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::probing::MAX_ROUNDS;
 use super::{Phase, RunState};
 use crate::model::Outcome;
-use crate::run::breaker::Ended;
+use crate::run::breaker::PollEnd;
 use crate::run::event::Effect;
 use crate::run::message::PollResult;
 use crate::run::queue::QueueView;
@@ -21,11 +21,11 @@ impl RunState {
         if self.rules.by_hand || self.phase != Phase::Polling {
             return;
         }
-        let ran = |at| at - self.pauses.within(Duration::ZERO, at).unwrap_or_default();
+        let ran = |at: Duration| at.saturating_sub(self.pauses.within(Duration::ZERO, at).unwrap_or_default());
         let (began, ended) = (ran(result.began), ran(result.ended));
         let PollResult { task, addresses, limit, trace, .. } = result;
         let (seq, limit, trace) = (task.locator.seq, *limit, *trace);
-        self.breaker.observe(&Ended { seq, addresses, limit, began, ended, outcome, trace }, effects);
+        self.breaker.observe(&PollEnd { seq, addresses, limit, began, ended, outcome, trace }, effects);
     }
 
     /// How many polls are in flight, given the current state of the queue.

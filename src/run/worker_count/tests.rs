@@ -30,7 +30,9 @@ enum Work {
 }
 
 impl World {
-    /// Polls all sites with `first` workers, and those that `rule` adds; returns the time in microseconds and their number.
+    /// Polls all sites with `first` workers, and those that `rule` adds.
+    ///
+    /// Returns the time in microseconds and the number of workers.
     fn run(self, first: usize, mut rule: Option<WorkerCount>) -> (u64, usize) {
         let (mut workers, mut unpolled, mut polled) = (first, self.sites, 0);
         let (mut at_us, mut process_us, mut idle_us) = (0, 0, 0);

@@ -12,7 +12,7 @@ const START_INTERVAL: Duration = Duration::from_secs(1);
 const TABLES: [&str; 2] =
     ["net = '203.0.113.0/31'\nconcurrent = 3", "host = 'name1*.example.org'\nper-minute = 60\nconcurrent = 2"];
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     /// A site on the host with this number comes.
     Push(u8),
@@ -45,6 +45,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A poll in flight, and the addresses of its host.
+type InFlight = (Arc<PollTask>, Arc<[IpAddr]>);
+
 /// A queue, and what must be true of it.
 struct Model {
     state: State,
@@ -53,7 +56,7 @@ struct Model {
     names: Vec<u8>,
     pushed: u64,
     lookups: Vec<(LookupNo, u8)>,
-    in_flight: Vec<(Arc<PollTask>, Arc<[IpAddr]>)>,
+    in_flight: Vec<InFlight>,
     ended: BTreeSet<u64>,
     skipped: u64,
     last_start: Option<Duration>,
@@ -110,7 +113,7 @@ impl Model {
     fn take(&mut self) {
         let Some((task, found)) = self.state.take() else { return };
         if task.cxn.host().starts_with("name1") {
-            let since = self.last_start.map(|last| self.state.at - last);
+            let since = self.last_start.map(|last| self.state.at.saturating_sub(last));
             assert!(since.is_none_or(|since| since >= START_INTERVAL), "started after {since:?}");
             self.last_start = Some(self.state.at);
         }
@@ -124,9 +127,8 @@ impl Model {
             .flat_map(|(_, addresses)| addresses.iter())
             .for_each(|at| *polls.entry(*at).or_default() += 1);
         assert!(polls.values().all(|count| *count <= self.per_host), "{polls:?}");
-        let count = |is_limited: &dyn Fn(&(Arc<PollTask>, Arc<[IpAddr]>)) -> bool| {
-            self.in_flight.iter().filter(|poll| is_limited(poll)).count()
-        };
+        let count =
+            |is_limited: &dyn Fn(&InFlight) -> bool| self.in_flight.iter().filter(|poll| is_limited(poll)).count();
         assert!(count(&|(_, addresses)| addresses.iter().any(|at| *at <= address(1))) <= 3);
         assert!(count(&|(task, _)| task.cxn.host().starts_with("name1")) <= 2);
         let view = self.state.view();
@@ -174,9 +176,13 @@ proptest! {
         let (lookups, in_flight, ended) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut model =
             Model { state, per_host, names, pushed: 0, lookups, in_flight, ended, skipped: 0, last_start: None };
-        steps.into_iter().for_each(|step| model.apply(step));
+        for step in steps {
+            model.apply(step);
+        }
         if releases {
-            (0..5).for_each(|at| model.apply(Step::Release(at)));
+            for at in 0..5 {
+                model.apply(Step::Release(at));
+            }
         }
         model.finish();
         prop_assert_eq!(model.ended.len() as u64 + model.skipped, model.pushed);
