@@ -69,7 +69,9 @@ fn a_host_with_an_address_that_is_good_is_not_held() {
     state.hold(address(2), SkipReason::AskedToWait);
     assert_eq!((state.view().waiting, state.view().held), (0, 1), "it asked to wait");
     state.hold(address(1), SkipReason::Down);
-    [2, 3, 6, 7].into_iter().for_each(|seq| state.end(seq, None));
+    for seq in [2, 3, 6, 7] {
+        state.end(seq, None);
+    }
     state.probe(address(1));
     push(&mut state, 9);
     assert!(state.take_all().is_empty(), "what asked to wait is not probed");
