@@ -17,6 +17,11 @@ use crate::store::SkipReason;
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 /// A host that has answered is down after so many times its limit of failures.
 const ROUNDS_AFTER_ANSWER: usize = 3;
+/// How many addresses are remembered that answered.
+///
+/// This bounds the memory of a run over a million addresses. Beyond it, an address that fails later is down as soon as one that
+/// has never answered.
+const MAX_ANSWERS: usize = 65_536;
 
 /// A poll that ended.
 #[derive(Debug)]
@@ -110,8 +115,10 @@ impl Breaker {
     }
 
     fn add_answer(&mut self, address: IpAddr, poll: &PollEnd<'_>, effects: &mut Vec<Effect>) {
-        let polls = self.polls.entry(address).or_default();
-        *polls = Polls { last_answer: polls.last_answer.max(Some(poll.ended)), failed: 0 };
+        if self.polls.len() < MAX_ANSWERS || self.polls.contains_key(&address) {
+            let polls = self.polls.entry(address).or_default();
+            *polls = Polls { last_answer: polls.last_answer.max(Some(poll.ended)), failed: 0 };
+        }
         if self.down.remove(&address).is_some() {
             effects.push(Effect::ReleaseHost(address));
         }

@@ -14,12 +14,16 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// How many more workers start where the memory of this process is unknown.
 const UNMEASURED_WORKERS: usize = 224;
-/// The memory that more workers take at most, in bytes.
-const MAX_MORE_BYTES: u64 = 32 << 20;
+/// The memory that workers and everything else take at most while workers are added, in bytes.
+const MAX_MORE_BYTES: u64 = 72 << 20;
+/// What of it is not taken by workers but by loaded tasks, outcomes and the store, in bytes.
+const OTHER_BYTES: u64 = 8 << 20;
 /// Workers are not the reason that this process takes more memory than this, in bytes.
-const MAX_PROCESS_BYTES: u64 = 248 << 20;
+const MAX_PROCESS_BYTES: u64 = 232 << 20;
 /// What a worker takes at least, in bytes: its stack, and what is not yet known of its first poll.
 const MIN_WORKER_BYTES: u64 = 64 << 10;
+/// Below this share for this process, what others use of the processors does not count.
+const SMALL_SHARE: f64 = 0.15;
 
 /// How many processors this process may use, with the quota of its container.
 pub(super) fn processors() -> u32 {
@@ -49,8 +53,9 @@ impl CpuTime {
 
     /// The share of the processors that was used since `earlier`, from 0 to 1.
     ///
-    /// It is the share of this process or of everything on the machine, whichever is larger. In a container with a quota,
-    /// `/proc/stat` shows processors that this process may not use, so only its own share counts there.
+    /// It is the share of this process or of everything on the machine, whichever is larger. But a process that uses little
+    /// waits for its sites, whatever others do, so only its own share counts then. So it does in a container with a quota,
+    /// since `/proc/stat` shows processors that this process may not use.
     pub(super) fn share_since(&self, earlier: &Self, processors: u32) -> f64 {
         let available = self.at.saturating_sub(earlier.at) * processors;
         if available.is_zero() {
@@ -58,6 +63,7 @@ impl CpuTime {
         }
         let own = self.process.saturating_sub(earlier.process).div_duration_f64(available);
         let all = match (self.idle, earlier.idle) {
+            _ if own < SMALL_SHARE => 0.0,
             (Some(idle), Some(before)) => 1.0 - idle.saturating_sub(before).div_duration_f64(available),
             _ => 0.0,
         };
@@ -119,7 +125,8 @@ impl MemoryLimit {
 
 /// How many workers fit in addition to `workers`, which have been started since `start`.
 ///
-/// Each takes what those took on average. Of a limited address space a quarter is left for polls and the store.
+/// Each takes what those took on average, apart from [`OTHER_BYTES`]. Of a limited address space a quarter is left for polls
+/// and the store.
 fn room(
     start: MemoryUse,
     now: MemoryUse,
@@ -128,7 +135,8 @@ fn room(
     address_space_and_stack: Option<(u64, u64)>,
 ) -> usize {
     let taken = now.resident.saturating_sub(start.resident);
-    let resident = more.saturating_sub(taken) / (taken / workers.max(1)).max(MIN_WORKER_BYTES);
+    let each = (taken.saturating_sub(OTHER_BYTES) / workers.max(1)).max(MIN_WORKER_BYTES);
+    let resident = more.saturating_sub(taken) / each;
     let stacks = address_space_and_stack
         .map_or(u64::MAX, |(limit, stack)| (limit - limit / 4).saturating_sub(now.address_space) / stack.max(1));
     usize::try_from(resident.min(stacks)).unwrap_or(usize::MAX)
@@ -173,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_busier_of_process_and_machine_counts() {
+    fn the_busier_of_process_and_machine_counts_unless_the_process_waits() {
         let begin = used(1000, 500, Some(9000));
         for (now, expected) in [
             (used(1100, 550, Some(9150)), 0.25),
@@ -183,6 +191,7 @@ mod tests {
             (used(1100, 500, Some(9300)), 0.0),
             (used(1100, 900, Some(9000)), 1.0),
             (used(1000, 500, Some(9000)), 1.0),
+            (used(1100, 520, Some(9000)), 0.1),
         ] {
             assert!((now.share_since(&begin, 2) - expected).abs() < 1e-9, "{now:?}");
         }
@@ -203,11 +212,11 @@ mod tests {
             let now = MemoryUse { resident: resident * MIB, address_space: address_space * MIB, ..start };
             room(start, now, 28 * MIB, 32, limit.map(|limit| (limit * MIB, 4 * MIB)))
         };
-        // 32 workers took 4 MiB, so 24 MiB are left for 192 more.
-        assert_eq!(room(20, 230, None), 192);
+        // 32 workers took 4 of these 12 MiB, so 16 MiB are left for 128 more.
+        assert_eq!(room(28, 230, None), 128);
         assert_eq!(room(16, 230, None), 448, "at first a worker takes 64 KiB");
         assert_eq!((room(44, 230, None), room(60, 230, None)), (0, 0));
-        assert_eq!((room(20, 230, Some(400)), room(20, 230, Some(300))), (17, 0));
+        assert_eq!((room(28, 230, Some(400)), room(28, 230, Some(300))), (17, 0));
     }
 
     #[test]

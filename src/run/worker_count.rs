@@ -1,9 +1,9 @@
 //! How many workers a run has if their number is automatic: a pure rule.
 //!
 //! A worker that waits for its site takes memory, but no processor time. So a run starts with few workers, and adds some as
-//! long as sites wait that could be polled, all workers are busy, and the processors are not. They are added so fast that
-//! slow sites hold up only the first tenths of a second. No worker is taken away: idle ones take no processor time, and
-//! their memory may be needed again.
+//! long as sites wait that could be polled, all workers are busy, and the processors are not. Where other processes use them,
+//! that is so while this one uses little itself. Workers are added so fast that slow sites hold up only the first tenths of
+//! a second. No worker is taken away: idle ones take no processor time, and their memory may be needed again.
 
 use std::time::Duration;
 

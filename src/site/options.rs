@@ -11,7 +11,7 @@ use crate::retry::duration::TimeLimit;
 
 /// The size of each of the two buffers of a connection, in bytes.
 ///
-/// It holds a typical message or reply whole. All buffers together are most of the memory of a run.
+/// It holds a typical message or reply whole.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
 
 /// How a [`Client`](super::Client) calls.

@@ -287,3 +287,12 @@ fn what_this_machine_could_not_do_shows_nothing() {
     let trace = PollTrace { address: Some(ONE), ..PollTrace::default() };
     assert_eq!(sign(&Err(Failure::local(Fault::NoRoute, "…")), trace), Sign::None);
 }
+
+#[test]
+fn answers_of_a_million_addresses_take_bounded_memory() {
+    let mut polls = Polls::new(1);
+    let addresses = (0..).map(|number: u32| IpAddr::from(number.to_be_bytes()));
+    addresses.take(MAX_ANSWERS + 10).for_each(|address| drop(polls.call(address, 0, 1, Fine)));
+    assert_eq!(polls.breaker.polls.len(), MAX_ANSWERS);
+    assert_eq!(polls.call(ONE, 1, 2, HANGS), [held(ONE)], "failures are remembered in any case");
+}

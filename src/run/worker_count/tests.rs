@@ -110,10 +110,12 @@ fn workers_that_would_only_compute_are_not_added() {
 }
 
 #[test]
-fn a_busy_machine_gets_no_more_workers() {
+fn a_busy_machine_gets_more_workers_only_while_they_wait() {
     let world = World { sites: 2000, latency_us: 100_000, poll_us: 200, processors: 4, others: 0 };
     assert_eq!(world.auto().1, MOST);
-    assert_eq!(World { others: 3, ..world }.auto().1, FIRST_WORKERS);
+    let busy = World { others: 3, ..world };
+    assert_eq!(World { latency_us: 500_000, ..busy }.auto().1, MOST);
+    assert_eq!(World { latency_us: 0, ..busy }.auto().1, FIRST_WORKERS);
 }
 
 #[test]

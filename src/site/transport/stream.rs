@@ -52,8 +52,7 @@ impl Stream {
     /// The socket cannot be configured.
     pub(super) fn new(socket: TcpStream) -> Result<Self, Error> {
         socket.set_nodelay(true)?;
-        let buffers = LazyBuffers::new(BUFFER_BYTES, BUFFER_BYTES);
-        Ok(Self { channel: Channel::plain(socket), buffers, is_sending: true, send_error: None })
+        Ok(Self { channel: Channel::plain(socket), buffers: new_buffers(), is_sending: true, send_error: None })
     }
 
     /// Makes the TLS handshake.
@@ -124,12 +123,24 @@ impl Stream {
         Ok(())
     }
 
+    /// Frees the buffers, unless something was read that is still to be used. They are allocated when they are needed.
+    ///
+    /// Most connections of a run wait for their reply.
+    fn free_buffers(&mut self) {
+        if self.buffers.input().is_empty() {
+            self.buffers = new_buffers();
+        }
+    }
+
     /// Waits for input and reads it; returns how many bytes it was, 0 at the end of the connection.
     fn receive(&mut self, timeout: NextTimeout) -> Result<usize, Error> {
         let deadline = deadline(*timeout.after);
         loop {
-            if !self.channel.has_input() && wait(&self.channel, PollFlags::IN, deadline)?.is_empty() {
-                return Err(Error::Timeout(timeout.reason));
+            if !self.channel.has_input() {
+                self.free_buffers();
+                if wait(&self.channel, PollFlags::IN, deadline)?.is_empty() {
+                    return Err(Error::Timeout(timeout.reason));
+                }
             }
             if let Some(count) = self.read()? {
                 return Ok(count);
@@ -186,6 +197,11 @@ impl Transport for Stream {
     fn is_tls(&self) -> bool {
         self.channel.is_tls()
     }
+}
+
+/// Buffers that are not allocated yet.
+fn new_buffers() -> LazyBuffers {
+    LazyBuffers::new(BUFFER_BYTES, BUFFER_BYTES)
 }
 
 /// Waits until the socket is ready; returns for what. Nothing means that the time is over.

@@ -101,6 +101,20 @@ fn what_tls_sends_for_itself_leaves_a_connection_idle() {
 }
 
 #[test]
+fn a_connection_has_no_buffers_while_it_waits() {
+    trace::begin(PollTrace::default());
+    let (mut stream, mut peer) = connected();
+    for (output, received) in [([0; 4], &b"HTTP"[..]), (*b"POST", b"HTTPHTTP")] {
+        stream.buffers().output()[..4].copy_from_slice(b"POST");
+        stream.transmit_output(4, NextTimeout::default()).unwrap();
+        peer.write_all(b"HTTP").unwrap();
+        assert!(stream.await_input(NextTimeout::default()).unwrap());
+        assert_eq!(stream.buffers().output()[..4], output, "a new buffer has zeros");
+        assert_eq!(stream.buffers.input(), received);
+    }
+}
+
+#[test]
 fn a_tls_connection_on_which_anything_else_arrived_is_not_idle() {
     type Then = fn(&mut ServerConnection, TcpStream) -> Option<TcpStream>;
     let cases: [(&str, Then); 5] = [
