@@ -23,7 +23,7 @@ const MAX_PROCESS_BYTES: u64 = 232 << 20;
 /// What a worker takes at least, in bytes: its stack, and what is not yet known of its first poll.
 const MIN_WORKER_BYTES: u64 = 64 << 10;
 /// Below this share for this process, what others use of the processors does not count.
-const SMALL_SHARE: f64 = 0.15;
+const SMALL_SHARE: f64 = 0.35;
 
 /// How many processors this process may use, with the quota of its container.
 pub(super) fn processors() -> u32 {
@@ -185,13 +185,13 @@ mod tests {
         let begin = used(1000, 500, Some(9000));
         for (now, expected) in [
             (used(1100, 550, Some(9150)), 0.25),
-            (used(1100, 550, Some(9060)), 0.7),
+            (used(1100, 580, Some(9060)), 0.7),
             (used(1100, 650, Some(9150)), 0.75),
             (used(1100, 580, None), 0.4),
             (used(1100, 500, Some(9300)), 0.0),
             (used(1100, 900, Some(9000)), 1.0),
             (used(1000, 500, Some(9000)), 1.0),
-            (used(1100, 520, Some(9000)), 0.1),
+            (used(1100, 560, Some(9000)), 0.3),
         ] {
             assert!((now.share_since(&begin, 2) - expected).abs() < 1e-9, "{now:?}");
         }

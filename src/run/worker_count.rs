@@ -20,7 +20,7 @@ pub(super) const DECISION_INTERVAL: Duration = Duration::from_millis(20);
 /// From this share of the processors on, no worker is added.
 const MAX_SHARE: f64 = 0.7;
 /// By which factor the number grows at most at once.
-const MAX_FACTOR: f64 = 4.0;
+const MAX_FACTOR: f64 = 8.0;
 /// The time over which the share is averaged, once it was too large. Polls that end together are not the average.
 const AVERAGE: Duration = Duration::from_millis(500);
 /// An average over more time is not the share of today.

@@ -113,7 +113,7 @@ fn workers_that_would_only_compute_are_not_added() {
 fn a_busy_machine_gets_more_workers_only_while_they_wait() {
     let world = World { sites: 2000, latency_us: 100_000, poll_us: 200, processors: 4, others: 0 };
     assert_eq!(world.auto().1, MOST);
-    let busy = World { others: 3, ..world };
+    let busy = World { others: 2, ..world };
     assert_eq!(World { latency_us: 500_000, ..busy }.auto().1, MOST);
     assert_eq!(World { latency_us: 0, ..busy }.auto().1, FIRST_WORKERS);
 }
@@ -126,8 +126,8 @@ fn workers_are_added_only_for_sites_that_can_be_polled_now() {
         rule.more(at, demand, || used(20_000, 4_000, 36_000), || room)
     };
     let all_poll = Demand { workers: 32, polling: 32, ready: 500 };
-    assert_eq!(more(all_poll, 1000), 96);
-    assert_eq!(more(Demand { polling: 28, ..all_poll }, 1000), 96);
+    assert_eq!(more(all_poll, 1000), 224);
+    assert_eq!(more(Demand { polling: 28, ..all_poll }, 1000), 224);
     assert_eq!(more(Demand { polling: 27, ..all_poll }, 1000), 0, "the others are about to take a site");
     assert_eq!(more(Demand { ready: 7, ..all_poll }, 1000), 7);
     assert_eq!(more(Demand { ready: 1, ..all_poll }, 1000), 4, "the host may have more room");
@@ -147,5 +147,5 @@ fn a_moment_without_work_is_not_the_average() {
     assert_eq!((more(520, 450), more(900, 450)), (0, 0), "the next average is not complete");
     assert_eq!(more(1000, 700), 32);
     // After a time without demand a new average begins.
-    assert_eq!((more(9000, 700), more(9020, 702)), (0, 96));
+    assert_eq!((more(9000, 700), more(9020, 702)), (0, 224));
 }
