@@ -4,6 +4,7 @@ mod code_map;
 mod commands;
 mod links;
 mod systemd;
+mod troubleshooting;
 
 use std::fs;
 use std::path::Path;
