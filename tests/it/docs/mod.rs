@@ -2,6 +2,7 @@
 
 mod code_map;
 mod commands;
+mod json;
 mod links;
 mod systemd;
 mod troubleshooting;
