@@ -4,6 +4,8 @@ mod code_map;
 mod commands;
 mod json;
 mod links;
+mod metrics;
+mod promtool;
 mod systemd;
 
 use std::fs;
