@@ -102,11 +102,11 @@ def main():
                     problems.append(f"{path.name}: {document['kind']}, Kubernetes {version}: {error}")
             checked += 1
     for path in sorted(DOCS.glob("scaling/*.hcl")):
-        if list(hcl2.loads(path.read_text())) != ["job"]:
+        if "job" not in hcl2.loads(path.read_text()):
             problems.append(f"{path.name}: not a job")
         checked += 1
     print("\n".join(problems) or f"{checked} files or objects are valid")
-    return 1 if problems or checked < 3 else 0
+    return 1 if problems or checked < 7 else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ mod json;
 mod links;
 mod metrics;
 mod promtool;
+mod scaling;
 mod systemd;
 
 use std::fs;
