@@ -5,6 +5,7 @@ mod context;
 mod cxn_arg;
 mod error;
 mod selection;
+pub mod simulation;
 pub mod ui;
 mod values;
 
@@ -86,6 +87,7 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    Demo(commands::demo::Demo),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),
 }
@@ -187,7 +189,11 @@ fn color(arguments: &[OsString]) -> ColorChoice {
 fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
     logging::start(cli.global.logging())?;
     let added = added?;
-    let config = Config::load(cli.global.config.as_deref())?;
+    let config = match cli.command {
+        // Nothing of this machine changes the demo.
+        Command::Demo(_) => Config::default(),
+        _ => Config::load(cli.global.config.as_deref())?,
+    };
     let mut listeners = config.listeners();
     for listener in added {
         listeners.add(listener);
@@ -213,6 +219,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
+        Command::Demo(command) => command.run(context),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
@@ -242,6 +249,7 @@ impl Command {
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
+            Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
             Self::Config(ConfigCommand::Check(_)) => "config check",

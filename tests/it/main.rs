@@ -18,6 +18,7 @@ mod connections;
 mod crash;
 mod credentials;
 mod cxnapp;
+mod demo;
 mod docs;
 mod durability;
 mod egress;

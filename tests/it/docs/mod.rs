@@ -8,6 +8,7 @@ mod metrics;
 mod promtool;
 mod scaling;
 mod systemd;
+mod troubleshooting;
 
 use std::fs;
 use std::path::Path;
@@ -40,12 +41,6 @@ fn pages() -> Vec<String> {
     pages.sort();
     assert!(pages.len() > 6, "only {pages:?}");
     pages
-}
-
-/// Returns the fenced blocks of a page in some languages; the language of a block without one is empty.
-fn blocks(text: &str, languages: &[&str]) -> Vec<String> {
-    let fenced = text.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
-    fenced.filter(|(language, _)| languages.contains(&language.trim())).map(|(_, block)| block.to_owned()).collect()
 }
 
 /// Returns what a page has in backquotes, outside fenced blocks.
