@@ -86,6 +86,7 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),
 }
@@ -187,7 +188,10 @@ fn color(arguments: &[OsString]) -> ColorChoice {
 fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
     logging::start(cli.global.logging())?;
     let added = added?;
-    let config = Config::load(cli.global.config.as_deref())?;
+    let config = match Config::load(cli.global.config.as_deref()) {
+        Err(_) if !cli.command.needs_config() => Config::default(),
+        config => config?,
+    };
     let mut listeners = config.listeners();
     for listener in added {
         listeners.add(listener);
@@ -213,6 +217,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
+        Command::Doctor(command) => Ok(command.run(context, parse_poll)),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
@@ -224,7 +229,18 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
     }
 }
 
+/// Parses the arguments of a run, such as those in a crontab; `None` if they are of another command.
+fn parse_poll(arguments: Vec<OsString>) -> Result<Option<(Global, commands::poll::Poll)>, clap::Error> {
+    let cli = Cli::try_parse_from(in_our_terms(arguments))?;
+    Ok(if let Command::Poll(poll) = cli.command { Some((cli.global, poll)) } else { None })
+}
+
 impl Command {
+    /// Whether the command cannot work if the configuration cannot be read.
+    fn needs_config(&self) -> bool {
+        !matches!(self, Self::Doctor(_))
+    }
+
     /// The name of the command, which waiting processes see.
     fn name(&self) -> &'static str {
         match self {
@@ -242,6 +258,7 @@ impl Command {
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
+            Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
             Self::Config(ConfigCommand::Check(_)) => "config check",

@@ -19,6 +19,7 @@ mod crash;
 mod credentials;
 mod cxnapp;
 mod docs;
+mod doctor;
 mod durability;
 mod egress;
 mod explain;
