@@ -83,7 +83,7 @@ enum Command {
     /// Check, back up, restore or compact the store
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Check or show the configuration
+    /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     Doctor(commands::doctor::Doctor),
@@ -101,6 +101,7 @@ enum StoreCommand {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
+    Init(commands::config::init::Init),
     Check(commands::config::check::Check),
     Show(commands::config::show::Show),
 }
@@ -220,6 +221,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Doctor(command) => Ok(command.run(context, parse_poll)),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
+        Command::Config(ConfigCommand::Init(command)) => command.run(context),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
         Command::Config(ConfigCommand::Show(command)) => command.run(context),
         Command::Store(StoreCommand::Check(command)) => command.run(context),
@@ -238,7 +240,7 @@ fn parse_poll(arguments: Vec<OsString>) -> Result<Option<(Global, commands::poll
 impl Command {
     /// Whether the command cannot work if the configuration cannot be read.
     fn needs_config(&self) -> bool {
-        !matches!(self, Self::Doctor(_))
+        !matches!(self, Self::Doctor(_) | Self::Config(ConfigCommand::Init(_)))
     }
 
     /// The name of the command, which waiting processes see.
@@ -261,6 +263,7 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
+            Self::Config(ConfigCommand::Init(_)) => "config init",
             Self::Config(ConfigCommand::Check(_)) => "config check",
             Self::Config(ConfigCommand::Show(_)) => "config show",
             Self::Store(StoreCommand::Check(_)) => "store check",

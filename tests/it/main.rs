@@ -14,6 +14,7 @@ mod cases;
 mod check;
 mod concurrency;
 mod config;
+mod config_init;
 mod connections;
 mod crash;
 mod credentials;

@@ -105,7 +105,8 @@ impl Scene {
             (
                 "cxnpoll@.service",
                 format!(
-                    "[Service]\nEnvironmentFile=-{}/%i.env\nExecStart={program} poll ${{CXNPOLL_APP}} $CXNPOLL_OPTIONS\n",
+                    "[Service]\nLogsDirectory=cxnpoll-test\nEnvironmentFile=-{}/%i.env\n\
+                     ExecStart={program} poll ${{CXNPOLL_APP}} $CXNPOLL_OPTIONS --log-file %L/cxnpoll-test/%i.log\n",
                     units.display()
                 ),
             ),

@@ -140,6 +140,7 @@ fn entry(line: Line, name: &str, edit: &str, user: Option<&str>) -> Option<Entry
         user: line.user.or_else(|| user.map(str::to_owned)),
         gap_s: line.gap_s,
         path: line.variables.get("PATH").map_or(CRON_PATH, String::as_str).to_owned(),
+        created: Vec::new(),
         commands: shell::commands(&line.command),
         variables: line.variables,
     })

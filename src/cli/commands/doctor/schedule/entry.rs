@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::shell::{self, Simple};
 use crate::cli::commands::poll::Poll;
@@ -26,6 +27,8 @@ pub(in super::super) struct Entry {
     pub(super) variables: BTreeMap<String, String>,
     /// The directories in which its program is looked up.
     pub(super) path: String,
+    /// The directories that systemd creates before it starts.
+    pub(super) created: Vec<PathBuf>,
     /// Its commands.
     pub(super) commands: Vec<Simple>,
 }

@@ -104,7 +104,8 @@ fn check_dir(start: &Start, dir: &Path, findings: &mut Findings) {
 
 fn check_log(start: &Start, log: &Path, findings: &mut Findings) {
     // A name with a variable or a date is not known.
-    if log.to_string_lossy().contains(['$', '`', '~']) {
+    let is_unknown = log.to_string_lossy().contains(['$', '`', '~']);
+    if is_unknown || start.entry.created.iter().any(|dir| log.starts_with(dir)) {
         return;
     }
     let user = start.entry.user.as_deref().unwrap_or("USER");

@@ -99,12 +99,15 @@ impl Units {
             let text = with_specifiers(text.trim_start_matches(['@', '-', ':', '+', '!', '|']), &service);
             Some(Simple { words: shlex::split(&text)?, outputs: Vec::new() })
         };
+        let created = [("StateDirectory", "/var/lib"), ("LogsDirectory", "/var/log")];
+        let created = created.iter().flat_map(|(key, dir)| unit.all(key).map(|name| Path::new(dir).join(name)));
         Some(Entry {
             place: timer.to_owned(),
             edit: format!("systemctl {}edit {service}", self.option),
             user: Some(unit.last("User").map_or(self.user.clone(), |user| with_specifiers(user, &service))),
             gap_s: timer_unit.gap_s(),
             path: all.get("PATH").map_or(SYSTEMD_PATH, String::as_str).to_owned(),
+            created: created.collect(),
             commands: unit.all("ExecStart").filter_map(command).collect(),
             variables: all,
         })
