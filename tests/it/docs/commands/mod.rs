@@ -22,6 +22,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("README.md", 9),
     ("docs/benchmarks.md", 13),
     ("docs/connections.md", 10),
+    ("docs/install.md", 26),
     ("docs/json.md", 2),
     ("docs/listeners.md", 19),
     ("docs/monitoring.md", 2),
