@@ -1,4 +1,6 @@
-//! The commands of `docs/scaling.md` split a store, and change the number of servers, so that no site is polled twice.
+//! The commands of `docs/scaling.md` split a store, and change the number of servers.
+//!
+//! No site is polled twice, and none is left out.
 
 use std::collections::BTreeSet;
 use std::fs;
