@@ -1,4 +1,4 @@
-//! The rules, the queries of the dashboard and the metrics themselves, as Prometheus and its node exporter read them.
+//! The rules, the queries of the dashboard and the metrics, as Prometheus reads them.
 
 use std::collections::BTreeSet;
 use std::fs;
