@@ -4,7 +4,7 @@
 //! check` on those of `toml`. What cannot run in a test, such as `systemctl`, is a program in `tests/it/docs/stubs`, which
 //! checks what it is given. `cxn:0123…` stands for a connection.
 
-mod blocks;
+pub(super) mod blocks;
 mod sandbox;
 
 use std::collections::BTreeMap;
@@ -25,6 +25,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("docs/install.md", 26),
     ("docs/json.md", 2),
     ("docs/listeners.md", 19),
+    ("docs/monitoring.md", 2),
     ("docs/moving-from-cxnapp.md", 11),
     ("docs/running.md", 8),
     ("docs/schedule.md", 4),

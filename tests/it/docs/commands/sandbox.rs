@@ -156,7 +156,7 @@ impl Template {
     fn fill(&self, dir: &Path) {
         let apps = "var/www/cxnapp/app/cxn/org.civicrm.myapp";
         let dirs = ["bin", "home", "tmp", "steps", "data", "etc/cxnpoll", "var/lib/cxnpoll", "var/lib/node_exporter"];
-        for name in dirs.into_iter().chain(["var/log/cxnpoll", apps]) {
+        for name in dirs.into_iter().chain(["var/log/cxnpoll", "var/lib/prometheus/node-exporter", apps]) {
             fs::create_dir_all(dir.join(name)).unwrap();
         }
         let program = PROGRAM.replace("$PROGRAM", env!("CARGO_BIN_EXE_cxnpoll"));
