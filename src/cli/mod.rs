@@ -5,6 +5,7 @@ mod context;
 mod cxn_arg;
 mod error;
 mod selection;
+pub mod simulation;
 pub mod ui;
 mod values;
 
@@ -86,6 +87,7 @@ enum Command {
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    Demo(commands::demo::Demo),
     Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),
@@ -189,9 +191,11 @@ fn color(arguments: &[OsString]) -> ColorChoice {
 fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
     logging::start(cli.global.logging())?;
     let added = added?;
-    let config = match Config::load(cli.global.config.as_deref()) {
-        Err(_) if !cli.command.needs_config() => Config::default(),
-        config => config?,
+    let config = match (&cli.command, Config::load(cli.global.config.as_deref())) {
+        // Nothing of this machine changes the demo.
+        (Command::Demo(_), _) => Config::default(),
+        (command, Err(_)) if !command.needs_config() => Config::default(),
+        (_, config) => config?,
     };
     let mut listeners = config.listeners();
     for listener in added {
@@ -218,6 +222,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
+        Command::Demo(command) => command.run(context),
         Command::Doctor(command) => Ok(command.run(context, parse_poll)),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
@@ -260,6 +265,7 @@ impl Command {
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
+            Self::Demo(_) => "demo",
             Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

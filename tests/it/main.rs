@@ -19,6 +19,7 @@ mod connections;
 mod crash;
 mod credentials;
 mod cxnapp;
+mod demo;
 mod docs;
 mod doctor;
 mod durability;

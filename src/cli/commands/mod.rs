@@ -4,6 +4,7 @@ pub(in crate::cli) mod admin;
 pub(in crate::cli) mod call;
 pub(in crate::cli) mod completions;
 pub(in crate::cli) mod config;
+pub(in crate::cli) mod demo;
 pub(in crate::cli) mod doctor;
 pub(in crate::cli) mod event;
 pub(in crate::cli) mod explain;
