@@ -153,6 +153,7 @@ impl Runs {
         let text = format!("apps-dir = \"nowhere\"\n{config}\n[apps.\"org.example.lax\"]\ntls = \"skip-verify\"\n");
         self.world.set_config(&text);
         self.run("config check --json", &["config", "check", "--json"]);
+        self.run("doctor --json", &["doctor", "--json"]);
         self.world.set_config(&config);
     }
 
