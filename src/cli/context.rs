@@ -247,7 +247,7 @@ impl Context {
 
     /// Logs what the command did, and prints it for a person.
     pub(super) fn notify(&self, text: &str) {
-        notice::print(text, self.shows_notices());
+        notice::print(text, self.global.quiet, self.global.verbosity());
     }
 
     /// Whether progress bars are drawn, and how.

@@ -11,7 +11,7 @@ use url::Url;
 #[derive(Clone, PartialEq, Eq)]
 pub struct SiteUrl(String);
 
-/// Stands before what is shown of a text that is not a URL.
+/// Stands for a part that is not shown.
 const HIDDEN: &str = "…";
 
 impl SiteUrl {
@@ -19,6 +19,16 @@ impl SiteUrl {
     #[must_use]
     pub fn with_credentials(&self) -> &str {
         &self.0
+    }
+
+    /// The text for log lines: as it is shown, with `…` in place of its query and fragment, which may hold a key.
+    #[must_use]
+    pub fn without_query(&self) -> String {
+        let shown = self.shown();
+        match shown.find(['?', '#']) {
+            Some(at) if at + 1 < shown.len() => format!("{}{HIDDEN}", &shown[..=at]),
+            _ => shown,
+        }
     }
 
     /// The text without user name and password; unchanged if it has none.
@@ -98,6 +108,18 @@ mod tests {
     fn a_url_without_them_is_shown_unchanged() {
         for text in ["HTTPS://Site.Example", "http://127.1/a@b?c@d", "https://site.example/?q=a:b@c", "no url", ""] {
             assert_eq!(SiteUrl::from(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_log_line_has_neither_query_nor_fragment() {
+        for (text, logged) in [
+            ("https://site.example/x?q=civicrm/cxn&key=sesame#sesame", "https://site.example/x?…"),
+            ("https://jo:sesame@site.example/x#sesame", "https://site.example/x#…"),
+            ("https://site.example/x?", "https://site.example/x?"),
+            ("no url?sesame", "no url?…"),
+        ] {
+            assert_eq!(SiteUrl::from(text).without_query(), logged);
         }
     }
 

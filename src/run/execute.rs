@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use tracing::{info, info_span, warn};
+use tracing::{info, warn};
 
 use super::around::{self, Emitted, PostPoll};
 use super::clock::RunClock;
@@ -70,9 +70,6 @@ impl PollRun {
         signals: &Signals,
         observe: &mut dyn FnMut(Update<'_>),
     ) -> Result<Summary, Error> {
-        let (app, job, batch) = (self.app.app_id.short(), self.job.as_str(), self.batch.to_string());
-        // Log lines from here on name the run.
-        let _run = info_span!("run", run = %random_id(), app, job, batch).entered();
         if self.is_app_disabled() {
             return Ok(self.empty_summary());
         }
@@ -249,14 +246,6 @@ impl PollRun {
         };
         Ok(coordinator.drive())
     }
-}
-
-/// Distinguishes the lines of one run in a log from those of others.
-fn random_id() -> String {
-    let mut bytes = [0; 4];
-    // Without random numbers all runs have the same id.
-    let _ = getrandom::fill(&mut bytes);
-    hex::encode(bytes)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tracing::{Span, info, warn};
+use tracing::{Span, info, info_span, warn};
 
 use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
@@ -25,7 +25,7 @@ use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
 use crate::model::{Cxn, Failure, FailureClass, Outcome};
 use crate::site::{Api, Client, PollCalls};
 use crate::store::{EncodedResult, Limits, StoredResult};
-use crate::util::text::{count, panic_message};
+use crate::util::text::{count, panic_message, sanitize};
 
 /// A worker's stack in bytes: a reply nested as deep as the protocol allows must fit. Only what is used takes memory.
 const STACK_BYTES: usize = 4 << 20;
@@ -263,6 +263,9 @@ impl Shared {
         calls: &PollCalls,
     ) -> Result<(Outcome, Option<EncodedResult>), Error> {
         let run = &self.run;
+        // What listeners log names the connection.
+        let site_url = || sanitize(&cxn.site_url.without_query());
+        let _poll = info_span!("poll", cxn = %cxn.cxn_id, siteUrl = %site_url()).entered();
         let api = Api::new(&self.client, cxn, &run.app.app_cert).in_poll(calls);
         let mut event = PollEvent::new(&run.app, &run.job, cxn, run.now, Some(api), run.only.is_some());
         let outcome = dispatcher.poll(&mut event)?;

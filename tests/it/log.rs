@@ -19,7 +19,7 @@ fn log_holds_every_poll_and_cron_gets_no_output() {
     let polls: Vec<_> = lines.iter().filter(|line| line["outcome"].is_string()).collect();
     assert_eq!(polls.len(), 3, "{log}");
     let runs: BTreeSet<_> = polls.iter().map(|line| line["span"]["run"].as_str().unwrap().to_owned()).collect();
-    assert_eq!((runs.len(), runs.first().unwrap().len()), (1, 8), "{log}");
+    assert_eq!((runs.len(), runs.first().unwrap().len()), (1, 12), "{log}");
     for line in &polls {
         assert_eq!(
             (&line["span"]["app"], &line["span"]["job"], &line["span"]["batch"]),
@@ -42,6 +42,53 @@ fn log_holds_every_poll_and_cron_gets_no_output() {
     assert_quiet(&world.run(&later));
     let log = fs::read_to_string(world.path("log.txt")).unwrap();
     assert!(log.contains("run{run=") && log.contains("outcome=\"ok\"") && log.contains("outcome=http"), "{log}");
+}
+
+#[test]
+fn every_line_of_a_run_has_its_id_and_those_of_a_poll_have_the_site() {
+    let world = World::new();
+    let mut sites = world.sites(["ok", "status-500"]);
+    for site in &mut sites {
+        site.site_url = site.site_url.replace("//", "//jo:sesame@") + "?key=sesame";
+    }
+    world.import(&sites);
+    let shown = |number, behaviour| world.site(number, behaviour).site_url + "?…";
+    let [good, bad] = [shown(0, "ok"), shown(1, "status-500")];
+    let program = r#"while read -r event; do echo seen >&2; echo '{"ok":true}'; done"#;
+    world.append_config(&format!(
+        "[[listeners]]\nevent = \"civi_cxn.poll\"\nprogram = [\"sh\", \"-c\", '''{program}''']\n\
+         [[listeners]]\nevent = \"civi_cxn.poll\"\ncalls = [{{ api = \"System.get\" }}]\n"
+    ));
+    let poll = ["poll", APP, "--metrics", "missing", "--log-file", "log"];
+    let mut ids = BTreeSet::new();
+    for (format, now, before_id) in
+        [("json", "1767225600", "\"run\":\""), ("text", "1767312000", "run{run="), ("text", "1767398400", "run{run=")]
+    {
+        let output = world.run(&[&poll[..], &["-v", "--now", now, "--log-format", format]].concat());
+        let log = fs::read_to_string(world.path("log")).unwrap();
+        fs::remove_file(world.path("log")).unwrap();
+        let id = &log.split_once(before_id).unwrap().1[..12];
+        assert!(log.lines().all(|line| line.contains(id)), "{log}");
+        let stderr = stderr(&output);
+        assert!(stderr.lines().all(|line| line.contains(&format!(" run={id}"))), "{stderr}");
+        let has =
+            |text: &str, words: &str, site: &str| text.lines().any(|line| line.contains(words) && line.contains(site));
+        for (words, site) in [("seen", &good), ("seen", &bad), ("status 500", &bad)] {
+            assert!(has(&log, words, site) && has(&stderr, words, site), "{words} {site}: {log}{stderr}");
+        }
+        assert!(has(&log, "polled", &good), "{log}");
+        for words in ["2 due, 2 polled", "cannot write metrics"] {
+            assert!(has(&log, words, "") && has(&stderr, words, ""), "{words}: {log}{stderr}");
+        }
+        assert!(!log.contains("sesame") && !stderr.contains("sesame"), "{log}{stderr}");
+        ids.insert(id.to_owned());
+    }
+    assert_eq!(ids.len(), 3);
+    // So does the error with which a run ends.
+    fs::remove_dir_all(world.store()).unwrap();
+    assert_eq!(code(&world.run(&poll)), 66);
+    let log = fs::read_to_string(world.path("log")).unwrap();
+    assert!(log.contains("ERROR run{run=") && log.lines().all(|line| line.contains("run{run=")), "{log}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Report, Result};
 use crate::cli::ui::progress::RunProgress;
 use crate::cli::ui::table::Table;
-use crate::cli::ui::{notice, output, skipped_hosts, time};
+use crate::cli::ui::{logging, notice, output, skipped_hosts, time};
 use crate::cli::values;
 use crate::config::{Backups, HeartbeatOrigin};
 use crate::exit;
@@ -85,6 +85,9 @@ pub(in crate::cli) struct Poll {
 
 impl Poll {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
+        if !self.dry_run {
+            logging::name_run(&self.app, &self.name, &self.batch);
+        }
         let heartbeat = context.config.heartbeat(self.heartbeat.as_deref())?;
         let found = context.store_for(!self.dry_run).and_then(|store| Ok((context.app(&store, &self.app)?, store)));
         let (app, store) = found.map_err(|error| self.cannot_begin(context, error))?;

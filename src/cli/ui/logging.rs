@@ -5,12 +5,15 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::{mem, process, time};
 
+use serde_json::{Map, Value, json};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber, info_span};
 use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, fmt as layers};
@@ -18,8 +21,10 @@ use tracing_subscriber::{Layer, Registry, fmt as layers};
 use super::progress::without_bars;
 use super::stderr::Stderr;
 use super::terminal;
+use crate::batch::Batch;
 use crate::cli::error::{Error, Result};
 use crate::listener::TERMINAL_ONLY;
+use crate::model::{AppId, JobName};
 pub(in crate::cli) use crate::run::FILE_ONLY;
 use crate::util::open::open_trusted;
 
@@ -45,6 +50,9 @@ pub(in crate::cli) struct Options<'a> {
     pub(in crate::cli) format: Format,
 }
 
+/// The name of the span of a run.
+const RUN: &str = "run";
+
 /// The level of messages that go to standard error.
 fn level(quiet: bool, verbose: u8) -> LevelFilter {
     match (quiet, verbose) {
@@ -69,7 +77,8 @@ pub(in crate::cli) fn start(options: Options<'_>) -> Result<()> {
         };
         filter_fn(passes).with_max_level_hint(level)
     };
-    let stderr = layers::layer().event_format(ForPeople).with_writer(Stderr).with_filter(all_but(FILE_ONLY, level));
+    let for_people = ForPeople { names_runs: level >= LevelFilter::INFO };
+    let stderr = layers::layer().event_format(for_people).with_writer(Stderr).with_filter(all_but(FILE_ONLY, level));
     let file = match options.file {
         None => None,
         Some(path) => {
@@ -77,7 +86,7 @@ pub(in crate::cli) fn start(options: Options<'_>) -> Result<()> {
             let layer = layers::layer().with_ansi(false).with_target(false).with_writer(file);
             let layer = match options.format {
                 Format::Text => layer.boxed(),
-                Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+                Format::Json => layer.fmt_fields(JsonFields::new()).event_format(ForMachines).boxed(),
             };
             Some(layer.with_filter(all_but(TERMINAL_ONLY, level.max(LevelFilter::INFO))))
         }
@@ -86,8 +95,32 @@ pub(in crate::cli) fn start(options: Options<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Makes the log lines from here on those of a run: each has its id, app, job and batch.
+///
+/// That includes the lines after the run, up to the error with which the process ends.
+pub(in crate::cli) fn name_run(app_id: &AppId, job: &JobName, batch: &Batch) {
+    let (app, job) = (app_id.short(), job.as_str());
+    // The process ends with the run, so the span is never left.
+    mem::forget(info_span!(RUN, run = %run_id(), app, job, %batch).entered());
+}
+
+/// Distinguishes a run from all others, also from those of other hosts in the same second.
+fn run_id() -> String {
+    let mut bytes = [0; 6];
+    if getrandom::fill(&mut bytes).is_err() {
+        // The next best.
+        let since_1970 = time::SystemTime::now().duration_since(time::UNIX_EPOCH).unwrap_or_default();
+        bytes[..4].copy_from_slice(&since_1970.subsec_nanos().to_be_bytes());
+        bytes[4..].copy_from_slice(&process::id().to_be_bytes()[2..]);
+    }
+    hex::encode(bytes)
+}
+
 /// The format on standard error: `warning: the message key=value`.
-struct ForPeople;
+struct ForPeople {
+    /// Whether lines of a run end with `run=ID`, and those of a listener also with its connection.
+    names_runs: bool,
+}
 
 impl<S, N> FormatEvent<S, N> for ForPeople
 where
@@ -102,7 +135,48 @@ where
             write!(writer, "warning: ")?;
         }
         context.field_format().format_fields(writer.by_ref(), event)?;
+        for span in context.event_scope().filter(|_| self.names_runs).into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                // The id of a run is its first field. The others are the same in all lines.
+                let shown = if span.name() == RUN { fields.split(' ').next().unwrap_or_default() } else { fields };
+                write!(writer, " {shown}")?;
+            }
+        }
         writeln!(writer)
+    }
+}
+
+/// The format of the log file in JSON: the fields of the message, and in `span` those of the run and of the poll.
+struct ForMachines;
+
+impl<S> FormatEvent<S, JsonFields> for ForMachines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let parse = |fields: &str| serde_json::from_str::<Map<String, Value>>(fields).unwrap_or_default();
+        let (mut timestamp, mut fields) = (String::new(), String::new());
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        context.field_format().format_fields(Writer::new(&mut fields), event)?;
+        let level = event.metadata().level().to_string();
+        let mut line = Map::from_iter([("timestamp".into(), json!(timestamp)), ("level".into(), json!(level))]);
+        line.extend(parse(&fields));
+        let mut of_spans = Map::new();
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>() {
+                of_spans.extend(parse(fields));
+                of_spans.entry("name").or_insert(span.name().into());
+            }
+        }
+        if !of_spans.is_empty() {
+            line.insert("span".into(), Value::Object(of_spans));
+        }
+        writeln!(writer, "{}", Value::Object(line))
     }
 }
 

@@ -17,10 +17,15 @@ fn is_shown_at(quiet: bool, verbose: u8, at_terminal: bool) -> bool {
     !quiet && (verbose > 0 || at_terminal)
 }
 
-/// Writes a notice to the log file and, if it `is_shown`, to standard error.
-pub(in crate::cli) fn print(text: &str, is_shown: bool) {
-    info!(target: FILE_ONLY, "{text}");
-    show(text, is_shown);
+/// Writes a notice to the log file and, if it [`is_shown`], to standard error.
+pub(in crate::cli) fn print(text: &str, quiet: bool, verbose: u8) {
+    if !quiet && verbose > 0 {
+        // Both get it as a log line, which names the run.
+        info!("{text}");
+    } else {
+        info!(target: FILE_ONLY, "{text}");
+        show(text, is_shown(quiet, verbose));
+    }
 }
 
 /// Writes a notice to standard error if it `is_shown`. The log file has it in another form.

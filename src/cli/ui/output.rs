@@ -104,7 +104,8 @@ pub(in crate::cli) fn finish(code: u8, color: ColorChoice) -> u8 {
 
 /// Prints an error to standard error, and logs it.
 pub(in crate::cli) fn error(report: &Report, color: ColorChoice) {
-    tracing::error!(target: FILE_ONLY, "{report}");
+    // In the log file the hint is in the same line, so that a search for the run finds it.
+    tracing::error!(target: FILE_ONLY, "{}", report.to_string().replace('\n', "; "));
     let is_colored = terminal::is_colored(color, terminal::has_stderr());
     let red = if is_colored { AnsiColor::Red.on_default().bold() } else { Style::new() };
     let _ = Stderr.write_all(format!("{red}error:{red:#} {report}\n").as_bytes());

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use tracing::Span;
 
 use crate::store::error::{Error, Problem, Result};
 use crate::util::text::panic_message;
@@ -30,7 +31,8 @@ static THREAD: LazyLock<Result<ThreadPool, String>> = LazyLock::new(|| {
 /// [`Error::NoThread`] where the threads cannot be started, [`Problem::Panicked`] where `work` panicked.
 pub(super) fn run_on_store_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     let thread = THREAD.as_ref().map_err(|error| Error::NoThread(error.clone()))?;
-    catch_unwind(AssertUnwindSafe(|| thread.install(work))).map_err(|panic| panic_error(&*panic))
+    let run = Span::current();
+    catch_unwind(AssertUnwindSafe(|| thread.install(|| run.in_scope(work)))).map_err(|panic| panic_error(&*panic))
 }
 
 /// The error of a panic.
