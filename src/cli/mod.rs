@@ -1,9 +1,11 @@
 //! The command line: its commands, and the dispatch to them.
 
 mod commands;
+mod completion;
 mod context;
 mod cxn_arg;
 mod error;
+mod named;
 mod selection;
 pub mod simulation;
 pub mod ui;
@@ -118,6 +120,10 @@ type Added = Result<Vec<Listener>, InvalidListener>;
 ///
 /// If one cannot be added, that is reported instead of running the command.
 pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Added) -> u8 {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if completion::answer(&arguments, command) {
+        return exit::OK;
+    }
     survive_file_size_limit();
     expand_temp_dir();
     // The schedule uses the time at which the process started, before any lock or wait.
