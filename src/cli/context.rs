@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tracing::{error, warn};
 
 use super::error::{Error, Report, Result};
+use super::ui::progress::Display;
 use super::ui::{logging, notice, prompt, terminal};
 use super::values::{self, Verbosity};
 use crate::config::{Config, STORE_VARIABLE};
@@ -262,9 +263,15 @@ impl Context {
         notice::print(text, self.global.quiet, self.global.verbosity());
     }
 
-    /// Whether a progress bar is drawn.
-    pub(super) fn shows_progress(&self) -> bool {
-        !self.global.quiet && terminal::has_stderr()
+    /// Whether progress bars are drawn, and how.
+    pub(super) fn progress_display(&self) -> Display {
+        if self.global.quiet || !terminal::can_redraw_stderr() {
+            Display::Hidden
+        } else if terminal::is_colored(self.global.color, true) {
+            Display::Colored
+        } else {
+            Display::Plain
+        }
     }
 
     /// Whether a person can be asked.

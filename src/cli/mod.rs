@@ -1,9 +1,11 @@
 //! The command line: its commands, and the dispatch to them.
 
 mod commands;
+mod completion;
 mod context;
 mod cxn_arg;
 mod error;
+mod named;
 mod selection;
 pub mod simulation;
 pub mod ui;
@@ -120,6 +122,10 @@ type Added = Result<Vec<Listener>, InvalidListener>;
 ///
 /// If one cannot be added, that is reported instead of running the command.
 pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Added) -> u8 {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if completion::answer(&arguments, command) {
+        return exit::OK;
+    }
     survive_file_size_limit();
     expand_temp_dir();
     // The schedule uses the time at which the process started, before any lock or wait.
@@ -191,11 +197,13 @@ fn color(arguments: &[OsString]) -> ColorChoice {
 fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
     logging::start(cli.global.logging())?;
     let added = added?;
-    let config = match (&cli.command, Config::load(cli.global.config.as_deref())) {
+    let config = match &cli.command {
         // Nothing of this machine changes the demo.
-        (Command::Demo(_), _) => Config::default(),
-        (command, Err(_)) if !command.needs_config() => Config::default(),
-        (_, config) => config?,
+        Command::Demo(_) => Config::default(),
+        command => match Config::load(cli.global.config.as_deref()) {
+            Err(_) if !command.needs_config() => Config::default(),
+            config => config?,
+        },
     };
     let mut listeners = config.listeners();
     for listener in added {

@@ -12,6 +12,7 @@ mod blame;
 mod call;
 mod cases;
 mod check;
+mod completions;
 mod concurrency;
 mod config;
 mod config_init;

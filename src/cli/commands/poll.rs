@@ -136,7 +136,7 @@ impl Poll {
     fn poll(&self, context: &Context, plan: &PollRun, store: &Store, heartbeat: Option<&str>) -> Result<u8> {
         let signals = Signals::listen().map_err(Error::Signals)?;
         let client = Arc::new(context.client(&plan.app, self.timeout)?);
-        let mut progress = RunProgress::new(context.shows_progress());
+        let mut progress = RunProgress::new(context.progress_display());
         let mut figures = plan.empty_summary();
         let mut observe = |update: Update<'_>| {
             if let Update::Ended { summary } = &update {

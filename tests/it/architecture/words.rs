@@ -108,4 +108,5 @@ const ALLOWED: &[(&str, &str)] = &[
     ("src/store/engine/layout.rs", "o-utlook"),
     ("src/store/mod.rs", "o-utlook"),
     ("tests/it/idle.rs", "o-utlook"),
+    ("tests/it/completions.rs", "o-utlook"),
 ];

@@ -4,6 +4,9 @@ mod code_map;
 mod commands;
 mod json;
 mod links;
+mod metrics;
+mod promtool;
+mod scaling;
 mod systemd;
 mod troubleshooting;
 

@@ -84,7 +84,7 @@ impl Demo {
                 break;
             }
             let now = context.started - i64::from(runs_left) * TICK_S;
-            let mut progress = RunProgress::new(context.shows_progress());
+            let mut progress = RunProgress::new(context.progress_display());
             let summary = simulation.run(&self.retry, now, &signals, &mut progress)?;
             if !is_quiet {
                 report::run(&summary);

@@ -30,7 +30,7 @@ impl Report<'_> {
         output::line(&format!("Serving {sites} on {addr}."));
         output::line("Polling them as cron would, every 20 minutes of a simulated clock,");
         output::line(&format!("with --retry '{}':\n", self.policy));
-        output::line("RUN AT                  DUE      OK  FAILED  GIVEN UP    TOOK");
+        output::line("RUN AT    DUE     OK  FAILED    TOOK");
         output::flush();
     }
 
@@ -72,10 +72,12 @@ impl Report<'_> {
 
 /// Prints the figures of a run.
 pub(super) fn run(summary: &Summary) {
-    let RunRecord { now, due, ok, failed, given_up, elapsed_ms, .. } = &summary.run;
+    let RunRecord { now, due, ok, failed, elapsed_ms, .. } = &summary.run;
     #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
     let seconds = *elapsed_ms as f64 / 1e3;
-    output::line(&format!("{}  {due:>6}  {ok:>6}  {failed:>6}  {given_up:>8}  {seconds:>4.1} s", time::utc(*now)));
+    // Hours and minutes in UTC.
+    let time = now.rem_euclid(86_400) / 60;
+    output::line(&format!("{:02}:{:02}Z  {due:>5}  {ok:>5}  {failed:>6}  {seconds:>4.1} s", time / 60, time % 60));
     output::flush();
 }
 

@@ -1,4 +1,4 @@
-//! Every JSON field that `docs/json.md` names is printed, and every field that is printed is named there.
+//! The JSON fields in `docs/json.md` are exactly those that commands print.
 //!
 //! A field counts once for each of its types, so a null that is never printed is found too.
 

@@ -69,7 +69,7 @@ fn anchor(heading: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// Returns the word in capitals that stands for any key after a prefix; `None` if keys have names of their own.
+/// Returns the word that stands for any key after a prefix; `None` if keys have names of their own.
 pub(super) fn word_for_any_key<'a>(documented: &'a BTreeSet<Field>, prefix: &str) -> Option<&'a str> {
     let words = documented.iter().filter_map(|(path, _)| path.strip_prefix(prefix)?.split(['.', '[']).next());
     words.into_iter().find(|word| word.chars().all(|c| c.is_ascii_uppercase()))
