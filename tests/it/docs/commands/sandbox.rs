@@ -71,7 +71,11 @@ impl Template {
     /// Starts the sites and fills the store: some sites are healthy, and one is given up.
     pub fn new() -> Self {
         let world = World::new();
-        let sites = world.sites(["ok", "ok", "ok", "status-500", "api-error"]);
+        let mut sites = world.sites(["ok", "ok", "ok", "status-500", "api-error"]);
+        // Each batch of a page has some of them.
+        for (site, code) in sites.iter_mut().zip((0..).step_by(2000)) {
+            site.batch_code = Some(code);
+        }
         let lines = sites.iter().map(|site| site.jsonl() + "\n").collect::<String>();
         let ours = lines.replace("app:org.example.myapp", &format!("app:{APP}"));
         world.config();
