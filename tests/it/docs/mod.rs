@@ -3,6 +3,7 @@
 mod code_map;
 mod commands;
 mod links;
+mod reference;
 mod systemd;
 
 use std::fs;
