@@ -27,6 +27,7 @@ use crate::store::{Error as StoreError, Skipped};
 use crate::transfer::Error as TransferError;
 use crate::util::text::{count, sanitize};
 
+pub(in crate::cli) use config::hide_urls;
 pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;
 pub(in crate::cli) use outage::outage_text;

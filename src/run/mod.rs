@@ -35,6 +35,8 @@ mod worker_count;
 mod workers;
 
 pub use error::Error;
+pub use fd_limit::max_workers;
+pub use machine::available as available_memory;
 pub use poll_run::{PollRun, Threads};
 pub use queue::Queue;
 pub use signals::{Signals, survive_file_size_limit};

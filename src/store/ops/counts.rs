@@ -28,6 +28,8 @@ pub struct StateCounts {
     pub deferred: u64,
     /// Due at the time that was asked for.
     pub due_now: u64,
+    /// Since when the first of those has been due that were polled before; `None` if there is none.
+    pub due_since: Option<UnixTime>,
     /// When the first of those becomes due that are not due yet; `None` if none will.
     pub next_due: Option<UnixTime>,
 }
@@ -55,6 +57,9 @@ impl StateCounts {
         }
         if policy.is_due(status, now) {
             self.due_now += 1;
+            if let Some(since) = policy.next_due_of_status(status).filter(|_| !status.is_new()) {
+                self.due_since = Some(self.due_since.map_or(since, |first| first.min(since)));
+            }
         } else if let Some(next) = policy.next_due_of_status(status) {
             self.next_due = Some(self.next_due.map_or(next, |first| first.min(next)));
         }

@@ -1,5 +1,6 @@
-//! Every metric and label that the page, the rules and the dashboard name is written, and every metric that is written is on the
-//! page.
+//! The page, the rules and the dashboard name exactly the metrics and labels that runs write.
+//!
+//! Every metric is on the page. Rules and dashboard need not use all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -165,7 +166,7 @@ fn recorded() -> BTreeSet<String> {
     text.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).map(str::to_owned).collect()
 }
 
-/// Returns the names of the program's series in a text, with the labels and values in braces behind them.
+/// Returns the names of the program's series in a text, with their labels and values.
 fn selectors(text: &str) -> Vec<(String, Vec<(String, String)>)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The rules, the queries of the dashboard and the metrics themselves, as Prometheus and its node exporter read them.
+//! The rules, the queries of the dashboard and the metrics, as Prometheus reads them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 use super::metrics::{metrics_file, targets};
 use super::{read, root};
@@ -59,10 +61,11 @@ fn queries_of_the_dashboard_are_valid() {
     if !tools::require("promtool") {
         return;
     }
-    let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
-    for (number, (_, target)) in targets().iter().enumerate() {
-        rules += &format!("      - record: query_{number}\n        expr: {}\n", target["expr"]);
-    }
+    let rule = |(number, (_, target)): (usize, &(String, Value))| {
+        format!("      - record: query_{number}\n        expr: {}\n", target["expr"])
+    };
+    let rules: Vec<_> = targets().iter().enumerate().map(rule).collect();
+    let rules = format!("groups:\n  - name: dashboard\n    rules:\n{}", rules.concat());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("dashboard.yml");
     fs::write(&file, rules).unwrap();

@@ -33,7 +33,7 @@ fn drop_in_for_metrics_is_valid() {
     fs::copy(root().join("docs/systemd/cxnpoll@.service"), &unit).unwrap();
     let verify = |text: &str| {
         fs::write(drop_ins.join("metrics.conf"), text).unwrap();
-        let output = Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
+        let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().unwrap();
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let text = super::read("docs/monitoring/metrics.conf");

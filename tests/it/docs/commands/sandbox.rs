@@ -29,6 +29,12 @@ calls = [{ api = "System.get" }]
 keep = true
 "#;
 
+/// The program. Pages do not allow loopback, on which the simulated sites are, and their demo has too many sites for a test.
+const PROGRAM: &str = r#"#!/bin/sh
+case $1 in demo) shift; set -- demo --sites 2 --runs 2 "$@" ;; esac
+exec $PROGRAM --allow-net 127.0.0.0/8 "$@"
+"#;
+
 /// Absolute paths of pages, which are below the sandbox here.
 const PATHS: [&str; 5] = ["/etc/cxnpoll", "/var/", "/data", "/usr/local/bin/cxnpoll", "/usr/bin/cxnpoll"];
 
@@ -150,11 +156,10 @@ impl Template {
     fn fill(&self, dir: &Path) {
         let apps = "var/www/cxnapp/app/cxn/org.civicrm.myapp";
         let dirs = ["bin", "home", "tmp", "steps", "data", "etc/cxnpoll", "var/lib/cxnpoll", "var/lib/node_exporter"];
-        for name in dirs.into_iter().chain(["var/log/cxnpoll", apps]) {
+        for name in dirs.into_iter().chain(["var/log/cxnpoll", "var/lib/prometheus/node-exporter", apps]) {
             fs::create_dir_all(dir.join(name)).unwrap();
         }
-        // Pages do not allow loopback, on which the simulated sites are.
-        let program = format!("#!/bin/sh\nexec {} --allow-net 127.0.0.0/8 \"$@\"\n", env!("CARGO_BIN_EXE_cxnpoll"));
+        let program = PROGRAM.replace("$PROGRAM", env!("CARGO_BIN_EXE_cxnpoll"));
         write_program(&dir.join("bin/cxnpoll"), &program);
         symlink(dir.join("bin/cxnpoll"), dir.join("var/www/cxnapp/app/console")).unwrap();
         fs::write(dir.join(apps).join("metadata.json"), format!(r#"{{"app:{APP}":{{"title":"My app"}}}}"#)).unwrap();

@@ -1,4 +1,4 @@
-//! Every JSON field that `docs/json.md` names is printed, and every field that is printed is named there.
+//! The JSON fields in `docs/json.md` are exactly those that commands print.
 //!
 //! A field counts once for each of its types, so a null that is never printed is found too.
 
@@ -63,7 +63,9 @@ fn collect(value: &Value, path: &str, documented: &BTreeSet<Field>, found: &mut 
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(elements) => {
-            elements.iter().for_each(|element| collect(element, &format!("{path}[]"), documented, found));
+            for element in elements {
+                collect(element, &format!("{path}[]"), documented, found);
+            }
             return;
         }
         Value::Object(entries) => {
