@@ -14,6 +14,8 @@ use crate::model::{Cxn, SiteUrl};
 use crate::util::text::sanitize;
 
 /// List connections
+///
+/// Lists all connections, the named ones, or those that match the filters. Secrets are not shown.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cxnpoll get --state given-up --app org.civicrm.myapp\n  cxnpoll get --failure tls,dns --json"

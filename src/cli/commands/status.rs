@@ -19,6 +19,8 @@ use crate::store::{Job, ReadSession, StateCounts};
 use crate::util::text;
 
 /// Show the state of connections per app and job
+///
+/// Shows how many connections are in each state, how many are due, when the next one is due, and what the last run did.
 #[derive(Args)]
 #[command(
     after_help = "In the bar of levels: ○ new, █ healthy, ▓▒░ failing by level, ~ deferred, - disabled, × given up\n\nExample:\n  cxnpoll status org.civicrm.myapp"
