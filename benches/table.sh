@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the tables of the README's section "Measured" and prints them: `benches/table.sh > table.md`.
+# Measures the tables of docs/benchmarks.md and prints them: `benches/table.sh > table.md`.
 # It needs two idle cores and about 20 minutes. `benches/table.sh million` adds a store with a million connections to
 # the growth table, which takes about 5 minutes more.
 set -euo pipefail

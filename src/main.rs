@@ -6,6 +6,11 @@ use std::process::{Command, ExitCode};
 
 use rustix::process::{Resource, getrlimit};
 
+/// The allocator of the packages: that of musl makes threads wait for each other.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The variable that limits the arenas of glibc's allocator.
 const ARENAS_VARIABLE: &str = "MALLOC_ARENA_MAX";
 

@@ -8,9 +8,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tracing::{error, warn};
 
 use super::error::{Error, Report, Result};
+use super::ui::progress::Display;
 use super::ui::{logging, notice, prompt, terminal};
 use super::values::{self, Verbosity};
-use crate::config::Config;
+use crate::config::{Config, STORE_VARIABLE};
 use crate::exit;
 use crate::listener::Listeners;
 use crate::model::{AppId, AppMeta, UnixTime};
@@ -110,6 +111,11 @@ impl Context {
         Ok(self.config.store_path(self.global.store.as_deref())?)
     }
 
+    /// Whether the path of the store is known without the configuration.
+    pub(super) fn names_store(&self) -> bool {
+        self.global.store.is_some() || std::env::var_os(STORE_VARIABLE).is_some_and(|path| !path.is_empty())
+    }
+
     /// Opens the store to read it.
     ///
     /// # Errors
@@ -179,9 +185,17 @@ impl Context {
     /// # Errors
     /// The configured certificate authorities cannot be read.
     pub(super) fn client(&self, app: &AppMeta, timeout: Option<Duration>) -> Result<Client> {
-        let config = &self.config;
-        let mut timeouts = config.timeouts;
+        let mut timeouts = self.config.timeouts;
         timeouts.call = timeout.unwrap_or(timeouts.call);
+        self.client_with(app, timeouts)
+    }
+
+    /// A client for the sites of an app with these limits of time.
+    ///
+    /// # Errors
+    /// As [`Context::client`].
+    pub(super) fn client_with(&self, app: &AppMeta, timeouts: site::Timeouts) -> Result<Client> {
+        let config = &self.config;
         Ok(Client::new(site::Options {
             allow_net: [config.allow_net.as_slice(), &self.global.allow_net].concat(),
             refuse_ports: config.refuse_ports.clone(),
@@ -249,9 +263,15 @@ impl Context {
         notice::print(text, self.global.quiet, self.global.verbosity());
     }
 
-    /// Whether a progress bar is drawn.
-    pub(super) fn shows_progress(&self) -> bool {
-        !self.global.quiet && terminal::has_stderr()
+    /// Whether progress bars are drawn, and how.
+    pub(super) fn progress_display(&self) -> Display {
+        if self.global.quiet || !terminal::can_redraw_stderr() {
+            Display::Hidden
+        } else if terminal::is_colored(self.global.color, true) {
+            Display::Colored
+        } else {
+            Display::Plain
+        }
     }
 
     /// Whether a person can be asked.

@@ -27,6 +27,7 @@ use crate::store::{Error as StoreError, Skipped};
 use crate::transfer::Error as TransferError;
 use crate::util::text::{count, sanitize};
 
+pub(in crate::cli) use config::hide_urls;
 pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;
 pub(in crate::cli) use outage::outage_text;
@@ -120,6 +121,17 @@ pub(in crate::cli) enum Error {
     },
     /// The output file of an export has the name of a compressed file.
     NotCompressed(PathBuf),
+    /// The directory for the store of the demo has entries.
+    DemoDirNotEmpty(PathBuf),
+    /// The temporary directory of the demo cannot be made.
+    DemoDir {
+        /// The directory of temporary files.
+        dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The simulated sites of the demo cannot be served.
+    DemoServer(io::Error),
     /// An export would print secrets to a terminal.
     SecretsAtTerminal,
     /// Another command is writing a backup of the store.
@@ -270,6 +282,12 @@ impl From<Error> for Report {
                 path.display()
             ))
             .hint("compress it with `cxnpoll export --format … | gzip`"),
+            Error::DemoDirNotEmpty(path) => {
+                Self::usage(format!("{} is not empty; nothing was changed", path.display()))
+                    .hint("name a directory that is empty or does not exist yet, or use --keep without one")
+            }
+            Error::DemoDir { dir, error } => file::temp_dir(&dir, &error),
+            Error::DemoServer(error) => Self::cannot("serve simulated sites on 127.0.0.1", &error),
             Error::NoCxnSelected { verb } => Self::usage(format!("no connections selected to {verb}"))
                 .hint("name connections, filter them (--state, --app, --url, …), or use --all"),
             Error::NoResultsSelected => {

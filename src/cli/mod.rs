@@ -1,10 +1,13 @@
 //! The command line: its commands, and the dispatch to them.
 
 mod commands;
+mod completion;
 mod context;
 mod cxn_arg;
 mod error;
+mod named;
 mod selection;
+pub mod simulation;
 pub mod ui;
 mod values;
 
@@ -83,9 +86,11 @@ enum Command {
     /// Check, back up, restore or compact the store
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Check or show the configuration
+    /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    Demo(commands::demo::Demo),
+    Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
     Man(commands::man::Man),
 }
@@ -100,6 +105,7 @@ enum StoreCommand {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
+    Init(commands::config::init::Init),
     Check(commands::config::check::Check),
     Show(commands::config::show::Show),
 }
@@ -116,6 +122,10 @@ type Added = Result<Vec<Listener>, InvalidListener>;
 ///
 /// If one cannot be added, that is reported instead of running the command.
 pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners: Added) -> u8 {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if completion::answer(&arguments, command) {
+        return exit::OK;
+    }
     survive_file_size_limit();
     expand_temp_dir();
     // The schedule uses the time at which the process started, before any lock or wait.
@@ -187,7 +197,14 @@ fn color(arguments: &[OsString]) -> ColorChoice {
 fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
     logging::start(cli.global.logging())?;
     let added = added?;
-    let config = Config::load(cli.global.config.as_deref())?;
+    let config = match &cli.command {
+        // Nothing of this machine changes the demo.
+        Command::Demo(_) => Config::default(),
+        command => match Config::load(cli.global.config.as_deref()) {
+            Err(_) if !command.needs_config() => Config::default(),
+            config => config?,
+        },
+    };
     let mut listeners = config.listeners();
     for listener in added {
         listeners.add(listener);
@@ -213,8 +230,11 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
+        Command::Demo(command) => command.run(context),
+        Command::Doctor(command) => Ok(command.run(context, parse_poll)),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
+        Command::Config(ConfigCommand::Init(command)) => command.run(context),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
         Command::Config(ConfigCommand::Show(command)) => command.run(context),
         Command::Store(StoreCommand::Check(command)) => command.run(context),
@@ -224,7 +244,18 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
     }
 }
 
+/// Parses the arguments of a run, such as those in a crontab; `None` if they are of another command.
+fn parse_poll(arguments: Vec<OsString>) -> Result<Option<(Global, commands::poll::Poll)>, clap::Error> {
+    let cli = Cli::try_parse_from(in_our_terms(arguments))?;
+    Ok(if let Command::Poll(poll) = cli.command { Some((cli.global, poll)) } else { None })
+}
+
 impl Command {
+    /// Whether the command cannot work if the configuration cannot be read.
+    fn needs_config(&self) -> bool {
+        !matches!(self, Self::Doctor(_) | Self::Config(ConfigCommand::Init(_)))
+    }
+
     /// The name of the command, which waiting processes see.
     fn name(&self) -> &'static str {
         match self {
@@ -242,8 +273,11 @@ impl Command {
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
+            Self::Demo(_) => "demo",
+            Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
+            Self::Config(ConfigCommand::Init(_)) => "config init",
             Self::Config(ConfigCommand::Check(_)) => "config check",
             Self::Config(ConfigCommand::Show(_)) => "config show",
             Self::Store(StoreCommand::Check(_)) => "store check",

@@ -9,7 +9,7 @@ use wildmatch::WildMatchPattern;
 use super::context::{Context, ScheduleArgs};
 use super::cxn_arg::CxnArg;
 use super::error::{Error, Result};
-use super::values;
+use super::{named, values};
 use crate::model::{AppId, Cxn, CxnId, FailureClass, JobName, PollStatus, UnixTime};
 use crate::retry::{Period, Policy, State};
 use crate::store::{self, AppNo, CxnKey, Job, JobNo, Statuses, Store};
@@ -24,11 +24,11 @@ pub(in crate::cli) struct Filter {
     /// Apply --state, --failure and --older-than to this job [default: any]
     #[arg(long, value_name = "J", value_parser = values::job, help_heading = "Which connections")]
     name: Option<JobName>,
-    /// Select by state: new, healthy, retrying, given-up, disabled, deferred
-    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state, help_heading = "Which connections")]
+    /// Select by state; several are separated by commas
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = named::states(), help_heading = "Which connections")]
     state: Vec<State>,
-    /// Select by the failure class of the last poll: timeout, tls, http, …
-    #[arg(long, value_name = "CLASS", value_delimiter = ',', value_parser = class, help_heading = "Which connections")]
+    /// Select by the failure class of the last poll; several are separated by commas
+    #[arg(long, value_name = "CLASS", value_delimiter = ',', value_parser = named::classes(), help_heading = "Which connections")]
     failure: Vec<FailureClass>,
     /// Select by host: a name, an address, or a pattern such as *.example.org
     #[arg(long, value_name = "HOST", value_parser = pattern, help_heading = "Which connections")]
@@ -212,20 +212,6 @@ impl Filter {
             && (self.state.is_empty() || self.state.contains(&state));
         (!found.is_empty() || without_job).then_some(found)
     }
-}
-
-fn state(text: &str) -> Result<State, String> {
-    State::ALL.into_iter().find(|state| state.name() == text).ok_or_else(|| one_of(State::ALL.map(State::name), text))
-}
-
-fn class(text: &str) -> Result<FailureClass, String> {
-    FailureClass::from_name(text).ok_or_else(|| one_of(FailureClass::ALL.map(FailureClass::name), text))
-}
-
-/// The expected names, with a suggestion if one is similar to `text`.
-fn one_of<const N: usize>(names: [&'static str; N], text: &str) -> String {
-    let similar = values::closest(text, &names.map(str::to_owned)).map(|name| format!("; did you mean {name}?"));
-    format!("expected one of {}{}", names.join(", "), similar.unwrap_or_default())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a value parser returns a result")]

@@ -53,7 +53,7 @@ impl Config {
     }
 
     /// The file that the certificate of an app is read from; `None` if there is none.
-    pub(super) fn certificate_file(&self, app_id: &AppId) -> Option<PathBuf> {
+    pub(crate) fn certificate_file(&self, app_id: &AppId) -> Option<PathBuf> {
         let of_table = self.app_table(app_id).and_then(|table| table.app_cert.clone());
         let of_dir = self.apps_dir.as_ref().map(|dir| cxnapp::certificate_file(dir, app_id));
         of_table.or_else(|| of_dir.filter(|path| path.exists()))

@@ -79,6 +79,8 @@ impl Default for Backups {
 
 /// The name of the configuration file.
 const FILE_NAME: &str = "cxnpoll.toml";
+/// The directory of the configuration of the system.
+const SYSTEM_DIR: &str = "/etc/cxnpoll";
 /// The environment variable that names the file.
 pub(crate) const CONFIG_VARIABLE: &str = "CXNPOLL_CONFIG";
 /// The environment variable that names the store.
@@ -103,8 +105,28 @@ impl Config {
         };
         match of_user {
             Some(config) => Ok(config),
-            None => Ok(Self::read(&Path::new("/etc/cxnpoll").join(FILE_NAME))?.unwrap_or_default()),
+            None => Ok(Self::read(&Path::new(SYSTEM_DIR).join(FILE_NAME))?.unwrap_or_default()),
         }
+    }
+
+    /// The file that a new configuration is written to.
+    ///
+    /// That is the one that is named, or else `CXNPOLL_CONFIG`, or that of [`Config::default_file`].
+    ///
+    /// # Errors
+    /// [`Error::NoHome`] where the user has no home directory for it, [`Error::InvalidTilde`].
+    pub(crate) fn file_to_write(named: Option<&Path>) -> Result<PathBuf> {
+        path_of(named, CONFIG_VARIABLE)?.or_else(Self::default_file).ok_or(Error::NoHome)
+    }
+
+    /// The file that is read if none is named: for root that of the system, else that of the user.
+    ///
+    /// `None` if the user has no home directory.
+    pub(crate) fn default_file() -> Option<PathBuf> {
+        if rustix::process::geteuid().is_root() {
+            return Some(Path::new(SYSTEM_DIR).join(FILE_NAME));
+        }
+        home::user_dir("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("cxnpoll").join(FILE_NAME))
     }
 
     /// Reads the keys that are present in the file, without defaults; empty if no file was read.
@@ -138,7 +160,10 @@ impl Config {
     }
 
     /// Parses the text of a file in the directory `dir`.
-    pub(super) fn parse(text: &str, dir: &Path) -> Result<Self, toml::de::Error> {
+    ///
+    /// # Errors
+    /// The text is not valid TOML, or has a key or a value that is not known.
+    pub(crate) fn parse(text: &str, dir: &Path) -> Result<Self, toml::de::Error> {
         let mut config: Self = toml::from_str(text)?;
         let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file].into_iter().flatten();
         for path in paths.chain(config.apps.values_mut().filter_map(|app| app.app_cert.as_mut())) {

@@ -5,6 +5,7 @@ use std::fs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
+use super::worker_count::MAX_WORKERS;
 use crate::site::{MAX_LOOKUPS, MAX_SPARE_CONNECTIONS};
 use crate::util::text::count;
 
@@ -42,6 +43,12 @@ pub(super) fn clamp_to_fd_limit(threads: usize, expected: usize, files_per_worke
         );
     }
     (workers, limit.is_none_or(|limit| limit >= wanted))
+}
+
+/// How many workers the hard limit of open files allows, at most [`MAX_WORKERS`].
+#[must_use]
+pub fn max_workers() -> usize {
+    workers_within(getrlimit(Resource::Nofile).maximum, OTHER_FILES, MAX_WORKERS, 0)
 }
 
 /// How many descriptors are open, with those that were inherited; `None` if the system has no list.

@@ -151,7 +151,8 @@ fn memory_use() -> Option<MemoryUse> {
 /// The memory that is left to this process, in bytes; `None` if it is unknown.
 ///
 /// It is that of the machine, or of a control group of version 2.
-fn available() -> Option<u64> {
+#[must_use]
+pub fn available() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kib(&text, "MemAvailable:"));
     machine.map(|kib| kib << 10).into_iter().chain(left_in_group()).min()
 }

@@ -37,6 +37,8 @@ mod workers;
 
 pub use active::{ActiveRun, active_runs};
 pub use error::Error;
+pub use fd_limit::max_workers;
+pub use machine::available as available_memory;
 pub use poll_run::{PollRun, Threads};
 pub use queue::Queue;
 pub use signals::{Signals, survive_file_size_limit};

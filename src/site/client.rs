@@ -202,6 +202,23 @@ impl Client {
         Err(of_status(status))
     }
 
+    /// The time of a site's host minus that of this machine, in seconds.
+    ///
+    /// It is in the reply to a HEAD request for the front page, which has no credentials. `None` if no reply has a date.
+    #[must_use]
+    pub fn clock_offset_s(&self, cxn: &Cxn) -> Option<i64> {
+        let site = Endpoint::new(cxn.site_url.with_credentials(), None).ok()?;
+        let endpoint = Endpoint::new(site.site_url().join("/").ok()?.as_str(), cxn.via_port.as_ref()).ok()?;
+        let mut request = self.agent.head(endpoint.uri()).header(CONNECTION, HeaderValue::from_static("close"));
+        if let Some(host) = endpoint.host_header() {
+            request = request.header(HOST, host);
+        }
+        transport::trace::begin(PollTrace::default());
+        // Any reply will do, also one that cannot be read to its end.
+        let _ = request.config().timeout_global(Some(self.limit)).build().call();
+        transport::trace::current().clock_offset_s
+    }
+
     /// Sends a request and returns its reply, whose body is not read yet.
     ///
     /// It is sent once more if its connection, which had been used before, was closed before it was sent whole.

@@ -33,7 +33,7 @@ pub use client::Client;
 pub use egress::{EgressPolicy, Refused, RefusedPorts};
 pub use endpoint::Endpoint;
 pub use moved::suggested_site_url;
-pub use name_servers::{check as check_name_servers, name_servers};
+pub use name_servers::{check as check_name_servers, check_each as check_each_name_server, name_servers};
 pub use options::{Options, Timeouts};
 pub use poll_calls::PollCalls;
 pub use reply::Reply;

@@ -81,6 +81,16 @@ pub fn check() -> Result<(), Failure> {
     check_within(MAX_CHECK)
 }
 
+/// Asks each of this machine's name servers, and returns why those cannot be used that cannot.
+///
+/// Takes up to a second for each of them. Empty if names are looked up over TCP.
+#[must_use]
+pub fn check_each() -> Vec<Failure> {
+    let Ok(config) = read() else { return Vec::new() };
+    let servers = if is_over_tcp(&config) { Vec::new() } else { servers(&config) };
+    servers.into_iter().filter_map(|server| ask(&[server], MAX_CHECK).err()).collect()
+}
+
 /// The addresses of the name servers that this machine asks; empty if they cannot be read.
 #[must_use]
 pub fn name_servers() -> Vec<String> {
@@ -98,11 +108,13 @@ fn read() -> Result<Config, Failure> {
 
 fn check_within(limit: Duration) -> Result<(), Failure> {
     let config = read()?;
-    // With this option names are looked up over TCP, so that datagrams may be blocked.
+    if is_over_tcp(&config) { Ok(()) } else { ask(&servers(&config), limit) }
+}
+
+/// Whether names are looked up over TCP, so that datagrams may be blocked.
+fn is_over_tcp(config: &Config) -> bool {
     let more_options = env::var_os("RES_OPTIONS").unwrap_or_default();
-    let is_over_tcp =
-        config.use_vc || more_options.to_string_lossy().split_whitespace().any(|option| option == "use-vc");
-    if is_over_tcp { Ok(()) } else { ask(&servers(&config), limit) }
+    config.use_vc || more_options.to_string_lossy().split_whitespace().any(|option| option == "use-vc")
 }
 
 /// The addresses of the name servers that the system's resolver asks.

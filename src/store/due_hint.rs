@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::engine::{DB_FILE, Entry, TreeName};
 use super::error::{Error, Item, Result, if_readable};
 use super::failpoint::{self, Failpoint};
-use super::schema::{BackfillProgress, DueBucket, DueKey, Job, JobNo, ReadSession, bucket_prefix, bucket_range};
+use super::schema::{
+    BackfillProgress, DueBucket, DueKey, Job, JobNo, ReadSession, STORE_VERSION, bucket_prefix, bucket_range,
+};
 use crate::model::{AppId, JobName, PollStatus, UnixTime};
 use crate::retry::{MAX_LEEWAY_S, Policy};
 use crate::util::file_error::{FileError, FileOp};
@@ -32,6 +34,9 @@ const MAX_DEFERRED: usize = 1000;
 #[derive(Serialize, Deserialize)]
 struct Content {
     file: Stamp,
+    /// The version of the store; 0 where a former build wrote the file.
+    #[serde(default)]
+    version: u32,
     jobs: Vec<JobHint>,
 }
 
@@ -184,7 +189,7 @@ pub fn sync_removal(store: &Path) -> Result<()> {
 /// Those of writing. Without the file the next run opens the database.
 pub fn publish(file: &ReplacedFile, database: &Path, jobs: Vec<JobHint>) -> io::Result<()> {
     let Some(stamp) = Stamp::of(database) else { return Ok(()) };
-    let text = serde_json::to_string(&Content { file: stamp, jobs })?;
+    let text = serde_json::to_string(&Content { file: stamp, version: STORE_VERSION, jobs })?;
     let text = format!("{:08x}\n{text}", crc32fast::hash(text.as_bytes()));
     let mut staged = file.stage()?;
     staged.file().write_all(text.as_bytes())?;
@@ -196,13 +201,27 @@ pub fn publish(file: &ReplacedFile, database: &Path, jobs: Vec<JobHint>) -> io::
 /// Reads the hints of a database; `None` if the file does not count.
 #[must_use]
 pub fn query(file: &ReplacedFile, database: &Path) -> Option<Vec<JobHint>> {
+    let content = read(file)?;
+    (Stamp::of(database)? == content.file).then_some(content.jobs)
+}
+
+/// Whether the last session closed a database in order, in the version of this program.
+///
+/// Then the next one neither recovers nor upgrades it. `false` is no answer. The database may be named by another path.
+#[must_use]
+pub fn is_settled(file: &ReplacedFile, database: &Path) -> bool {
+    let Some((content, stamp)) = read(file).zip(Stamp::of(database)) else { return false };
+    content.version == STORE_VERSION && Stamp { path: content.file.path.clone(), ..stamp } == content.file
+}
+
+/// Reads the file; `None` if it is missing, or damaged.
+fn read(file: &ReplacedFile) -> Option<Content> {
     let text = fs::read_to_string(&file.path).ok()?;
     let (checksum, text) = text.split_once('\n')?;
     if u32::from_str_radix(checksum, 16) != Ok(crc32fast::hash(text.as_bytes())) {
         return None;
     }
-    let content: Content = serde_json::from_str(text).ok()?;
-    (Stamp::of(database)? == content.file).then_some(content.jobs)
+    serde_json::from_str(text).ok()
 }
 
 /// Whether it is certain that nothing is due for a job at `now`, by the expression of its last run.

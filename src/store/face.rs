@@ -204,6 +204,15 @@ impl Store {
         self.sessions.read(work)
     }
 
+    /// Whether the next session neither recovers nor upgrades the database. `false` is no answer.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let layout = &self.sessions.layout;
+        layout
+            .database()
+            .is_ok_and(|database| database.is_some_and(|database| due_hint::is_settled(&layout.due_hint(), &database)))
+    }
+
     /// Runs `work` while no process can replace the database, as a restore or a compaction does.
     ///
     /// Any number of processes can hold this lock.

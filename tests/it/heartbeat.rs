@@ -2,10 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr, stdout};
+use crate::testkit::{APP, MIDNIGHT, StoreLocks, World, assert_quiet, code, stderr, stdout, tools};
 
 /// Starts a server that answers with a status; returns its address and the first line of every request.
 fn heartbeat_server(status: &'static str) -> (SocketAddr, Receiver<String>) {
@@ -74,6 +75,32 @@ fn url_comes_from_the_option_the_environment_or_the_configuration() {
     let by_hand = ["--cxn", &world.site(0, "ok").cxn_id];
     assert_eq!(poll(&url("variable"), &by_hand), None, "a poll by hand does not show that cron works");
     assert_eq!(poll("", &[&by_hand[..], &["--heartbeat", &url("option")]].concat()), called("option"));
+}
+
+/// The script of the page: it adds the report of a failure at once.
+#[test]
+fn script_reports_the_exit_code_of_a_run_that_failed() {
+    if !tools::require("curl") {
+        return;
+    }
+    let world = World::with(["ok", "status-500"]);
+    let (address, requests) = heartbeat_server("200 OK");
+    let programs = Path::new(env!("CARGO_BIN_EXE_cxnpoll")).parent().unwrap().display();
+    let run = |more: &[&str]| {
+        let mut command = world.command_of(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/monitoring/heartbeat.sh"));
+        command.args(["poll", APP]).args(more).env("CXNPOLL_HEARTBEAT", format!("http://{address}/key"));
+        let output = command.env("PATH", format!("{programs}:/usr/bin:/bin")).output().unwrap();
+        (code(&output), stderr(&output), requests.try_recv().ok())
+    };
+    assert_eq!(run(&[]), (0, String::new(), Some("GET /key HTTP/1.1".to_owned())));
+    let (code, messages, request) = run(&["--now", "4000000000", "--strict"]);
+    assert_eq!((code, messages.as_str(), request.as_deref()), (3, "", Some("POST /key/3 HTTP/1.1")));
+    let (code, messages, request) = run(&["--batch", "2/2"]);
+    assert_eq!((code, request.as_deref()), (2, Some("POST /key/2 HTTP/1.1")));
+    assert!(messages.starts_with("error: ") && !messages.contains("key"), "{messages}");
+    let _locks = StoreLocks::acquire(&world);
+    let (code, _, request) = run(&["--now", "4000090000", "--store-wait", "0s"]);
+    assert_eq!((code, request), (75, None), "a run that is declined has not failed");
 }
 
 #[test]

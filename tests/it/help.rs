@@ -1,4 +1,4 @@
-//! The complete help text as a snapshot, completions and man pages.
+//! The complete help text as a snapshot, and man pages.
 
 use std::fmt::Write;
 use std::fs;
@@ -53,24 +53,15 @@ fn help_and_version_go_to_standard_output() {
 }
 
 #[test]
-fn completions_cover_every_shell_and_man_pages_every_command() {
+fn man_pages_cover_every_command() {
     let world = World::new();
-    let text = |arguments: &[&str]| {
-        let output = world.run(arguments);
-        assert_eq!(code(&output), 0, "{output:?}");
-        stdout(&output)
-    };
-    for (shell, sign) in
-        [("bash", "complete -F _cxnpoll"), ("zsh", "#compdef cxnpoll"), ("fish", "complete -c cxnpoll")]
-    {
-        let text = text(&["completions", shell]);
-        assert!(text.contains(sign) && text.contains("revive") && text.contains("older-than"), "{shell}");
-    }
-    assert!(text(&["man"]).contains(".TH cxnpoll 1") && text(&["man", "store", "check"]).contains("repair"));
+    assert!(
+        world.text(&["man"]).contains(".TH cxnpoll 1") && world.text(&["man", "store", "check"]).contains("repair")
+    );
     assert_eq!(code(&world.run(&["man", "nothing"])), 2);
     let dir = world.path("man");
     fs::create_dir(&dir).unwrap();
-    text(&["man", "--dir", dir.to_str().unwrap()]);
+    world.text(&["man", "--dir", dir.to_str().unwrap()]);
     for page in ["cxnpoll.1", "cxnpoll-poll.1", "cxnpoll-store-check.1", "cxnpoll-man.1"] {
         assert!(fs::read_to_string(dir.join(page)).unwrap().contains(".SH"), "{page}");
     }

@@ -3,6 +3,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
+use crate::cli::completion;
 use crate::cli::ui::output;
 use crate::exit;
 
@@ -19,9 +20,7 @@ pub(in crate::cli) struct Completions {
 
 impl Completions {
     pub(in crate::cli) fn run(&self, command: &mut clap::Command) -> u8 {
-        let mut text = Vec::new();
-        clap_complete::generate(self.shell, command, "cxnpoll", &mut text);
-        output::bytes(&text);
+        output::bytes(&completion::registration(self.shell, command));
         exit::OK
     }
 }

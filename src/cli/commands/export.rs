@@ -14,7 +14,7 @@ use crate::cli::error::{Error, Named, Result};
 use crate::cli::selection::Filter;
 use crate::cli::ui::deferred::DeferredWriter;
 use crate::cli::ui::output::Output;
-use crate::cli::ui::progress::Progress;
+use crate::cli::ui::progress::{Display, Progress};
 use crate::cli::ui::terminal;
 use crate::cli::values;
 use crate::exit;
@@ -132,9 +132,9 @@ impl Export {
             None => Error::Stdout(error),
         };
         let range = self.batch.range();
-        let shows_progress = path.is_some() && context.shows_progress();
+        let display = if path.is_some() { context.progress_display() } else { Display::Hidden };
         let about = store.read(ReadSession::cxn_count_upper_bound)?;
-        let progress = Progress::begin_of(usize::try_from(about).unwrap_or(0), "exported", shows_progress);
+        let progress = Progress::begin_of(usize::try_from(about).unwrap_or(0), "exported", display);
         let mut writer = Writer::new(self.format_for(path), self.redact, BufWriter::with_capacity(1 << 16, out));
         self.filter.each(context, store, &self.cxn, |found, statuses| {
             progress.advance(1);

@@ -35,19 +35,19 @@ use crate::util::time::unix_now;
 pub(in crate::cli) struct Poll {
     /// App, such as org.civicrm.myapp
     #[arg(value_name = "APP", value_parser = values::app)]
-    app: AppId,
+    pub(in crate::cli) app: AppId,
     /// Job name
     #[arg(long, value_name = "J", default_value = "default", value_parser = values::job)]
-    name: JobName,
+    pub(in crate::cli) name: JobName,
     /// Poll only part I of N equal parts of the sites; I counts from 0
     #[arg(long, value_name = "I/N", default_value = "0/1")]
-    batch: Batch,
+    pub(in crate::cli) batch: Batch,
     /// How often to poll, and how long to retry sites that fail: '20min (x6); 1hour (x24); 1day (x30)'
     #[arg(long, value_name = "EXPR", default_value_t)]
-    retry: Policy,
+    pub(in crate::cli) retry: Policy,
     /// Number of sites to poll at the same time, up to 4096; auto starts with 32 and adds more as needed
     #[arg(long, value_name = "auto|N", default_value_t, value_parser = values::threads)]
-    threads: Threads,
+    pub(in crate::cli) threads: Threads,
     /// Number of sites to poll at the same time per host
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4096))]
     per_host: u16,
@@ -57,25 +57,25 @@ pub(in crate::cli) struct Poll {
     /// Start no new poll after this time: 20m, 2h, or a number of seconds [default: the period of the first retry level, at least
     /// 10m]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
-    max_runtime: Option<Duration>,
+    pub(in crate::cli) max_runtime: Option<Duration>,
     /// Poll at most this many sites, the most overdue first
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    pub(in crate::cli) limit: Option<usize>,
     /// Poll only this connection, now, whether or not it is due
     #[arg(long, value_name = "ID")]
-    cxn: Option<CxnArg>,
+    pub(in crate::cli) cxn: Option<CxnArg>,
     /// List the sites that would be polled, and poll none
     #[arg(long)]
-    dry_run: bool,
+    pub(in crate::cli) dry_run: bool,
     /// Exit with 3 if any site failed
     #[arg(long)]
     strict: bool,
     /// Write metrics in Prometheus text format to this directory, one file per app, job and batch
     #[arg(long, value_name = "DIR", value_parser = values::path())]
-    metrics: Option<PathBuf>,
+    pub(in crate::cli) metrics: Option<PathBuf>,
     /// Call this URL when the run ends with exit code 0 [default: `CXNPOLL_HEARTBEAT`, or `heartbeat` of the configuration]
     #[arg(long, value_name = "URL")]
-    heartbeat: Option<String>,
+    pub(in crate::cli) heartbeat: Option<String>,
     #[command(flatten)]
     clock: Clock,
     /// Print the summary as JSON; with --dry-run, one JSON object per line
@@ -136,7 +136,7 @@ impl Poll {
     fn poll(&self, context: &Context, plan: &PollRun, store: &Store, heartbeat: Option<&str>) -> Result<u8> {
         let signals = Signals::listen().map_err(Error::Signals)?;
         let client = Arc::new(context.client(&plan.app, self.timeout)?);
-        let mut progress = RunProgress::new(context.shows_progress());
+        let mut progress = RunProgress::new(context.progress_display());
         let mut figures = plan.empty_summary();
         let mut observe = |update: Update<'_>| {
             if let Update::Ended { summary } = &update {

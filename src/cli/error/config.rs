@@ -14,7 +14,7 @@ use crate::util::text::sanitize;
 const NO_URL: &str = "is not an http or https URL";
 
 /// Hides the part of each URL after its scheme: the line with an error may be that of the heartbeat.
-fn hide_urls(text: &str) -> String {
+pub(in crate::cli) fn hide_urls(text: &str) -> String {
     let mut parts = text.split("://");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |shown, part| {

@@ -1,7 +1,10 @@
 //! The text of a failed operation on a file, and the hint of one that failed for lack of space.
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 
+use super::report::Report;
+use crate::exit;
 use crate::util::file_error::{FileError, FileOp};
 
 /// What helps if a file cannot grow; `None` for other errors.
@@ -18,6 +21,13 @@ pub(super) fn space_hint(kind: ErrorKind) -> Option<&'static str> {
 /// An error of the tempfile crate repeats the directory, and the name of a file that does not exist.
 pub(super) fn temp_reason(error: &io::Error) -> String {
     if error.raw_os_error().is_some() { error.to_string() } else { error.kind().to_string() }
+}
+
+/// The report of a temporary directory that cannot be made in `dir`.
+pub(super) fn temp_dir(dir: &Path, error: &io::Error) -> Report {
+    let hint = space_hint(error.kind()).unwrap_or("name another directory with TMPDIR");
+    let message = format!("cannot make a temporary directory in {}: {}", dir.display(), temp_reason(error));
+    Report::new(exit::STORE, message).hint(hint)
 }
 
 /// Describes a failed operation: `cannot open /etc/x: Permission denied (os error 13)`.

@@ -56,6 +56,15 @@ impl<F: AsFd> DeferredWriter<F> {
         self.error.take().map_or(Ok(()), Err)
     }
 
+    /// Writes what the file takes at once, also if it is little.
+    pub(in crate::cli) fn send_available(&mut self) {
+        while self.error.is_none() && self.waiting.len() > 0 && self.is_ready(Some(&NO_WAIT)) {
+            if let Err(error) = self.send_chunk() {
+                self.fail(error);
+            }
+        }
+    }
+
     /// Writes what the file takes at once, and finds a place for the rest.
     fn send_ready(&mut self) -> io::Result<()> {
         while self.waiting.len() >= CHUNK_BYTES && self.is_ready(Some(&NO_WAIT)) {

@@ -19,7 +19,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::{Layer, Registry, fmt as layers};
 
-use super::progress::clear;
+use super::progress::without_bars;
 use super::stderr::Stderr;
 use super::terminal;
 use crate::batch::Batch;
@@ -207,11 +207,9 @@ impl<'a> MakeWriter<'a> for LogFile {
 
 impl Write for &LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let write = || (&self.file).write_all(bytes);
         // At a terminal the progress bar may be in the way.
-        if self.is_terminal {
-            clear();
-        }
-        if let Err(error) = (&self.file).write_all(bytes)
+        if let Err(error) = if self.is_terminal { without_bars(write) } else { write() }
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
             let _ = writeln!(Stderr, "warning: cannot write the log file: {error}");

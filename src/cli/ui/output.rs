@@ -30,6 +30,13 @@ pub(in crate::cli) fn line(text: &str) {
     bytes(format!("{text}\n").as_bytes());
 }
 
+/// Shows what was written so far, as far as the reader takes it at once.
+///
+/// Only a command that goes on for seconds needs it.
+pub(in crate::cli) fn flush() {
+    stdout().send_available();
+}
+
 /// Writes data as it is.
 pub(in crate::cli) fn bytes(data: &[u8]) {
     // The failure is remembered.

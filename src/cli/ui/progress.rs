@@ -1,37 +1,51 @@
-//! The progress bar at a terminal.
+//! Progress bars at a terminal.
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tracing::warn;
 
+use super::bar_terminal::BarTerminal;
+use super::progress_line::{self, Figures, RunFigures};
+use super::terminal;
 use crate::cli::error::{Report, outage_text};
 use crate::run::{self, Queue, Summary, Update, Warning, by_count};
-use crate::store::RunRecord;
-use crate::util::text::{count, counts_above_zero, sanitize};
+use crate::util::text::{count, sanitize};
 
-/// All bars of the process. Without a terminal none is drawn.
-static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+/// How many times a second bars are drawn at most.
+const MAX_REFRESH_HZ: u8 = 20;
+/// The width of the symbol that turns while the end is not known, and of the blank after it.
+const SPINNER_WIDTH: usize = 2;
 
-/// Removes the bars from standard error. They are drawn again with their next change.
-pub(in crate::cli) fn clear() {
-    // `suspend` would panic if the terminal takes nothing.
-    let _ = BARS.clear();
+/// All bars of the process.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(|| {
+    let target = ProgressDrawTarget::term_like_with_hz(Box::<BarTerminal>::default(), MAX_REFRESH_HZ);
+    MultiProgress::with_draw_target(target)
+});
+
+/// Runs `write` while no bar is on standard error. Then the bars are drawn again.
+pub(in crate::cli) fn without_bars<T>(write: impl FnOnce() -> T) -> T {
+    BARS.suspend(write)
+}
+
+/// Whether bars are drawn, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Display {
+    /// They are not drawn.
+    Hidden,
+    /// They are drawn without colors.
+    Plain,
+    /// They are drawn in colors.
+    Colored,
 }
 
 /// How many of the slowest polls are shown.
 const SLOWEST: usize = 3;
 /// A poll that takes longer is slow.
 const SLOW: Duration = Duration::from_secs(2);
-
-/// Writes the rate per second.
-fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
-    // The bar does without what cannot be written.
-    let _ = write!(out, "{:.0}/s", state.per_sec());
-}
 
 /// Makes a separate thread draw a bar, so that no worker waits for the terminal.
 ///
@@ -42,103 +56,119 @@ fn draw_steadily(bar: &ProgressBar) {
     }
 }
 
-/// The counts beside the bar: `280 ok, 3 timeout, 96 skipped`. The sites of hosts that are `held` now will be skipped.
-fn counts(run: &RunRecord, held: usize) -> String {
-    let failed: Vec<_> = by_count(run).map(|(class, count)| format!(", {count} {class}")).collect();
-    let skipped = counts_above_zero(&[(run.skipped + held as u64, "skipped")]);
-    format!("{} ok{}{skipped}", run.ok, failed.concat())
+/// A bar that counts what is done.
+pub(in crate::cli) struct Progress {
+    bar: ProgressBar,
+    /// The figures of a run; `None` for other commands.
+    run: Arc<Mutex<Option<RunFigures>>>,
 }
 
-/// A bar that counts polls.
-pub(in crate::cli) struct Progress(ProgressBar);
-
 impl Progress {
-    /// Starts a bar of `polls`; if `shown` is false, it draws nothing.
-    pub(in crate::cli) fn begin(polls: usize, shown: bool) -> Self {
-        if !shown {
-            return Self(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
-        }
-        let left = |state: &ProgressState, out: &mut dyn fmt::Write| {
-            // Before the first poll is over there is no estimate.
-            if state.pos() > 0 {
-                let _ = write!(out, ", {:#} left", HumanDuration(state.eta()));
-            }
-        };
-        let style = ProgressStyle::with_template("{bar:20} {pos}/{len} polled, {rate}, {msg}{left}{prefix}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .with_key("rate", rate)
-            .with_key("left", left);
-        let bar = BARS.add(ProgressBar::new(polls as u64).with_style(style));
-        bar.set_message("0 ok, 0 failed");
-        draw_steadily(&bar);
-        Self(bar)
+    /// Starts a bar of the polls of a run.
+    fn begin_run(polls: usize, display: Display) -> Self {
+        Self::begin(Some(polls as u64), "polled", display, Some(RunFigures::default()))
     }
 
-    /// Starts a bar that counts `total` things that are `done`; 0 is an unknown total.
-    pub(in crate::cli) fn begin_of(total: usize, done: &'static str, shown: bool) -> Self {
-        if !shown {
-            return Self(ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
+    /// Starts a bar that counts `total` things to which `verb` is done; 0 is an unknown total.
+    pub(in crate::cli) fn begin_of(total: usize, verb: &'static str, display: Display) -> Self {
+        Self::begin((total > 0).then_some(total as u64), verb, display, None)
+    }
+
+    fn begin(total: Option<u64>, verb: &'static str, display: Display, run: Option<RunFigures>) -> Self {
+        let run = Arc::new(Mutex::new(run));
+        if display == Display::Hidden {
+            return Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()), run };
         }
+        let shared = Arc::clone(&run);
+        // The width is that of the terminal at the time of each drawing.
+        let line = move |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let width = terminal::stderr_size().0;
+            let width = if total.is_some() { width } else { width.saturating_sub(SPINNER_WIDTH) };
+            let is_colored = display == Display::Colored;
+            // A bar that cannot be drawn is left out.
+            let _ = out.write_str(&progress_line::text(
+                width,
+                &figures(state, total, verb, lock(&shared).as_ref()),
+                is_colored,
+            ));
+        };
         let (bar, template) = match total {
-            0 => (ProgressBar::new_spinner(), "{spinner} {human_pos} {msg}, {rate}"),
-            _ => (ProgressBar::new(total as u64), "{bar:20} {human_pos}/{human_len} {msg}, {rate}, {eta} left"),
+            None => (ProgressBar::new_spinner(), "{spinner} {line}"),
+            Some(total) => (ProgressBar::new(total), "{line}"),
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let style = style.with_key("rate", rate);
-        let bar = BARS.add(bar.with_style(style));
-        bar.set_message(done);
+        let bar = BARS.add(bar.with_style(style.with_key("line", line)));
         draw_steadily(&bar);
-        Self(bar)
+        Self { bar, run }
     }
 
     /// Advances the bar.
     pub(in crate::cli) fn advance(&self, by: usize) {
-        self.0.inc(by as u64);
+        self.bar.inc(by as u64);
     }
 
-    /// Shows the progress of a run.
+    /// Shows the progress of a run. The sites of hosts that are held now will be skipped.
     fn show(&self, summary: &Summary, queue: &Queue) {
-        if self.0.is_hidden() {
+        if self.bar.is_hidden() {
             return;
         }
-        self.0.set_position(summary.run.polled);
-        let counts = counts(&summary.run, queue.held());
-        self.0.set_message(format!("{counts}, {} at a time", summary.threads));
         let slow = queue.slowest(SLOWEST).into_iter().filter(|(_, elapsed)| *elapsed > SLOW);
-        let slow: Vec<_> =
-            slow.map(|(task, elapsed)| format!("{} s for {}", elapsed.as_secs(), sanitize(&task.cxn.host()))).collect();
-        let slow = if slow.is_empty() { String::new() } else { format!("\nwaiting {}", slow.join(", ")) };
-        self.0.set_prefix(slow);
+        let run = &summary.run;
+        *lock(&self.run) = Some(RunFigures {
+            ok: run.ok,
+            failed: by_count(run).map(|(class, count)| (class.name(), count)).collect(),
+            skipped: run.skipped + queue.held() as u64,
+            polls_at_a_time: summary.threads,
+            slow: slow.map(|(task, elapsed)| (sanitize(&task.cxn.host()), elapsed.as_secs())).collect(),
+        });
+        self.bar.set_position(run.polled);
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
+    }
+}
+
+fn lock(run: &Mutex<Option<RunFigures>>) -> MutexGuard<'_, Option<RunFigures>> {
+    run.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate that is shown")]
+fn figures(state: &ProgressState, total: Option<u64>, verb: &'static str, run: Option<&RunFigures>) -> Figures {
+    Figures {
+        done: state.pos(),
+        total,
+        verb,
+        per_second: state.per_sec() as u64,
+        // Before the first is done there is no estimate.
+        left: total.filter(|_| state.pos() > 0).map(|_| state.eta()),
+        run: run.cloned(),
     }
 }
 
 /// The progress of a run: a bar while it polls, and warnings.
 pub struct RunProgress {
-    is_shown: bool,
+    display: Display,
     bar: Option<Progress>,
 }
 
 impl RunProgress {
-    /// Starts without a bar; if `is_shown` is false, no bar is ever drawn.
+    /// Starts without a bar.
     #[must_use]
-    pub fn new(is_shown: bool) -> Self {
-        Self { is_shown, bar: None }
+    pub fn new(display: Display) -> Self {
+        Self { display, bar: None }
     }
 
     /// Shows an update of the run.
     pub fn update(&mut self, update: Update<'_>) {
         match (update, &self.bar) {
-            (Update::Started { due }, _) => self.bar = Some(Progress::begin(due, self.is_shown)),
+            (Update::Started { due }, _) => self.bar = Some(Progress::begin_run(due, self.display)),
             (Update::Polling { summary, queue }, Some(bar)) => bar.show(summary, queue),
             (Update::Stopping { in_flight }, Some(bar)) => {
                 let polls = count(in_flight as u64, "poll");
-                bar.0.println(format!("Stopping: {polls} in flight. Interrupt again to stop at once."));
+                bar.bar.println(format!("Stopping: {polls} in flight.\nInterrupt again to stop at once."));
             }
             (Update::Outage { outage, left }, _) => warn!("{}", outage_text(outage, left)),
             (Update::PollingEnded, _) => self.bar = None,
@@ -154,17 +184,5 @@ impl RunProgress {
             }
             (Update::Polling { .. } | Update::Stopping { .. }, None) | (Update::Ended { .. }, _) => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sites_of_hosts_that_are_held_count_as_skipped() {
-        let run = RunRecord { ok: 280, skipped: 90, failures: vec![(4, 3)], ..RunRecord::default() };
-        assert_eq!(counts(&run, 6), "280 ok, 3 timeout, 96 skipped");
-        assert_eq!(counts(&RunRecord::default(), 0), "0 ok");
     }
 }

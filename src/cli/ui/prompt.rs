@@ -93,6 +93,47 @@ impl Change {
     }
 }
 
+/// Asks for a value at the terminal until `parse` accepts the answer; `None` at the end of the input.
+///
+/// An empty answer is the default.
+///
+/// # Errors
+/// [`Error::Prompt`] if the terminal fails.
+pub(in crate::cli) fn question<T>(
+    text: &str,
+    default: Option<&str>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>> {
+    ask_value(text, default, parse, &mut io::stdin().lock(), &mut Stderr).map_err(Error::Prompt)
+}
+
+fn ask_value<T>(
+    text: &str,
+    default: Option<&str>,
+    parse: impl Fn(&str) -> Result<T, String>,
+    input: &mut impl BufRead,
+    out: &mut impl Write,
+) -> io::Result<Option<T>> {
+    loop {
+        match default {
+            Some(default) => write!(out, "{text} [{default}]: ")?,
+            None => write!(out, "{text}: ")?,
+        }
+        out.flush()?;
+        let mut answer = String::new();
+        // What has no end was not confirmed.
+        if input.read_line(&mut answer)? == 0 || !answer.ends_with('\n') {
+            writeln!(out)?;
+            return Ok(None);
+        }
+        let answer = Some(answer.trim()).filter(|answer| !answer.is_empty());
+        match parse(answer.or(default).unwrap_or_default()) {
+            Ok(value) => return Ok(Some(value)),
+            Err(problem) => writeln!(out, "{problem}")?,
+        }
+    }
+}
+
 /// Asks whether to do `action`; anything but a yes is a no.
 fn ask(action: &str, preview: &Preview, input: &mut impl BufRead, out: &mut impl Write) -> io::Result<bool> {
     preview.write(out)?;
@@ -165,6 +206,21 @@ mod tests {
             assert_eq!(is_yes, expected, "{answer:?}");
             assert!(shown.starts_with("Remove them? [y/N] "), "{shown}");
             assert_eq!(shown.ends_with("Nothing was changed.\n"), !expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_asked_for_until_it_is_accepted() {
+        let ask = |default, input: &str| {
+            let mut out = Vec::new();
+            let number = |text: &str| text.parse::<u8>().map_err(|_| "expected a number".to_owned());
+            let value = ask_value("Number", default, number, &mut input.as_bytes(), &mut out).unwrap();
+            (value, String::from_utf8(out).unwrap())
+        };
+        assert_eq!(ask(Some("7"), "\n"), (Some(7), "Number [7]: ".to_owned()));
+        assert_eq!(ask(None, "x\n 8 \n"), (Some(8), "Number: expected a number\nNumber: ".to_owned()));
+        for end in ["", "8", "x\n"] {
+            assert_eq!(ask(None, end).0, None, "{end:?}");
         }
     }
 

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::progress::clear;
+use super::progress::without_bars;
 use super::terminal;
 
-/// A writer to standard error that removes the progress bar before it writes.
+/// A writer to standard error that removes the progress bar while it writes.
 ///
 /// It never fails: without standard error, a command still does its work.
 pub(in crate::cli) struct Stderr;
@@ -18,10 +18,14 @@ impl Write for Stderr {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let write = || {
+            let _ = io::stderr().write_all(bytes);
+        };
         if terminal::has_stderr() {
-            clear();
+            without_bars(write)
+        } else {
+            write()
         }
-        let _ = io::stderr().write_all(bytes);
         Ok(())
     }
 

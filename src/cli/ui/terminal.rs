@@ -10,6 +10,9 @@ use rustix::termios::tcgetwinsize;
 /// The width of a terminal that does not know its own, in characters.
 pub(in crate::cli) const DEFAULT_WIDTH: usize = 80;
 
+/// The height of a terminal that does not know its own, in lines.
+const DEFAULT_HEIGHT: usize = 24;
+
 /// Whether a file is a terminal.
 pub(in crate::cli) fn is_terminal(file: &File) -> bool {
     file.is_terminal()
@@ -37,6 +40,19 @@ pub(in crate::cli) fn width() -> Option<usize> {
         0 => DEFAULT_WIDTH,
         columns => columns,
     })
+}
+
+/// The width and the height of the terminal at standard error, in characters.
+pub(in crate::cli) fn stderr_size() -> (usize, usize) {
+    let or = |size: u16, default| if size == 0 { default } else { size.into() };
+    let size = tcgetwinsize(io::stderr()).map(|size| (size.ws_col, size.ws_row));
+    let (columns, rows) = size.unwrap_or_default();
+    (or(columns, DEFAULT_WIDTH), or(rows, DEFAULT_HEIGHT))
+}
+
+/// Whether standard error is a terminal whose cursor can be moved.
+pub(in crate::cli) fn can_redraw_stderr() -> bool {
+    has_stderr() && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
 /// Whether a stream gets colors.

@@ -29,10 +29,10 @@ pub struct StateCounts {
     pub deferred: u64,
     /// Due at the time that was asked for.
     pub due_now: u64,
+    /// Since when the first of those has been due that were polled before; `None` if there is none.
+    pub due_since: Option<UnixTime>,
     /// When the first of those becomes due that are not due yet; `None` if none will.
     pub next_due: Option<UnixTime>,
-    /// Since when the first of those is due that are due and were polled before; `None` if none is.
-    pub due_since: Option<UnixTime>,
     /// Those that are failing or given up, by the class of their last failure, if that was asked for.
     ///
     /// The class of one that was imported without its history is not known, and not counted.

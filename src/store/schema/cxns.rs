@@ -55,6 +55,19 @@ impl ReadSession {
         }
     }
 
+    /// Connections whose ids begin with `prefix`, in the order of these, at most `max`. Those that cannot be read are left out.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn cxns_by_prefix(&self, prefix: &str, max: usize) -> Result<Vec<Cxn>> {
+        let mut cxns = Vec::new();
+        for entry in self.trees.entries(IdRecord::TREE, prefix.as_bytes(), None).take(max) {
+            let key = IdRecord::from_bytes(&entry?.1).and_then(CxnKey::try_from);
+            cxns.extend(key.ok().map(|key| self.cxn(key)).transpose()?.flatten());
+        }
+        Ok(cxns)
+    }
+
     fn search(&self, cxn_id: &CxnId) -> Result<Option<CxnKey>> {
         for entry in self.trees.entries(CxnRecord::TREE, &[], None) {
             let (key, value) = entry?;

@@ -124,7 +124,7 @@ impl Job {
     }
 
     /// A job that the store does not know yet.
-    pub(in crate::store) fn unknown(no: JobNo, app: AppNo, name: JobName) -> Self {
+    pub(crate) fn unknown(no: JobNo, app: AppNo, name: JobName) -> Self {
         let backfilled = BackfillProgress::Nothing;
         Self { no, app, name, retry: None, last_run: None, outage_since: None, backfilled }
     }

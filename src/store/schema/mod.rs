@@ -32,3 +32,4 @@ pub use run_record::{RunRecord, SkipReason, SkippedHost};
 pub use session::{EntryId, ReadSession, WriteSession};
 pub use shared::MAX_VALUE_BYTES;
 pub use statuses::{DueFacts, Statuses, delete_status, due_write, host_of, read_status, status_writes, write_status};
+pub use version::STORE_VERSION;

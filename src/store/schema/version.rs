@@ -6,7 +6,7 @@ use crate::store::engine::{Get, TreeName, Trees, Write};
 use crate::store::error::{Error, Item, Result};
 
 /// The version of stores that this program writes. It reads older ones, and makes them stores of this version.
-const VERSION: u32 = 5;
+pub const STORE_VERSION: u32 = 5;
 const VERSION_KEY: &[u8] = b"version";
 
 /// Makes a store of an older version one of this version, and returns its key for hosts.
@@ -18,9 +18,9 @@ const VERSION_KEY: &[u8] = b"version";
 pub(super) fn upgrade(trees: &Trees) -> Result<HostKey> {
     let version = trees.get(TreeName::Meta, VERSION_KEY)?.ok_or(Item::Version)?;
     match (parse_number(&version)?, HostKey::read(trees)?) {
-        (VERSION, Some(key)) => Ok(key),
-        (1..=VERSION, key) => write_with(trees, key.map_or_else(HostKey::random, Ok)?),
-        (found, _) => Err(Error::NewerFormat { found, known: VERSION }),
+        (STORE_VERSION, Some(key)) => Ok(key),
+        (1..=STORE_VERSION, key) => write_with(trees, key.map_or_else(HostKey::random, Ok)?),
+        (found, _) => Err(Error::NewerFormat { found, known: STORE_VERSION }),
     }
 }
 
@@ -33,6 +33,6 @@ pub(super) fn write(trees: &Trees) -> Result<HostKey> {
 }
 
 fn write_with(trees: &Trees, key: HostKey) -> Result<HostKey> {
-    trees.apply(&[Write::put(TreeName::Meta, VERSION_KEY, VERSION.to_be_bytes()), key.write()])?;
+    trees.apply(&[Write::put(TreeName::Meta, VERSION_KEY, STORE_VERSION.to_be_bytes()), key.write()])?;
     Ok(key)
 }

@@ -11,6 +11,7 @@ mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use graph::Graph;
 use modules::Modules;
@@ -114,6 +115,27 @@ fn no_glob_import_hides_a_use() {
     assert_none(rules::globs(&modules()));
 }
 
+/// Simulated sites check what the program implements, so only the demo may use their code.
+#[test]
+fn only_the_demo_uses_simulated_sites() {
+    let users = program().into_iter().filter(|(_, text)| text.contains("civisite")).map(|(path, _)| path);
+    let others: Vec<_> =
+        users.filter(|path| !path.starts_with("cli/commands/demo/") && path != "cli/simulation.rs").collect();
+    assert_eq!(others, [""; 0]);
+}
+
+#[test]
+fn program_has_no_async_runtime() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--locked", "--offline"]);
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let crates = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && crates.contains("civisite v"), "{}", String::from_utf8_lossy(&output.stderr));
+    for runtime in ["tokio", "async-std", "smol", "async-executor", "futures-executor"] {
+        assert!(!crates.lines().any(|line| line.split(' ').next() == Some(runtime)), "the program has {runtime}");
+    }
+}
+
 #[test]
 fn no_file_is_too_long() {
     assert_none(sources(&CODE).iter().filter_map(|(path, text)| rules::too_long(path, text)).collect());
@@ -128,7 +150,7 @@ fn doc_comments_begin_with_a_short_sentence() {
 #[test]
 fn no_former_name_is_left() {
     let files: Vec<_> = texts().into_iter().filter(|(path, _)| !path.starts_with(LISTS_OF_WORDS)).collect();
-    for expected in [".ci/run", "README.md", "docs/design.md", "benches/table.sh", "fixtures/simulation.rs"] {
+    for expected in [".ci/run", "README.md", "docs/design.md", "benches/table.sh", "fixtures/picture.rs"] {
         assert!(files.iter().any(|(path, _)| path == expected), "{expected} is not checked");
     }
     assert_none(files.iter().flat_map(|(path, text)| BANNED.find(path, text)).collect());

@@ -121,6 +121,7 @@ fn apply_batch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::ui::progress::Display;
     use crate::model::{PollStatus, Secret};
     use crate::store::StatusPatch;
     use std::time::Duration;
@@ -144,7 +145,7 @@ mod tests {
     fn a_comparison_counts_what_an_import_changes() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::create(&dir.path().join("store"), Duration::from_secs(10)).unwrap();
-        let progress = Progress::begin_of(0, "imported", false);
+        let progress = Progress::begin_of(0, "imported", Display::Hidden);
         let last = TX_BATCH + 1;
         let input = |last_run: i64| {
             let records = (0..=last).map(cxn).chain([status(0, last_run), cxn(last + 1), status(last, 5)]);

@@ -94,7 +94,7 @@ impl Import {
         let path = context.store_path()?;
         let Input { format, is_file, reader } = self.input().map_err(|error| self.naming_input(error.into()))?;
         let known = context.existing_store(!self.dry_run)?;
-        let checking = Progress::begin_of(0, "checked", context.shows_progress());
+        let checking = Progress::begin_of(0, "checked", context.progress_display());
         // A spreadsheet leaves out the last line end of its file. Whatever prunes or comes from a program must have it.
         let needs_line_end = self.prune || !is_file;
         let found = Findings::of(reader, format, needs_line_end, self.lenient, known.as_ref(), &checking);
@@ -136,7 +136,7 @@ impl Import {
         pruned: &[AdminTarget],
     ) -> Result<Counts> {
         let records = spool.into_records(&findings.rejected)?;
-        let progress = Progress::begin_of(findings.records, "imported", context.shows_progress());
+        let progress = Progress::begin_of(findings.records, "imported", context.progress_display());
         match (self.dry_run, known) {
             (true, None) => Ok(Counts { added: findings.cxns, updated: findings.statuses, ..Counts::default() }),
             (true, Some(store)) => compare(store, records, self.force, &progress),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::findings::Findings;
 use super::prune::{Limit, Pruning};
-use crate::cli::ui::progress::Progress;
+use crate::cli::ui::progress::{Display, Progress};
 use crate::model::{Cxn, CxnId, Secret};
 use crate::store::{Statuses, Store};
 use crate::transfer::{Format, Record, Writer, parse};
@@ -28,7 +28,7 @@ struct Effect {
 
 /// Returns what `import --prune --on-error skip` would do, and whether it aborts without `skip`.
 fn effect(store: &Store, format: Format, input: &[u8]) -> Effect {
-    let progress = Progress::begin_of(0, "checked", false);
+    let progress = Progress::begin_of(0, "checked", Display::Hidden);
     let mut removed = BTreeSet::new();
     // An error ends the import before it changes anything.
     let Ok((findings, spool)) = Findings::of(input, format, true, false, Some(store), &progress) else {

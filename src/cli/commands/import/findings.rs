@@ -131,6 +131,7 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::ui::progress::Display;
     use crate::model::Secret;
     use serde_json::json;
     use std::time::Duration;
@@ -141,7 +142,7 @@ mod tests {
     }
 
     fn findings(text: &str, format: Format, store: Option<&Store>) -> (Findings, usize) {
-        let progress = Progress::begin_of(0, "checked", false);
+        let progress = Progress::begin_of(0, "checked", Display::Hidden);
         let (findings, spool) = Findings::of(text.as_bytes(), format, true, false, store, &progress).unwrap();
         let records = spool.into_records(&findings.rejected).unwrap().count();
         (findings, records)

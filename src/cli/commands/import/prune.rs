@@ -137,7 +137,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cli::ui::progress::Progress;
+    use crate::cli::ui::progress::{Display, Progress};
     use crate::model::Secret;
     use crate::transfer::{Format, parse};
 
@@ -154,7 +154,7 @@ mod tests {
     /// Returns the ids of what is removed for an input, and what is spared.
     fn pruning(store: Option<&Store>, input: &[Value], apps: &[&str], limit: Limit) -> Result<(Vec<String>, Spared)> {
         let text = input.iter().map(|line| format!("{line}\n")).collect::<Vec<_>>().concat();
-        let progress = Progress::begin_of(0, "checked", false);
+        let progress = Progress::begin_of(0, "checked", Display::Hidden);
         let (findings, _) = Findings::of(text.as_bytes(), Format::Jsonl, true, false, store, &progress).unwrap();
         let apps = apps.iter().map(|app| app.parse().unwrap()).collect();
         let mut removed = Vec::new();

@@ -1,0 +1,130 @@
+//! What is wrong with the configuration, or missing on this machine.
+
+use super::apps::app;
+use crate::cli::commands::findings::{Check, Findings};
+use crate::cli::context::Context;
+use crate::cli::error::{Error, ListenerProblem, Report, Result};
+use crate::cli::values;
+use crate::config::{CertificateDefect, CertificateProblem, Config};
+use crate::listener::Action;
+use crate::site::{check_authorities, check_name_servers};
+use crate::store::ReadSession;
+
+const CORRECT_FILE: &str = "correct the configuration; `cxnpoll config show` prints what is in effect";
+const NAME_CA_FILE: &str = "name a PEM file of CA certificates as `ca-file`, or remove the key";
+const INSTALL_AUTHORITIES: &str = "install the CA certificates: apt-get install ca-certificates";
+const CORRECT_NAME_SERVERS: &str = "name a server that answers in /etc/resolv.conf, and try: getent hosts example.org";
+
+/// Checks the configuration, and what runs need of the machine.
+pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut Findings) {
+    use Check as C;
+    let config = &context.config;
+    findings.check([C::Config, C::Heartbeat, C::Certificates, C::Listeners, C::Authorities, C::NameServers]);
+    if let Some(directory) = config.apps_dir.as_ref().filter(|directory| !directory.is_dir()) {
+        let message = format!("apps-dir: there is no directory {}", directory.display());
+        findings.add(C::Config, message, "name the directory that has one directory per app, or remove the key");
+    }
+    find_missing_trust(config, findings);
+    if let Err(failure) = check_name_servers() {
+        findings.add(C::NameServers, failure.message, CORRECT_NAME_SERVERS);
+    }
+    if let Err(error) = config.heartbeat(None) {
+        findings.add_error(C::Heartbeat, Error::from(error), "write the whole URL, with https://");
+    }
+    for name in names {
+        match app(config, name) {
+            Ok(app) => {
+                for problem in config.certificate_problems(&app, context.started) {
+                    findings.add(C::Certificates, problem.to_string(), certificate_remedy(config, &problem));
+                }
+                if let Some(warning) = app.tls_warning() {
+                    findings.note(C::Config, warning);
+                }
+            }
+            Err(error @ Error::Config(crate::config::Error::NoCertificate { .. })) => {
+                findings.add_error(C::Certificates, error, "put the certificate there, or correct `app-cert`");
+            }
+            Err(error) => findings.add_error(C::Config, error, CORRECT_FILE),
+        }
+    }
+    if let Err(error) = context.store_path() {
+        findings.add_error(C::Store, error, CORRECT_FILE);
+    }
+    for listener in context.listeners.iter() {
+        if let Action::Program(program) = &listener.action {
+            let event = &listener.event;
+            for error in program.problems() {
+                let remedy = format!("correct the path or make it executable: chmod +x {}", error.path.display());
+                findings.add(C::Listeners, ListenerProblem::Program { event, error }.to_string(), remedy);
+            }
+        }
+    }
+    find_unknown_apps(context, names, findings);
+}
+
+/// What to do about a certificate.
+fn certificate_remedy(config: &Config, problem: &CertificateProblem) -> String {
+    let file = config.certificate_file(&problem.app_id);
+    let file = file.map_or("its file".to_owned(), |file| file.display().to_string());
+    match problem.defect {
+        CertificateDefect::Empty { .. } | CertificateDefect::Unreadable => {
+            format!("put the certificate of {}, X.509 in PEM, into {file}", problem.app_id)
+        }
+        CertificateDefect::NotYetValid { .. } => {
+            format!("check the clock with `date -u`; if it is right, put a certificate that is valid now into {file}")
+        }
+        CertificateDefect::Expired { .. } | CertificateDefect::ExpiresSoon { .. } => {
+            format!("get a new certificate from the authority that issued it, and replace {file}")
+        }
+        CertificateDefect::OtherApp { .. } => format!("replace {file} by the certificate of {}", problem.app_id),
+    }
+}
+
+/// Finds a `ca-file` that cannot be used, and a machine without certificates of authorities.
+fn find_missing_trust(config: &Config, findings: &mut Findings) {
+    let missing = check_authorities().err().map(|failure| failure.message);
+    let more = config.authorities();
+    let has_more = more.as_ref().is_ok_and(|more| !more.is_empty());
+    if let Err(error) = more {
+        findings.add_error(Check::Authorities, Error::from(error), NAME_CA_FILE);
+    }
+    match missing {
+        // The file adds to those of the machine. An installation of its own may need no others.
+        Some(missing) if has_more => findings.note(Check::Authorities, missing),
+        Some(missing) => findings.add(Check::Authorities, missing, INSTALL_AUTHORITIES),
+        None => {}
+    }
+}
+
+/// Finds the listeners of apps that neither the configuration nor the store has.
+fn find_unknown_apps(context: &Context, configured: &[String], findings: &mut Findings) {
+    let events = context.listeners.iter().map(|listener| &listener.event);
+    let of_apps = events.filter_map(|event| Some((event, event.job.as_ref()?.0.short())));
+    let mut unknown: Vec<_> = of_apps.filter(|(_, app)| configured.iter().all(|name| name != app)).collect();
+    if unknown.is_empty() {
+        return;
+    }
+    let stored = stored_apps(context);
+    if let Err(error) = &stored {
+        findings.note(Check::Listeners, format!("cannot read which apps the store has: {}", error.message));
+    }
+    let is_known = stored.is_ok();
+    let stored = stored.unwrap_or_default();
+    unknown.retain(|(_, app)| stored.iter().all(|name| name != app));
+    let names = [configured, &stored].concat();
+    for (event, app) in unknown {
+        let text = ListenerProblem::UnknownApp { event, suggestion: values::closest(app, &names) }.to_string();
+        if is_known {
+            findings.add(Check::Listeners, text, "correct `event`, or import connections of the app");
+        } else {
+            findings.note(Check::Listeners, text);
+        }
+    }
+}
+
+/// The names of the apps that the store has, without `app:`; empty if there is no store.
+fn stored_apps(context: &Context) -> Result<Vec<String>, Report> {
+    let Some(store) = context.existing_store(false)? else { return Ok(Vec::new()) };
+    let apps = store.read(ReadSession::apps)?;
+    Ok(apps.into_iter().map(|(_, app_id)| app_id.short().to_owned()).collect())
+}

@@ -1,0 +1,86 @@
+//! Something that starts a run, and what is in it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::shell::{self, Simple};
+use crate::cli::commands::poll::Poll;
+use crate::cli::context::Global;
+use crate::cli::error::hide_urls;
+
+/// Parses the arguments of a run; `None` if they are of another command.
+pub(in crate::cli) type ParsePoll = fn(Vec<OsString>) -> Result<Option<(Global, Poll)>, clap::Error>;
+
+/// A command that cron or systemd starts.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Entry {
+    /// Where it is, for a message: `line 3 of /etc/crontab`.
+    pub(super) place: String,
+    /// How to change it: `crontab -e`.
+    pub(super) edit: String,
+    /// The user that it runs as; `None` if that is not known.
+    pub(super) user: Option<String>,
+    /// The longest time between two starts, in seconds; `None` if that is not known.
+    pub(super) gap_s: Option<i64>,
+    /// The variables that are set for it.
+    pub(super) variables: BTreeMap<String, String>,
+    /// The directories in which its program is looked up.
+    pub(super) path: String,
+    /// The directories that systemd creates before it starts.
+    pub(super) created: Vec<PathBuf>,
+    /// Its commands.
+    pub(super) commands: Vec<Simple>,
+}
+
+/// A run that an entry starts.
+pub(in super::super) struct Start<'a> {
+    pub(super) entry: &'a Entry,
+    /// The program as the entry names it.
+    pub(super) program: String,
+    /// The files that its output is redirected to.
+    pub(super) outputs: &'a [String],
+    /// The variables that are set for it.
+    pub(super) variables: BTreeMap<String, String>,
+    /// Its options.
+    pub(super) run: Run,
+}
+
+/// The options of a run in an entry.
+pub(super) enum Run {
+    /// They are valid.
+    Poll(Box<(Global, Poll)>),
+    /// They are not, and this is why. The words may still name the app.
+    Invalid { reason: String, words: Vec<String> },
+    /// They depend on a variable whose value is not known.
+    Unknown,
+}
+
+impl Entry {
+    /// Finds the runs that the entry starts.
+    pub(in super::super) fn starts(&self, parse: ParsePoll) -> impl Iterator<Item = Start<'_>> {
+        self.commands.iter().filter_map(move |command| self.start(command, parse))
+    }
+
+    fn start<'a>(&'a self, command: &'a Simple, parse: ParsePoll) -> Option<Start<'a>> {
+        let mut variables = self.variables.clone();
+        variables.extend(shell::assignments(&command.words));
+        let words = shell::expand(command.words.clone(), &variables);
+        let words = shell::invocation(&words)?;
+        let is_open = words.iter().any(|word| word.contains(['$', '`']));
+        let run = match parse(words.iter().map(OsString::from).collect()) {
+            Ok(parsed) => Run::Poll(Box::new(parsed?)),
+            Err(error) if !error.use_stderr() => return None,
+            Err(_) if is_open => Run::Unknown,
+            Err(error) => Run::Invalid { reason: first_line(&error), words: words.to_vec() },
+        };
+        Some(Start { entry: self, program: words[0].clone(), outputs: &command.outputs, variables, run })
+    }
+}
+
+/// The message of the parser, without the usage below it.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+    hide_urls(lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: "))
+}

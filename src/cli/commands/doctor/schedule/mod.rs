@@ -1,0 +1,11 @@
+//! What starts runs on this machine: crontabs and systemd timers.
+
+pub(super) mod cron;
+mod crontab;
+pub(super) mod entry;
+pub(super) mod files;
+pub(super) mod rules;
+mod shell;
+pub(super) mod sources;
+pub(super) mod systemd;
+mod unit;

@@ -1,0 +1,178 @@
+//! Unit files of systemd: their keys, the specifiers in values, and how often a timer starts.
+
+use std::collections::BTreeMap;
+
+use crate::retry::duration;
+
+/// The keys of a unit with its drop-ins, in the order in which they are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Unit(Vec<(String, String)>);
+
+impl Unit {
+    /// Reads the keys of a file. An empty value removes those before it.
+    pub(super) fn add(&mut self, text: &str) {
+        for line in text.replace("\\\n", " ").lines().map(str::trim) {
+            if line.starts_with(['#', ';', '[']) {
+                continue;
+            }
+            match line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
+                Some((key, "")) => self.0.retain(|(other, _)| other != key),
+                Some((key, value)) => self.0.push((key.to_owned(), value.to_owned())),
+                None => {}
+            }
+        }
+    }
+
+    /// The values of a key.
+    pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The last value of a key.
+    pub(super) fn last<'a>(&'a self, key: &'a str) -> Option<&'a str> {
+        self.all(key).last()
+    }
+
+    /// The longest time between two starts of a timer, in seconds; `None` if it is not known.
+    pub(super) fn gap_s(&self) -> Option<i64> {
+        let calendar = self.all("OnCalendar").map(calendar_gap_s);
+        let repeat = ["OnUnitActiveSec", "OnUnitInactiveSec"].into_iter().flat_map(|key| self.all(key)).map(span_s);
+        calendar.chain(repeat).collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+}
+
+/// A time span such as `5min`, in seconds.
+fn span_s(text: &str) -> Option<i64> {
+    duration::duration(text).and_then(|span| i64::try_from(span.as_secs()).ok())
+}
+
+/// The time between two starts by a calendar expression, for those that are usual.
+fn calendar_gap_s(text: &str) -> Option<i64> {
+    let nickname = match text {
+        "minutely" => Some(60),
+        "hourly" => Some(3600),
+        "daily" => Some(86_400),
+        "weekly" => Some(7 * 86_400),
+        "monthly" => Some(31 * 86_400),
+        _ => None,
+    };
+    // `*:0/5`, `*-*-* *:0/5:00`, `*:*`, `*:30`
+    let time = text.strip_prefix("*-*-* ").unwrap_or(text);
+    let mut parts = time.split(':');
+    let (hour, minute) = (parts.next()?, parts.next().unwrap_or_default());
+    let of_minutes = || match minute.split_once('/') {
+        Some((_, step)) => step.parse::<i64>().ok().map(|step| step * 60),
+        None if minute == "*" => Some(60),
+        None => minute.parse::<u32>().ok().map(|_| 3600),
+    };
+    nickname.or_else(|| match hour {
+        "*" => of_minutes(),
+        hour => hour.parse::<u32>().ok().map(|_| 86_400),
+    })
+}
+
+/// Replaces the specifiers of a unit in a value.
+pub(super) fn with_specifiers(value: &str, unit: &str) -> String {
+    let (stem, _) = unit.rsplit_once('.').unwrap_or((unit, ""));
+    let (prefix, instance) = stem.split_once('@').unwrap_or((stem, ""));
+    let (mut text, mut chars) = (String::new(), value.chars());
+    while let Some(c) = chars.next() {
+        match (c, (c == '%').then(|| chars.next()).flatten()) {
+            ('%', Some('%')) => text.push('%'),
+            ('%', Some('i')) => text.push_str(instance),
+            ('%', Some('I')) => text.push_str(&unescape(instance)),
+            ('%', Some('p')) => text.push_str(prefix),
+            ('%', Some('n')) => text.push_str(unit),
+            ('%', Some('N')) => text.push_str(stem),
+            ('%', Some('S')) => text.push_str("/var/lib"),
+            ('%', Some('L')) => text.push_str("/var/log"),
+            ('%', Some('C')) => text.push_str("/var/cache"),
+            ('%', Some('E')) => text.push_str("/etc"),
+            ('%', Some('t')) => text.push_str("/run"),
+            ('%', Some(other)) => text.extend(['%', other]),
+            (c, _) => text.push(c),
+        }
+    }
+    text
+}
+
+/// The text of an instance name: `-` is `/`, and `\x2d` is `-`.
+fn unescape(instance: &str) -> String {
+    let mut parts = instance.split("\\x");
+    let first = parts.next().unwrap_or_default().replace('-', "/");
+    parts.fold(first, |text, part| match part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+        Some(byte) => text + &char::from(byte).to_string() + &part[2..].replace('-', "/"),
+        None => text + part,
+    })
+}
+
+/// The variables of an `Environment=`, which may have several.
+pub(super) fn variables(text: &str) -> BTreeMap<String, String> {
+    let words = shlex::split(text).unwrap_or_default();
+    words.iter().filter_map(|word| word.split_once('=')).map(owned).collect()
+}
+
+/// The variables of a file that `EnvironmentFile=` names, one per line.
+pub(super) fn variables_of_file(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+    let unquoted = |value: &str| {
+        let value = value.trim();
+        let inner = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        inner.unwrap_or(value).to_owned()
+    };
+    lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.trim().to_owned(), unquoted(value)))
+        .collect()
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_starts_so_often() {
+        let gap = |text: &str| {
+            let mut unit = Unit::default();
+            unit.add(text);
+            unit.gap_s()
+        };
+        for (text, expected) in [
+            ("[Timer]\nOnCalendar=*:0/5\n", Some(300)),
+            ("OnCalendar=*-*-* *:0/10:00", Some(600)),
+            ("OnCalendar=hourly\nOnCalendar=\nOnCalendar=*:*", Some(60)),
+            ("OnCalendar=02:30", Some(86_400)),
+            ("OnBootSec=1min\nOnUnitActiveSec=15min", Some(900)),
+            ("OnCalendar=Mon *-*-* 00:00:00", None),
+            ("# nothing", None),
+        ] {
+            assert_eq!(gap(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn specifiers_and_variables_are_replaced() {
+        let unit = "cxnpoll@org.example.a\\x2db.service";
+        let text = with_specifiers("%p poll %I 100%% --store %S/x --log-file %L/%i.log", unit);
+        assert_eq!(
+            text,
+            "cxnpoll poll org.example.a-b 100% --store /var/lib/x --log-file /var/log/org.example.a\\x2db.log"
+        );
+        let texts =
+            |variables: BTreeMap<String, String>| variables.into_iter().map(|(a, b)| a + &b).collect::<Vec<_>>();
+        assert_eq!(texts(variables("A=1 B='2 3' \"C=x y\"")), ["A1", "B2 3", "Cx y"]);
+        assert_eq!(texts(variables_of_file("# no\nA=1 2\nB='2 3'\n\nC = \"x\"\n")), ["A1 2", "B2 3", "Cx"]);
+    }
+
+    #[test]
+    fn a_drop_in_replaces_what_it_empties() {
+        let mut unit = Unit::default();
+        unit.add("[Service]\nUser=a\nExecStart=one \\\n  two\n");
+        unit.add("ExecStart=\nExecStart=three\nUser=b\n");
+        assert_eq!((unit.all("ExecStart").collect::<Vec<_>>(), unit.last("User")), (vec!["three"], Some("b")));
+    }
+}

@@ -1,0 +1,116 @@
+//! What may be given for an argument: apps, jobs, connections and commands.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Command;
+use clap_complete::engine::{CompletionCandidate, ValueCompleter};
+
+use super::line::Line;
+use crate::config::Config;
+use crate::store::{self, ReadSession, Store};
+use crate::util::text::{is_printable, sanitize};
+
+/// How long a completion waits for each lock of the store.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long a completion waits before it looks again whether the store is settled.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How many connections are offered at most.
+const MAX_CONNECTIONS: usize = 200;
+
+/// The configuration of the line; `None` if it cannot be read.
+fn config() -> Option<Config> {
+    Config::load(Line::of_process().path("--config").as_deref()).ok()
+}
+
+/// Reads the store of the line; `None` if that may change something or takes too long.
+///
+/// While another process uses a store, it is not settled.
+fn read<T: Send>(work: impl FnOnce(&ReadSession) -> store::Result<T> + Send) -> Option<T> {
+    let path = config()?.store_path(Line::of_process().path("--store").as_deref()).ok()?;
+    let store = Store::open(&path, LOCK_TIMEOUT).ok()?;
+    let began = Instant::now();
+    while !store.is_settled() {
+        if began.elapsed() > LOCK_TIMEOUT {
+            return None;
+        }
+        thread::sleep(PAUSE);
+    }
+    store.read(work).ok()
+}
+
+/// Those of `names` that begin with the word, in order.
+fn beginning_with(word: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
+    let word = word.to_string_lossy();
+    let names: BTreeSet<_> = names.into_iter().filter(|name| name.starts_with(&*word) && is_printable(name)).collect();
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The apps of the configuration and the store.
+pub(super) struct Apps;
+
+impl ValueCompleter for Apps {
+    fn complete(&self, word: &OsStr) -> Vec<CompletionCandidate> {
+        let of_config = config().map(|config| config.app_names()).unwrap_or_default();
+        let of_store = read(ReadSession::apps).unwrap_or_default();
+        let names = of_store.into_iter().map(|(_, app_id)| app_id.short().to_owned()).chain(of_config);
+        let prefix = if word.to_string_lossy().starts_with("app:") { "app:" } else { "" };
+        beginning_with(word, names.map(|name| format!("{prefix}{name}")))
+    }
+}
+
+/// The jobs of the apps that the line names, or else of all apps.
+pub(super) struct Jobs;
+
+impl ValueCompleter for Jobs {
+    fn complete(&self, word: &OsStr) -> Vec<CompletionCandidate> {
+        let jobs = read(|session| {
+            let line = Line::of_process();
+            let mut apps = session.apps()?;
+            apps.retain(|(_, app)| line.words().any(|word| word == app.short() || word == app.as_str()));
+            let mut jobs = session.jobs(None)?;
+            jobs.retain(|job| apps.is_empty() || apps.iter().any(|(no, _)| *no == job.app));
+            Ok(jobs)
+        });
+        beginning_with(word, jobs.into_iter().flatten().map(|job| job.name.as_str().to_owned()))
+    }
+}
+
+/// The connections of the store, in the order of their ids. An id may be given without `cxn:`.
+pub(super) struct Connections;
+
+impl ValueCompleter for Connections {
+    fn complete(&self, word: &OsStr) -> Vec<CompletionCandidate> {
+        let Some(word) = word.to_str() else { return Vec::new() };
+        let with_prefix = format!("cxn:{word}");
+        let found = read(|session| match session.cxns_by_prefix(word, MAX_CONNECTIONS)? {
+            found if found.is_empty() => Ok(("cxn:", session.cxns_by_prefix(&with_prefix, MAX_CONNECTIONS)?)),
+            found => Ok(("", found)),
+        });
+        let Some((prefix, found)) = found else { return Vec::new() };
+        let shown = found.into_iter().filter(|cxn| is_printable(cxn.cxn_id.as_str()));
+        let candidates = shown.map(|cxn| {
+            let cxn_id = cxn.cxn_id.as_str().strip_prefix(prefix).unwrap_or(cxn.cxn_id.as_str());
+            CompletionCandidate::new(cxn_id).help(Some(sanitize(&cxn.host()).into()))
+        });
+        candidates.collect()
+    }
+}
+
+/// The commands of the program, of which `man` shows the pages.
+pub(super) struct CommandNames(pub(super) Arc<Command>);
+
+impl ValueCompleter for CommandNames {
+    /// Completes a command below the one that the words before it name.
+    fn complete(&self, word: &OsStr) -> Vec<CompletionCandidate> {
+        let line = Line::of_process();
+        let mut before: Vec<_> = line.words().skip_while(|word| *word != "man").skip(1).collect();
+        before.pop_if(|last| *last == word);
+        let above = before.into_iter().try_fold(&*self.0, |command, name| command.find_subcommand(name));
+        let names = above.into_iter().flat_map(Command::get_subcommands).map(|below| below.get_name().to_owned());
+        beginning_with(word, names)
+    }
+}

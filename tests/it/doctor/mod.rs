@@ -1,0 +1,63 @@
+//! `doctor` finds each fault that is planted, and nothing in a healthy installation.
+
+mod faults;
+mod scene;
+
+use std::os::unix::fs::chown;
+use std::time::Instant;
+
+use crate::testkit::{World, code, namespace, stderr, stdout};
+use scene::{Scene, checks};
+
+#[test]
+fn each_planted_fault_is_the_only_finding() {
+    namespace::run(concat!(module_path!(), "::each_planted_fault_is_the_only_finding"), &["mount"], || {
+        let mut scene = Scene::set_up();
+        assert_eq!(scene.findings(), Vec::<String>::new(), "the installation is healthy");
+        let (began, mut missed) = (Instant::now(), Vec::new());
+        for (number, fault) in faults::FAULTS.iter().enumerate() {
+            scene.restore();
+            (fault.plant)(&mut scene);
+            let output = scene.doctor(&["--json"]);
+            scene.undo();
+            let text = stdout(&output);
+            if code(&output) != 78 || checks(&output) != [fault.check] || !text.contains(fault.message) {
+                missed.push(format!("{number}, {} {}: {output:?}", fault.check, fault.message));
+            }
+        }
+        assert!(missed.is_empty(), "{}", missed.join("\n"));
+        println!("{} faults in {:?}", faults::FAULTS.len(), began.elapsed());
+    });
+}
+
+#[test]
+fn a_healthy_installation_prints_nothing_without_a_terminal() {
+    namespace::run(concat!(module_path!(), "::a_healthy_installation_prints_nothing_without_a_terminal"), &[], || {
+        let scene = Scene::set_up();
+        let output = scene.doctor(&[]);
+        assert_eq!((code(&output), stdout(&output), stderr(&output)), (0, String::new(), String::new()));
+        let text = stdout(&scene.doctor(&["-v"]));
+        assert!(text.contains("ok       store\n") && text.ends_with("Nothing is wrong.\n"), "{text}");
+        scene.schedule_by_timer();
+        assert_eq!(stdout(&scene.doctor(&[])), "", "a timer is as good as a crontab");
+        let json: serde_json::Value = serde_json::from_slice(&scene.doctor(&["--json"]).stdout).unwrap();
+        assert_eq!((&json["ok"], json["findings"].as_array().map(Vec::len)), (&true.into(), Some(0)));
+        assert!(json["checked"].as_array().unwrap().iter().any(|check| check == "last-runs"), "{json}");
+        assert!(json["skipped"].as_array().unwrap().iter().all(|skipped| skipped["reason"].is_string()), "{json}");
+        assert_eq!(scene.polls(), 1, "a doctor polls no site");
+    });
+}
+
+#[test]
+fn root_is_sent_to_the_owner_of_the_store() {
+    let world = World::with(["ok"]);
+    let files = [world.store(), world.store().join("CURRENT")];
+    if files.iter().any(|file| chown(file, Some(12_345), None).is_err()) {
+        return crate::testkit::tools::skip("only root can give files to another user");
+    }
+    let output = world.run(&["doctor"]);
+    assert_eq!(code(&output), 78);
+    let text = stdout(&output);
+    assert!(text.contains("belongs to #12345, not to root"), "{text}");
+    assert!(text.contains("sudo -u '#12345' cxnpoll doctor"), "{text}");
+}
