@@ -85,7 +85,7 @@ fn progress_at_a_terminal_names_the_slow_host() {
         return;
     }
     let world = World::with(["ok", "status-500", "hang"]);
-    let text = at_terminal(&world, &["poll", APP, "--timeout", "5"], None);
+    let text = at_terminal(&world, &["--color", "never", "poll", APP, "--timeout", "5"], None);
     assert!(text.contains("2/3 polled") && text.contains("1 ok, 1 http"), "{text}");
     assert!(text.contains("waiting 3 s for 127.0.0.1"), "{text}");
     assert!(text.contains("1 ok, 1 http, 3 at a time"), "{text}");
