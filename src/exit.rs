@@ -36,3 +36,84 @@ pub const SIGHUP: u8 = 129;
 pub const SIGINT: u8 = 130;
 /// Ended by SIGTERM.
 pub const SIGTERM: u8 = 143;
+
+/// An exit code, as help, manual pages and the documentation describe it.
+pub struct Meaning {
+    /// The code.
+    pub code: u8,
+    /// What it is called in one or two words.
+    pub name: &'static str,
+    /// When a command ends with it.
+    pub when: &'static str,
+}
+
+/// All exit codes, in their order.
+pub const MEANINGS: [Meaning; 13] = [
+    Meaning { code: OK, name: "done", when: "Success. Sites that failed do not change it." },
+    Meaning {
+        code: INTERNAL,
+        name: "internal error",
+        when: "A bug, or an operation of the system that should not fail, such as starting a thread.",
+    },
+    Meaning {
+        code: USAGE,
+        name: "usage",
+        when: "The command line is wrong, a change needs a confirmation, or an export would replace a file.",
+    },
+    Meaning {
+        code: SITE_FAILED,
+        name: "the site failed",
+        when: "The site of `call` or `poll --cxn` failed, or any site with `--strict`.",
+    },
+    Meaning {
+        code: BAD_DATA,
+        name: "bad records",
+        when: "An import has bad records, even if they were skipped, or a prune is over its limit.",
+    },
+    Meaning { code: NOT_FOUND, name: "not found", when: "A store, app, connection or file was not found." },
+    Meaning {
+        code: OWN_OUTAGE,
+        name: "own outage",
+        when: "This machine or its network caused failures. No site's failure count changed by them.",
+    },
+    Meaning {
+        code: STORE,
+        name: "store or output",
+        when: "The store, standard output, an output file or a temporary file cannot be used, records of the store were \
+               skipped because they cannot be read, or `store check` found faults. Output that cannot be written changes \
+               nothing of what a command does.",
+    },
+    Meaning {
+        code: DECLINED,
+        name: "declined or busy",
+        when: "Another run is polling these sites, or the store stayed busy longer than `--store-wait`, or until \
+               `--max-runtime` was over and nothing was polled.",
+    },
+    Meaning {
+        code: CONFIG,
+        name: "configuration",
+        when: "The configuration is wrong, a listener program does not work, a listener failed at all sites or before or \
+               after the polls, or no site accepts the messages of the app.",
+    },
+    Meaning {
+        code: SIGHUP,
+        name: "ended by SIGHUP",
+        when: "SIGHUP ended the command, such as that of a closed terminal.",
+    },
+    Meaning { code: SIGINT, name: "ended by SIGINT", when: "SIGINT ended the command: Ctrl-C." },
+    Meaning { code: SIGTERM, name: "ended by SIGTERM", when: "SIGTERM ended the command, such as that of systemd." },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_meaning() {
+        let source = include_str!("exit.rs");
+        let values = source.lines().filter_map(|line| line.strip_prefix("pub const ")?.split_once(": u8 = "));
+        let mut codes: Vec<u8> = values.map(|(_, value)| value.trim_end_matches(';').parse().unwrap()).collect();
+        codes.dedup();
+        assert_eq!(codes, MEANINGS.map(|meaning| meaning.code));
+    }
+}

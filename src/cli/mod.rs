@@ -6,6 +6,7 @@ mod context;
 mod cxn_arg;
 mod error;
 mod named;
+mod reference;
 mod selection;
 pub mod simulation;
 pub mod ui;
@@ -67,17 +68,29 @@ enum Command {
     Explain(commands::explain::Explain),
     Retry(commands::retry::Retry),
     /// Reset connections to new, so that they are due at once
+    ///
+    /// Also brings back connections that were given up. At a terminal, a change of more than one connection shows them and asks first. Elsewhere, and with -n, it
+    /// needs --all and --yes.
     #[command(
         after_help = "Examples:\n  cxnpoll revive cxn:0123456789abcdef0123456789abcdef\n  cxnpoll revive --state given-up --host '*.example.org'"
     )]
     Revive(commands::admin::AdminArgs),
     /// Stop polling connections
+    ///
+    /// They keep their poll statuses. At a terminal, a change of more than one connection shows them and asks first. Elsewhere, and with -n, it
+    /// needs --all and --yes.
     #[command(after_help = "Example:\n  cxnpoll disable --url 'http://staging.*'")]
     Disable(commands::admin::AdminArgs),
     /// Resume polling connections
+    ///
+    /// They go on where they were disabled. At a terminal, a change of more than one connection shows them and asks first. Elsewhere, and with -n, it
+    /// needs --all and --yes.
     #[command(after_help = "Example:\n  cxnpoll enable cxn:0123456789abcdef0123456789abcdef")]
     Enable(commands::admin::AdminArgs),
     /// Remove connections, their poll statuses and kept results
+    ///
+    /// At a terminal it shows the connections and asks first. Elsewhere, and with -n, one connection is removed at once, and
+    /// more need --all and --yes. Connections that the store cannot read are removed too, if they are named.
     #[command(after_help = "Example, for cron:\n  cxnpoll remove --state given-up --older-than '6 month' --all --yes")]
     Remove(commands::admin::AdminArgs),
     Import(commands::import::Import),
@@ -348,6 +361,14 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_lists_every_exit_code() {
+        for exit::Meaning { code, name, .. } in &exit::MEANINGS {
+            let expected = if *code < 128 { format!("{code} {name}") } else { code.to_string() };
+            assert!(AFTER_HELP.contains(&expected), "{expected}");
+        }
     }
 
     #[test]

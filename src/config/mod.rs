@@ -10,6 +10,8 @@ mod file;
 mod heartbeat;
 mod limits;
 mod listeners;
+#[cfg(test)]
+mod schema;
 
 pub use app_table::AppTable;
 pub use certificate::EXPIRY_WARNING_DAYS;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::testkit::{World, code, stdout};
+use crate::testkit::{World, code, stderr, stdout, tools};
 
 /// Appends the help of a command and of all commands below it.
 fn help(world: &World, command: &[&str], all: &mut String) {
@@ -63,8 +63,18 @@ fn man_pages_cover_every_command() {
     fs::create_dir(&dir).unwrap();
     world.text(&["man", "--dir", dir.to_str().unwrap()]);
     for page in ["cxnpoll.1", "cxnpoll-poll.1", "cxnpoll-store-check.1", "cxnpoll-man.1"] {
-        assert!(fs::read_to_string(dir.join(page)).unwrap().contains(".SH"), "{page}");
+        let text = fs::read_to_string(dir.join(page)).unwrap();
+        for section in ["DESCRIPTION", "EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO"] {
+            assert!(
+                text.lines().any(|line| line == format!(".SH \"{section}\"") || line == format!(".SH {section}")),
+                "{page}"
+            );
+        }
     }
+    assert!(fs::read_to_string(dir.join("cxnpoll-poll.1")).unwrap().contains(".SH EXAMPLES"));
+    let configuration = world.text(&["man", "cxnpoll.toml"]);
+    assert_eq!(configuration, fs::read_to_string(dir.join("cxnpoll.toml.5")).unwrap());
+    assert!(configuration.contains(".TH cxnpoll.toml 5") && configuration.contains("every\\-hours"));
     assert_eq!(code(&world.run(&["man", "--dir", "nowhere"])), 66);
     assert!(!world.store().exists());
 }
@@ -76,4 +86,24 @@ fn pages_replace_links() {
     symlink("../victim", world.path("man/cxnpoll.1")).unwrap();
     assert_eq!(code(&world.run(&["man", "--dir", "man"])), 0);
     assert!(!world.path("victim").exists() && world.path("man/cxnpoll.1").is_file());
+}
+
+#[test]
+fn man_pages_are_rendered_without_warnings() {
+    if !tools::require("man") {
+        return;
+    }
+    let world = World::new();
+    fs::create_dir(world.path("man")).unwrap();
+    world.text(&["man", "--dir", "man"]);
+    let pages = fs::read_dir(world.path("man")).unwrap().map(|page| page.unwrap().path());
+    let output = world
+        .command_of("man")
+        .envs([("MANPAGER", "cat"), ("LC_ALL", "C.UTF-8")])
+        .args(["--warnings=all", "-l"])
+        .args(pages)
+        .output()
+        .unwrap();
+    assert_eq!((code(&output), &*stderr(&output)), (0, ""));
+    assert!(stdout(&output).contains("EXIT STATUS"));
 }

@@ -17,6 +17,8 @@ use crate::protocol::api_failure;
 use crate::site::Api;
 
 /// Send one API call to a site, and print the reply
+///
+/// The exit code is 3 if the site fails, or if its reply reports an error.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll call cxn:0123… Contact.get email=jo@example.org options:='{\"limit\": 1}'")]
 pub(in crate::cli) struct Call {

@@ -8,6 +8,9 @@ use crate::cli::ui::output;
 use crate::exit;
 
 /// Print completions for a shell
+///
+/// The script of bash, zsh or fish asks cxnpoll, which must be in PATH, while a line is completed. So it also offers the apps,
+/// jobs and connections of the configuration and the store. The scripts of other shells have only the options.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cxnpoll completions bash > /etc/bash_completion.d/cxnpoll\n  cxnpoll completions zsh > /usr/local/share/zsh/site-functions/_cxnpoll\n  cxnpoll completions fish > ~/.config/fish/completions/cxnpoll.fish"

@@ -27,7 +27,8 @@ use crate::util::open::{open_in_place, target_of};
 
 /// Write connections with their secrets and poll statuses
 ///
-/// Unless secrets are left out, `import` reads the output.
+/// Unless secrets are left out, `import` reads the output. Secrets are not printed to a terminal unless --with-secrets is given. A
+/// file that exists is replaced only with --force.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cxnpoll export connections.jsonl\n  cxnpoll export --batch 0/2 first-half.jsonl\n  \

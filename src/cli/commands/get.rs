@@ -20,6 +20,8 @@ use columns::{Column, Row, SortKey, status_for};
 
 /// List connections
 ///
+/// Lists all connections, the named ones, or those that match the filters. Secrets are not shown.
+///
 /// There is one line per connection. If its app has several jobs, the line is about the job in which its state is worst,
 /// and the state begins with the name of that job unless it is `default`. With --name the line is about that job. `-` stands
 /// for no value. JSON has all jobs, and times in seconds since 1970.

@@ -1,26 +1,29 @@
 //! `cxnpoll man`: manual pages.
 
 use std::fs::Permissions;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::cli::error::{Error, Result};
+use crate::cli::reference::{self, Page};
 use crate::cli::ui::output;
 use crate::cli::values;
 use crate::exit;
 use crate::util::fs_atomic::{AtomicFile, Durability};
 
-/// Print a manual page, or write the pages of all commands
+/// Print a manual page, or write all of them to a directory
 #[derive(Args)]
-#[command(after_help = "Examples:\n  cxnpoll man poll | man -l -\n  cxnpoll man --dir /usr/local/share/man/man1")]
+#[command(
+    after_help = "Examples:\n  cxnpoll man poll | man -l -\n  cxnpoll man cxnpoll.toml | man -l -\n  cxnpoll man --dir /usr/local/share/man/man1"
+)]
 pub(in crate::cli) struct Man {
-    /// Command, such as poll or store check
+    /// Command, such as poll or store check, or cxnpoll.toml for the configuration file
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
-    /// Write the pages of all commands to this directory
+    /// Write the pages of all commands and of the configuration file to this directory
     #[arg(long, value_name = "DIR", value_parser = values::path(), conflicts_with = "command")]
     dir: Option<PathBuf>,
 }
@@ -33,29 +36,40 @@ impl Man {
             }
             command = command.disable_help_subcommand(true);
             command.build();
-            return write_pages(&command, directory).map_err(Error::ManualPage).map(|()| exit::OK);
+            let configuration = directory.join(format!("{}.5", reference::CONFIGURATION_PAGE));
+            let pages = write_pages(&command, directory)
+                .and_then(|()| write_page(&configuration, |to| reference::configuration_page(to)));
+            return pages.map_err(Error::ManualPage).map(|()| exit::OK);
         }
         command.build();
+        let mut text = Vec::new();
+        if self.command == [reference::CONFIGURATION_PAGE] {
+            reference::configuration_page(&mut text).map_err(Error::ManualPage)?;
+            output::bytes(&text);
+            return Ok(exit::OK);
+        }
         let mut page = &command;
         for name in &self.command {
             page = page.find_subcommand(name).ok_or_else(|| Error::UnknownCommand(name.clone()))?;
         }
-        let mut text = Vec::new();
-        clap_mangen::Man::new(page.clone()).render(&mut text).map_err(Error::ManualPage)?;
+        Page::of(page).render(&mut text).map_err(Error::ManualPage)?;
         output::bytes(&text);
         Ok(exit::OK)
     }
 }
 
 /// Writes the pages of a command and of all commands below it.
-///
-/// Each file replaces what has its name, so that no link of another user is followed.
 fn write_pages(command: &clap::Command, directory: &Path) -> io::Result<()> {
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
         write_pages(below, directory)?;
     }
-    let page = clap_mangen::Man::new(command.clone());
-    let mut file = AtomicFile::beside(&directory.join(page.get_filename()), &Permissions::from_mode(0o644))?;
-    page.render(file.file())?;
+    let page = Page::of(command);
+    write_page(&directory.join(page.file_name()), |to| page.render(to))
+}
+
+/// Writes a page. The file replaces what has its name, so that no link of another user is followed.
+fn write_page(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut file = AtomicFile::beside(path, &Permissions::from_mode(0o644))?;
+    render(file.file())?;
     file.commit(Durability::None, || ())
 }

@@ -10,6 +10,7 @@ use clap::Command;
 use clap_complete::engine::{CompletionCandidate, ValueCompleter};
 
 use super::line::Line;
+use crate::cli::reference::CONFIGURATION_PAGE;
 use crate::config::Config;
 use crate::store::{self, ReadSession, Store};
 use crate::util::text::{is_printable, sanitize};
@@ -111,6 +112,7 @@ impl ValueCompleter for CommandNames {
         before.pop_if(|last| *last == word);
         let above = before.into_iter().try_fold(&*self.0, |command, name| command.find_subcommand(name));
         let names = above.into_iter().flat_map(Command::get_subcommands).map(|below| below.get_name().to_owned());
-        beginning_with(word, names)
+        let is_first = above.is_some_and(|above| above.get_name() == self.0.get_name());
+        beginning_with(word, names.chain(is_first.then(|| CONFIGURATION_PAGE.to_owned())))
     }
 }

@@ -29,8 +29,6 @@ pub struct StateCounts {
     pub deferred: u64,
     /// Due at the time that was asked for.
     pub due_now: u64,
-    /// Since when the first of those has been due that were polled before; `None` if there is none.
-    pub due_since: Option<UnixTime>,
     /// When the first of those becomes due that are not due yet; `None` if none will.
     pub next_due: Option<UnixTime>,
     /// Those that are failing or given up, by the class of their last failure, if that was asked for.

@@ -6,6 +6,7 @@ mod json;
 mod links;
 mod metrics;
 mod promtool;
+mod reference;
 mod scaling;
 mod systemd;
 mod troubleshooting;

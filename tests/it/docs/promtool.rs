@@ -7,6 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use super::metrics::{metrics_file, targets};
 use super::{read, root};
 use crate::testkit::{tools, until};
@@ -59,10 +61,11 @@ fn queries_of_the_dashboard_are_valid() {
     if !tools::require("promtool") {
         return;
     }
-    let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
-    for (number, (_, target)) in targets().iter().enumerate() {
-        rules += &format!("      - record: query_{number}\n        expr: {}\n", target["expr"]);
-    }
+    let rule = |(number, (_, target)): (usize, &(String, Value))| {
+        format!("      - record: query_{number}\n        expr: {}\n", target["expr"])
+    };
+    let rules: Vec<_> = targets().iter().enumerate().map(rule).collect();
+    let rules = format!("groups:\n  - name: dashboard\n    rules:\n{}", rules.concat());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("dashboard.yml");
     fs::write(&file, rules).unwrap();

@@ -14,7 +14,8 @@ fn entries(page: &str, heading: &str) -> Vec<String> {
 fn names(file: &str, before: &str, after: &str) -> Vec<String> {
     let text = read(file);
     let names = text.lines().filter_map(|line| line.split_once(before)?.1.strip_suffix(after));
-    names.map(str::to_owned).collect()
+    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    names.filter(is_name).map(str::to_owned).collect()
 }
 
 #[test]

@@ -120,7 +120,7 @@ pub const FAULTS: &[Fault] = &[
         let file = scene.world.path("empty-file").display().to_string();
         scene.mount(&["--bind", &file], "/dev/null");
     }),
-    fault("jobs", "cxnpoll poll org.example.myapp", |scene| scene.set_crontab("")),
+    fault("jobs", "cxnpoll.toml poll org.example.myapp", |scene| scene.set_crontab("")),
     fault("jobs", "starts the job nightly", |scene| {
         let output = scene.world.run(&["poll", APP, "--name", "nightly"]);
         assert!(output.status.success(), "{output:?}");

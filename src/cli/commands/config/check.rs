@@ -14,6 +14,8 @@ use crate::exit;
 use crate::util::text::count;
 
 /// Check the configuration, apps, certificates, listeners, CA certificates and name servers
+///
+/// Every listener program must be there and executable. The exit code is 78 if there is a problem; a warning does not change it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll config check --config /etc/cxnpoll/cxnpoll.toml")]
 pub(in crate::cli) struct Check {

@@ -16,6 +16,8 @@ use crate::exit;
 use crate::util::text::escape;
 
 /// Show every effective value and its origin
+///
+/// The origin is an option, an environment variable, a file, or the default.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll config show")]
 pub(in crate::cli) struct Show {

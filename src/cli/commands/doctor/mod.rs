@@ -156,6 +156,7 @@ fn check_schedule(context: &Context, parse: ParsePoll, is_config_read: bool, fac
         polled: &with_cxns.filter(|app_id| !is_switched_off(app_id)).cloned().collect(),
         jobs: &jobs,
         owner: owner.as_deref(),
+        program: &program(context),
         has_template: sources.has_template,
         max_workers: max_workers(),
         now: context.started,
@@ -177,6 +178,16 @@ fn check_schedule(context: &Context, parse: ParsePoll, is_config_read: bool, fac
             runs.map(|state| LastRun { app: &state.app, job: &state.job, counts: &state.counts }).collect();
         last_runs::check(&runs, &schedules, context.started, findings);
     }
+}
+
+/// The program with its whole path, since cron looks in few directories.
+///
+/// It names the configuration if that is in no usual place.
+fn program(context: &Context) -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| "cxnpoll".into());
+    let file = context.config.file.as_ref().filter(|file| Config::default_file().as_ref() != Some(file));
+    let config = file.map_or_else(String::new, |file| format!(" --config {}", file.display()));
+    format!("{}{config}", program.display())
 }
 
 impl store::JobState {

@@ -24,7 +24,7 @@ const MAX_WAIT: Duration = Duration::from_secs(3);
 /// How long connections are read. Some can be asked for the time, and some may be polled by no run.
 const MAX_SCAN: Duration = Duration::from_secs(3);
 /// A store with a larger file is not checked record by record, in bytes.
-const MAX_CHECKED_BYTES: u64 = 256 << 20;
+const MAX_CHECKED_BYTES: u64 = 64 << 20;
 /// How many sites are asked for the time.
 const MAX_ASKED: usize = 5;
 /// What writing takes in any case, in bytes.

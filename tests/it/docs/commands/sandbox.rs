@@ -31,12 +31,20 @@ keep = true
 
 /// The program. Pages do not allow loopback, on which the simulated sites are, and their demo has too many sites for a test.
 const PROGRAM: &str = r#"#!/bin/sh
-case $1 in demo) shift; set -- demo --sites 2 --runs 2 "$@" ;; esac
+case $1 in demo) shift; set -- demo "$@" --sites 2 --runs 2 ;; esac
 exec $PROGRAM --allow-net 127.0.0.0/8 "$@"
 "#;
 
 /// Absolute paths of pages, which are below the sandbox here.
-const PATHS: [&str; 5] = ["/etc/cxnpoll", "/var/", "/data", "/usr/local/bin/cxnpoll", "/usr/bin/cxnpoll"];
+const PATHS: [&str; 7] = [
+    "/backup/",
+    "/usr/local/share/man/man1",
+    "/etc/cxnpoll",
+    "/var/",
+    "/data",
+    "/usr/local/bin/cxnpoll",
+    "/usr/bin/cxnpoll",
+];
 
 /// One command of a page.
 pub struct Step {
@@ -71,7 +79,11 @@ impl Template {
     /// Starts the sites and fills the store: some sites are healthy, and one is given up.
     pub fn new() -> Self {
         let world = World::new();
-        let sites = world.sites(["ok", "ok", "ok", "status-500", "api-error"]);
+        let mut sites = world.sites(["ok", "ok", "ok", "status-500", "api-error"]);
+        // Each batch of a page has some of them.
+        for (site, code) in sites.iter_mut().zip((0..).step_by(2000)) {
+            site.batch_code = Some(code);
+        }
         let lines = sites.iter().map(|site| site.jsonl() + "\n").collect::<String>();
         let ours = lines.replace("app:org.example.myapp", &format!("app:{APP}"));
         world.config();
@@ -103,11 +115,15 @@ impl Template {
             "status.tsv",
             &format!("cxnId\tjobName\tpollLevel\tpollCount\tlastRun\n{}", statuses.collect::<String>()),
         );
-        write("myapp.crt", &certificate());
+        for name in ["myapp.crt", "civicrm.crt"] {
+            write(name, &certificate());
+        }
+        write("example.crt", CERTIFICATE);
         write("ca.pem", CERTIFICATE);
         for (language, name) in [("python", "listener.py"), ("php", "listener.php")] {
             let program = blocks(&read("docs/listeners.md")).into_iter().find(|block| block.language == language);
-            write(name, &program.unwrap().text);
+            let text = format!("#!/usr/bin/env {}\n{}", language.replace("python", "python3"), program.unwrap().text);
+            write_program(&files.join(name), &text);
         }
         Self { id: sites[0].cxn_id.clone(), heartbeats: serve_heartbeats(), world }
     }
@@ -156,7 +172,8 @@ impl Template {
     fn fill(&self, dir: &Path) {
         let apps = "var/www/cxnapp/app/cxn/org.civicrm.myapp";
         let dirs = ["bin", "home", "tmp", "steps", "data", "etc/cxnpoll", "var/lib/cxnpoll", "var/lib/node_exporter"];
-        for name in dirs.into_iter().chain(["var/log/cxnpoll", "var/lib/prometheus/node-exporter", apps]) {
+        let more = ["backup", "share/man/man1", "home/.config/fish/completions"];
+        for name in dirs.into_iter().chain(more).chain(["var/log/cxnpoll", "var/lib/prometheus/node-exporter", apps]) {
             fs::create_dir_all(dir.join(name)).unwrap();
         }
         let program = PROGRAM.replace("$PROGRAM", env!("CARGO_BIN_EXE_cxnpoll"));
@@ -195,9 +212,12 @@ impl Template {
     /// Returns a command with the paths of the sandbox and the id of a site.
     fn adapted(&self, dir: &Path, command: &str) -> String {
         let server = format!("http://{}", self.heartbeats);
-        let command = command.replace("cxn:0123…", &self.id).replace("https://hc.example.org", &server);
+        let command = command
+            .replace("cxn:0123…", &self.id)
+            .replace("cxn:0123456789abcdef0123456789abcdef", &self.id)
+            .replace("https://hc.example.org", &server);
         PATHS.iter().fold(command, |command, path| {
-            let place = dir.join(path.trim_start_matches("/usr").trim_start_matches("/local").trim_start_matches('/'));
+            let place = dir.join(path.trim_start_matches("/usr").trim_start_matches("/local").trim_matches('/'));
             let absolute = |before: &str| before.is_empty() || before.ends_with([' ', '=', '"', '\'', '>', ':', '\n']);
             let mut parts = command.split(path);
             let mut adapted = parts.next().unwrap_or_default().to_owned();

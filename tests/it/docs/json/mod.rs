@@ -63,7 +63,9 @@ fn collect(value: &Value, path: &str, documented: &BTreeSet<Field>, found: &mut 
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(elements) => {
-            elements.iter().for_each(|element| collect(element, &format!("{path}[]"), documented, found));
+            for element in elements {
+                collect(element, &format!("{path}[]"), documented, found);
+            }
             return;
         }
         Value::Object(entries) => {

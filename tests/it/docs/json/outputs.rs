@@ -91,9 +91,9 @@ impl Runs {
             "lastFailure": {"at": MIDNIGHT, "class": "redirect", "message": message},
             "attempts": [{"at": MIDNIGHT, "class": "redirect"}],
         }});
-        let text = |lines: &[Value]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let text: Vec<_> = lines.iter().map(Value::to_string).collect();
         let all = self.world.path("all.jsonl");
-        fs::write(&all, text(&lines)).unwrap();
+        fs::write(&all, text.join("\n") + "\n").unwrap();
         self.run("import --json", &["import", "all.jsonl", "--json", "--prune", "--dry-run"]);
         self.run("import --json", &["import", "all.jsonl", "--json"]);
     }

@@ -13,7 +13,7 @@ impl Page {
         for line in super::super::read("docs/json.md").lines() {
             match (line.strip_prefix('#'), sections.last_mut()) {
                 (Some(heading), _) => sections.push((heading.trim_start_matches('#').trim().to_owned(), String::new())),
-                (None, Some((_, text))) => *text += &format!("{line}\n"),
+                (None, Some((_, text))) => text.extend([line, "\n"]),
                 (None, None) => {}
             }
         }
@@ -41,15 +41,12 @@ impl Page {
             let (names, types) = (cells.next().unwrap(), cells.next().unwrap_or_else(|| panic!("{name}: {row}")));
             for field in names.split('`').skip(1).step_by(2) {
                 for kind in types.split(", ") {
-                    match kind.split_once("](#") {
-                        Some((_, target)) => {
-                            let inner = self.fields(target.trim_end_matches(')'));
-                            fields.extend(inner.into_iter().map(|(path, kind)| (format!("{field}.{path}"), kind)));
-                        }
-                        None => {
-                            let kind = if kind == "time" { "integer" } else { kind };
-                            fields.insert((field.to_owned(), kind.to_owned()));
-                        }
+                    if let Some((_, target)) = kind.split_once("](#") {
+                        let inner = self.fields(target.trim_end_matches(')'));
+                        fields.extend(inner.into_iter().map(|(path, kind)| (format!("{field}.{path}"), kind)));
+                    } else {
+                        let kind = if kind == "time" { "integer" } else { kind };
+                        fields.insert((field.to_owned(), kind.to_owned()));
                     }
                 }
             }

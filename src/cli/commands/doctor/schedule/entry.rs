@@ -36,6 +36,8 @@ pub(in super::super) struct Entry {
 /// A run that an entry starts.
 pub(in super::super) struct Start<'a> {
     pub(super) entry: &'a Entry,
+    /// The user that it runs as; `None` if that is not known.
+    pub(super) user: Option<String>,
     /// The program as the entry names it.
     pub(super) program: String,
     /// The files that its output is redirected to.
@@ -74,7 +76,8 @@ impl Entry {
             Err(_) if is_open => Run::Unknown,
             Err(error) => Run::Invalid { reason: first_line(&error), words: words.to_vec() },
         };
-        Some(Start { entry: self, program: words[0].clone(), outputs: &command.outputs, variables, run })
+        let user = shell::other_user(&self.commands).unwrap_or_else(|| self.user.clone());
+        Some(Start { entry: self, user, program: words[0].clone(), outputs: &command.outputs, variables, run })
     }
 }
 

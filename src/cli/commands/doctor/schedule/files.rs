@@ -66,7 +66,7 @@ pub(in super::super) fn check(start: &Start, config: &Config, findings: &mut Fin
 
 /// A path as the entry's process sees it: cron starts it in the home directory of its user.
 fn absolute(start: &Start, path: &Path) -> PathBuf {
-    let home = start.entry.user.as_deref().and_then(users::home);
+    let home = start.user.as_deref().and_then(users::home);
     home.map_or_else(|| path.to_owned(), |home| home.join(path))
 }
 
@@ -86,12 +86,12 @@ fn program_problem(program: &str, search: &str) -> Option<String> {
 
 /// Whether a file may be written by the user of an entry; `true` if that cannot be found out.
 fn is_writable(start: &Start, path: &Path) -> bool {
-    let is_own = start.entry.user.as_deref().is_some_and(|user| users::uid(user) == Some(users::current()));
+    let is_own = start.user.as_deref().is_some_and(|user| users::uid(user) == Some(users::current()));
     !is_own || access(path, Access::WRITE_OK).is_ok()
 }
 
 fn check_dir(start: &Start, dir: &Path, findings: &mut Findings) {
-    let user = start.entry.user.as_deref().unwrap_or("USER");
+    let user = start.user.as_deref().unwrap_or("USER");
     let (place, dir_text) = (&start.entry.place, dir.display());
     if !dir.is_dir() {
         let message = format!("{place} writes metrics to {dir_text}, which is not a directory");
@@ -108,7 +108,7 @@ fn check_log(start: &Start, log: &Path, findings: &mut Findings) {
     if is_unknown || start.entry.created.iter().any(|dir| log.starts_with(dir)) {
         return;
     }
-    let user = start.entry.user.as_deref().unwrap_or("USER");
+    let user = start.user.as_deref().unwrap_or("USER");
     let (place, text) = (&start.entry.place, log.display());
     let dir = log.parent().unwrap_or(Path::new("/"));
     if log.exists() && !is_writable(start, log) {

@@ -24,6 +24,8 @@ pub(in super::super) struct Facts<'a> {
     pub(in super::super) jobs: &'a [Job],
     /// The user that the store belongs to; `None` if there is no store.
     pub(in super::super) owner: Option<&'a str>,
+    /// The path of this program, with the options that it needs in a crontab.
+    pub(in super::super) program: &'a str,
     /// Whether the template of a timer is installed.
     pub(in super::super) has_template: bool,
     /// How many workers the limit of open files allows.
@@ -100,7 +102,7 @@ pub(in super::super) fn check_entries(
     findings.check([Check::Entries]);
     for start in starts {
         let (place, edit) = (&start.entry.place, &start.entry.edit);
-        if let (Some(user), Some(owner)) = (&start.entry.user, facts.owner)
+        if let (Some(user), Some(owner)) = (&start.user, facts.owner)
             && user != owner
         {
             let message = format!("{place} runs as {user}, but the store belongs to {owner}");
@@ -203,9 +205,7 @@ fn remedy(facts: &Facts, app: &str, job: Option<&Job>) -> String {
     let retry = job.filter(|job| job.retry != Policy::default());
     let retry = retry.map_or_else(String::new, |job| format!(" --retry='{}'", job.retry));
     let user = facts.owner.map_or_else(String::new, |owner| format!(" of {owner}"));
-    // Cron looks programs up in few directories.
-    let program = std::env::current_exe().unwrap_or_else(|_| "cxnpoll".into());
-    format!("add to the crontab{user} with `crontab -e`: */5 * * * * {} poll {app}{name}{retry}", program.display())
+    format!("add to the crontab{user} with `crontab -e`: */5 * * * * {} poll {app}{name}{retry}", facts.program)
 }
 
 /// The ranges of batch codes that no batch covers.

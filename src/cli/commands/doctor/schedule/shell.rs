@@ -168,6 +168,24 @@ pub(super) fn assignments(words: &[String]) -> BTreeMap<String, String> {
     pairs.filter(|(name, _)| !name.is_empty()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+/// The user that a program such as `sudo` changes to; `None` if there is no such program.
+///
+/// `Some(None)` is a user whose name is not known.
+#[expect(clippy::option_option, reason = "the inner one is that of an entry")]
+pub(super) fn other_user(commands: &[Simple]) -> Option<Option<String>> {
+    let changes_user = |word: &String| {
+        Path::new(word)
+            .file_name()
+            .is_some_and(|name| ["sudo", "su", "runuser", "doas", "setpriv"].iter().any(|known| name == *known))
+    };
+    let words = commands.iter().find_map(|command| {
+        let at = command.words.iter().position(changes_user)?;
+        command.words.get(at + 1..)
+    })?;
+    let mut named = words.iter().skip_while(|word| *word != "-u");
+    Some(named.nth(1).cloned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +236,19 @@ mod tests {
         ] {
             let words = shlex::split(text).unwrap();
             assert_eq!(invocation(&words).map(|words| words.join(" ")).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn another_user_may_be_named() {
+        for (text, expected) in [
+            ("cxnpoll poll a", None),
+            ("sudo -n -u cxnpoll cxnpoll poll a", Some(Some("cxnpoll"))),
+            ("/usr/sbin/runuser -u poller -- cxnpoll poll a", Some(Some("poller"))),
+            ("su -c 'cxnpoll poll a' cxnpoll", Some(None)),
+        ] {
+            let user = other_user(&commands(text));
+            assert_eq!(user.as_ref().map(|user| user.as_deref()), expected, "{text}");
         }
     }
 
