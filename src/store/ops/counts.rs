@@ -31,6 +31,8 @@ pub struct StateCounts {
     pub due_now: u64,
     /// When the first of those becomes due that are not due yet; `None` if none will.
     pub next_due: Option<UnixTime>,
+    /// Since when the first of those is due that are due and were polled before; `None` if none is.
+    pub due_since: Option<UnixTime>,
     /// Those that are failing or given up, by the class of their last failure, if that was asked for.
     ///
     /// The class of one that was imported without its history is not known, and not counted.
