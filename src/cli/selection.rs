@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use clap::Args;
+use serde_json::{Value, json};
 use wildmatch::WildMatchPattern;
 
 use super::context::{Context, ScheduleArgs};
@@ -11,7 +12,7 @@ use super::error::{Error, Result};
 use super::{named, values};
 use crate::model::{AppId, Cxn, CxnId, FailureClass, JobName, PollStatus, UnixTime};
 use crate::retry::{Period, Policy, State};
-use crate::store::{AppNo, CxnKey, Job, Statuses, Store};
+use crate::store::{self, AppNo, CxnKey, Job, JobNo, Statuses, Store};
 use crate::util::text::sanitize;
 
 /// The conditions of a filter; a connection must meet all of them.
@@ -49,27 +50,48 @@ type Pattern = WildMatchPattern<'*', '\0'>;
 pub(in crate::cli) struct Match {
     pub(in crate::cli) key: CxnKey,
     pub(in crate::cli) cxn: Cxn,
-    /// The jobs of its app for which the conditions hold, with its state in each.
-    pub(in crate::cli) jobs: Vec<(Job, State)>,
+    /// The jobs of its app for which the conditions hold.
+    pub(in crate::cli) jobs: Vec<JobState>,
+}
+
+/// The state of a connection for a job.
+pub(in crate::cli) struct JobState {
+    pub(in crate::cli) no: JobNo,
+    pub(in crate::cli) name: JobName,
+    pub(in crate::cli) state: State,
+    /// When it is due next, or since when it is due. `None` is never.
+    pub(in crate::cli) next_due: Option<UnixTime>,
+}
+
+impl JobState {
+    /// The state, with the name of a job other than `default`: `nightly healthy`.
+    pub(in crate::cli) fn text(&self) -> String {
+        match self.name.as_str() {
+            "default" => self.state.to_string(),
+            _ => format!("{} {}", self.name, self.state),
+        }
+    }
 }
 
 impl Match {
-    /// The states in those jobs, with the names of jobs other than `default`: `given-up, nightly healthy`.
+    /// The states in those jobs: `given-up, nightly healthy`.
     pub(in crate::cli) fn states(&self) -> String {
         if self.cxn.disabled {
             return State::Disabled.to_string();
         }
-        let states = self.jobs.iter().map(|(job, state)| match job.name.as_str() {
-            "default" => state.to_string(),
-            _ => format!("{} {state}", job.name),
-        });
-        states.collect::<Vec<_>>().join(", ")
+        self.jobs.iter().map(JobState::text).collect::<Vec<_>>().join(", ")
     }
 }
 
 /// A connection on one line: id, app and site.
 pub(in crate::cli) fn describe(cxn: &Cxn) -> String {
     format!("{}  {}  {}", cxn.cxn_id, cxn.app_id.short(), sanitize(&cxn.site_url.to_string()))
+}
+
+/// The last outcome of a connection as JSON; `null` if it was never polled.
+pub(in crate::cli) fn last_outcome(status: &PollStatus) -> Value {
+    let Some(last) = status.attempts.last() else { return Value::Null };
+    json!({"at": last.at, "class": last.class_name(), "message": status.last_message()})
 }
 
 impl Filter {
@@ -88,17 +110,17 @@ impl Filter {
     /// # Errors
     /// Those of `emit`; [`Error::UnknownApp`], [`Error::UnknownJob`] and [`Error::UnknownCxn`] for what the store does not
     /// have; the store cannot be read.
-    pub(in crate::cli) fn each(
+    pub(in crate::cli) fn each<E: From<Error> + From<store::Error>>(
         &self,
         context: &Context,
         store: &Store,
         named: &[CxnArg],
-        mut emit: impl FnMut(Match, Statuses) -> Result<()>,
-    ) -> Result<Vec<(CxnId, CxnKey)>> {
+        mut emit: impl FnMut(Match, Statuses) -> Result<(), E>,
+    ) -> Result<Vec<(CxnId, CxnKey)>, E> {
         if let Some(app_id) = &self.app {
             context.app(store, app_id)?;
         }
-        let now = self.schedule.clock.now(context);
+        let now = self.now(context);
         let jobs = self.jobs(store)?;
         let mut pass = |key: CxnKey, cxn: Cxn, statuses: Statuses| {
             let jobs = jobs.get(&key.app).map_or(&[][..], Vec::as_slice);
@@ -128,6 +150,11 @@ impl Filter {
         Ok(skipped)
     }
 
+    /// The time for which states are computed.
+    pub(in crate::cli) fn now(&self, context: &Context) -> UnixTime {
+        self.schedule.clock.now(context)
+    }
+
     /// The jobs by app, each with its policy.
     fn jobs(&self, store: &Store) -> Result<HashMap<AppNo, Vec<(Job, Policy)>>> {
         let mut jobs: HashMap<_, Vec<_>> = HashMap::new();
@@ -150,7 +177,7 @@ impl Filter {
         cxn: &Cxn,
         statuses: &[(JobName, PollStatus)],
         now: UnixTime,
-    ) -> Option<Vec<(Job, State)>> {
+    ) -> Option<Vec<JobState>> {
         let of_cxn = self.app.as_ref().is_none_or(|app| *app == cxn.app_id)
             && self.host.as_ref().is_none_or(|host| host.matches(cxn.host().trim_matches(['[', ']'])))
             && self.url.as_ref().is_none_or(|url| {
@@ -172,7 +199,8 @@ impl Filter {
                 && (self.failure.is_empty() || class.is_some_and(|class| self.failure.contains(&class)))
                 && self.older_than.is_none_or(|age| !status.is_new() && age.after(status.last_run) <= now);
             if holds {
-                found.push((job.clone(), state));
+                let next_due = policy.when_due(status, cxn.disabled, now);
+                found.push(JobState { no: job.no, name: job.name.clone(), state, next_due });
             }
         }
         // As long as its app has run no job, a connection is new, or disabled.

@@ -21,7 +21,9 @@ impl SiteUrl {
         &self.0
     }
 
-    /// The text for log lines: as it is shown, with `…` in place of its query and fragment, which may hold a key.
+    /// The text for log lines: without credentials, and with `…` in place of query and fragment.
+    ///
+    /// These may hold a key.
     #[must_use]
     pub fn without_query(&self) -> String {
         let shown = self.shown();

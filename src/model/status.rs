@@ -70,6 +70,16 @@ impl PollStatus {
         self.attempts.last().map_or(0, |last| last.duration_ms)
     }
 
+    /// The message of the last poll, if that failed.
+    ///
+    /// `None` if it succeeded, or if the message is not known.
+    #[must_use]
+    pub fn last_message(&self) -> Option<&str> {
+        let last = self.attempts.last().filter(|last| last.class.is_some())?;
+        let (_, failure) = self.last_failure.as_ref().filter(|(at, _)| *at == last.at)?;
+        Some(&failure.message)
+    }
+
     /// The longest duration of the attempts that are kept, in milliseconds.
     #[must_use]
     pub fn slowest_ms(&self) -> u32 {

@@ -51,6 +51,15 @@ impl Policy {
         Some(by_level).max(status.not_before)
     }
 
+    /// When a connection is due next as seen at `now`, or since when it is due; `None` is never.
+    ///
+    /// A new one is due since 0, and after a wrong clock one is due since `now`.
+    #[must_use]
+    pub fn when_due(&self, status: &PollStatus, disabled: bool, now: UnixTime) -> Option<UnixTime> {
+        let due = self.next_due_of_status(status).filter(|_| !disabled)?;
+        Some(if self.is_due(status, now) { due.min(now) } else { due })
+    }
+
     /// Whether a site is due at `now`.
     ///
     /// It is if its next time has come, or will come within the seconds of leeway, or if [`Policy::clock_was_wrong`]. A

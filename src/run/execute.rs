@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::active::Note;
 use super::around::{self, Emitted, PostPoll};
 use super::clock::RunClock;
 use super::coordinator::{Coordinator, Observer, TICK};
@@ -26,7 +27,7 @@ use crate::model::UnixTime;
 use crate::site::Client;
 use crate::store::error::{Error as StoreError, Problem};
 use crate::store::{HostKey, PollTask, Store};
-use crate::util::lock::Backoff;
+use crate::util::lock::{Backoff, FileLock};
 
 /// What a run works with.
 struct Context<'a> {
@@ -111,7 +112,7 @@ impl PollRun {
         let done = cancellable.lock_shared(|| {
             let mut backoff = Backoff::new(timeout).with_cancel(Some(signals.stop_flag()));
             let on_wait = || warn!("another run covers this connection: waiting for it");
-            let _held = run_lock.acquire(&mut backoff, on_wait).map_err(Error::Lock)?.ok_or_else(|| {
+            let mut held = run_lock.acquire(&mut backoff, on_wait).map_err(Error::Lock)?.ok_or_else(|| {
                 if signals.stop_code().is_some() {
                     return Error::Store(StoreError::Cancelled);
                 }
@@ -119,18 +120,24 @@ impl PollRun {
                 Error::Declined { app_id, job, range: run_lock.range.clone() }
             })?;
             let (clock, stop) = (RunClock::start(), Arc::new(AtomicBool::new(false)));
-            self.run_locked(&Context { store, client, config, signals, clock, stop }, observe)
+            self.run_locked(&Context { store, client, config, signals, clock, stop }, &mut held, observe)
         });
         run_lock::remove_leftovers(store);
         done
     }
 
     /// The run itself, with its lock held.
-    fn run_locked(&self, context: &Context, observe: &mut dyn FnMut(Update<'_>)) -> Result<Summary, Error> {
+    fn run_locked(
+        &self,
+        context: &Context,
+        held: &mut FileLock,
+        observe: &mut dyn FnMut(Update<'_>),
+    ) -> Result<Summary, Error> {
         let Context { store, signals, .. } = context;
         if self.only.is_none() && store.is_certainly_idle(&self.app.app_id, &self.job, &self.policy, self.now) {
             return Ok(self.empty_summary());
         }
+        let mut note = Note::write(held, self);
         thread::scope(|scope| {
             let (sender, messages) = channel();
             let limits = context.config.results;
@@ -145,6 +152,7 @@ impl PollRun {
             if due == 0 {
                 return Ok(summary);
             }
+            note.set_due(due);
             self.app.call_warnings().for_each(|warning| warn!("{warning}"));
             if around::emit(self, due, None, signals)? == Emitted::Killed {
                 return Ok(Summary { interrupted: signals.stop_code(), ..summary });

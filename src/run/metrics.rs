@@ -75,7 +75,7 @@ impl PollRun {
                 None => Ok(None),
             })?;
             let states = match job {
-                Some(job) => store.state_counts(&job, &self.policy, &self.batch.range(), self.now)?,
+                Some(job) => store.state_counts(&job, &self.policy, &self.batch.range(), self.now, false)?,
                 None => StateCounts::default(),
             };
             Ok::<_, store::error::Error>(Counted { states, took: began.elapsed() })

@@ -4,6 +4,7 @@
 //! decision of a run and is pure. `coordinator` carries its decisions out and never waits for the store. `recorder`
 //! works on the store on its own thread, in short sessions; the store is not held while sites are polled.
 
+mod active;
 mod around;
 mod breaker;
 mod clock;
@@ -34,6 +35,7 @@ mod update;
 mod worker_count;
 mod workers;
 
+pub use active::{ActiveRun, active_runs};
 pub use error::Error;
 pub use fd_limit::max_workers;
 pub use machine::available as available_memory;

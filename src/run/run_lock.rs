@@ -26,8 +26,8 @@ use crate::util::lock::{Backoff, FileLock, Mode};
 const DIRECTORY_LOCK: &str = "folder.lock";
 /// How long to wait for [`DIRECTORY_LOCK`].
 const DIRECTORY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The content of a lock file that this build has created. Files of former builds are empty.
-const MARK: &[u8] = b"1\n";
+/// The first line of a lock file that this build has created. Files of former builds are empty.
+pub(super) const MARK: &str = "1\n";
 /// How many lock files may stay. If there are more, those that no run holds are removed.
 const MAX_FILES: usize = 16;
 /// The length of the hexadecimal hash in the name of a lock file.
@@ -92,18 +92,17 @@ impl RunLock {
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.join(format!("{}-{}-{}.lock", self.hash(), self.range.start().get(), self.range.end().get()))
-    }
-
-    /// Stands for app and job in file names, where their text may not be valid.
-    fn hash(&self) -> String {
-        let hash = Sha256::new().chain_update(self.app_id.as_str()).chain_update([0]).chain_update(self.job.as_str());
-        hex::encode(&hash.finalize()[..16])
+        self.directory.join(format!(
+            "{}-{}-{}.lock",
+            hash(&self.app_id, &self.job),
+            self.range.start().get(),
+            self.range.end().get()
+        ))
     }
 
     /// Whether one of these files is of this app and job, has a range that overlaps, and is held.
     fn is_overlapping_range_held(&self, files: &[PathBuf]) -> Result<bool, FileError> {
-        let hash = self.hash();
+        let hash = hash(&self.app_id, &self.job);
         let overlaps = |path: &&PathBuf| {
             let range = path.file_name().and_then(|name| range_of(name.to_str()?.strip_prefix(&hash)?));
             range.is_some_and(|(from, to)| from <= self.range.end().get() && to >= self.range.start().get())
@@ -118,6 +117,40 @@ impl RunLock {
         }
         Ok(false)
     }
+}
+
+/// Stands for app and job in file names, where their text may not be valid.
+fn hash(app_id: &AppId, job: &JobName) -> String {
+    let hash = Sha256::new().chain_update(app_id.as_str()).chain_update([0]).chain_update(job.as_str());
+    hex::encode(&hash.finalize()[..16])
+}
+
+/// The lock files of a job that runs hold now, with what these have written into them.
+///
+/// Only reads, so that it needs no permission to write. No run declines for it: while it looks, runs wait for the lock of
+/// the directory.
+///
+/// # Errors
+/// Those of opening and locking the files.
+pub(super) fn held_files(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec<String>> {
+    let mut lock = match File::open(directory.join(DIRECTORY_LOCK)) {
+        Ok(file) => FileLock::new(file),
+        // There was no run yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    if !lock.acquire(Mode::Shared, &mut Backoff::new(DIRECTORY_TIMEOUT))? {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let hash = hash(app_id, job);
+    let mut held = Vec::new();
+    for path in lock_files(directory).map_err(|error| error.source)? {
+        let is_of_job = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&hash));
+        if is_of_job && !FileLock::new(File::open(&path)?).try_acquire(Mode::Shared)? {
+            held.push(fs::read_to_string(&path)?);
+        }
+    }
+    Ok(held)
 }
 
 /// Removes the lock files that former builds left, if there are many.
@@ -189,7 +222,7 @@ fn open_or_create(path: &Path) -> Result<FileLock, FileError> {
     match File::options().read(true).write(true).create_new(true).mode(0o600).open(path) {
         Ok(mut file) => {
             // On a full disk it stays without a mark.
-            let _ = file.write_all(MARK);
+            let _ = file.write_all(MARK.as_bytes());
             Ok(FileLock::new(file))
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(path),

@@ -68,14 +68,12 @@ impl Summary {
     pub fn exit_code(&self, strict: bool, by_hand: bool) -> u8 {
         let run = &self.run;
         let failed = run.failed > 0 || (by_hand && run.ok == 0 && run.deferred + run.dropped > 0);
-        match self.interrupted {
-            Some(code) => code,
-            None if let Some(fault) = run.outage_cause => match fault {
-                Fault::Listener | Fault::Distrusted => exit::CONFIG,
-                _ => exit::OWN_OUTAGE,
-            },
-            None if (strict || by_hand) && failed => exit::SITE_FAILED,
-            None => exit::OK,
+        match (self.interrupted, run.outage_cause) {
+            (Some(code), _) => code,
+            (None, Some(Fault::Listener | Fault::Distrusted)) => exit::CONFIG,
+            (None, Some(_)) => exit::OWN_OUTAGE,
+            (None, None) if (strict || by_hand) && failed => exit::SITE_FAILED,
+            (None, None) => exit::OK,
         }
     }
 

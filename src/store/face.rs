@@ -14,7 +14,7 @@ use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout}
 use super::error::{Error, Result};
 use super::ops::{self, AdminAction, AdminTarget, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult};
-use super::schema::{CxnKey, Job, ReadSession, Statuses, WriteSession};
+use super::schema::{AppNo, CxnKey, Job, ReadSession, Statuses, WriteSession};
 use super::sessions::Sessions;
 use super::skipped::SkippedEntries;
 use crate::model::{AppId, BatchCode, Cxn, CxnId, JobName, UnixTime};
@@ -302,15 +302,17 @@ impl Store {
         ops::for_each_cxn(&self.sessions, emit)
     }
 
-    /// Counts all connections in batches, also those that cannot be read.
+    /// Counts the connections of one app or of all apps in batches, also those that cannot be read.
     ///
     /// # Errors
     /// Those of [`Store::read`].
-    pub fn cxn_count(&self) -> Result<u64> {
-        ops::cxn_count(&self.sessions)
+    pub fn cxn_count(&self, app: Option<AppNo>) -> Result<u64> {
+        ops::cxn_count(&self.sessions, app)
     }
 
     /// Counts the connections of a job in a batch by state, in short sessions.
+    ///
+    /// With `classes` it also counts the failures by class, which reads the status of each connection that is failing.
     ///
     /// # Errors
     /// Those of [`Store::read`].
@@ -320,8 +322,9 @@ impl Store {
         policy: &Policy,
         batch: &RangeInclusive<BatchCode>,
         now: UnixTime,
+        classes: bool,
     ) -> Result<StateCounts> {
-        ops::state_counts(&self.sessions, job, policy, batch, now)
+        ops::state_counts(&self.sessions, job, policy, batch, now, classes)
     }
 
     /// Keeps results, and removes those that are beyond the limits.

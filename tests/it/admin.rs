@@ -27,7 +27,7 @@ fn changing_several_connections_needs_all_and_yes() {
     let twice = world.site(1, "ok").cxn_id;
     assert_eq!(world.json(&["enable", &twice, &twice, "--json"]), json!({"matched": 1, "changed": 0}));
     let status = world.text(&["status"]);
-    assert!(status.ends_with("No job of org.example.other has run yet.\n"), "{status}");
+    assert!(status.ends_with("org.example.other\n  Sites     1 connection, and no job has run\n  Next      cxnpoll poll org.example.other\n"), "{status}");
     assert_eq!(world.export(), before);
     // A named connection needs no confirmation, and selecting none is no mistake.
     assert_quiet(&world.run(&["disable", &world.site(0, "ok").cxn_id]));

@@ -1,17 +1,23 @@
 //! What commands do differently at a terminal.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::testkit::{APP, World, json_lines, tools};
+use crate::testkit::{APP, MIDNIGHT, World, json_lines, tools};
 
 /// Runs a command at a terminal, which `script` provides; types an answer once the command asks.
 fn at_terminal(world: &World, command: &[&str], answer: Option<&str>) -> String {
     let words = [&[env!("CARGO_BIN_EXE_cxnpoll")], command].concat().join(" ");
+    in_terminal(world, &words, answer)
+}
+
+/// The same for a command of the shell.
+fn in_terminal(world: &World, words: &str, answer: Option<&str>) -> String {
     let mut script = world.command_of("script");
-    script.args(["-qefc", &words, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::piped());
+    script.args(["-qefc", words, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::piped());
     let mut child = script.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let mut output = child.stdout.take().unwrap();
@@ -79,10 +85,58 @@ fn progress_at_a_terminal_names_the_slow_host() {
         return;
     }
     let world = World::with(["ok", "status-500", "hang"]);
-    let text = at_terminal(&world, &["poll", APP, "--timeout", "5"], None);
+    let text = at_terminal(&world, &["--color", "never", "poll", APP, "--timeout", "5"], None);
     assert!(text.contains("2/3 polled") && text.contains("1 ok, 1 http"), "{text}");
     assert!(text.contains("waiting 3 s for 127.0.0.1"), "{text}");
     assert!(text.contains("1 ok, 1 http, 3 at a time"), "{text}");
     assert!(text.contains("3 due, 3 polled, 1 ok, 2 failed"), "{text}");
     assert!(text.contains(" s, 3 at a time"), "{text}");
+}
+
+#[test]
+fn lists_fit_terminals_of_any_width_and_break_no_word() {
+    if !tools::require("script") {
+        return;
+    }
+    let world = World::with(["ok", "status-500", "retry-after-7200", "status-410"]);
+    world.append_config("[[listeners]]\nevent = \"civi_cxn.poll\"\nkeep = true\ncalls = [{ api = \"System.get\" }]\n");
+    for hour in [0, 2, 4] {
+        world.poll(MIDNIGHT + hour * 3_600, &["--retry", "1 hour (x9); 1 day (x2)"]);
+    }
+    world.import_text(&world.site(9, "ok").jsonl().replace(APP, "org.example.other"));
+    let now = (MIDNIGHT + 90_000).to_string();
+    let failing = world.site(1, "status-500").cxn_id;
+    for columns in [40, 60, 80, 100, 200] {
+        for command in [&["status"][..], &["get"], &["get", "--columns", "site,message"], &["explain", &failing]] {
+            let words =
+                [&[env!("CARGO_BIN_EXE_cxnpoll")], command, &["--now", &now, "--color", "never"]].concat().join(" ");
+            let text = in_terminal(&world, &format!("stty cols {columns}; {words}"), None);
+            let fits = |line: &str| line.chars().count() <= columns || line.split_whitespace().count() == 1;
+            assert!(text.lines().all(|line| fits(line.trim_end())), "{columns} {command:?}:\n{text}");
+            // No word is broken: the same words come as in a pipe, unless they are shortened.
+            let piped = world.text(&[command, &["--now", &now]].concat());
+            let known: BTreeSet<_> = piped.split_whitespace().collect();
+            let unknown: Vec<_> = text.split_whitespace().filter(|word| !known.contains(word)).collect();
+            assert!(unknown.iter().all(|word| word.ends_with('…')), "{columns} {command:?}: {unknown:?}\n{text}");
+        }
+    }
+    let shown = |columns: u32| {
+        in_terminal(&world, &format!("stty cols {columns}; {} get", env!("CARGO_BIN_EXE_cxnpoll")), None)
+    };
+    assert_eq!((shown(80).lines().count(), shown(120).lines().count()), (12, 6), "{}{}", shown(80), shown(120));
+}
+
+#[test]
+fn status_has_colors_at_a_terminal_only() {
+    if !tools::require("script") {
+        return;
+    }
+    let world = World::with(["ok", "status-500"]);
+    world.poll(MIDNIGHT, &[]);
+    let [green, yellow] = ["\u{1b}[32m1 healthy,\u{1b}[0m", "\u{1b}[33m"];
+    let colored = at_terminal(&world, &["status"], None);
+    assert!(colored.contains(green) && colored.contains(yellow), "{colored:?}");
+    assert!(world.text(&["status", "--color", "always"]).contains(green));
+    assert!(!at_terminal(&world, &["status", "--color", "never"], None).contains('\u{1b}'));
+    assert!(!world.text(&["status"]).contains('\u{1b}'));
 }

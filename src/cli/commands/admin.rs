@@ -57,7 +57,7 @@ impl AdminArgs {
             } else {
                 preview.add(|| format!("{}  {states}", describe(&cxn)));
             }
-            targets.push((key, jobs.into_iter().map(|(job, _)| job.no).collect()));
+            targets.push((key, jobs.into_iter().map(|job| job.no).collect()));
             if self.dry_run { output::check() } else { Ok(()) }
         })?;
         // What cannot be read can still be removed.

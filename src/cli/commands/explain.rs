@@ -7,7 +7,8 @@ use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::Result;
-use crate::cli::ui::{outage, output, skipped_hosts, time};
+use crate::cli::selection::last_outcome;
+use crate::cli::ui::{outage, output, skipped_hosts, terminal, time, wrap};
 use crate::cli::values;
 use crate::exit;
 use crate::model::{Cxn, JobName, PollStatus, UnixTime};
@@ -63,7 +64,8 @@ impl Explain {
         if self.json {
             output::json(&case.json());
         } else {
-            case.sentences().iter().for_each(|sentence| output::line(sentence));
+            let width = terminal::width().unwrap_or(usize::MAX);
+            case.sentences().iter().for_each(|sentence| wrap::print(sentence, width));
         }
         Ok(exit::OK)
     }
@@ -76,9 +78,7 @@ impl Case {
 
     /// When it is due next, or since when it is due. `None` is never.
     fn next_due(&self) -> Option<UnixTime> {
-        let due = self.policy.next_due_of_status(&self.status).filter(|_| !self.cxn.disabled)?;
-        // After a wrong clock the connection is due now.
-        Some(if self.policy.is_due(&self.status, self.now) { due.min(self.now) } else { due })
+        self.policy.when_due(&self.status, self.cxn.disabled, self.now)
     }
 
     /// The last run of the job, if the connection was due in it and still is as it was before.
@@ -97,14 +97,6 @@ impl Case {
 
     fn json(&self) -> Value {
         let status = &self.status;
-        let last = status.attempts.last().map(|attempt| {
-            let failure = status.last_failure.as_ref().filter(|(at, _)| attempt.class.is_some() && *at == attempt.at);
-            json!({
-                "at": attempt.at,
-                "class": attempt.class_name(),
-                "message": failure.map(|(_, failure)| &failure.message),
-            })
-        });
         let attempts = status.attempts.iter();
         json!({
             "cxnId": self.cxn.cxn_id,
@@ -115,7 +107,7 @@ impl Case {
             "pollCount": status.count,
             "lastRun": status.last_run,
             "nextDue": self.next_due(),
-            "lastOutcome": last,
+            "lastOutcome": last_outcome(status),
             "lastSuccess": status.last_success,
             "suggestedSiteUrl": self.moved_to(),
             "skipped": self.skipped().map(|(run, host)| {

@@ -1,24 +1,35 @@
 //! `cxnpoll get`: list connections.
 
+mod columns;
+
+use std::collections::BTreeMap;
+
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
-use crate::cli::error::Result;
-use crate::cli::selection::{Filter, Match};
+use crate::cli::error::{Error, Result};
+use crate::cli::selection::{Filter, Match, last_outcome};
 use crate::cli::ui::output;
 use crate::cli::ui::table::Table;
 use crate::exit;
-use crate::model::{Cxn, SiteUrl};
-use crate::util::text::sanitize;
+use crate::model::{Cxn, PollStatus, SiteUrl};
+use crate::store::{self, Statuses};
+use columns::{Column, Row, SortKey, status_for};
 
 /// List connections
 ///
 /// Lists all connections, the named ones, or those that match the filters. Secrets are not shown.
+///
+/// There is one line per connection. If its app has several jobs, the line is about the job in which its state is worst,
+/// and the state begins with the name of that job unless it is `default`. With --name the line is about that job. `-` stands
+/// for no value. JSON has all jobs, and times in seconds since 1970.
+///
+/// The order is that of the store, which stays the same from call to call.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cxnpoll get --state given-up --app org.civicrm.myapp\n  cxnpoll get --failure tls,dns --json"
+    after_help = "Examples:\n  cxnpoll get --state given-up --app org.civicrm.myapp\n  cxnpoll get --failure tls,dns --json\n  cxnpoll get --sort next-due --limit 20\n  cxnpoll get --state retrying --columns site,last-outcome,message,cxn --sort last-outcome"
 )]
 pub(in crate::cli) struct Get {
     /// List only these connections
@@ -26,28 +37,99 @@ pub(in crate::cli) struct Get {
     cxns: Vec<CxnArg>,
     #[command(flatten)]
     filter: Filter,
+    /// Columns of the table, in this order [default: site,state,last-outcome,next-due,cxn]
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', conflicts_with = "json")]
+    columns: Vec<Column>,
+    /// Sort by one of these columns, whether or not it is shown. Connections without a value come last
+    #[arg(long, value_name = "COLUMN", hide_possible_values = true)]
+    sort: Option<Column>,
+    /// With --sort: the greatest values first
+    #[arg(long, requires = "sort")]
+    reverse: bool,
+    /// List at most this many connections
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// Print one JSON object per line, without secrets
     #[arg(long)]
     json: bool,
 }
 
+/// Why no more connections are read.
+enum End {
+    /// As many as wanted are listed.
+    Limit,
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<store::Error> for End {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What is listed of a connection.
+enum Line {
+    Json(Value),
+    Cells(Vec<String>),
+}
+
 impl Get {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let store = context.store()?;
-        let mut table = Table::new(["CXN", "APP", "SITE", "BATCH CODE", "STATE"]);
-        self.filter.each(context, &store, &self.cxns, |found, _| {
-            if self.json {
-                output::json_line(&without_secret(&found));
-                return output::check();
+        let now = self.filter.now(context);
+        let columns = if self.columns.is_empty() { &Column::DEFAULT[..] } else { &self.columns };
+        let header: Vec<_> = columns.iter().map(|column| column.header()).collect();
+        let shortened = (0..).zip(columns).filter(|(_, column)| column.is_shortened()).map(|(number, _)| number);
+        let mut table = Table::new(header).shortening(shortened.collect());
+        let mut print = |line| match line {
+            Line::Cells(cells) => {
+                table.add(&cells);
+                Ok(())
             }
-            let states = found.states();
-            let Match { cxn, .. } = found;
-            let via = cxn.via_port.as_ref().map(|via_port| format!(" via {via_port}"));
-            let site = sanitize(&cxn.site_url.to_string()) + &via.unwrap_or_default();
-            let batch_code = cxn.batch_code.get().to_string();
-            table.add(&[&cxn.cxn_id.to_string(), cxn.app_id.short(), &site, &batch_code, &states]);
-            Ok(())
-        })?;
+            Line::Json(value) => {
+                output::json_line(&value);
+                output::check()
+            }
+        };
+        let limit = self.limit.unwrap_or(u64::MAX);
+        let never_polled = PollStatus::default();
+        let mut sorted: BTreeMap<SortKey, Line> = BTreeMap::new();
+        let mut number = 0;
+        let read = self.filter.each(context, &store, &self.cxns, |found, statuses| {
+            number += 1;
+            let row = Row::new(&found, &statuses, &never_polled);
+            let line = || {
+                if self.json {
+                    Line::Json(to_json(&found, &statuses))
+                } else {
+                    Line::Cells(columns.iter().map(|column| row.cell(*column, now)).collect())
+                }
+            };
+            if let Some(column) = self.sort {
+                let key = SortKey { value: row.sort_value(column), reverse: self.reverse, number };
+                let is_full = sorted.len() as u64 >= limit;
+                if !is_full || sorted.last_key_value().is_some_and(|(last, _)| key < *last) {
+                    sorted.insert(key, line());
+                }
+                if sorted.len() as u64 > limit {
+                    sorted.pop_last();
+                }
+                return Ok(());
+            }
+            print(line())?;
+            if number < limit { Ok(()) } else { Err(End::Limit) }
+        });
+        match read {
+            Ok(_) | Err(End::Limit) => {}
+            Err(End::Failed(error)) => return Err(error),
+        }
+        sorted.into_values().try_for_each(print)?;
         if !self.json {
             table.print()?;
         }
@@ -55,8 +137,23 @@ impl Get {
     }
 }
 
-fn without_secret(found: &Match) -> Value {
+/// A connection as JSON, without its secret.
+fn to_json(found: &Match, statuses: &Statuses) -> Value {
     let Cxn { cxn_id, app_id, app_url, site_url, perm, via_port, batch_code, disabled, secret: _ } = &found.cxn;
+    let never_polled = PollStatus::default();
+    let jobs = found.jobs.iter().map(|job| {
+        let status = status_for(statuses, job).unwrap_or(&never_polled);
+        let job_json = json!({
+            "state": job.state,
+            "pollLevel": status.level,
+            "pollCount": status.count,
+            "lastRun": status.last_run,
+            "nextDue": job.next_due,
+            "lastOutcome": last_outcome(status),
+            "lastSuccess": status.last_success,
+        });
+        (job.name.as_str().to_owned(), job_json)
+    });
     json!({
         "cxnId": cxn_id,
         "appId": app_id,
@@ -66,6 +163,7 @@ fn without_secret(found: &Match) -> Value {
         "viaPort": via_port,
         "batchCode": batch_code,
         "disabled": disabled,
-        "states": found.jobs.iter().map(|(job, state)| (job.name.as_str().to_owned(), json!(state))).collect::<Value>(),
+        "states": found.jobs.iter().map(|job| (job.name.as_str().to_owned(), json!(job.state))).collect::<Value>(),
+        "jobs": jobs.collect::<Map<_, _>>(),
     })
 }

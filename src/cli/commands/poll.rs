@@ -91,7 +91,7 @@ pub(in crate::cli) struct Poll {
 impl Poll {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         if !self.dry_run {
-            logging::name_run(&self.app, &self.name, &self.batch);
+            logging::name_run(&self.app, &self.name, self.batch);
         }
         let heartbeat = context.config.heartbeat(self.heartbeat.as_deref())?;
         let found = context.store_for(!self.dry_run).and_then(|store| Ok((context.app(&store, &self.app)?, store)));

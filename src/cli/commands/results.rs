@@ -105,7 +105,7 @@ impl Results {
                 return output::check();
             }
             let (at, bytes) = (time::utc(result.at), result.bytes.to_string());
-            table.add(&[&result.cxn_id.to_string(), &result.job.to_string(), &at, result.class(), &bytes]);
+            table.add(&[result.cxn_id.to_string().as_str(), &result.job.to_string(), &at, result.class(), &bytes]);
             Ok(())
         })?;
         if let (true, Some(name)) = (is_empty && store.skipped().is_empty(), &self.cxn) {

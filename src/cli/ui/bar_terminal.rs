@@ -25,11 +25,10 @@ impl BarTerminal {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn move_cursor(&self, n: usize, direction: char) -> io::Result<()> {
+    fn move_cursor(&self, n: usize, direction: char) {
         if n > 0 {
             self.push(&format!("\x1b[{n}{direction}"));
         }
-        Ok(())
     }
 
     fn push(&self, text: &str) {
@@ -49,19 +48,23 @@ impl TermLike for BarTerminal {
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'A')
+        self.move_cursor(n, 'A');
+        Ok(())
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'B')
+        self.move_cursor(n, 'B');
+        Ok(())
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'C')
+        self.move_cursor(n, 'C');
+        Ok(())
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'D')
+        self.move_cursor(n, 'D');
+        Ok(())
     }
 
     fn write_line(&self, text: &str) -> io::Result<()> {
@@ -75,18 +78,18 @@ impl TermLike for BarTerminal {
     /// the next line begins with a line feed.
     fn write_str(&self, text: &str) -> io::Result<()> {
         let mut drawing = self.lock();
-        if !text.trim_start_matches(' ').is_empty() {
-            if drawing.is_line_complete {
-                drawing.text.push_str("\r\n");
-            }
-            drawing.text.push_str(text);
-            drawing.is_line_complete = false;
-        } else {
+        if text.trim_start_matches(' ').is_empty() {
             // In a full line, the cursor is on the last character.
             if !text.is_empty() {
                 drawing.text.push_str("\x1b[K");
             }
             drawing.is_line_complete = true;
+        } else {
+            if drawing.is_line_complete {
+                drawing.text.push_str("\r\n");
+            }
+            drawing.text.push_str(text);
+            drawing.is_line_complete = false;
         }
         Ok(())
     }

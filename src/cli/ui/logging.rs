@@ -3,9 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{mem, process, time};
+use std::{process, time};
 
 use serde_json::{Map, Value, json};
 use tracing::level_filters::LevelFilter;
@@ -15,7 +16,7 @@ use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::{Layer, Registry, fmt as layers};
 
 use super::progress::without_bars;
@@ -98,10 +99,10 @@ pub(in crate::cli) fn start(options: Options<'_>) -> Result<()> {
 /// Makes the log lines from here on those of a run: each has its id, app, job and batch.
 ///
 /// That includes the lines after the run, up to the error with which the process ends.
-pub(in crate::cli) fn name_run(app_id: &AppId, job: &JobName, batch: &Batch) {
+pub(in crate::cli) fn name_run(app_id: &AppId, job: &JobName, batch: Batch) {
     let (app, job) = (app_id.short(), job.as_str());
     // The process ends with the run, so the span is never left.
-    mem::forget(info_span!(RUN, run = %run_id(), app, job, %batch).entered());
+    let _ = ManuallyDrop::new(info_span!(RUN, run = %run_id(), app, job, %batch).entered());
 }
 
 /// Distinguishes a run from all others, also from those of other hosts in the same second.
@@ -146,7 +147,7 @@ where
     }
 }
 
-/// The format of the log file in JSON: the fields of the message, and in `span` those of the run and of the poll.
+/// The format of the log file in JSON: fields of the message, and in `span` those of run and poll.
 struct ForMachines;
 
 impl<S> FormatEvent<S, JsonFields> for ForMachines
@@ -167,7 +168,7 @@ where
         let mut line = Map::from_iter([("timestamp".into(), json!(timestamp)), ("level".into(), json!(level))]);
         line.extend(parse(&fields));
         let mut of_spans = Map::new();
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>() {
                 of_spans.extend(parse(fields));
                 of_spans.entry("name").or_insert(span.name().into());

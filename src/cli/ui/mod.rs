@@ -15,3 +15,4 @@ pub(super) mod stderr;
 pub(super) mod table;
 pub(super) mod terminal;
 pub(super) mod time;
+pub(super) mod wrap;

@@ -1,5 +1,6 @@
 //! The text of a progress bar: what fits into the width of a terminal, the most important first.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
@@ -37,6 +38,7 @@ pub(super) struct RunFigures {
 
 /// How much of the figures a line shows.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each part is shown or not")]
 struct Detail {
     verb: bool,
     outcomes: bool,
@@ -74,7 +76,8 @@ impl Line {
     fn push(&mut self, style: Style, text: &str) {
         self.width += text.width();
         let style = if self.is_colored { style } else { Style::new() };
-        self.text.push_str(&format!("{style}{text}{style:#}"));
+        // A String takes everything.
+        let _ = write!(self.text, "{style}{text}{style:#}");
     }
 
     /// Adds a part after a comma.

@@ -22,9 +22,9 @@ impl Write for Stderr {
             let _ = io::stderr().write_all(bytes);
         };
         if terminal::has_stderr() {
-            without_bars(write)
+            without_bars(write);
         } else {
-            write()
+            write();
         }
         Ok(())
     }

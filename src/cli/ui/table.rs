@@ -1,9 +1,10 @@
-//! Tables of any number of rows, and wrapped text.
+//! Tables of any number of rows.
 
+use std::borrow::Cow;
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::byte_queue::{ByteQueue, MAX_MEMORY_BYTES};
 use super::{output, terminal};
@@ -13,33 +14,44 @@ use crate::cli::error::Result;
 const INDENT: &str = "  ";
 /// The blanks between two columns.
 const GAP: usize = 2;
+/// What is left at least of a column that is shortened, in characters.
+const MIN_SHORTENED: usize = 30;
 
 /// A table whose rows wait until the width of each column is known.
 ///
 /// If they are many, they wait in a temporary file.
-pub(in crate::cli) struct Table<const N: usize> {
-    widths: [usize; N],
+pub(in crate::cli) struct Table {
+    widths: Vec<usize>,
+    /// The columns whose cells are shortened where the terminal is too narrow.
+    shortened: Vec<usize>,
     /// Each row as a line of JSON.
     rows: ByteQueue,
     /// How much of it may be in memory, in bytes.
     max_memory_bytes: usize,
 }
 
-impl<const N: usize> Table<N> {
+impl Table {
     /// Makes a table that only has a header.
-    pub(in crate::cli) fn new(header: [&str; N]) -> Self {
-        let mut table = Self { widths: [0; N], rows: ByteQueue::default(), max_memory_bytes: MAX_MEMORY_BYTES };
-        table.add(&header);
+    pub(in crate::cli) fn new<T: AsRef<str>>(header: impl AsRef<[T]>) -> Self {
+        let header = header.as_ref();
+        let (widths, rows) = (vec![0; header.len()], ByteQueue::default());
+        let mut table = Self { widths, shortened: Vec::new(), rows, max_memory_bytes: MAX_MEMORY_BYTES };
+        table.add(header);
         table
     }
 
-    /// Adds a row.
-    pub(in crate::cli) fn add<T: AsRef<str>>(&mut self, cells: &[T; N]) {
-        let cells = cells.each_ref().map(AsRef::as_ref);
-        for (width, cell) in self.widths.iter_mut().zip(cells) {
+    /// Shortens the cells of these columns, by their index, where the terminal is too narrow.
+    pub(in crate::cli) fn shortening(self, shortened: Vec<usize>) -> Self {
+        Self { shortened, ..self }
+    }
+
+    /// Adds a row, which has as many cells as the header.
+    pub(in crate::cli) fn add<T: AsRef<str>>(&mut self, cells: &[T]) {
+        let cells: Vec<_> = cells.iter().map(AsRef::as_ref).collect();
+        for (width, cell) in self.widths.iter_mut().zip(&cells) {
             *width = (*width).max(cell.width());
         }
-        self.rows.push(format!("{}\n", serde_json::Value::from(cells.to_vec())).as_bytes());
+        self.rows.push(format!("{}\n", serde_json::Value::from(cells)).as_bytes());
         if self.rows.in_memory() > self.max_memory_bytes && self.rows.spill().is_err() {
             // Without room for a temporary file, it takes more memory.
             self.max_memory_bytes *= 2;
@@ -48,7 +60,8 @@ impl<const N: usize> Table<N> {
 
     /// Prints the table without blanks at the ends of its lines.
     ///
-    /// At a terminal that is too narrow, each row takes several lines. No cell is broken.
+    /// At a terminal that is too narrow, each row takes several lines. No cell is broken. Only in the columns that are
+    /// [shortened](Self::shortening) a cell may lose its end.
     ///
     /// # Errors
     /// That of [`output::check`]. A temporary file that cannot be read counts as output that cannot be written.
@@ -61,7 +74,7 @@ impl<const N: usize> Table<N> {
 
     /// Calls `print` with each line of the table, which is `width` characters wide, unless a cell is wider.
     fn for_each_line(self, width: usize, mut print: impl FnMut(&str) -> Result<()>) -> Result<()> {
-        let parts = split(&self.widths, width);
+        let (widths, parts) = self.layout(width);
         for row in BufReader::new(self.rows).lines() {
             let cells: Vec<String> = match row.and_then(|row| Ok(serde_json::from_str(&row)?)) {
                 Ok(cells) => cells,
@@ -69,8 +82,9 @@ impl<const N: usize> Table<N> {
             };
             for part in &parts {
                 let mut line = if part.start == 0 { String::new() } else { INDENT.to_owned() };
-                for (cell, width) in cells[part.clone()].iter().zip(&self.widths[part.clone()]) {
-                    line.push_str(cell);
+                for (cell, width) in cells[part.clone()].iter().zip(&widths[part.clone()]) {
+                    let cell = shortened(cell, *width);
+                    line.push_str(&cell);
                     line.extend(std::iter::repeat_n(' ', width + GAP - cell.width()));
                 }
                 print(line.trim_end())?;
@@ -78,6 +92,41 @@ impl<const N: usize> Table<N> {
         }
         Ok(())
     }
+
+    /// The widths of the columns, and the columns of each line of a row.
+    ///
+    /// A column that is shortened takes what the others leave in its line.
+    fn layout(&self, width: usize) -> (Vec<usize>, Vec<Range<usize>>) {
+        let mut widths = self.widths.clone();
+        self.shortened.iter().for_each(|column| widths[*column] = widths[*column].min(MIN_SHORTENED.min(width)));
+        let parts = split(&widths, width);
+        for part in &parts {
+            let indent = if part.start == 0 { 0 } else { INDENT.len() };
+            let used = indent + widths[part.clone()].iter().sum::<usize>() + GAP * (part.len() - 1);
+            let mut rest = width.saturating_sub(used);
+            for column in part.clone() {
+                let more = rest.min(self.widths[column] - widths[column]);
+                widths[column] += more;
+                rest -= more;
+            }
+        }
+        (widths, parts)
+    }
+}
+
+/// A cell that is no wider than `width`: one that is loses its end.
+fn shortened(cell: &str, width: usize) -> Cow<'_, str> {
+    if cell.width() <= width {
+        return cell.into();
+    }
+    let mut left = width.saturating_sub(1);
+    let fits = |c: &char| {
+        let rest = left.checked_sub(c.width().unwrap_or(0));
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    let start: String = cell.chars().take_while(fits).collect();
+    (start + "…").into()
 }
 
 /// Puts as many columns as fit into each line of a row. The lines after the first are indented.
@@ -99,36 +148,18 @@ fn split(widths: &[usize], width: usize) -> Vec<Range<usize>> {
     parts
 }
 
-/// Prints a sentence, broken into lines that are indented after the first.
-pub(in crate::cli) fn print_wrapped(text: &str) {
-    for line in wrap(text) {
-        output::line(&line);
-    }
-}
-
-fn wrap(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ') {
-        let length = line.chars().count();
-        if length > 2 && length + 1 + word.chars().count() > terminal::DEFAULT_WIDTH {
-            lines.push(std::mem::replace(&mut line, format!("   {word}")));
-        } else {
-            line.push_str(if line.is_empty() { "" } else { " " });
-            line.push_str(word);
-        }
-    }
-    lines.push(line);
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// The lines of a table at a width.
     fn lines<const N: usize>(rows: &[[&str; N]], width: usize) -> Vec<String> {
-        let mut table = Table::new(rows[0]);
+        lines_shortening(&[], rows, width)
+    }
+
+    /// The lines of a table in which some columns are shortened.
+    fn lines_shortening<const N: usize>(shortened: &[usize], rows: &[[&str; N]], width: usize) -> Vec<String> {
+        let mut table = Table::new(rows[0]).shortening(shortened.to_vec());
         rows[1..].iter().for_each(|row| table.add(row));
         let mut lines = Vec::new();
         let keep = |line: &str| {
@@ -162,6 +193,23 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_is_shortened_takes_what_the_others_leave() {
+        let site = "https://a-site.example.org/civicrm/äöü/漢字";
+        let rows = [["SITE", "STATE", "CXN"], [site, "healthy", "cxn:0123456789abcdef"], ["x", "new", "cxn:1"]];
+        let lines = |width| lines_shortening(&[0], &rows, width);
+        assert_eq!(lines(usize::MAX)[1], format!("{site}  healthy  cxn:0123456789abcdef"));
+        assert_eq!(lines(71)[1], "https://a-site.example.org/civicrm/äöü/…  healthy  cxn:0123456789abcdef");
+        assert_eq!(lines(61)[1], "https://a-site.example.org/ci…  healthy  cxn:0123456789abcdef");
+        // In fewer columns it would be too short.
+        let narrow = lines(60);
+        assert_eq!(narrow[2], format!("{site}  healthy"));
+        assert_eq!(narrow[4..], [format!("{:45}new", "x"), "  cxn:1".to_owned()]);
+        let very_narrow = lines(20);
+        assert_eq!(very_narrow[..3], ["SITE", "  STATE", "  CXN"]);
+        assert_eq!(very_narrow[3..6], ["https://a-site.exam…", "  healthy", "  cxn:0123456789abcdef"]);
+    }
+
+    #[test]
     fn many_rows_wait_in_a_file_and_come_back_in_order() {
         let mut table = Table::new(["A", "BC"]);
         let long = "é".repeat(1000);
@@ -187,16 +235,5 @@ mod tests {
         assert_eq!(columns(&[5, 5, 5], 18), [2, 1]);
         assert_eq!(columns(&[5, 5, 5], 11), [1, 1, 1]);
         assert_eq!(columns(&[50, 5, 5], 14), [1, 2]);
-    }
-
-    #[test]
-    fn a_long_sentence_is_broken_between_words() {
-        let text = "word ".repeat(40);
-        let lines = wrap(text.trim_end());
-        assert_eq!(lines.len(), 3);
-        assert!(lines.iter().all(|line| line.chars().count() <= terminal::DEFAULT_WIDTH), "{lines:?}");
-        assert!(!lines[0].starts_with(' ') && lines[1].starts_with("   word"), "{lines:?}");
-        assert_eq!(wrap("one line"), ["one line"]);
-        assert_eq!(wrap(""), [""]);
     }
 }

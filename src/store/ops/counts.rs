@@ -1,12 +1,13 @@
 //! How many connections are in each state.
 
+use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 
-use crate::model::{BatchCode, PollStatus, UnixTime};
+use crate::model::{BatchCode, FailureClass, PollStatus, UnixTime};
 use crate::retry::{Policy, State};
 use crate::store::engine::TreeName;
 use crate::store::error::{Error, Result};
-use crate::store::schema::{AppNo, DueBucket, DueKey, Job, JobNo, ReadSession, WriteSession, bucket_prefix};
+use crate::store::schema::{AppNo, CxnKey, DueBucket, DueKey, Job, JobNo, ReadSession, WriteSession, bucket_prefix};
 use crate::store::sessions::Sessions;
 
 /// How many connections of a job are in each state.
@@ -28,16 +29,21 @@ pub struct StateCounts {
     pub deferred: u64,
     /// Due at the time that was asked for.
     pub due_now: u64,
-    /// Since when the first of those has been due that were polled before; `None` if there is none.
-    pub due_since: Option<UnixTime>,
     /// When the first of those becomes due that are not due yet; `None` if none will.
     pub next_due: Option<UnixTime>,
+    /// Since when the first of those is due that are due and were polled before; `None` if none is.
+    pub due_since: Option<UnixTime>,
+    /// Those that are failing or given up, by the class of their last failure, if that was asked for.
+    ///
+    /// The class of one that was imported without its history is not known, and not counted.
+    pub failures: BTreeMap<FailureClass, u64>,
 }
 
 impl StateCounts {
-    /// Counts one connection.
-    fn add(&mut self, policy: &Policy, now: UnixTime, status: &PollStatus, disabled: bool) {
-        let counter = match policy.state(status, disabled, now) {
+    /// Counts one connection, and returns its state.
+    fn add(&mut self, policy: &Policy, now: UnixTime, status: &PollStatus, disabled: bool) -> State {
+        let state = policy.state(status, disabled, now);
+        let counter = match state {
             State::New => &mut self.new,
             State::Healthy => &mut self.healthy,
             State::GivenUp => &mut self.given_up,
@@ -52,17 +58,18 @@ impl StateCounts {
             }
         };
         *counter += 1;
-        if disabled {
-            return;
-        }
-        if policy.is_due(status, now) {
-            self.due_now += 1;
-            if let Some(since) = policy.next_due_of_status(status).filter(|_| !status.is_new()) {
-                self.due_since = Some(self.due_since.map_or(since, |first| first.min(since)));
+        let earlier = |first: Option<UnixTime>, due| Some(first.map_or(due, |first| first.min(due)));
+        if let Some(due) = policy.when_due(status, disabled, now) {
+            if policy.is_due(status, now) {
+                self.due_now += 1;
+                if !status.is_new() {
+                    self.due_since = earlier(self.due_since, due);
+                }
+            } else {
+                self.next_due = earlier(self.next_due, due);
             }
-        } else if let Some(next) = policy.next_due_of_status(status) {
-            self.next_due = Some(self.next_due.map_or(next, |first| first.min(next)));
         }
+        state
     }
 
     /// How many connections are in a state.
@@ -101,15 +108,15 @@ impl ReadSession {
     }
 }
 
-/// Counts all connections in batches, also those that cannot be read.
+/// Counts the connections of one app or of all apps in batches, also those that cannot be read.
 ///
 /// # Errors
 /// Those of [`Sessions::read`].
-pub fn cxn_count(sessions: &Sessions) -> Result<u64> {
+pub fn cxn_count(sessions: &Sessions, app: Option<AppNo>) -> Result<u64> {
     let mut count = 0;
     sessions.scan_in_batches(
         TreeName::Cxn,
-        &[],
+        app.map(AppNo::to_be_bytes).as_ref().map_or(&[], |app| &app[..]),
         |_, _, _| Ok(Some(())),
         |()| {
             count += 1;
@@ -121,6 +128,8 @@ pub fn cxn_count(sessions: &Sessions) -> Result<u64> {
 
 /// Counts the connections of a job in a batch by state, in short sessions.
 ///
+/// With `classes` it also counts the failures by class, which reads the status of each connection that is failing.
+///
 /// # Errors
 /// Those of [`Sessions::read`].
 pub fn state_counts(
@@ -129,24 +138,25 @@ pub fn state_counts(
     policy: &Policy,
     batch: &RangeInclusive<BatchCode>,
     now: UnixTime,
+    classes: bool,
 ) -> Result<StateCounts> {
     let mut counts = StateCounts::default();
     // Counts at once: what is collected until the end of a session limits how long that is.
     let read = |session: &WriteSession, key: &[u8], value: &[u8]| {
         let is_elsewhere = DueKey::parse(key).is_some_and(|key| !batch.contains(&key.locator.batch_code));
-        if !is_elsewhere && let Some((status, disabled)) = parse_entry(session, job.app, key, value)? {
-            counts.add(policy, now, &status, disabled);
+        // An entry that cannot be read is skipped.
+        let entry = if is_elsewhere { None } else { session.due_entry(job.app, key, value)? };
+        let Some((key, _, status)) = entry else { return Ok(None::<()>) };
+        let state = counts.add(policy, now, &status, key.bucket == DueBucket::Disabled);
+        if classes && matches!(state, State::Retrying | State::GivenUp) {
+            let cxn = CxnKey { app: job.app, locator: key.locator };
+            let status = session.readable_status(job.no, cxn)?.flatten();
+            if let Some(class) = status.and_then(|status| status.attempts.last()?.class) {
+                *counts.failures.entry(class).or_default() += 1;
+            }
         }
-        Ok(None::<()>)
+        Ok(None)
     };
     sessions.scan_in_batches(TreeName::Due, &job.no.to_be_bytes(), read, |()| Ok::<_, Error>(()))?;
     Ok(counts)
-}
-
-/// The status of an entry of the due index, and whether the connection is disabled.
-///
-/// The status is complete only as far as states depend on it. `None` for an entry that cannot be read.
-fn parse_entry(session: &ReadSession, app: AppNo, key: &[u8], value: &[u8]) -> Result<Option<(PollStatus, bool)>> {
-    let entry = session.due_entry(app, key, value)?;
-    Ok(entry.map(|(key, _, status)| (status, key.bucket == DueBucket::Disabled)))
 }

@@ -86,7 +86,7 @@ impl Restore {
 ///
 /// A store that cannot be read may have connections.
 fn replaced(store: &Store) -> Result<Option<String>> {
-    match store.cxn_count() {
+    match store.cxn_count(None) {
         Ok(0) | Err(StoreError::NoStore { .. }) => Ok(None),
         Ok(cxns) => Ok(Some(count(cxns, "connection"))),
         Err(error @ (StoreError::Busy { .. } | StoreError::Cancelled)) => Err(error.into()),

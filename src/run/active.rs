@@ -1,0 +1,76 @@
+//! The runs that are active now, as their lock files show.
+//!
+//! A run that needs the database writes its process and batch into its lock file, and removes that when it ends. What a
+//! killed run leaves there means nothing, because no process holds the lock.
+
+use std::process;
+
+use serde::{Deserialize, Serialize};
+use tracing::debug;
+
+use super::PollRun;
+use super::run_lock::{MARK, held_files};
+use crate::model::{AppId, JobName, UnixTime};
+use crate::store::Store;
+use crate::util::lock::FileLock;
+use crate::util::time::unix_now;
+
+/// A run that is active. The names of its fields are those of JSON and of the store's format.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveRun {
+    /// When it began, UTC seconds; `None` if that was just now, or if it is a run of a former build.
+    pub since: Option<UnixTime>,
+    /// Its process; `None` if that is not known.
+    pub pid: Option<u32>,
+    /// Its batch, `id/count`; `None` for a poll by hand, and if it is not known.
+    pub batch: Option<String>,
+    /// How many connections were due at its start; `None` until that is known.
+    pub due: Option<u64>,
+}
+
+/// Lists the runs of a job that are active. It is empty if the lock files cannot be read.
+#[must_use]
+pub fn active_runs(store: &Store, app_id: &AppId, job: &JobName) -> Vec<ActiveRun> {
+    let held = held_files(&store.runs(), app_id, job);
+    let held = held.inspect_err(|error| debug!(%error, "the lock files of runs cannot be read")).unwrap_or_default();
+    let parse = |text: &String| serde_json::from_str(text.strip_prefix(MARK)?).ok();
+    let mut runs: Vec<ActiveRun> = held.iter().map(|text| parse(text).unwrap_or_default()).collect();
+    runs.sort_by(|a, b| (a.since, &a.batch).cmp(&(b.since, &b.batch)));
+    runs
+}
+
+/// What a run writes into its lock file, until this is dropped.
+pub(super) struct Note<'a> {
+    lock: &'a mut FileLock,
+    run: ActiveRun,
+}
+
+impl<'a> Note<'a> {
+    /// Writes when the run began, its process and its batch.
+    pub(super) fn write(lock: &'a mut FileLock, run: &PollRun) -> Self {
+        let batch = run.only.is_none().then(|| run.batch.to_string());
+        let run = ActiveRun { since: Some(unix_now()), pid: Some(process::id()), batch, due: None };
+        let mut note = Self { lock, run };
+        note.rewrite();
+        note
+    }
+
+    /// Adds how many connections are due.
+    pub(super) fn set_due(&mut self, due: u64) {
+        self.run.due = Some(due);
+        self.rewrite();
+    }
+
+    /// Without room in the file system, the run is shown without details.
+    fn rewrite(&mut self) {
+        if let Ok(text) = serde_json::to_string(&self.run) {
+            let _ = self.lock.write_note(&format!("{MARK}{text}"));
+        }
+    }
+}
+
+impl Drop for Note<'_> {
+    fn drop(&mut self) {
+        let _ = self.lock.write_note(MARK);
+    }
+}
