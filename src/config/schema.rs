@@ -279,7 +279,9 @@ fn samples_of_the_pages_are_valid() {
     let schema = schema();
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let pages = fs::read_dir(docs).unwrap().map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
-    let pages = pages.chain(["README.md".to_owned()]).filter(|page| page.ends_with(".md"));
+    let pages = pages
+        .chain(["README.md".to_owned()])
+        .filter(|page| Path::new(page).extension().is_some_and(|name| name == "md"));
     let of_pages = pages.flat_map(|page| {
         let text = read(&page);
         let blocks = text.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());

@@ -108,7 +108,7 @@ fn add_command(page: &mut String, command: &Command, filters: &[&Arg]) {
     }
     let is_filter = |arg: &Arg| filters.iter().any(|filter| filter.get_id() == arg.get_id());
     let has_filters = command.get_arguments().any(|arg| arg.get_help_heading() == Some(FILTERS));
-    let own = command.get_arguments().filter(|arg| !is_shared(arg) && !(has_filters && is_filter(arg)));
+    let own = command.get_arguments().filter(|arg| !(is_shared(arg) || has_filters && is_filter(arg)));
     page.push('\n');
     let before = page.len();
     add_arguments(page, own);

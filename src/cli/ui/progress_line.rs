@@ -208,7 +208,7 @@ mod tests {
                 let is_new = |word: &str| word.contains(['█', '░']) || ["54", "failed,", "failed"].contains(&word);
                 for word in text.split([' ', '\n']).filter(|word| !word.is_empty() && !is_new(word)) {
                     let is_whole = |known: &&str| known.trim_end_matches(',') == word.trim_end_matches(',');
-                    assert!(words.iter().any(|known| is_whole(&known)), "{width}: {word} in {text}");
+                    assert!(words.iter().any(is_whole), "{width}: {word} in {text}");
                 }
                 assert!(
                     width < 20 || figures.done == u64::MAX || text.starts_with(|c: char| "█░1,0".contains(c)),
