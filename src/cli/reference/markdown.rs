@@ -41,7 +41,7 @@ fn page_of_the_configuration_matches_the_schema() {
 fn commands(program: &Command) -> String {
     let mut page = String::from(
         "# Commands\n\n\
-         The help texts of the program, on one page. `cxnpoll help COMMAND` and `man cxnpoll-COMMAND` show them too. Data goes to\n\
+         The help texts of the program, on one page. `cxnpoll help` and the manual pages show them too. Data goes to\n\
          standard output, messages go to standard error. If an option is given twice, the last one counts; lists add up.\n\n\
          | command | what it does |\n| --- | --- |\n",
     );
@@ -119,7 +119,7 @@ fn add_command(page: &mut String, command: &Command, filters: &[&Arg]) {
         page.pop();
     }
     if !examples.is_empty() {
-        writeln!(page, "\n```sh\n{}\n```", examples.join("\n")).unwrap();
+        writeln!(page, "\n```text\n{}\n```", examples.join("\n")).unwrap();
     }
 }
 

@@ -63,7 +63,7 @@ impl<'a> Page<'a> {
         add_list(&mut roff, "EXIT STATUS", codes);
         add_list(&mut roff, "ENVIRONMENT", VARIABLES.map(|(name, effect)| (name.to_owned(), effect)));
         add_list(&mut roff, "FILES", FILES.map(|(path, purpose)| (path.to_owned(), purpose)));
-        add_references(&mut roff, self.references());
+        add_references(&mut roff, &self.references());
         roff.to_writer(to)
     }
 
@@ -109,7 +109,7 @@ pub(in crate::cli) fn configuration_page(to: &mut dyn Write) -> io::Result<()> {
         }
     }
     add_list(&mut roff, "FILES", FILES[..2].iter().map(|(path, purpose)| ((*path).to_owned(), *purpose)));
-    add_references(&mut roff, vec!["cxnpoll(1)".to_owned(), "cxnpoll-config-check(1)".to_owned()]);
+    add_references(&mut roff, &["cxnpoll(1)".to_owned(), "cxnpoll-config-check(1)".to_owned()]);
     roff.to_writer(to)
 }
 
@@ -129,7 +129,7 @@ fn add_list<'a>(roff: &mut Roff, heading: &str, items: impl IntoIterator<Item = 
     }
 }
 
-fn add_references(roff: &mut Roff, pages: Vec<String>) {
+fn add_references(roff: &mut Roff, pages: &[String]) {
     roff.control("SH", ["SEE ALSO"]).text([roman(pages.join(", "))]);
 }
 

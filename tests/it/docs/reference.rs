@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::{inline_code, pages, read, root};
 
+/// Options of other programs: the node exporter, the installation script, apt.
+const FOREIGN_OPTIONS: [&str; 3] = ["--collector", "--prefix", "--purge"];
 /// Variables that only the build and the tests read.
 const TEST_VARIABLES: [&str; 7] = [
     "CXNPOLL_BLESS",
@@ -45,6 +47,7 @@ fn options_of_the_pages_exist() {
     let mut known = options_of_the_reference();
     known.extend(["--help", "--version", "--ansi", "--no-ansi", "--no-interaction"].map(str::to_owned));
     known.extend(["--env", "--no-debug", "--process-isolation", "--shell", "--profile"].map(str::to_owned));
+    known.extend(FOREIGN_OPTIONS.map(str::to_owned));
     let mut named = 0;
     for page in pages_of_users() {
         for code in inline_code(&read(&page)) {
