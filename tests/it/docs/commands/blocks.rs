@@ -57,7 +57,7 @@ pub fn shell_commands(text: &str) -> Vec<String> {
 /// Whether a command goes on in the next line.
 fn is_unfinished(command: &str) -> bool {
     if let Some((_, after)) = command.split_once("<<") {
-        let word: String = after.chars().skip_while(|c| *c == '\'').take_while(|c| c.is_ascii_alphabetic()).collect();
+        let word: String = after.chars().skip_while(|c| *c == '\'').take_while(char::is_ascii_alphabetic).collect();
         return !command.lines().skip(1).any(|line| line == word);
     }
     let mut quote = None;
@@ -97,7 +97,7 @@ pub fn cron_lines(text: &str) -> Vec<CronLine> {
             && first.starts_with(|c: char| c.is_ascii_uppercase())
             && let Some((name, value)) = line.split_once('=')
         {
-            variables.push_str(&format!("{name}='{value}' "));
+            variables.extend([name, "='", value, "' "]);
             continue;
         }
         let [minute, hour, day, month, weekday, command] = fields[..] else {

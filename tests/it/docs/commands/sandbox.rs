@@ -134,10 +134,11 @@ impl Template {
         self.fill(dir.path());
         let mut script = "set -o pipefail\ncd work\n".to_owned();
         for (number, step) in steps.iter().enumerate() {
-            self.provide_files(dir.path(), &step.command);
+            Self::provide_files(dir.path(), &step.command);
             fs::write(dir.path().join(format!("steps/{number}")), self.adapted(dir.path(), &step.command)).unwrap();
             let file = format!("$SANDBOX/steps/{number}");
-            script += &format!("eval \"$(cat {file})\" >{file}.out 2>{file}.err </dev/null; echo $? >{file}.code\n");
+            let redirected = format!(">{file}.out 2>{file}.err </dev/null; echo $? >{file}.code\n");
+            script.extend(["eval \"$(cat ", &file, ")\" ", &redirected]);
         }
         let bin = dir.path().join("bin");
         let stubs = root().join("tests/it/docs/stubs");
@@ -194,7 +195,7 @@ impl Template {
     /// Puts the files of the repository that a command names where it looks for them.
     ///
     /// Programs do nothing there.
-    fn provide_files(&self, dir: &Path, command: &str) {
+    fn provide_files(dir: &Path, command: &str) {
         for word in command.split_whitespace().filter(|word| word.contains('/') && !word.starts_with('/')) {
             let (original, copy) = (root().join(word), dir.join("work").join(word));
             if !original.is_file() || copy.exists() {
@@ -223,7 +224,8 @@ impl Template {
             let mut adapted = parts.next().unwrap_or_default().to_owned();
             for part in parts {
                 let slash = if path.ends_with('/') { "/" } else { "" };
-                adapted += &if absolute(&adapted) { format!("{}{slash}", place.display()) } else { (*path).to_owned() };
+                let place = format!("{}{slash}", place.display());
+                adapted += if absolute(&adapted) { &place } else { path };
                 adapted += part;
             }
             adapted
