@@ -119,7 +119,7 @@ fn add_command(page: &mut String, command: &Command, filters: &[&Arg]) {
         page.pop();
     }
     if !examples.is_empty() {
-        writeln!(page, "\n```text\n{}\n```", examples.join("\n")).unwrap();
+        writeln!(page, "\n```sh\n{}\n```", examples.join("\n")).unwrap();
     }
 }
 

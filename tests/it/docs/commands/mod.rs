@@ -21,7 +21,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("CONTRIBUTING.md", 2),
     ("README.md", 16),
     ("docs/benchmarks.md", 13),
-    ("docs/commands.md", 36),
+    ("docs/commands.md", 47),
     ("docs/configuration.md", 10),
     ("docs/connections.md", 10),
     ("docs/install.md", 27),
@@ -40,7 +40,11 @@ const FAILURES: &[(&str, &str, i32)] = &[
     // No cron or systemd starts anything in a sandbox.
     ("README.md", "sudo -u cxnpoll cxnpoll doctor", 78),
     ("docs/troubleshooting.md", "cxnpoll doctor", 78),
+    ("docs/commands.md", "cxnpoll doctor", 78),
+    ("docs/commands.md", "sudo -u cxnpoll cxnpoll doctor", 78),
     // The file exists, there is no terminal to ask at, and there is no such backup.
+    ("docs/commands.md", "cxnpoll config init -n --output -", 0),
+    ("docs/commands.md", "cxnpoll config init", 2),
     ("docs/commands.md", "cxnpoll export connections.jsonl", 2),
     ("docs/commands.md", "cxnpoll store restore /", 66),
     ("docs/commands.md", "cxnpoll store restore", 2),

@@ -1,6 +1,5 @@
 //! A place in which the commands of a page run as on a server with cxnpoll.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -138,8 +137,8 @@ impl Template {
             Self::provide_files(dir.path(), &step.command);
             fs::write(dir.path().join(format!("steps/{number}")), self.adapted(dir.path(), &step.command)).unwrap();
             let file = format!("$SANDBOX/steps/{number}");
-            writeln!(script, "eval \"$(cat {file})\" >{file}.out 2>{file}.err </dev/null; echo $? >{file}.code")
-                .unwrap();
+            let redirected = format!(">{file}.out 2>{file}.err </dev/null; echo $? >{file}.code\n");
+            script.extend(["eval \"$(cat ", &file, ")\" ", &redirected]);
         }
         let bin = dir.path().join("bin");
         let stubs = root().join("tests/it/docs/stubs");
@@ -225,8 +224,8 @@ impl Template {
             let mut adapted = parts.next().unwrap_or_default().to_owned();
             for part in parts {
                 let slash = if path.ends_with('/') { "/" } else { "" };
-                let place = if absolute(&adapted) { [place.to_str().unwrap(), slash] } else { [*path, ""] };
-                adapted.extend(place);
+                let place = format!("{}{slash}", place.display());
+                adapted += if absolute(&adapted) { &place } else { path };
                 adapted += part;
             }
             adapted
