@@ -11,7 +11,7 @@ use tracing::debug;
 use super::PollRun;
 use super::run_lock::{MARK, held_files};
 use crate::model::{AppId, JobName, UnixTime};
-use crate::store::Store;
+use crate::store::{Job, StateCounts, Store};
 use crate::util::lock::FileLock;
 use crate::util::time::unix_now;
 
@@ -37,6 +37,22 @@ pub fn active_runs(store: &Store, app_id: &AppId, job: &JobName) -> Vec<ActiveRu
     let mut runs: Vec<ActiveRun> = held.iter().map(|text| parse(text).unwrap_or_default()).collect();
     runs.sort_by(|a, b| (a.since, &a.batch).cmp(&(b.since, &b.batch)));
     runs
+}
+
+/// Returns since when no run of a job has begun although connections were due.
+///
+/// `None` if no run is overdue at `now`. One is overdue more than `limit_s` seconds after the first of them became due and the last run began. While a run is
+/// active, none is.
+#[must_use]
+pub fn no_run_since(
+    job: &Job,
+    counts: &StateCounts,
+    active: &[ActiveRun],
+    now: UnixTime,
+    limit_s: i64,
+) -> Option<UnixTime> {
+    let since = counts.due_since?.max(job.last_run.as_ref()?.now);
+    (active.is_empty() && now.saturating_sub(since) > limit_s).then_some(since)
 }
 
 /// What a run writes into its lock file, until this is dropped.
@@ -72,5 +88,27 @@ impl<'a> Note<'a> {
 impl Drop for Note<'_> {
     fn drop(&mut self) {
         let _ = self.lock.write_note(MARK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RunRecord;
+
+    #[test]
+    fn a_run_is_overdue_if_connections_wait_and_none_begins() {
+        let since = |due_since, last_run: Option<UnixTime>, active: &[ActiveRun]| {
+            let mut job = Job::unknown(1, 1, JobName::default());
+            job.last_run = last_run.map(|now| RunRecord { now, ..RunRecord::default() });
+            no_run_since(&job, &StateCounts { due_since, ..StateCounts::default() }, active, 1000, 100)
+        };
+        assert_eq!(since(Some(700), Some(800), &[]), Some(800));
+        assert_eq!(since(Some(899), Some(800), &[]), Some(899));
+        assert_eq!(since(Some(900), Some(800), &[]), None, "they are due for no longer than the limit");
+        assert_eq!(since(Some(700), Some(900), &[]), None, "the last run began within the limit");
+        assert_eq!(since(None, Some(100), &[]), None, "nothing is due");
+        assert_eq!(since(Some(700), None, &[]), None, "no run was ever recorded");
+        assert_eq!(since(Some(700), Some(800), &[ActiveRun::default()]), None, "a run is active");
     }
 }

@@ -35,7 +35,7 @@ mod update;
 mod worker_count;
 mod workers;
 
-pub use active::{ActiveRun, active_runs};
+pub use active::{ActiveRun, active_runs, no_run_since};
 pub use error::Error;
 pub use fd_limit::max_workers;
 pub use machine::available as available_memory;

@@ -156,7 +156,7 @@ pub const FAULTS: &[Fault] = &[
     fault("entry-files", "whose directory does not exist", |scene| {
         scene.set_run(&format!("{APP} >>/nowhere/cxnpoll.log 2>&1"));
     }),
-    fault("last-runs", "have waited for a run since", |scene| {
+    fault("last-runs", "has begun since", |scene| {
         // Only the store of two days ago is there.
         fs::remove_dir_all(scene.world.store()).unwrap();
         let site = scene.world.site(0, "ok");

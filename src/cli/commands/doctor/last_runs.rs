@@ -4,6 +4,7 @@ use super::schedule::rules::Schedules;
 use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::ui::time;
 use crate::model::{AppId, Fault, UnixTime};
+use crate::run::{ActiveRun, no_run_since};
 use crate::store::{Job, RunRecord, StateCounts};
 use crate::util::text::count;
 
@@ -19,15 +20,16 @@ pub(super) struct LastRun<'a> {
     pub(super) app: &'a AppId,
     pub(super) job: &'a Job,
     pub(super) counts: &'a StateCounts,
+    pub(super) active: &'a [ActiveRun],
 }
 
 /// Checks the last run of each job.
 pub(super) fn check(runs: &[LastRun], schedules: &Schedules, now: UnixTime, findings: &mut Findings) {
     findings.check([Check::LastRuns]);
-    for LastRun { app, job, counts } in runs {
+    for LastRun { app, job, counts, active } in runs {
         let what = format!("the job {} of {}", job.name, app.short());
         let Some(last) = &job.last_run else { continue };
-        if last.now > now + CLOCK_TOLERANCE_S {
+        if last.now > now.saturating_add(CLOCK_TOLERANCE_S) {
             let ahead = time::relative(last.now, now);
             let message = format!("the last run of {what} is in the future ({ahead}): the clock was or is wrong");
             findings.add(
@@ -66,13 +68,13 @@ pub(super) fn check(runs: &[LastRun], schedules: &Schedules, now: UnixTime, find
             findings.add(Check::LastRuns, message, "poll more sites at a time (--threads), or raise --max-runtime");
         }
         let Some(gap_s) = schedule.gap_s else { continue };
-        let limit_s = gap_s * MAX_MISSED_STARTS + schedule.max_runtime_s;
-        if let Some(since) = counts.due_since.filter(|since| now - since > limit_s && now - last.now > limit_s) {
+        let limit_s = gap_s.saturating_mul(MAX_MISSED_STARTS).saturating_add(schedule.max_runtime_s);
+        if let Some(since) = no_run_since(job, counts, active, now, limit_s) {
             let message = format!(
-                "{} of {what} have waited for a run since {}, although one should start every {}",
-                count(counts.due_now, "site"),
+                "no run of {what} has begun since {}, although one should start every {}; {} due",
                 time::utc(since),
-                time::duration(gap_s)
+                time::duration(gap_s),
+                count(counts.due_now, "site")
             );
             let remedy =
                 "see whether cron works (systemctl status cron, journalctl -u cron), and its mail and the log file";
@@ -122,7 +124,7 @@ mod tests {
         let counts = StateCounts { due_since, due_now: 7, ..StateCounts::default() };
         let schedules = Schedules::of_job(&app, &job.name, Some(300), 600);
         let mut findings = Findings::default();
-        check(&[LastRun { app: &app, job: &job, counts: &counts }], &schedules, NOW, &mut findings);
+        check(&[LastRun { app: &app, job: &job, counts: &counts, active: &[] }], &schedules, NOW, &mut findings);
         (findings.ids(), findings.notes.len())
     }
 
@@ -131,7 +133,7 @@ mod tests {
         let well = || RunRecord { now: NOW - 60, due: 100, polled: 100, ok: 100, ..RunRecord::default() };
         assert_eq!(found(well(), None, None), (vec![], 0));
         assert_eq!(found(RunRecord { now: NOW - 86_400, ..well() }, None, None), (vec![], 0), "nothing was due since");
-        assert_eq!(found(well(), None, Some(NOW - 7200)), (vec![], 0), "a run is under way, or was limited");
+        assert_eq!(found(well(), None, Some(NOW - 7200)), (vec![], 0), "the last run was limited");
         let old = RunRecord { now: NOW - 7200, ..well() };
         assert_eq!(found(old.clone(), None, Some(NOW - 1500)), (vec![], 0));
         assert_eq!(found(old, None, Some(NOW - 1501)), (vec!["last-runs"], 0));

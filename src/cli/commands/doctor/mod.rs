@@ -174,8 +174,9 @@ fn check_schedule(context: &Context, parse: ParsePoll, is_config_read: bool, fac
     }
     if let Some(content) = &facts.content {
         let runs = content.jobs.iter().filter(|state| rule_facts.polled.contains(&state.app));
-        let runs: Vec<_> =
-            runs.map(|state| LastRun { app: &state.app, job: &state.job, counts: &state.counts }).collect();
+        let runs: Vec<_> = runs
+            .map(|state| LastRun { app: &state.app, job: &state.job, counts: &state.counts, active: &state.active })
+            .collect();
         last_runs::check(&runs, &schedules, context.started, findings);
     }
 }

@@ -17,6 +17,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Report;
 use crate::model::{AppId, BatchCode, Cxn, JobName, PollStatus};
 use crate::retry::Policy;
+use crate::run::{ActiveRun, active_runs};
 use crate::store::{self, Error as StoreError, Job, ReadSession, StateCounts, Store};
 
 /// A command that waits longer for the store would not be an answer.
@@ -59,6 +60,7 @@ pub(super) struct JobState {
     pub(super) job: Job,
     pub(super) policy: Policy,
     pub(super) counts: StateCounts,
+    pub(super) active: Vec<ActiveRun>,
     /// The batch codes of the connections of its app.
     pub(super) codes: Vec<BatchCode>,
 }
@@ -264,7 +266,8 @@ fn content(store: &Store) -> Result<Content, StoreError> {
         let Some(Ok(policy)) = job.retry.as_deref().map(str::parse::<Policy>) else { continue };
         let counts = store.state_counts(&job, &policy, &Batch::default().range(), now, false)?;
         let codes = scan.codes.iter().filter(|(of, _)| *of == app).map(|(_, code)| *code).collect();
-        states.push(JobState { app, job, policy, counts, codes });
+        let active = active_runs(store, &app, &job.name);
+        states.push(JobState { app, job, policy, counts, active, codes });
     }
     let with_cxns = scan.codes.iter().map(|(app, _)| app.clone()).collect();
     let apps = apps.into_iter().map(|(_, app)| app).collect();

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{AppId, UnixTime};
 use crate::retry::Policy;
-use crate::run::{ActiveRun, PollRun, run_json};
+use crate::run::{ActiveRun, PollRun, no_run_since, run_json};
 use crate::store::{Job, StateCounts};
 
 /// One job and the states of its connections.
@@ -34,9 +34,8 @@ impl Row {
     ///
     /// How often cron starts runs is not known. The usual limit of a run is the longest pause to expect.
     pub(super) fn no_run_since(&self, now: UnixTime) -> Option<UnixTime> {
-        let since = self.counts.due_since?.max(self.last_tick()?);
         let usual_s = i64::try_from(PollRun::default_max_runtime(&self.policy).as_secs()).unwrap_or(i64::MAX);
-        (self.running.is_empty() && now.saturating_sub(since) > usual_s).then_some(since)
+        no_run_since(&self.job, &self.counts, &self.running, now, usual_s)
     }
 
     pub(super) fn json(&self) -> Value {
