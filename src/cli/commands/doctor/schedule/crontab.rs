@@ -131,7 +131,9 @@ fn gap([minute, hour, day, month, week_day]: [&str; 5]) -> Option<i64> {
     starts.windows(2).map(|pair| pair[1] - pair[0]).max()
 }
 
-/// The numbers of a field; `None` if it is not valid. A random number of a range may be any of them.
+/// The numbers of a field; `None` if it is not valid.
+///
+/// A random number of a range, `0~29`, stands for one start in each round: the first number is taken.
 fn field(text: &str, range: RangeInclusive<u32>, names: &[&str]) -> Option<BTreeSet<u32>> {
     let number = |text: &str| {
         let named = names.iter().position(|name| name.eq_ignore_ascii_case(text));
@@ -142,8 +144,14 @@ fn field(text: &str, range: RangeInclusive<u32>, names: &[&str]) -> Option<BTree
     for part in text.split(',') {
         let (span, step) = part.split_once('/').map_or((part, None), |(span, step)| (span, Some(step)));
         let step: usize = step.map_or(Some(1), |step| step.parse().ok().filter(|step| *step > 0))?;
-        let span = match span.split_once(['-', '~']) {
+        let random = span.split_once('~');
+        let span = match random.or_else(|| span.split_once('-')) {
             _ if span == "*" => range.clone(),
+            Some((from, to)) if random.is_some() => {
+                let or = |text: &str, default| if text.is_empty() { Some(default) } else { number(text) };
+                let (from, _) = (or(from, *range.start())?, or(to, *range.end())?);
+                from..=from
+            }
             Some((from, to)) => number(from)?..=number(to)?,
             None if step > 1 => number(span)?..=*range.end(),
             None => number(span)?..=number(span)?,
@@ -164,6 +172,8 @@ mod tests {
             ("* * * * *", 60),
             ("0 * * * *", 3600),
             ("0,20 * * * *", 2400),
+            ("0~29 * * * *", 3600),
+            ("~ * * * *", 3600),
             ("30 2 * * *", DAY_S),
             ("0 8-17/3 * * mon-fri", (DAY_S * 3) - 9 * 3600),
             ("0 0 * * 7", 7 * DAY_S),
@@ -175,7 +185,15 @@ mod tests {
             assert_eq!(lines[0].as_ref().unwrap().gap_s, Some(expected), "{line}");
         }
         assert_eq!(parse("@reboot x", false)[0].as_ref().unwrap().gap_s, None);
-        for bad in ["61 * * * * x", "* * * * x", "*/0 * * * * x", "@often x", "* * 0 * * x", "* * * * * root"] {
+        for bad in [
+            "61 * * * * x",
+            "* * * * x",
+            "*/0 * * * * x",
+            "@often x",
+            "* * 0 * * x",
+            "* * * * * root",
+            "~99 * * * * x x",
+        ] {
             assert!(parse(bad, true)[0].is_err(), "{bad}");
         }
     }

@@ -13,7 +13,8 @@ use crate::cli::error::hide_urls;
 pub(in crate::cli) type ParsePoll = fn(Vec<OsString>) -> Result<Option<(Global, Poll)>, clap::Error>;
 
 /// A command that cron or systemd starts.
-#[derive(Debug, Clone)]
+///
+/// It has no `Debug`, because its variables may be secret.
 pub(in super::super) struct Entry {
     /// Where it is, for a message: `line 3 of /etc/crontab`.
     pub(super) place: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -47,7 +48,7 @@ pub(in super::super) fn check(start: &Start, config: &Config, findings: &mut Fin
         let (global, poll) = &**poll;
         logs.extend(global.log_file.clone().filter(|path| path.as_os_str() != "-"));
         let named = global.config.clone().or_else(|| variable(&start.variables, CONFIG_VARIABLE));
-        if let Some(path) = named.map(|path| absolute(start, &path)).filter(|path| !path.exists()) {
+        if let Some(path) = named.map(|path| absolute(start, &path)).filter(|path| is_missing(path)) {
             let message = format!("{place} names the configuration {}, which does not exist", path.display());
             findings.add(Check::EntryFiles, message, format!("correct the path: {edit}"));
         }
@@ -81,7 +82,18 @@ fn program_problem(program: &str, search: &str) -> Option<String> {
     if can_start(path) {
         return None;
     }
-    Some(if path.exists() { "which cannot be executed" } else { "which does not exist" }.to_owned())
+    let reason = if is_missing(path) { "which does not exist" } else { "which cannot be executed" };
+    Some(reason.to_owned())
+}
+
+/// Whether there is certainly no such file. `false` if this user may not look.
+fn is_missing(path: &Path) -> bool {
+    fs::metadata(path).is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+}
+
+/// Whether there is certainly no such directory. `false` if this user may not look.
+fn is_no_dir(path: &Path) -> bool {
+    is_missing(path) || path.is_file()
 }
 
 /// Whether a file may be written by the user of an entry; `true` if that cannot be found out.
@@ -93,7 +105,7 @@ fn is_writable(start: &Start, path: &Path) -> bool {
 fn check_dir(start: &Start, dir: &Path, findings: &mut Findings) {
     let user = start.user.as_deref().unwrap_or("USER");
     let (place, dir_text) = (&start.entry.place, dir.display());
-    if !dir.is_dir() {
+    if is_no_dir(dir) {
         let message = format!("{place} writes metrics to {dir_text}, which is not a directory");
         findings.add(Check::EntryFiles, message, format!("create it: install -d -o {user} {dir_text}"));
     } else if !is_writable(start, dir) {
@@ -114,10 +126,10 @@ fn check_log(start: &Start, log: &Path, findings: &mut Findings) {
     if log.exists() && !is_writable(start, log) {
         let message = format!("{place} writes to {text}, which {user} may not write");
         findings.add(Check::EntryFiles, message, format!("let {user} own it: chown {user} {text}"));
-    } else if !dir.is_dir() {
+    } else if is_no_dir(dir) {
         let message = format!("{place} writes to {text}, whose directory does not exist");
         findings.add(Check::EntryFiles, message, format!("create it: install -d -o {user} {}", dir.display()));
-    } else if !log.exists() && !is_writable(start, dir) {
+    } else if is_missing(log) && !is_writable(start, dir) {
         let message = format!("{place} writes to {text}, which {user} may not create");
         findings.add(Check::EntryFiles, message, format!("create it: install -o {user} -m 640 /dev/null {text}"));
     }
@@ -134,5 +146,16 @@ mod tests {
         assert_eq!(program_problem("sh", "/nowhere").as_deref(), Some("which is not in its PATH (/nowhere)"));
         assert_eq!(program_problem("/bin/no-such", "").as_deref(), Some("which does not exist"));
         assert_eq!(program_problem("/etc/passwd", "").as_deref(), Some("which cannot be executed"));
+    }
+
+    #[test]
+    fn what_this_user_may_not_look_up_is_not_missing() {
+        // The system cannot look up a name that is too long, either.
+        for (path, expected) in
+            [("/no/such", true), ("/etc/passwd/x", true), ("/etc", false), (&"/x".repeat(5000), false)]
+        {
+            assert_eq!((is_missing(Path::new(path)), is_no_dir(Path::new(path))), (expected, expected), "{path}");
+        }
+        assert!(is_no_dir(Path::new("/etc/passwd")));
     }
 }

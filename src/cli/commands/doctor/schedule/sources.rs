@@ -4,7 +4,7 @@ use super::entry::Entry;
 use crate::cli::commands::findings::Check;
 
 /// The entries that start this program, and what is wrong with the files that hold them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in super::super) struct Sources {
     pub(in super::super) entries: Vec<Entry>,
     /// Whether cron or systemd is on this machine.

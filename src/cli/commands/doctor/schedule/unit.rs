@@ -61,7 +61,7 @@ fn calendar_gap_s(text: &str) -> Option<i64> {
     let mut parts = time.split(':');
     let (hour, minute) = (parts.next()?, parts.next().unwrap_or_default());
     let of_minutes = || match minute.split_once('/') {
-        Some((_, step)) => step.parse::<i64>().ok().map(|step| step * 60),
+        Some((_, step)) => step.parse::<u32>().ok().map(|step| i64::from(step) * 60),
         None if minute == "*" => Some(60),
         None => minute.parse::<u32>().ok().map(|_| 3600),
     };
