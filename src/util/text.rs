@@ -4,6 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::io;
+use std::path::Path;
 use std::str::FromStr;
 
 use icu_properties::props::{
@@ -127,6 +128,14 @@ pub fn counts_above_zero(counts: &[(u64, &str)]) -> String {
     texts.collect::<Vec<_>>().concat()
 }
 
+/// Quotes a path for a shell, if it needs that.
+#[must_use]
+pub fn shell_quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    // No path has the NUL byte that cannot be quoted.
+    shlex::try_quote(&text).map_or_else(|_| text.to_string(), Cow::into_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +145,15 @@ mod tests {
     #[test]
     fn terminal_escapes_are_removed() {
         assert_eq!(sanitize("\u{1b}[2Jgone\r\n  \u{202e}x\u{9b}31m "), "[2Jgone x 31m");
+    }
+
+    #[test]
+    fn a_path_is_quoted_for_a_shell_if_it_needs_that() {
+        assert_eq!(shell_quoted(Path::new("/tmp/cxnpoll-demo-a1B2")), "/tmp/cxnpoll-demo-a1B2");
+        for path in ["/home/me/it's here", "/tmp/$HOME", "/tmp/a\"b\\"] {
+            let quoted = shell_quoted(Path::new(path));
+            assert!(quoted != path && shlex::split(&quoted).unwrap() == [path], "{quoted}");
+        }
     }
 
     #[test]

@@ -69,10 +69,7 @@ fn kept_store_can_be_looked_around_in_at_the_present_time() {
     let shown = demo(&world, &["--sites", "7", "--runs", "1", "--keep", "it's mine"]).output().unwrap();
     let shown = stdout(&shown);
     let commands: Vec<&str> = shown.lines().filter(|line| line.starts_with("  ")).collect();
-    assert!(
-        commands[0].starts_with("  cxnpoll --store '") && commands[0].ends_with(r"it'\''s mine' status"),
-        "{shown}"
-    );
+    assert!(commands[0].starts_with("  cxnpoll --store \"") && commands[0].ends_with("it's mine\" status"), "{shown}");
     assert_eq!(commands.len(), 4);
     for command in &commands[..3] {
         let arguments = command.trim_start().strip_prefix("cxnpoll").unwrap();

@@ -6,12 +6,12 @@ use super::sites::Group;
 use crate::cli::error::Result;
 use crate::cli::simulation::Simulation;
 use crate::cli::ui::table::Table;
-use crate::cli::ui::{output, time};
+use crate::cli::ui::{output, terminal, time, wrap};
 use crate::model::{CxnId, UnixTime};
 use crate::retry::{Policy, State};
 use crate::run::Summary;
 use crate::store::RunRecord;
-use crate::util::text::count;
+use crate::util::text::{count, shell_quoted};
 
 /// What the demo reports about.
 pub(super) struct Report<'a> {
@@ -27,10 +27,10 @@ impl Report<'_> {
     pub(super) fn begin(&self) {
         let sites: u32 = self.groups.iter().map(|group| group.count).sum();
         let (sites, addr) = (count(sites.into(), "simulated site"), self.simulation.server().addr());
-        output::line(&format!("Serving {sites} on {addr}."));
-        output::line("Polling them as cron would, every 20 minutes of a simulated clock,");
-        output::line(&format!("with --retry '{}':\n", self.policy));
-        output::line("RUN AT    DUE     OK  FAILED    TOOK");
+        print(&format!("Serving {sites} on {addr}."));
+        print("Polling them as cron would, every 20 minutes of a simulated clock,");
+        print(&format!("with --retry '{}':", self.policy));
+        output::line("\nRUN AT    DUE     OK  FAILED    TOOK");
         output::flush();
     }
 
@@ -53,7 +53,8 @@ impl Report<'_> {
         output::line("");
         table.print()?;
         if !keeps {
-            output::line("\nNothing was kept. To look around in the store afterwards: cxnpoll demo --keep");
+            output::line("");
+            print("Nothing was kept. To look around in the store afterwards: cxnpoll demo --keep");
         }
         Ok(())
     }
@@ -70,6 +71,11 @@ impl Report<'_> {
     }
 }
 
+/// Prints a sentence, broken between words if the terminal is too narrow for it.
+fn print(text: &str) {
+    wrap::print(text, terminal::width().unwrap_or(usize::MAX));
+}
+
 /// Prints the figures of a run.
 pub(super) fn run(summary: &Summary) {
     let RunRecord { now, due, ok, failed, elapsed_ms, .. } = &summary.run;
@@ -83,7 +89,7 @@ pub(super) fn run(summary: &Summary) {
 
 /// Prints where the store was kept, and what can be done with it.
 pub(super) fn kept(path: &Path, example: Option<&CxnId>) {
-    let path = quoted(&path.display().to_string());
+    let path = shell_quoted(path);
     output::line("\nThe store was kept. Look around in it:\n");
     output::line(&format!("  cxnpoll --store {path} status"));
     output::line(&format!("  cxnpoll --store {path} get --state retrying"));
@@ -91,22 +97,4 @@ pub(super) fn kept(path: &Path, example: Option<&CxnId>) {
         output::line(&format!("  cxnpoll --store {path} explain {cxn_id}"));
     }
     output::line(&format!("  rm -r {path}"));
-}
-
-/// Quotes a path for a shell, if it needs that.
-fn quoted(path: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
-    if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_quoted_for_a_shell_if_it_needs_that() {
-        assert_eq!(quoted("/tmp/cxnpoll-demo-a1B2"), "/tmp/cxnpoll-demo-a1B2");
-        assert_eq!(quoted("/home/me/it's here"), r"'/home/me/it'\''s here'");
-        assert_eq!(quoted("/tmp/$HOME"), "'/tmp/$HOME'");
-    }
 }

@@ -29,6 +29,7 @@ use crate::exit;
 use crate::model::AppId;
 use crate::run::max_workers;
 use crate::site::check_each_name_server;
+use crate::util::text::shell_quoted;
 
 /// Check everything a run needs, and print what is wrong with its remedy
 ///
@@ -187,8 +188,8 @@ fn check_schedule(context: &Context, parse: ParsePoll, is_config_read: bool, fac
 fn program(context: &Context) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "cxnpoll".into());
     let file = context.config.file.as_ref().filter(|file| Config::default_file().as_ref() != Some(file));
-    let config = file.map_or_else(String::new, |file| format!(" --config {}", file.display()));
-    format!("{}{config}", program.display())
+    let config = file.map_or_else(String::new, |file| format!(" --config {}", shell_quoted(file)));
+    format!("{}{config}", shell_quoted(&program))
 }
 
 impl store::JobState {
