@@ -6,7 +6,7 @@
 
 mod app;
 
-// Not part of the public interface: only for the benches, tests and demo of this project.
+// Not part of the public interface: only for the benches, tests and examples of this project.
 #[doc(hidden)]
 pub mod batch;
 #[doc(hidden)]

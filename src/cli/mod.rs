@@ -69,22 +69,22 @@ enum Command {
     Retry(commands::retry::Retry),
     /// Reset connections to new, so that they are due at once
     ///
-    /// Also brings back connections that were given up. At a terminal, a change of more than one connection shows them and asks first. Elsewhere, and with -n, it
-    /// needs --all and --yes.
+    /// Also brings back connections that were given up. At a terminal, a change of several connections shows them and asks
+    /// first. Elsewhere, and with -n, it needs --all and --yes.
     #[command(
         after_help = "Examples:\n  cxnpoll revive cxn:0123456789abcdef0123456789abcdef\n  cxnpoll revive --state given-up --host '*.example.org'"
     )]
     Revive(commands::admin::AdminArgs),
     /// Stop polling connections
     ///
-    /// They keep their poll statuses. At a terminal, a change of more than one connection shows them and asks first. Elsewhere, and with -n, it
-    /// needs --all and --yes.
+    /// They keep their poll statuses. At a terminal, a change of several connections shows them and asks first. Elsewhere, and
+    /// with -n, it needs --all and --yes.
     #[command(after_help = "Example:\n  cxnpoll disable --url 'http://staging.*'")]
     Disable(commands::admin::AdminArgs),
     /// Resume polling connections
     ///
-    /// They go on where they were disabled. At a terminal, a change of more than one connection shows them and asks first. Elsewhere, and with -n, it
-    /// needs --all and --yes.
+    /// They continue with the poll statuses that they had. At a terminal, a change of several connections shows them and asks
+    /// first. Elsewhere, and with -n, it needs --all and --yes.
     #[command(after_help = "Example:\n  cxnpoll enable cxn:0123456789abcdef0123456789abcdef")]
     Enable(commands::admin::AdminArgs),
     /// Remove connections, their poll statuses and kept results

@@ -1,6 +1,6 @@
 //! Simulated sites in a store, polled on a simulated clock.
 //!
-//! The demo and the example that draws `docs/timeline.svg` use it.
+//! The demo uses it, and the example that draws `docs/timeline.svg`, for which it is public.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;

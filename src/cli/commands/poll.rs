@@ -29,10 +29,10 @@ use crate::util::time::unix_now;
 
 /// Poll the sites of an app that are due
 ///
-/// The retry expression decides which sites are due, and each outcome when its site is due next. Without a terminal, a
+/// The retry expression decides which sites are due, and when each is due next after its poll. Without a terminal, a
 /// successful run prints nothing. If another run is polling the same sites, this one declines with exit code 75. A failure of
-/// this machine or its network is not counted, and the exit code is 69. SIGHUP, SIGINT and SIGTERM end a run in order: polls
-/// in flight get ten seconds, and their outcomes are recorded.
+/// this machine or its network is not counted, and the exit code is 69. After SIGHUP, SIGINT or SIGTERM a run ends cleanly:
+/// polls in flight get ten seconds, and their outcomes are recorded.
 #[derive(Args)]
 #[command(
     after_help = "Example, in a crontab:\n  */5 * * * * cxnpoll poll org.civicrm.myapp --retry='20min (x6); 1hour (x24); 1day (x30)'"

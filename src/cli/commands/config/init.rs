@@ -22,7 +22,7 @@ use crate::util::open::target_of;
 
 /// Write a commented configuration file
 ///
-/// At a terminal it asks for what no option names. Without a terminal, or with -n, the options are all that is set. Every
+/// At a terminal it asks for each value that no option sets. Without a terminal, or with -n, only the options are set. Every
 /// other key is in the file as a comment. The file is checked before it is written, and an existing one is replaced only
 /// with --force.
 #[derive(Args)]

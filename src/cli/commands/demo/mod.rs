@@ -34,8 +34,8 @@ const LATENCY_MS: u64 = 60;
 /// clock that ends now. Some sites fail, and a table at the end shows what became of them.
 ///
 /// No network is needed. Neither your configuration nor your store is used, so the options of both have no effect. The
-/// temporary store is removed at the end, also after Ctrl-C (exit code 130). With --keep it stays, and the last lines name
-/// commands to look around in it.
+/// temporary store is removed at the end, also after Ctrl-C (exit code 130). A second Ctrl-C ends the demo at once, and the
+/// store stays. With --keep it stays too, and the last lines name commands to look around in it.
 ///
 /// With -q, only the directory that --keep leaves is printed.
 #[derive(Args)]
