@@ -121,6 +121,8 @@ pub(in crate::cli) enum Error {
     },
     /// The output file of an export has the name of a compressed file.
     NotCompressed(PathBuf),
+    /// A path cannot be written to a configuration file.
+    PathNotUtf8(PathBuf),
     /// The directory for the store of the demo has entries.
     DemoDirNotEmpty(PathBuf),
     /// The temporary directory of the demo cannot be made.
@@ -282,6 +284,9 @@ impl From<Error> for Report {
                 path.display()
             ))
             .hint("compress it with `cxnpoll export --format … | gzip`"),
+            Error::PathNotUtf8(path) => {
+                Self::usage(format!("{} is not UTF-8, as paths in a configuration file must be", path.display()))
+            }
             Error::DemoDirNotEmpty(path) => {
                 Self::usage(format!("{} is not empty; nothing was changed", path.display()))
                     .hint("name a directory that is empty or does not exist yet, or use --keep without one")

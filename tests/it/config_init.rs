@@ -1,7 +1,9 @@
 //! `config init`: a new configuration file, from options or from answers.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
@@ -75,6 +77,10 @@ fn values_that_cannot_be_used_leave_no_file() {
         assert!(message.contains(expected) && !message.contains("K3Y"), "{message}");
         assert!(!world.path("new.toml").exists(), "{options:?}");
     }
+    let store = OsStr::from_bytes(b"\xff");
+    let output =
+        world.command(&["config", "init", "-n", "--output", "new.toml", "--store"]).arg(store).output().unwrap();
+    assert!(code(&output) == 2 && stderr(&output).contains("is not UTF-8"), "{output:?}");
 }
 
 /// Runs `config init` at a terminal, which `script` provides, with lines that are typed.
@@ -100,12 +106,15 @@ fn a_terminal_is_asked_and_then_the_next_steps_are_printed() {
         let text = typed(&world, lines);
         assert!(text.contains("Nothing was written.") && !world.path("new.toml").exists(), "{text}");
     }
-    let lines = "~/data\n\nno app\norg.example.myapp\nhttps://app.example.org/\ngone.crt\napp.crt\n\n\nftp://x\n-\n";
-    let text = typed(&world, lines);
-    for expected in ["Directory of the store [", "expected an http or https URL", "it cannot be read", " doctor"] {
+    let app = "no app\norg.example.myapp\nhttps://app.example.org/\ngone.crt\napp.crt\norg.example.myapp\n";
+    let text = typed(&world, &format!("~/data\n\n{app}\n\nftp://x\n-\n"));
+    let reported = ["expected an http or https URL", "it cannot be read", "is in the file already"];
+    for expected in ["Directory of the store [", " doctor"].into_iter().chain(reported) {
         assert!(text.contains(expected), "{expected} is not in {text}");
     }
-    assert!(text.contains("# add: */5 * * * * ") && text.contains("poll org.example.myapp --dry-run"), "{text}");
+    let in_crontab = format!(" --config {} poll org.example.myapp", world.path("new.toml").display());
+    assert!(text.contains("# add: */5 * * * * ") && text.contains(&in_crontab), "{text}");
+    assert!(text.contains("poll org.example.myapp --dry-run"), "{text}");
     assert_eq!(shown(&world, "new.toml", "store"), world.path("data").to_str().unwrap());
     assert_eq!(shown(&world, "new.toml", &format!("apps.{APP}.certificate")), "there");
     assert_eq!(shown(&world, "new.toml", "heartbeat"), Value::Null);

@@ -19,6 +19,7 @@ use crate::exit;
 use crate::model::AppId;
 use crate::util::fs_atomic::{AtomicFile, Durability};
 use crate::util::open::target_of;
+use crate::util::text::shell_quoted;
 
 /// Write a commented configuration file
 ///
@@ -114,6 +115,11 @@ impl Init {
 /// # Errors
 /// A value cannot be used, or a file that it names cannot be read.
 fn check(answers: &Answers, text: &str, output: &Path) -> Result<Config> {
+    let certificates = answers.apps.iter().map(|app| &app.certificate);
+    let mut paths = [&answers.store, &answers.apps_dir].into_iter().chain(certificates).flatten();
+    if let Some(path) = paths.find(|path| path.to_str().is_none()) {
+        return Err(Error::PathNotUtf8(path.clone()));
+    }
     let dir = output.parent().unwrap_or(Path::new(""));
     let config = Config::parse(text, dir)
         .map_err(|source| Error::Config(crate::config::Error::Toml { path: output.to_owned(), source }))?;
@@ -148,19 +154,18 @@ fn write(output: &Path, mode: u32, force: bool, text: &[u8]) -> Result<()> {
 /// What to do with the new file.
 fn next_steps(answers: &Answers, output: &Path, is_default: bool) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "cxnpoll".into());
-    let config = if is_default { String::new() } else { format!(" --config {}", output.display()) };
+    // Cron starts a run in another directory.
+    let file = shell_quoted(&std::path::absolute(output).unwrap_or_else(|_| output.to_owned()));
+    let config = if is_default { String::new() } else { format!(" --config {file}") };
     let mut lines = vec![format!("{} is written. Next:", output.display())];
     if answers.heartbeat.is_some() && rustix::process::geteuid().is_root() {
-        lines.push(format!(
-            "  chgrp cxnpoll {0}; chmod 640 {0}  # if runs belong to the user cxnpoll",
-            output.display()
-        ));
+        lines.push(format!("  chgrp cxnpoll {file}; chmod 640 {file}  # if runs belong to the user cxnpoll"));
     }
     lines.push(format!("  cxnpoll{config} import FILE  # the connections, as cxnapp or an export has them"));
     for app in &answers.apps {
         let app = app.id.short();
         lines.push(format!("  cxnpoll{config} poll {app} --dry-run"));
-        lines.push(format!("  crontab -e  # add: */5 * * * * {}{config} poll {app}", program.display()));
+        lines.push(format!("  crontab -e  # add: */5 * * * * {}{config} poll {app}", shell_quoted(&program)));
     }
     lines.push(format!("  cxnpoll{config} doctor"));
     lines.join("\n")

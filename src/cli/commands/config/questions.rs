@@ -8,6 +8,7 @@ use crate::cli::error::Result;
 use crate::cli::ui::prompt::question;
 use crate::cli::values;
 use crate::config::Config;
+use crate::model::AppId;
 use crate::site::Endpoint;
 use crate::util::home;
 
@@ -39,8 +40,8 @@ pub(super) fn ask(given: Answers) -> Result<Option<Answers>> {
     }
     if answers.apps.is_empty() {
         loop {
-            match question("App, such as org.example.myapp (empty: no more)", None, |text| optional(text, values::app))?
-            {
+            let new = |text: &str| optional(text, |text| new_app(text, &answers.apps));
+            match question("App, such as org.example.myapp (empty: no more)", None, new)? {
                 Some(Some(id)) => {
                     let Some(url) =
                         question("  URL at which it takes registrations", None, |text| optional(text, url))?
@@ -75,6 +76,12 @@ pub(super) fn ask(given: Answers) -> Result<Option<Answers>> {
 /// A value that may be left out: empty, or `-`.
 fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if text.is_empty() || text == "-" { Ok(None) } else { parse(text).map(Some) }
+}
+
+/// An app that was not named before.
+fn new_app(text: &str, apps: &[App]) -> Result<AppId, String> {
+    let id = values::app(text)?;
+    if apps.iter().any(|app| app.id == id) { Err(format!("{} is in the file already", id.short())) } else { Ok(id) }
 }
 
 fn text(text: &str) -> Result<Option<String>, String> {
