@@ -13,7 +13,13 @@ pub(in crate::cli) const VARIABLE: &str = "COMPLETE";
 /// How a script starts the program.
 pub(super) const PROGRAM: &str = "cxnpoll";
 /// The shells that can ask.
-pub(super) const SHELLS: Shells<'static> = Shells(&[&Bash, &env::Elvish, &env::Fish, &env::Powershell, &Zsh]);
+pub(super) const SHELLS: Shells<'static> = Shells(&[
+    &Ours { shell: &env::Bash, script: write_bash },
+    &env::Elvish,
+    &env::Fish,
+    &env::Powershell,
+    &Ours { shell: &env::Zsh, script: write_zsh },
+]);
 
 /// The completion script of a shell, which knows the options, apps, jobs and connections.
 ///
@@ -32,10 +38,45 @@ pub(in crate::cli) fn registration(shell: Shell, command: &mut Command) -> Vec<u
     text
 }
 
-/// Bash, with its own script.
-///
-/// That of the library splits ids at the colon, and offers options where none was begun.
-struct Bash;
+/// A shell of the library with a script of ours.
+struct Ours {
+    shell: &'static dyn EnvCompleter,
+    script: Script,
+}
+
+/// Writes a script, with the arguments of [`EnvCompleter::write_registration`].
+type Script = fn(&str, &str, &str, &str, &mut dyn Write) -> io::Result<()>;
+
+impl EnvCompleter for Ours {
+    fn name(&self) -> &'static str {
+        self.shell.name()
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.shell.is(name)
+    }
+
+    fn write_registration(
+        &self,
+        variable: &str,
+        name: &str,
+        binary: &str,
+        program: &str,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        (self.script)(variable, name, binary, program, to)
+    }
+
+    fn write_complete(
+        &self,
+        command: &mut Command,
+        words: Vec<OsString>,
+        directory: Option<&Path>,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        self.shell.write_complete(command, words, directory, to)
+    }
+}
 
 /// The script of bash, which joins what readline split.
 ///
@@ -79,69 +120,16 @@ complete -o bashdefault -o default -o nosort -F _NAME PROGRAM 2>/dev/null ||
     complete -o bashdefault -o default -F _NAME PROGRAM
 "#;
 
-impl EnvCompleter for Bash {
-    fn name(&self) -> &'static str {
-        env::Bash.name()
-    }
-
-    fn is(&self, name: &str) -> bool {
-        env::Bash.is(name)
-    }
-
-    fn write_registration(
-        &self,
-        variable: &str,
-        name: &str,
-        _: &str,
-        program: &str,
-        to: &mut dyn Write,
-    ) -> io::Result<()> {
-        let script = BASH.replace("NAME", name).replace("VARIABLE", variable).replace("PROGRAM", program);
-        to.write_all(script.as_bytes())
-    }
-
-    fn write_complete(
-        &self,
-        command: &mut Command,
-        words: Vec<OsString>,
-        directory: Option<&Path>,
-        to: &mut dyn Write,
-    ) -> io::Result<()> {
-        env::Bash.write_complete(command, words, directory, to)
-    }
+/// Writes the script of bash.
+///
+/// That of the library splits ids at the colon, and offers options where none was begun.
+fn write_bash(variable: &str, name: &str, _: &str, program: &str, to: &mut dyn Write) -> io::Result<()> {
+    let script = BASH.replace("NAME", name).replace("VARIABLE", variable).replace("PROGRAM", program);
+    to.write_all(script.as_bytes())
 }
 
-/// Zsh, with a script that also completes when zsh loads it as a function from its `fpath`.
-struct Zsh;
-
-impl EnvCompleter for Zsh {
-    fn name(&self) -> &'static str {
-        env::Zsh.name()
-    }
-
-    fn is(&self, name: &str) -> bool {
-        env::Zsh.is(name)
-    }
-
-    fn write_registration(
-        &self,
-        variable: &str,
-        name: &str,
-        binary: &str,
-        program: &str,
-        to: &mut dyn Write,
-    ) -> io::Result<()> {
-        env::Zsh.write_registration(variable, name, binary, program, to)?;
-        writeln!(to, "[[ $funcstack[1] == _{name} ]] && _clap_dynamic_completer_{name} \"$@\"")
-    }
-
-    fn write_complete(
-        &self,
-        command: &mut Command,
-        words: Vec<OsString>,
-        directory: Option<&Path>,
-        to: &mut dyn Write,
-    ) -> io::Result<()> {
-        env::Zsh.write_complete(command, words, directory, to)
-    }
+/// Writes a script of zsh that also completes when zsh loads it as a function from its `fpath`.
+fn write_zsh(variable: &str, name: &str, binary: &str, program: &str, to: &mut dyn Write) -> io::Result<()> {
+    env::Zsh.write_registration(variable, name, binary, program, to)?;
+    writeln!(to, "[[ $funcstack[1] == _{name} ]] && _clap_dynamic_completer_{name} \"$@\"")
 }
