@@ -127,6 +127,19 @@ fn lists_fit_terminals_of_any_width_and_break_no_word() {
 }
 
 #[test]
+fn demo_breaks_its_sentences_between_words() {
+    if !tools::require("script") {
+        return;
+    }
+    let demo = format!("stty cols 50; {} demo --sites 2 --runs 1 2>/dev/null", env!("CARGO_BIN_EXE_cxnpoll"));
+    let text = in_terminal(&World::new(), &demo, None);
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 50) && text.contains(" of a\r\n  simulated clock,"),
+        "{text}"
+    );
+}
+
+#[test]
 fn status_has_colors_at_a_terminal_only() {
     if !tools::require("script") {
         return;
