@@ -1,6 +1,7 @@
 //! Which user a store belongs to, and whether this process may write its files.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -45,7 +46,13 @@ impl StoreLayout {
     pub fn access(&self) -> Result<Access> {
         let caller = rustix::process::geteuid().as_raw();
         let (of_dir, of_files) = (fs::metadata(self.path()), fs::metadata(self.current().path));
-        let (of_dir, of_files) = (of_dir.ok().map(|dir| dir.uid()), of_files.ok().map(|file| file.uid()));
+        let of_dir = of_dir.ok().map(|dir| dir.uid());
+        let of_files = match of_files {
+            Ok(file) => Some(file.uid()),
+            // What a directory hides is its owner's.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => of_dir,
+            Err(_) => None,
+        };
         let (store, owner) = (self.path().to_owned(), of_files.or(of_dir).unwrap_or(caller));
         let refusal = |(path, errno)| Refusal { store: store.clone(), path, errno, owner, caller };
         let refused = self.first_refused(Permission::WRITE_OK).map(refusal);

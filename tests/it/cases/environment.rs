@@ -10,6 +10,7 @@ cases! {
     log_to_dash,
     log_to_descriptors,
     status_at_80_columns,
+    store_made_by_root,
     store_read_only_and_a_signal,
     store_read_only_directory,
     store_read_only_for_another_user,
