@@ -6,6 +6,7 @@ cases! {
     colour_forced,
     home_configuration_unreadable,
     home_unreadable,
+    demo_without_loopback,
     log_to_a_socket,
     log_to_dash,
     log_to_descriptors,

@@ -78,7 +78,7 @@ impl Demo {
         if !is_quiet {
             report.begin();
         }
-        let mut stop_code = signals.stop_code();
+        let (mut stop_code, mut code) = (signals.stop_code(), exit::OK);
         for runs_left in (0..self.runs).rev() {
             if stop_code.is_some() {
                 break;
@@ -90,6 +90,7 @@ impl Demo {
                 report::run(&summary);
             }
             stop_code = summary.interrupted;
+            code = summary.exit_code(false, false);
         }
         if !is_quiet && stop_code.is_none() {
             report.end(keeps)?;
@@ -98,6 +99,6 @@ impl Demo {
             let (path, example) = (dir.keep(), report.example()?);
             if is_quiet { output::line(&path.display().to_string()) } else { report::kept(&path, example) }
         }
-        Ok(stop_code.unwrap_or(exit::OK))
+        Ok(stop_code.unwrap_or(code))
     }
 }

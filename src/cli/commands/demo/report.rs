@@ -46,7 +46,7 @@ impl Report<'_> {
                 group.count.to_string(),
                 polls.to_string(),
                 self.policy.state(&status, false, self.now).name().to_owned(),
-                next.map_or_else(|| "never".to_owned(), |due| time::relative(due, self.now)),
+                next.map_or_else(|| "never".to_owned(), |due| time::relative(due.max(self.now), self.now)),
                 status.last_failure.map_or_else(String::new, |(_, failure)| failure.class.to_string()),
             ]);
         }
