@@ -43,6 +43,9 @@ pub const FAULTS: &[Fault] = &[
     fault("heartbeat", "has a --heartbeat that is not", |scene| {
         scene.set_run(&format!("{APP} --heartbeat hc.example.org"));
     }),
+    fault("heartbeat", "sets CXNPOLL_HEARTBEAT, which is not", |scene| {
+        scene.set_crontab(&format!("CXNPOLL_HEARTBEAT=hc.example.org\n*/5 * * * * cxnpoll poll {APP}\n"));
+    }),
     fault("certificates", "there is no certificate", |scene| fs::remove_file(scene.world.path("app.crt")).unwrap()),
     fault("certificates", "app.crt is empty", |scene| fs::write(scene.world.path("app.crt"), " \n").unwrap()),
     fault("certificates", "expired on", |scene| scene.set_certificate(APP, -100, -1)),
@@ -133,6 +136,7 @@ pub const FAULTS: &[Fault] = &[
     }),
     fault("entries", "--retrry", |scene| scene.set_run(&format!("{APP} --retrry '1 hour (x2)'"))),
     fault("entries", "did you mean org.example.myapp?", |scene| scene.set_run("org.example.mapp")),
+    fault("entries", "at its first %", |scene| scene.set_run(&format!("{APP} --log-file /tmp/$(date +%F).log"))),
     fault("entries", "which does not exist", |scene| {
         scene.set_crontab(&format!("*/5 * * * * /opt/gone/cxnpoll cxn:poll {APP}\n"));
     }),

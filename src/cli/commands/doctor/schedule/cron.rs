@@ -114,7 +114,15 @@ fn add(sources: &mut Sources, text: &str, name: &str, edit: &str, user: Option<&
     let before = sources.entries.len();
     for line in crontab::parse(text, user.is_none()) {
         match line {
-            Ok(line) => sources.entries.extend(entry(line, name, edit, user)),
+            Ok(line) => {
+                let (number, is_cut) = (line.number, line.is_cut);
+                let entry = entry(line, name, edit, user);
+                if is_cut && entry.is_some() {
+                    let message = format!("cron ends the command in line {number} of {name} at its first %");
+                    sources.add(Check::Entries, message, format!("write each % as \\%: {edit}"));
+                }
+                sources.entries.extend(entry);
+            }
             Err(number) => {
                 let line = text.lines().nth(number - 1).unwrap_or_default();
                 if line.contains("cxnpoll") || line.contains("cxn:poll") {
@@ -141,6 +149,7 @@ fn entry(line: Line, name: &str, edit: &str, user: Option<&str>) -> Option<Entry
         gap_s: line.gap_s,
         path: line.variables.get("PATH").map_or(CRON_PATH, String::as_str).to_owned(),
         created: Vec::new(),
+        unread: None,
         commands: shell::commands(&line.command),
         variables: line.variables,
     })

@@ -14,6 +14,8 @@ pub(super) struct Line {
     pub(super) user: Option<String>,
     /// The command for the shell.
     pub(super) command: String,
+    /// Whether the command ends at a `%`, which cron takes for the end of a line.
+    pub(super) is_cut: bool,
     /// The variables that are set above it.
     pub(super) variables: BTreeMap<String, String>,
 }
@@ -36,7 +38,8 @@ pub(super) fn parse(text: &str, has_user: bool) -> Vec<Result<Line, usize>> {
             continue;
         }
         lines.push(command(line, has_user).map_or(Err(number), |(gap_s, user, command)| {
-            Ok(Line { number, gap_s, user, command, variables: variables.clone() })
+            let (command, is_cut) = unescape(command);
+            Ok(Line { number, gap_s, user, command, is_cut, variables: variables.clone() })
         }));
     }
     lines
@@ -56,7 +59,7 @@ fn word(line: &str) -> Option<(&str, &str)> {
     line.trim_start().split_once([' ', '\t'])
 }
 
-fn command(line: &str, has_user: bool) -> Option<(Option<i64>, Option<String>, String)> {
+fn command(line: &str, has_user: bool) -> Option<(Option<i64>, Option<String>, &str)> {
     // Some versions of cron have a sign for lines that are not logged.
     let line = line.strip_prefix('-').unwrap_or(line);
     let (gap_s, mut rest) = if line.starts_with('@') {
@@ -78,20 +81,20 @@ fn command(line: &str, has_user: bool) -> Option<(Option<i64>, Option<String>, S
         user = Some(name.split(['/', ':']).next().unwrap_or(name).to_owned());
         rest = after;
     }
-    Some((gap_s, user, unescape(rest.trim())))
+    Some((gap_s, user, rest.trim()))
 }
 
-/// The command before the first `%`, after which is its standard input.
-fn unescape(command: &str) -> String {
+/// The command before the first `%`, after which is its standard input, and whether there is one.
+fn unescape(command: &str) -> (String, bool) {
     let (mut text, mut chars) = (String::new(), command.chars().peekable());
     while let Some(c) = chars.next() {
         match c {
-            '%' => break,
+            '%' => return (text, true),
             '\\' if chars.next_if_eq(&'%').is_some() => text.push('%'),
             c => text.push(c),
         }
     }
-    text
+    (text, false)
 }
 
 /// The time between starts of a line such as `@hourly`, in seconds; `None` for an unknown word.

@@ -30,6 +30,8 @@ pub(in super::super) struct Entry {
     pub(super) path: String,
     /// The directories that systemd creates before it starts.
     pub(super) created: Vec<PathBuf>,
+    /// A file with variables that this user may not read; `None` if all were read.
+    pub(super) unread: Option<PathBuf>,
     /// Its commands.
     pub(super) commands: Vec<Simple>,
 }
@@ -55,7 +57,7 @@ pub(super) enum Run {
     Poll(Box<(Global, Poll)>),
     /// They are not, and this is why. The words may still name the app.
     Invalid { reason: String, words: Vec<String> },
-    /// They depend on a variable whose value is not known.
+    /// They depend on variables whose values are not known.
     Unknown,
 }
 
@@ -72,6 +74,7 @@ impl Entry {
         let words = shell::invocation(&words)?;
         let is_open = words.iter().any(|word| word.contains(['$', '`']));
         let run = match parse(words.iter().map(OsString::from).collect()) {
+            _ if self.unread.is_some() => Run::Unknown,
             Ok(parsed) => Run::Poll(Box::new(parsed?)),
             Err(error) if !error.use_stderr() => return None,
             Err(_) if is_open => Run::Unknown,

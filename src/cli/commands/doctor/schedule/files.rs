@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 use super::super::users;
 use super::entry::{Run, Start};
 use crate::cli::commands::findings::{Check, Findings};
-use crate::config::{CONFIG_VARIABLE, Config, STORE_VARIABLE};
+use crate::config::{CONFIG_VARIABLE, Config, HEARTBEAT_VARIABLE, STORE_VARIABLE};
 
 /// Whether an entry polls another store than this one, which is noted.
 pub(in super::super) fn is_elsewhere(start: &Start, store: Option<&Path>, findings: &mut Findings) -> bool {
@@ -54,6 +54,11 @@ pub(in super::super) fn check(start: &Start, config: &Config, findings: &mut Fin
         }
         if config.heartbeat(poll.heartbeat.as_deref()).is_err() && poll.heartbeat.is_some() {
             let message = format!("{place} has a --heartbeat that is not an http or https URL");
+            findings.add(Check::Heartbeat, message, format!("write the whole URL, with https://: {edit}"));
+        }
+        let url = start.variables.get(HEARTBEAT_VARIABLE).filter(|url| !url.is_empty() && poll.heartbeat.is_none());
+        if url.is_some_and(|url| config.heartbeat(Some(url)).is_err()) {
+            let message = format!("{place} sets {HEARTBEAT_VARIABLE}, which is not an http or https URL");
             findings.add(Check::Heartbeat, message, format!("write the whole URL, with https://: {edit}"));
         }
         if let Some(dir) = poll.metrics.as_ref().map(|dir| absolute(start, dir)) {

@@ -63,6 +63,8 @@ pub(in super::super) struct Schedules {
     by_job: BTreeMap<(AppId, JobName), Schedule>,
     /// What entries that cannot work hold. That an app in it is not polled follows from what is wrong with them.
     broken: Vec<String>,
+    /// Whether an entry starts a job that is not known.
+    has_unknown: bool,
 }
 
 impl Schedules {
@@ -121,7 +123,11 @@ pub(in super::super) fn check_entries(
                 continue;
             }
             Run::Unknown => {
-                findings.note(Check::Entries, format!("{place} has a variable whose value is not known"));
+                schedules.has_unknown = true;
+                match &start.entry.unread {
+                    Some(file) => findings.skip(Check::Entries, format!("{place}: {} cannot be read", file.display())),
+                    None => findings.note(Check::Entries, format!("{place} has a variable whose value is not known")),
+                }
                 continue;
             }
         };
@@ -170,7 +176,11 @@ pub(in super::super) fn check_jobs(schedules: &Schedules, facts: &Facts, finding
                 continue;
             }
             let message = format!("no crontab or timer starts the job {name} of {app}");
-            findings.add(Check::Jobs, message, remedy(facts, app, Some(job)));
+            if schedules.has_unknown {
+                findings.skip(Check::Jobs, format!("{message}, as far as their entries can be read"));
+            } else {
+                findings.add(Check::Jobs, message, remedy(facts, app, Some(job)));
+            }
             continue;
         };
         for missing in uncovered(&schedule.batches) {
@@ -186,7 +196,7 @@ pub(in super::super) fn check_jobs(schedules: &Schedules, facts: &Facts, finding
     }
     let has_job = |app: &AppId| facts.jobs.iter().any(|job| job.app == *app);
     for app in facts.polled.iter().filter(|app| !has_job(app)) {
-        if !schedules.polls(app) && !schedules.is_broken(app) {
+        if !schedules.polls(app) && !schedules.is_broken(app) && !schedules.has_unknown {
             let message = format!("no crontab or timer polls the connections of {}", app.short());
             findings.add(Check::Jobs, message, remedy(facts, app.short(), None));
         } else {
@@ -228,6 +238,8 @@ fn uncovered(batches: &[Batch]) -> Vec<RangeInclusive<u16>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::Entry;
+    use super::super::shell;
     use super::*;
 
     #[test]
@@ -241,5 +253,41 @@ mod tests {
         }
         assert_eq!(uncovered(&["0/2"]), [(5000, 10_000)]);
         assert_eq!(uncovered(&["1/4", "3/4"]), [(0, 2499), (5000, 7499)]);
+    }
+
+    #[test]
+    fn a_job_whose_variables_cannot_be_read_is_not_missed() {
+        let app: AppId = "app:org.example.myapp".parse().unwrap();
+        let mut entry = Entry {
+            place: "cxnpoll@job.timer".to_owned(),
+            edit: String::new(),
+            user: None,
+            gap_s: None,
+            variables: BTreeMap::new(),
+            path: String::new(),
+            created: Vec::new(),
+            unread: Some("/etc/cxnpoll/jobs/job.env".into()),
+            commands: shell::commands("cxnpoll poll job"),
+        };
+        let facts = Facts {
+            apps: Some(&[]),
+            polled: &[app].into(),
+            jobs: &[],
+            owner: None,
+            program: "cxnpoll",
+            has_template: true,
+            max_workers: 64,
+            now: 0,
+        };
+        let found = |entry: &Entry| {
+            let (mut schedules, mut findings) = (Schedules::default(), Findings::default());
+            let starts: Vec<_> = entry.starts(|_| Ok(None)).collect();
+            check_entries(&starts, &facts, &mut schedules, &mut findings);
+            check_jobs(&schedules, &facts, &mut findings);
+            (findings.ids(), findings.skipped.len())
+        };
+        assert_eq!(found(&entry), (vec![], 1));
+        entry.unread = None;
+        assert_eq!(found(&entry), (vec!["jobs"], 0));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::users;
@@ -91,9 +92,15 @@ impl Units {
         for value in unit.all("Environment") {
             all.extend(variables(&with_specifiers(value, &service)));
         }
+        let mut unread = None;
         for value in unit.all("EnvironmentFile") {
-            let path = with_specifiers(value.trim_start_matches('-'), &service);
-            all.extend(fs::read_to_string(path).map(|text| variables_of_file(&text)).unwrap_or_default());
+            let path = PathBuf::from(with_specifiers(value.trim_start_matches('-'), &service));
+            match fs::read_to_string(&path) {
+                Ok(text) => all.extend(variables_of_file(&text)),
+                // Systemd reads it as root, so it may be private.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unread = Some(path),
+                Err(_) => {}
+            }
         }
         let command = |text: &str| {
             let text = with_specifiers(text.trim_start_matches(['@', '-', ':', '+', '!', '|']), &service);
@@ -108,6 +115,7 @@ impl Units {
             gap_s: timer_unit.gap_s(),
             path: all.get("PATH").map_or(SYSTEMD_PATH, String::as_str).to_owned(),
             created: created.collect(),
+            unread,
             commands: unit.all("ExecStart").filter_map(command).collect(),
             variables: all,
         })
