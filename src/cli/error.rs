@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Error as ConfigError;
 use crate::exit;
 use crate::listener::{Error as ListenerError, InvalidListener};
-use crate::model::{AppId, CxnId, Failure, InvalidId, JobName};
+use crate::model::{AppId, CxnId, Failure, FailureClass, InvalidId, JobName};
 use crate::retry::InvalidRetry;
 use crate::run::Error as RunError;
 use crate::store::{Error as StoreError, Skipped};
@@ -32,6 +32,10 @@ pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;
 pub(in crate::cli) use outage::outage_text;
 pub(in crate::cli) use report::Report;
+
+/// What helps where the network policy refuses a site.
+pub(in crate::cli) const ALLOW_OWN_NETWORK: &str =
+    "allow a network of your own with --allow-net or `allow-net`, and a port with `refuse-ports`";
 
 /// What can go wrong in a command.
 #[derive(Debug)]
@@ -326,7 +330,8 @@ impl From<Error> for Report {
             Error::PruneOverLimit(excess) => import::prune_over_limit(&excess),
             Error::BackupInProgress => Self::new(exit::DECLINED, "another command is writing a backup of this store"),
             Error::SiteFailed { cxn_id, failure } => {
-                Self::new(exit::SITE_FAILED, format!("{cxn_id} failed: {failure}"))
+                let report = Self::new(exit::SITE_FAILED, format!("{cxn_id} failed: {failure}"));
+                if failure.class == FailureClass::Blocked { report.hint(ALLOW_OWN_NETWORK) } else { report }
             }
             Error::StoredRetry(error) => stored_retry(&error),
             Error::NotCompacted => {

@@ -3,7 +3,7 @@
 use civisite::Site;
 use serde_json::{Value, json};
 
-use crate::testkit::{APP, MIDNIGHT, World, code, json_lines};
+use crate::testkit::{APP, MIDNIGHT, World, code, json_lines, stderr};
 
 /// The ports that browsers refuse (<https://fetch.spec.whatwg.org/#port-blocking>), and port 0.
 const REFUSED_PORTS: [u16; 83] = [
@@ -26,6 +26,13 @@ fn ports_of_other_services_are_refused() {
     assert_eq!(summary["failures"], json!({"blocked": REFUSED_PORTS.len()}), "{summary}");
     let failed = json_lines(&world.text(&["get", "--failure", "blocked", "--json"]));
     assert_eq!(failed.len(), REFUSED_PORTS.len());
+
+    let output = world.run(&["call", &sites[0].cxn_id, "System.get"]);
+    assert_eq!(code(&output), 3, "{output:?}");
+    let explanation = world.text(&["explain", &sites[0].cxn_id, "--now", &now]);
+    for text in [stderr(&output), explanation] {
+        assert!(text.contains("--allow-net or `allow-net`"), "{text}");
+    }
 }
 
 /// Commands that give an interface public addresses.

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::cxn_arg::CxnArg;
-use crate::cli::error::Result;
+use crate::cli::error::{ALLOW_OWN_NETWORK, Result};
 use crate::cli::selection::last_outcome;
 use crate::cli::ui::{outage, output, skipped_hosts, terminal, time, wrap};
 use crate::cli::values;
 use crate::exit;
-use crate::model::{Cxn, JobName, PollStatus, UnixTime};
+use crate::model::{Cxn, FailureClass, JobName, PollStatus, UnixTime};
 use crate::retry::{Policy, State, Times};
 use crate::site::suggested_site_url;
 use crate::store::{DueEntry, HostHash, PollTask, RunRecord, SkippedHost};
@@ -140,6 +140,9 @@ impl Case {
         }
         if let Some((at, failure)) = &status.last_failure {
             sentences.push(format!("Last failure at {}: {failure}.", self.when(*at)));
+            if failure.class == FailureClass::Blocked {
+                sentences.push(format!("Our network policy refused it; {ALLOW_OWN_NETWORK}."));
+            }
         }
         sentences.extend(self.run_that_left_it().and_then(|run| {
             let outage = outage::of_run(run)?;

@@ -230,7 +230,7 @@ fn check_backups(context: &Context, store: &Store, content: &Content, findings: 
     let Some(last_run) = last_run else { return };
     let write = "write one, which shows what is wrong: cxnpoll store backup";
     match times.latest {
-        None => findings.add(Check::Backups, "there is no backup of the store", write),
+        None if times.future.is_empty() => findings.add(Check::Backups, "there is no backup of the store", write),
         Some(latest) if last_run - latest > 2 * every_s => {
             let age = crate::cli::ui::time::duration(context.started - latest);
             let every = context.config.backups.every_hours;
@@ -240,7 +240,7 @@ fn check_backups(context: &Context, store: &Store, content: &Content, findings: 
                 write,
             );
         }
-        Some(_) => {}
+        Some(_) | None => {}
     }
 }
 
