@@ -41,8 +41,8 @@ pub fn active_runs(store: &Store, app_id: &AppId, job: &JobName) -> Vec<ActiveRu
 
 /// Returns since when no run of a job has begun although connections were due.
 ///
-/// `None` if no run is overdue at `now`. One is overdue more than `limit_s` seconds after the first of them became due and the last run began. While a run is
-/// active, none is.
+/// One is overdue at `now` if the first of them became due more than `limit_s` seconds ago, and the last run began more than
+/// `limit_s` seconds ago. `None` if none is overdue, or if a run is active.
 #[must_use]
 pub fn no_run_since(
     job: &Job,

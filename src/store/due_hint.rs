@@ -205,7 +205,7 @@ pub fn query(file: &ReplacedFile, database: &Path) -> Option<Vec<JobHint>> {
     (Stamp::of(database)? == content.file).then_some(content.jobs)
 }
 
-/// Whether the last session closed a database in order, in the version of this program.
+/// Whether the last session closed a database cleanly, in the version of this program.
 ///
 /// Then the next one neither recovers nor upgrades it. `false` is no answer. The database may be named by another path.
 #[must_use]
