@@ -127,6 +127,7 @@ impl Member {
             locator: CxnLocator { batch_code: BatchCode::MIN, seq },
             host: self.host,
             due: policy.next_due_of_status(&self.status)?,
+            permille_late: 0,
             cxn: self.cxn.clone(),
             status: self.status.clone(),
         })

@@ -11,6 +11,10 @@ pub struct PollStatus {
     pub count: u32,
     /// The `now` of the run that polled last; 0 if the connection was never polled, or was revived since.
     pub last_run: UnixTime,
+    /// By how many seconds the next poll comes earlier than one period after `last_run`.
+    ///
+    /// A run brings polls forward where it polls more sites than others would. A deferral takes the place of it.
+    pub early_s: u32,
     /// The time before which the site is not due, because it asked for that; `None` if it did not.
     pub not_before: Option<UnixTime>,
     /// The deferrals in a row, 0..=2.
@@ -59,9 +63,18 @@ impl PollStatus {
         self.last_run == 0
     }
 
+    /// The time from which the period until the next poll counts: `last_run`, less the seconds it is brought forward.
+    ///
+    /// 0 if the connection is new, and only then.
+    #[must_use]
+    pub fn period_start(&self) -> UnixTime {
+        self.last_run.saturating_sub(self.early_s.into()).max(self.last_run.min(1))
+    }
+
     /// Makes the connection due at once, as if it were new. Its history is kept.
     pub fn revive(&mut self) {
-        (self.level, self.count, self.last_run, self.not_before, self.deferrals) = (0, 0, 0, None, 0);
+        (self.level, self.count, self.last_run, self.early_s) = (0, 0, 0, 0);
+        (self.not_before, self.deferrals) = (None, 0);
     }
 
     /// The duration of the last poll in milliseconds; 0 if it is not known.

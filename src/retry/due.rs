@@ -33,6 +33,12 @@ fn leeway(period: Period) -> i64 {
 }
 
 impl Policy {
+    /// How many seconds before its time a site of a level counts as due; 0 if the level is given up.
+    #[must_use]
+    pub fn leeway(&self, level: u32) -> i64 {
+        self.level(level).map_or(0, |level| leeway(level.period))
+    }
+
     /// The time one period of the level after `last_run`; `None` if the level is given up.
     #[must_use]
     pub fn next_due(&self, level: u32, last_run: UnixTime) -> Option<UnixTime> {
@@ -45,7 +51,7 @@ impl Policy {
     /// that the site asked for. The status is taken as it is, even where [`Policy::clock_was_wrong`].
     #[must_use]
     pub fn next_due_of_status(&self, status: &PollStatus) -> Option<UnixTime> {
-        let by_level = self.next_due(status.level, status.last_run)?;
+        let by_level = self.next_due(status.level, status.period_start())?;
         let by_level = if status.last_run == 0 { 0 } else { by_level };
         // `None`, if the site asked for nothing, is less than any time.
         Some(by_level).max(status.not_before)
@@ -75,13 +81,28 @@ impl Policy {
         self.clock_was_wrong(status, now) || next_time_has_come()
     }
 
+    /// How late a due site is at `now`, in thousandths of its period.
+    ///
+    /// A new site counts as one period late, as it is not known since when it waits. One that is due because the clock was
+    /// wrong is not late.
+    #[must_use]
+    pub fn permille_late(&self, status: &PollStatus, now: UnixTime) -> u32 {
+        if status.is_new() {
+            return 1000;
+        }
+        let (Some(level), Some(due)) = (self.level(status.level), self.next_due_of_status(status)) else { return 0 };
+        let late = i128::from(now.saturating_sub(due).max(0)) * 1000 / i128::from(level.period.mean_seconds());
+        u32::try_from(late).unwrap_or(u32::MAX)
+    }
+
     /// Whether `last_run` lies more than five minutes ahead of `now`, which makes a site due.
     ///
+    /// So much later than [`PollStatus::period_start`], that is, since the due index knows no more.
     /// `not_before` is wrong as well then. It does not show a wrong clock by itself, since a site may ask for a day. A site
     /// that is given up is not due, so this is `false`.
     #[must_use]
     pub fn clock_was_wrong(&self, status: &PollStatus, now: UnixTime) -> bool {
-        self.level(status.level).is_some() && status.last_run > now.saturating_add(MAX_AHEAD_S)
+        self.level(status.level).is_some() && status.period_start() > now.saturating_add(MAX_AHEAD_S)
     }
 
     /// Whether any site of a level may be due at `now`, if all were last polled in a range of times.

@@ -1,7 +1,8 @@
 //! The runs that are active now, as their lock files show.
 //!
-//! A run that needs the database writes its process and batch into its lock file, and removes that when it ends. What a
-//! killed run leaves there means nothing, because no process holds the lock.
+//! A run writes its start into its lock file, behind those of the runs before. One that needs the database also writes its
+//! process and batch, and removes these when it ends. What a killed run leaves of them means nothing, because no process
+//! holds the lock.
 
 use std::process;
 
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use tracing::debug;
 
 use super::PollRun;
-use super::run_lock::{MARK, held_files};
+use super::Ticks;
+use super::run_lock::{MARK, held_files, notes_of};
 use crate::model::{AppId, JobName, UnixTime};
 use crate::store::{Job, StateCounts, Store};
 use crate::util::lock::FileLock;
@@ -55,31 +57,73 @@ pub fn no_run_since(
     (active.is_empty() && now.saturating_sub(since) > limit_s).then_some(since)
 }
 
-/// What a run writes into its lock file, until this is dropped.
+/// Returns when the last runs of a job began, of the batch whose last run is the latest.
+///
+/// It is empty if the lock files cannot be read, or if runs of other builds wrote them.
+#[must_use]
+pub fn ticks_of(store: &Store, app_id: &AppId, job: &JobName) -> Ticks {
+    let notes = notes_of(&store.runs(), app_id, job);
+    let notes = notes.inspect_err(|error| debug!(%error, "the lock files of runs cannot be read")).unwrap_or_default();
+    notes.iter().map(|note| Content::parse(note).ticks).max_by_key(Ticks::last).unwrap_or_default()
+}
+
+/// The content of a lock file behind the mark.
+#[derive(Default, Serialize, Deserialize)]
+struct Content {
+    #[serde(flatten)]
+    run: Option<ActiveRun>,
+    #[serde(default)]
+    ticks: Ticks,
+}
+
+impl Content {
+    /// Reads the content of a lock file. Any other text means that nothing is known.
+    fn parse(note: &str) -> Self {
+        note.strip_prefix(MARK).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+    }
+}
+
+/// What a run writes into its lock file. When this is dropped, only the starts of runs stay.
 pub(super) struct Note<'a> {
     lock: &'a mut FileLock,
-    run: ActiveRun,
+    content: Content,
 }
 
 impl<'a> Note<'a> {
-    /// Writes when the run began, its process and its batch.
-    pub(super) fn write(lock: &'a mut FileLock, run: &PollRun) -> Self {
-        let batch = run.only.is_none().then(|| run.batch.to_string());
-        let run = ActiveRun { since: Some(unix_now()), pid: Some(process::id()), batch, due: None };
-        let mut note = Self { lock, run };
-        note.rewrite();
+    /// Writes that a run of the schedule begins at `now`; `None` is a poll by hand.
+    pub(super) fn write(lock: &'a mut FileLock, now: Option<UnixTime>) -> Self {
+        let ticks = Content::parse(&lock.read_note().unwrap_or_default()).ticks;
+        let mut note = Self { lock, content: Content { run: None, ticks } };
+        if let Some(now) = now {
+            note.content.ticks.add(now);
+            note.rewrite();
+        }
         note
+    }
+
+    /// When the runs of the job began, this one last.
+    pub(super) fn ticks(&self) -> &Ticks {
+        &self.content.ticks
+    }
+
+    /// Adds when the run began, its process and its batch.
+    pub(super) fn set_active(&mut self, run: &PollRun) {
+        let batch = run.only.is_none().then(|| run.batch.to_string());
+        self.content.run = Some(ActiveRun { since: Some(unix_now()), pid: Some(process::id()), batch, due: None });
+        self.rewrite();
     }
 
     /// Adds how many connections are due.
     pub(super) fn set_due(&mut self, due: u64) {
-        self.run.due = Some(due);
-        self.rewrite();
+        if let Some(run) = &mut self.content.run {
+            run.due = Some(due);
+            self.rewrite();
+        }
     }
 
     /// Without room in the file system, the run is shown without details.
     fn rewrite(&mut self) {
-        if let Ok(text) = serde_json::to_string(&self.run) {
+        if let Ok(text) = serde_json::to_string(&self.content) {
             let _ = self.lock.write_note(&format!("{MARK}{text}"));
         }
     }
@@ -87,7 +131,9 @@ impl<'a> Note<'a> {
 
 impl Drop for Note<'_> {
     fn drop(&mut self) {
-        let _ = self.lock.write_note(MARK);
+        if self.content.run.take().is_some() {
+            self.rewrite();
+        }
     }
 }
 

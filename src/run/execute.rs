@@ -134,18 +134,20 @@ impl PollRun {
         observe: &mut dyn FnMut(Update<'_>),
     ) -> Result<Summary, Error> {
         let Context { store, signals, .. } = context;
+        let mut note = Note::write(held, self.due_at());
         if self.only.is_none() && store.is_certainly_idle(&self.app.app_id, &self.job, &self.policy, self.now) {
             return Ok(self.empty_summary());
         }
-        let mut note = Note::write(held, self);
+        note.set_active(self);
+        let tick_s = note.ticks().usual_s();
         thread::scope(|scope| {
             let (sender, messages) = channel();
             let limits = context.config.results;
             let recorder = Recorder::start(scope, self, store, &context.stop, limits, sender.clone())
                 .map_err(|error| Error::NoThread(error.to_string()))?;
-            recorder.select();
+            recorder.select(tick_s);
             let Some(selection) = self.await_selection(context, &messages)? else { return Ok(self.empty_summary()) };
-            let Selection { job, host_key, due: entries, first, opening } = selection;
+            let Selection { job, host_key, due: entries, first, spread, opening } = selection;
             let due = entries.len() as u64;
             let mut summary = self.empty_summary();
             summary.run.due = due;
@@ -159,7 +161,7 @@ impl PollRun {
             }
             let post_poll = PostPoll::new(self, due, signals);
             let rules = self.rules(context.client, job.ongoing_outage(self.now), host_key);
-            let mut state = RunState::new(rules, entries, first, opening, summary);
+            let mut state = RunState::new(rules, entries, first, opening, summary).with_spread(spread);
             let polled = self.poll(context, &mut state, &recorder, (sender, &messages), observe);
             let (mut summary, error) = state.into_result();
             let emitted = post_poll.emit(summary.to_json());

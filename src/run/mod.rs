@@ -27,22 +27,26 @@ mod run_lock;
 mod selection;
 mod signals;
 pub mod simulation;
+mod spread;
 mod state;
 mod summary;
 #[cfg(test)]
 mod testdata;
+mod ticks;
 mod update;
 mod worker_count;
 mod workers;
 
-pub use active::{ActiveRun, active_runs, no_run_since};
+pub use active::{ActiveRun, active_runs, no_run_since, ticks_of};
 pub use error::Error;
 pub use fd_limit::max_workers;
 pub use machine::available as available_memory;
 pub use poll_run::{PollRun, Threads};
 pub use queue::Queue;
 pub use signals::{Signals, survive_file_size_limit};
+pub use spread::Spread;
 pub use summary::{Summary, run_json, run_text};
+pub use ticks::Ticks;
 pub use update::{FILE_ONLY, Update, Warning};
 pub use worker_count::MAX_WORKERS;
 

@@ -1,5 +1,6 @@
 //! The order in which due connections are polled.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -9,11 +10,11 @@ use crate::store::{DueEntry, HostHash};
 /// Sorts due connections into the order in which they are polled.
 ///
 /// The order consists of rounds with up to `per_host` connections of each host, so that a host with thousands of sites
-/// does not hold up the others. Within a round the most overdue come first. A `seed` replaces that by a random order, the
+/// does not hold up the others. Within a round the latest come first, by their lateness divided by their period. A `seed` replaces that by a random order, the
 /// same for the same seed.
 pub(super) fn sort(due: &mut [DueEntry], per_host: usize, seed: Option<UnixTime>) {
     match seed {
-        None => due.sort_unstable_by_key(|entry| (entry.due, entry.locator)),
+        None => due.sort_unstable_by_key(|entry| (Reverse(entry.permille_late), entry.due, entry.locator)),
         Some(seed) => due.sort_by_cached_key(|entry| {
             let mut hasher = DefaultHasher::new();
             (seed, entry.locator.seq).hash(&mut hasher);
@@ -44,7 +45,8 @@ mod tests {
     use crate::store::CxnLocator;
 
     fn entry(seq: u64, host: HostHash, due: UnixTime) -> DueEntry {
-        DueEntry { locator: CxnLocator { batch_code: BatchCode::MIN, seq }, host, due }
+        let permille_late = 100 - u32::try_from(due).unwrap();
+        DueEntry { locator: CxnLocator { batch_code: BatchCode::MIN, seq }, host, due, permille_late }
     }
 
     #[test]

@@ -133,6 +133,19 @@ fn hash(app_id: &AppId, job: &JobName) -> String {
 /// # Errors
 /// Those of opening and locking the files.
 pub(super) fn held_files(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec<String>> {
+    Ok(read_notes(directory, app_id, job)?.into_iter().filter(|(is_held, _)| *is_held).map(|(_, note)| note).collect())
+}
+
+/// What the runs of a job have written into their lock files, whether they hold these or not.
+///
+/// # Errors
+/// As [`held_files`].
+pub(super) fn notes_of(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec<String>> {
+    Ok(read_notes(directory, app_id, job)?.into_iter().map(|(_, note)| note).collect())
+}
+
+/// The lock files of a job: whether a run holds it, and its content.
+fn read_notes(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec<(bool, String)>> {
     let mut lock = match File::open(directory.join(DIRECTORY_LOCK)) {
         Ok(file) => FileLock::new(file),
         // There was no run yet.
@@ -143,14 +156,15 @@ pub(super) fn held_files(directory: &Path, app_id: &AppId, job: &JobName) -> io:
         return Err(io::ErrorKind::TimedOut.into());
     }
     let hash = hash(app_id, job);
-    let mut held = Vec::new();
+    let mut notes = Vec::new();
     for path in lock_files(directory).map_err(|error| error.source)? {
         let is_of_job = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&hash));
-        if is_of_job && !FileLock::new(File::open(&path)?).try_acquire(Mode::Shared)? {
-            held.push(fs::read_to_string(&path)?);
+        if is_of_job {
+            let is_held = !FileLock::new(File::open(&path)?).try_acquire(Mode::Shared)?;
+            notes.push((is_held, fs::read_to_string(&path)?));
         }
     }
-    Ok(held)
+    Ok(notes)
 }
 
 /// Removes the lock files that former builds left, if there are many.

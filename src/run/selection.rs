@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::poll_run::PollRun;
 use super::queue::{INITIAL_LOAD, QUEUE_CAPACITY};
+use super::spread::{MAX_EXACT, Spread};
 use super::{Error, order};
 use crate::model::CxnId;
 use crate::retry::{MAX_LEEWAY_S, Policy};
@@ -24,6 +25,8 @@ pub(super) struct Selection {
     pub(super) due: Vec<DueEntry>,
     /// The first [`INITIAL_LOAD`] of it, loaded.
     pub(super) first: Vec<PollTask>,
+    /// Where the next polls of these go; `None` if they keep their exact times.
+    pub(super) spread: Option<Spread>,
     /// How long opening and closing the store took.
     pub(super) opening: Duration,
 }
@@ -48,7 +51,7 @@ pub(super) fn timed<T: Send>(
 /// # Errors
 /// Those of the store, and [`StoreError::Cancelled`] once `stop` is true. It fails if the one requested connection cannot
 /// be polled.
-pub(super) fn select(run: &PollRun, store: &Store, stop: &AtomicBool) -> Result<Option<Selection>, Error> {
+pub(super) fn select(run: &PollRun, store: &Store, tick_s: i64, stop: &AtomicBool) -> Result<Option<Selection>, Error> {
     // Again, as the connection may have changed while the run waited for its lock.
     let only = find_only(run, store)?;
     loop {
@@ -65,18 +68,19 @@ pub(super) fn select(run: &PollRun, store: &Store, stop: &AtomicBool) -> Result<
             let ahead = polled_ahead_of_now(run, &due);
             due.truncate(run.limit.unwrap_or(usize::MAX));
             let first = session.load(&job, &run.policy, run.due_at(), &due[..due.len().min(INITIAL_LOAD)])?;
-            Ok(Selected::Due { job: Box::new(job), host_key: session.host_key(), due, first, ahead })
+            let spread = spread(run, session, &job, due.len(), tick_s)?;
+            Ok(Selected::Due { job: Box::new(job), host_key: session.host_key(), due, first, spread, ahead })
         })?;
         match selected {
             Selected::NoConnections => return Ok(None),
             Selected::NotYet if stop.load(Ordering::Relaxed) => return Err(StoreError::Cancelled.into()),
             Selected::NotYet => {}
-            Selected::Due { job, host_key, due, first, ahead } => {
+            Selected::Due { job, host_key, due, first, spread, ahead } => {
                 if ahead > 0 {
                     let sites = count(ahead as u64, "site");
                     warn!("the last poll of {sites} lies in the future, because the clock was wrong: due now");
                 }
-                return Ok(Some(Selection { job: *job, host_key, due, first, opening }));
+                return Ok(Some(Selection { job: *job, host_key, due, first, spread, opening }));
             }
         }
     }
@@ -92,6 +96,7 @@ enum Selected {
         host_key: HostKey,
         due: Vec<DueEntry>,
         first: Vec<PollTask>,
+        spread: Option<Spread>,
         /// How many are due because the clock was wrong.
         ahead: usize,
     },
@@ -156,7 +161,7 @@ fn due(
     only: Option<CxnKey>,
 ) -> StoreResult<Vec<DueEntry>> {
     let mut due = match (only, job) {
-        (Some(key), _) => vec![DueEntry { locator: key.locator, host: 0, due: run.now }],
+        (Some(key), _) => vec![DueEntry { locator: key.locator, host: 0, due: run.now, permille_late: 0 }],
         (None, Some(job)) => session.due(job, &run.policy, &run.batch.range(), run.now)?,
         (None, None) => session.not_backfilled(app, None, &run.batch.range())?,
     };
@@ -165,6 +170,16 @@ fn due(
     let seed = job.and_then(|job| job.outage_since).map(|_| run.now);
     order::sort(&mut due, run.per_host, seed);
     Ok(due)
+}
+
+/// Where the next polls go of the sites that a run polls; `None` if these are few, or one is polled by hand.
+fn spread(run: &PollRun, session: &ReadSession, job: &Job, due: usize, tick_s: i64) -> StoreResult<Option<Spread>> {
+    if run.only.is_some() || due as u64 <= MAX_EXACT {
+        return Ok(None);
+    }
+    let mut spread = Spread::new(&run.policy, run.now, tick_s);
+    session.scheduled(job, &run.policy, &run.batch.range(), |status| spread.add(status))?;
+    Ok(Some(spread))
 }
 
 /// Stores the retry expression, and warns if it gives up or revives sites since the last run.

@@ -122,7 +122,8 @@ impl Simulation {
 }
 
 fn entry(task: &PollTask) -> DueEntry {
-    DueEntry { locator: task.locator, host: task.host, due: task.due }
+    let PollTask { locator, host, due, permille_late, .. } = *task;
+    DueEntry { locator, host, due, permille_late }
 }
 
 /// What a run acts on, and what acts on it.

@@ -22,6 +22,7 @@ use super::last_host::LastHostRule;
 use super::message::{FinalReport, FinalWork};
 use super::outage::OutageDetector;
 use super::queue::{INITIAL_LOAD, QueueView};
+use super::spread::Spread;
 use super::update::Warning;
 use super::{Error, Summary};
 use crate::model::Outcome;
@@ -89,6 +90,8 @@ pub(super) struct RunState {
     /// Failures that are not counted because of a pause.
     paused: usize,
     last_host: LastHostRule,
+    /// Where next polls go; `None` if sites keep their exact times.
+    spread: Option<Spread>,
     /// Whether the last host is left to the next run once no poll is in flight.
     is_leaving: bool,
     /// `None` unless failures may be our own fault.
@@ -145,6 +148,7 @@ impl RunState {
             breaker: Breaker::default(),
             paused: 0,
             last_host,
+            spread: None,
             is_leaving: false,
             probing: None,
             last_end: Duration::ZERO,
@@ -159,6 +163,11 @@ impl RunState {
             error: None,
             summary,
         }
+    }
+
+    /// Makes next polls go where `spread` places them.
+    pub(super) fn with_spread(self, spread: Option<Spread>) -> Self {
+        Self { spread, ..self }
     }
 
     /// Whether the run is over and recorded.

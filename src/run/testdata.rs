@@ -11,6 +11,7 @@ pub(super) fn task(seq: u64, host: HostHash) -> PollTask {
         locator: CxnLocator { batch_code: BatchCode::MIN, seq },
         host,
         due: 0,
+        permille_late: 0,
         cxn: Cxn {
             cxn_id: format!("cxn:{seq}").parse().unwrap(),
             secret: Secret::from_bytes([0; 32]),

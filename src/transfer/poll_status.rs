@@ -16,6 +16,8 @@ pub struct StatusEntry {
     poll_level: u32,
     poll_count: u32,
     last_run: UnixTime,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    early_s: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_before: Option<UnixTime>,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -65,6 +67,7 @@ impl From<&PollStatus> for StatusEntry {
             poll_level: status.level,
             poll_count: status.count,
             last_run: status.last_run,
+            early_s: status.early_s,
             not_before: status.not_before,
             deferrals: status.deferrals,
             last_success: status.last_success,
@@ -106,6 +109,7 @@ impl StatusEntry {
             level: self.poll_level,
             count: self.poll_count,
             last_run: self.last_run,
+            early_s: self.early_s,
             not_before: self.not_before,
             deferrals: self.deferrals,
             last_success: self.last_success,

@@ -82,6 +82,20 @@ impl FileLock {
         }
     }
 
+    /// Reads the content of the lock file, as far as it is text of at most 4 KiB.
+    ///
+    /// # Errors
+    /// Those of reading, and where another process holds the lock exclusively.
+    pub fn read_note(&mut self) -> io::Result<String> {
+        const MAX_BYTES: usize = 4096;
+        // As in `write_note`.
+        let guard = ManuallyDrop::new(self.file.try_write()?);
+        let mut note = vec![0; MAX_BYTES];
+        let length = guard.read_at(&mut note, 0)?;
+        note.truncate(length);
+        Ok(String::from_utf8(note).unwrap_or_default())
+    }
+
     /// Replaces the content of the lock file. Only for the process that holds the lock exclusively.
     ///
     /// # Errors

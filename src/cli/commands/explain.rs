@@ -53,7 +53,7 @@ impl Explain {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let (host, task, job) = self.cxn.load_with(&context.store()?, |session, key| {
             let job = session.job(key.app, &self.name)?;
-            let entry = DueEntry { locator: key.locator, host: 0, due: 0 };
+            let entry = DueEntry { locator: key.locator, host: 0, due: 0, permille_late: 0 };
             let task = session.task(key.app, job.as_ref(), &entry)?;
             Ok(task.map(|task| (session.host_key().hash(&task.cxn.host()), task, job)))
         })?;

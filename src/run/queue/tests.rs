@@ -109,7 +109,7 @@ fn the_last_host_is_known_with_its_slowest_poll() {
 
 #[test]
 fn slow_sites_come_by_lateness_and_one_worker_takes_all_in_order() {
-    let tasks = || [task(0, 0), slow_task(1), PollTask { due: -60, ..slow_task(2) }, slow_task(3)];
+    let tasks = || [task(0, 0), slow_task(1), PollTask { permille_late: 60, ..slow_task(2) }, slow_task(3)];
     let order = |workers| {
         let queue = queue(workers, 0, 9);
         queue.extend(tasks());

@@ -5,16 +5,14 @@ use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::mem;
 
 use super::room::HostNo;
-use crate::model::UnixTime;
 use crate::store::{HostHash, PollTask};
 
 /// Hosts with a task that may be taken at once, each once.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// Hosts whose next task is slow: with the time since which it is due, and its longest duration.
-    ///
-    /// Durations are in milliseconds.
-    slow: BinaryHeap<(Reverse<UnixTime>, u32, Reverse<HostNo>)>,
+    /// Hosts whose next task is slow: with its lateness in thousandths of its period, and its longest duration in
+    /// milliseconds.
+    slow: BinaryHeap<(u32, u32, Reverse<HostNo>)>,
     /// The other hosts.
     others: VecDeque<HostNo>,
 }
@@ -26,7 +24,7 @@ impl Turns {
 
     /// Adds a host whose next task is slow.
     pub(super) fn push_slow(&mut self, host: HostNo, task: &PollTask) {
-        self.slow.push((Reverse(task.due), task.status.slowest_ms(), Reverse(host)));
+        self.slow.push((task.permille_late, task.status.slowest_ms(), Reverse(host)));
     }
 
     /// Adds a host behind the others.

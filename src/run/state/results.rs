@@ -75,6 +75,9 @@ impl RunState {
         if let Some(last) = next.attempts.last_mut() {
             last.duration_ms = duration_ms;
         }
+        if let Some(spread) = &mut self.spread {
+            spread.place(&mut next);
+        }
         if outcome.is_ok() {
             next.network = network.or(next.network);
         }

@@ -34,7 +34,8 @@ impl ReadSession {
                 None => false,
             };
             if !has_status && !record.disabled && batch.contains(&key.locator.batch_code) {
-                new.push(DueEntry { locator: key.locator, host: self.host_key.hash(&record.host()), due: 0 });
+                let host = self.host_key.hash(&record.host());
+                new.push(DueEntry { locator: key.locator, host, due: 0, permille_late: 1000 });
             }
         }
         Ok(new)

@@ -2,11 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use crate::model::{BatchCode, UnixTime};
+use crate::model::{BatchCode, PollStatus, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::TreeName;
 use crate::store::error::Result;
-use crate::store::schema::{CxnKey, CxnLocator, DueBucket, DueKey, HostHash, Job, ReadSession, bucket_range, host_of};
+use crate::store::schema::{
+    CxnKey, CxnLocator, DueBucket, DueKey, HostHash, Job, ReadSession, bucket_prefix, bucket_range, host_of,
+};
 
 /// A connection that is due, as the due index knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +17,10 @@ pub struct DueEntry {
     pub locator: CxnLocator,
     /// The hash of its host.
     pub host: HostHash,
-    /// Since when it is due.
+    /// Since when it is due; 0 if it is new.
     pub due: UnixTime,
+    /// How late it is, in thousandths of its period: see [`Policy::permille_late`].
+    pub permille_late: u32,
 }
 
 /// What is looked for in the due index.
@@ -57,6 +61,33 @@ impl ReadSession {
         Ok(due)
     }
 
+    /// Passes the statuses of a job's connections in a batch to `emit`, as far as the due index knows them.
+    ///
+    /// Those that are given up, disabled or deferred are left out, and so are those whose entry cannot be read.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::store::Error::Database).
+    pub fn scheduled(
+        &self,
+        job: &Job,
+        policy: &Policy,
+        batch: &RangeInclusive<BatchCode>,
+        mut emit: impl FnMut(&PollStatus),
+    ) -> Result<()> {
+        let end = u32::try_from(policy.levels().len()).unwrap_or(u32::MAX);
+        let [first, behind] = [0, end].map(|level| bucket_prefix(job.no, DueBucket::Level(level), 0));
+        for entry in self.trees.range(TreeName::Due, &first, &behind) {
+            let (key, _) = entry?;
+            let Some(DueKey { bucket: DueBucket::Level(level), from, locator, .. }) = DueKey::parse(&key) else {
+                continue;
+            };
+            if batch.contains(&locator.batch_code) {
+                emit(&PollStatus { level, last_run: from, ..PollStatus::default() });
+            }
+        }
+        Ok(())
+    }
+
     /// Adds what is due among the entries of one bucket with a `from` in this range.
     fn scan_bucket(
         &self,
@@ -77,7 +108,8 @@ impl ReadSession {
                 let since = policy.next_due_of_status(&status).unwrap_or(now);
                 let cxn = CxnKey { app: job.app, locator: key.locator };
                 let host = host_of(&self.trees, self.host_key, cxn, record.host)?;
-                due.push(DueEntry { locator: key.locator, host, due: since });
+                let permille_late = policy.permille_late(&status, now);
+                due.push(DueEntry { locator: key.locator, host, due: since, permille_late });
             }
         }
         Ok(())

@@ -15,8 +15,10 @@ pub struct PollTask {
     pub locator: CxnLocator,
     /// The hash of its host, as the due index knows it.
     pub host: HostHash,
-    /// Since when it is due.
+    /// Since when it is due; 0 if it is new.
     pub due: UnixTime,
+    /// How late it is, in thousandths of its period.
+    pub permille_late: u32,
     /// The connection.
     pub cxn: Cxn,
     /// Its status when it was loaded. An outcome is recorded only if it is still the same.
@@ -56,14 +58,14 @@ impl ReadSession {
     /// # Errors
     /// [`Error::Database`].
     pub fn task(&self, app: AppNo, job: Option<&Job>, entry: &DueEntry) -> Result<Option<PollTask>> {
-        let DueEntry { locator, host, due } = *entry;
+        let DueEntry { locator, host, due, permille_late } = *entry;
         let key = CxnKey { app, locator };
         let Some(cxn) = self.cxn(key)? else { return Ok(None) };
         let status = match job {
             Some(job) => self.readable_status(job.no, key)?,
             None => Some(None),
         };
-        Ok(status.map(|status| PollTask { locator, host, due, cxn, status: status.unwrap_or_default() }))
+        Ok(status.map(|status| PollTask { locator, host, due, permille_late, cxn, status: status.unwrap_or_default() }))
     }
 
     /// A connection with its statuses, without those of jobs that never polled it.

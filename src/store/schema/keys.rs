@@ -50,9 +50,9 @@ pub struct CxnKey {
 /// There is one for each level of the retry expression, and two others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DueBucket {
-    /// Due by its level; `from` is lastRun.
+    /// Due by its level; `from` is [`PollStatus::period_start`]: lastRun, unless the next poll is brought forward.
     Level(u32),
-    /// Never due; `from` is lastRun.
+    /// Never due; `from` is as in [`DueBucket::Level`].
     Disabled,
     /// Not due before `from`, because the site asked to be deferred.
     Deferred,
@@ -150,9 +150,9 @@ impl DueKey {
     #[must_use]
     pub fn of(job: JobNo, locator: CxnLocator, status: &PollStatus, disabled: bool) -> Self {
         let (bucket, from) = match status.not_before {
-            _ if disabled => (DueBucket::Disabled, status.last_run),
+            _ if disabled => (DueBucket::Disabled, status.period_start()),
             Some(not_before) => (DueBucket::Deferred, not_before),
-            None => (DueBucket::Level(status.level), status.last_run),
+            None => (DueBucket::Level(status.level), status.period_start()),
         };
         Self { job, bucket, from: from.max(0), locator }
     }

@@ -166,12 +166,14 @@ pub struct StatusRecord {
     former_durations_ms: Vec<u32>,
     /// Since version 4.
     network: Option<u32>,
+    /// Since version 5.
+    early_s: u32,
 }
 
 impl Record for StatusRecord {
     const TREE: TreeName = TreeName::Status;
-    const VERSION: u8 = 4;
-    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0], &[0, 0], &[0]];
+    const VERSION: u8 = 5;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0, 0], &[0, 0, 0], &[0, 0], &[0]];
 }
 
 impl From<&PollStatus> for StatusRecord {
@@ -189,6 +191,7 @@ impl From<&PollStatus> for StatusRecord {
             last_duration_ms: status.last_duration_ms(),
             former_durations_ms: former.iter().map(|attempt| attempt.duration_ms).collect(),
             network: status.network,
+            early_s: status.early_s,
         }
     }
 }
@@ -209,6 +212,7 @@ impl TryFrom<StatusRecord> for PollStatus {
             level: record.level,
             count: record.count,
             last_run: record.last_run,
+            early_s: record.early_s,
             not_before: record.not_before,
             deferrals: record.deferrals,
             last_success: record.last_success,
@@ -248,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_status_reads_back() {
-        let mut status = PollStatus { level: 2, count: 7, not_before: Some(9), ..PollStatus::default() };
+        let mut status = PollStatus { level: 2, count: 7, not_before: Some(9), early_s: 600, ..PollStatus::default() };
         for now in 1..=12 {
             let failed = Err(Failure::new(FailureClass::Timeout, "connecting"));
             status.remember(now, &if now % 2 == 0 { Ok(()) } else { failed });
@@ -278,9 +282,10 @@ mod tests {
             let old = [&[version], &bytes[1..bytes.len() - missing]].concat();
             StatusRecord::from_bytes(&old).and_then(PollStatus::try_from)
         };
-        assert_eq!(read(3, 1), Ok(status.clone()));
-        assert_eq!(read(2, 3), Ok(status.clone()), "the last duration is known");
-        assert_eq!(read(1, 4), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
+        assert_eq!(read(4, 1), Ok(status.clone()));
+        assert_eq!(read(3, 2), Ok(status.clone()));
+        assert_eq!(read(2, 4), Ok(status.clone()), "the last duration is known");
+        assert_eq!(read(1, 5), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
     }
 
     #[test]

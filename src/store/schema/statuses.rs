@@ -136,6 +136,7 @@ impl ReadSession {
         match key.bucket {
             // Its key holds the end of the deferral in place of lastRun.
             DueBucket::Deferred => Ok(self.status(key.job, key.locator)?.unwrap_or_default()),
+            // Without lastRun it is as if no poll had been brought forward.
             _ => {
                 Ok(PollStatus { level: record.level, count: record.count, last_run: key.from, ..PollStatus::default() })
             }

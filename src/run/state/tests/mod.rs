@@ -227,7 +227,8 @@ fn address(host: HostHash) -> IpAddr {
 }
 
 fn entry(task: &PollTask) -> DueEntry {
-    DueEntry { locator: task.locator, host: task.host, due: task.due }
+    let PollTask { locator, host, due, permille_late, .. } = *task;
+    DueEntry { locator, host, due, permille_late }
 }
 
 fn result(task: PollTask, began: Duration, ended: Duration, outcome: Result<Outcome, Error>) -> PollResult {
