@@ -42,7 +42,7 @@ impl From<store::Error> for Report {
                 Self::new(exit::STORE, format!("{} does not name a database of this store", path.display()))
                     .hint(backup_hint(newest_backup.as_deref()))
             }
-            E::File(error) => file_report(&error, None),
+            E::File(error) => file_report(&error, foreign_hint(&error)),
             E::DueHint(error) => Self::new(exit::STORE, file::text(&error))
                 .hint("it must be a file that can be replaced: remove what is there, and make its directory writable"),
             E::Busy { path, waited, owner } => {
@@ -148,6 +148,12 @@ fn file_report(error: &FileError, hint: Option<String>) -> Report {
     let passing = space_hint.or(create_hint).or_else(|| error.source.raw_os_error().and_then(of_number));
     let hint = passing.map(str::to_owned).or(hint);
     hint.map_or(report.clone(), |hint| report.hint(hint))
+}
+
+/// The hint for a store in a directory that this user may not even look into.
+fn foreign_hint(error: &FileError) -> Option<String> {
+    let foreign = error.op == FileOp::Inspect && error.source.kind() == io::ErrorKind::PermissionDenied;
+    foreign.then(|| "run as the user to which the store belongs, for example: sudo -u cxnpoll cxnpoll …".to_owned())
 }
 
 /// The hint of an error of the system that is not about what a file contains.
@@ -272,6 +278,7 @@ mod tests {
         assert_eq!(hint(FileOp::Write, Errno::DQUOT.into()), DISK_FULL_HINT);
         assert_eq!(hint(FileOp::Write, io::ErrorKind::StorageFull.into()), DISK_FULL_HINT);
         assert_eq!(hint(FileOp::Open, Errno::ACCESS.into()), "");
+        assert!(hint(FileOp::Inspect, Errno::ACCESS.into()).contains("sudo -u cxnpoll"));
         assert!(hint(FileOp::Create, Errno::ROFS.into()).contains("CXNPOLL_STORE"));
     }
 
