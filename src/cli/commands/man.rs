@@ -67,7 +67,9 @@ fn write_pages(command: &clap::Command, directory: &Path) -> io::Result<()> {
     write_page(&directory.join(page.file_name()), |to| page.render(to))
 }
 
-/// Writes the page of section 5, beside `man1` to `man5`: man looks for a section only in its own directory.
+/// Writes the page of section 5, for a directory `man1` to `man5` beside it.
+///
+/// Programs look for a section only in the directory of its name.
 fn write_configuration_page(directory: &Path) -> io::Result<()> {
     let mut directory = path::absolute(directory)?;
     if directory.ends_with("man1") {
