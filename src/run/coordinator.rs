@@ -29,7 +29,7 @@ use crate::listener::TERMINAL_ONLY;
 use crate::model::{Outcome, PollStatus};
 use crate::site::Client;
 use crate::store::{SkipReason, SkippedHost};
-use crate::util::text::{count, sanitize};
+use crate::util::text::count;
 use crate::util::time::rfc3339;
 
 /// The interval at which signals and the clock are checked.
@@ -245,11 +245,11 @@ impl Coordinator<'_> {
 /// Logs the end of a poll. Failures are of interest with `-v` as well.
 fn log(result: &PollResult) {
     let (cxn, ms) = (&result.task.cxn.cxn_id, result.duration_ms(Duration::ZERO));
-    let site_url = || sanitize(&result.task.cxn.site_url.without_query());
+    let site_url = &result.site_url;
     match &result.outcome {
-        Ok(Ok(())) => info!(target: FILE_ONLY, %cxn, siteUrl = %site_url(), outcome = "ok", ms, "polled"),
+        Ok(Ok(())) => info!(target: FILE_ONLY, %cxn, siteUrl = %site_url, outcome = "ok", ms, "polled"),
         Ok(Err(failure)) => {
-            info!(%cxn, siteUrl = %site_url(), outcome = %failure.class, ms, "{}", failure.message);
+            info!(%cxn, siteUrl = %site_url, outcome = %failure.class, ms, "{}", failure.message);
         }
         // This error ends the run.
         Err(_) => {}
