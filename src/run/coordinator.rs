@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::clock::RunClock;
 use super::event::{Effect, Event};
@@ -182,17 +182,23 @@ impl Coordinator<'_> {
             }
             Effect::ReportPause(length, failures) => {
                 let (seconds, failures) = (length.as_secs(), count(failures as u64, "failure"));
-                info!("the process did not run for {seconds} s: {failures} not counted");
+                let text = format!("the process did not run for {seconds} s: {failures} not counted");
+                if self.run.only.is_some() { warn!("{text}") } else { info!("{text}") }
             }
             Effect::Warn(warning) => self.observer.report(Update::Warning(warning)),
             Effect::ReportByHand(outcome, next) => self.report_by_hand(&outcome, &next),
         }
     }
 
+    /// Reports a poll by hand. A failure is a warning, since a script or cron shows nothing else of it.
     fn report_by_hand(&self, outcome: &Outcome, next: &PollStatus) {
         let next_due = self.run.policy.next_due_of_status(next).map_or("never".to_owned(), rfc3339);
-        let outcome = outcome.as_ref().err().map_or("ok".to_owned(), ToString::to_string);
-        info!(target: TERMINAL_ONLY, "{outcome}: level {}, count {}, due again {next_due}", next.level, next.count);
+        let next = format!("level {}, count {}, due again {next_due}", next.level, next.count);
+        if let (Err(failure), Some(cxn)) = (outcome, &self.run.only) {
+            warn!(target: TERMINAL_ONLY, "{cxn} failed: {failure}: {next}");
+        } else {
+            info!(target: TERMINAL_ONLY, "ok: {next}");
+        }
     }
 
     fn next_event(&mut self) -> Event {
