@@ -139,12 +139,8 @@ fn file_report(error: &FileError, hint: Option<String>) -> Report {
     };
     let is_read = matches!(error.op, FileOp::Inspect | FileOp::Open | FileOp::Read | FileOp::List | FileOp::Lock);
     let of_number = |number| passing_hint(number, is_read);
-    let create_hint = match error.source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem if error.op == FileOp::Create => {
-            Some("name a store in a directory that you can write, with --store or CXNPOLL_STORE")
-        }
-        _ => None,
-    };
+    let create_hint = is_refused_creation(error)
+        .then_some("name a store in a directory that you can write, with --store or CXNPOLL_STORE");
     let passing = space_hint.or(create_hint).or_else(|| error.source.raw_os_error().and_then(of_number));
     let hint = passing.map(str::to_owned).or(hint);
     hint.map_or(report.clone(), |hint| report.hint(hint))
@@ -154,6 +150,21 @@ fn file_report(error: &FileError, hint: Option<String>) -> Report {
 fn foreign_hint(error: &FileError) -> Option<String> {
     let foreign = error.op == FileOp::Inspect && error.source.kind() == io::ErrorKind::PermissionDenied;
     foreign.then(|| "run as the user to which the store belongs, for example: sudo -u cxnpoll cxnpoll …".to_owned())
+}
+
+/// Whether this user may create nothing there.
+fn is_refused_creation(error: &FileError) -> bool {
+    let kind = error.source.kind();
+    error.op == FileOp::Create && matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// The report of a store that `demo` cannot make. No option but `--keep` names its place.
+pub(super) fn demo(error: store::Error) -> Report {
+    match error {
+        store::Error::File(error) if is_refused_creation(&error) => Report::new(exit::STORE, file::text(&error))
+            .hint("name a directory that you can write with --keep, or leave out its name for a temporary one"),
+        error => error.into(),
+    }
 }
 
 /// The hint of an error of the system that is not about what a file contains.
