@@ -5,8 +5,8 @@ use std::os::unix::fs::FileTypeExt;
 
 use rustix::process::{Resource, getrlimit};
 
-use super::users;
 use crate::cli::commands::findings::{Check, Findings};
+use crate::cli::commands::users;
 use crate::run::{available_memory, max_workers};
 use crate::util::private_temp::PrivateTempDir;
 

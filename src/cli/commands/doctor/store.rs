@@ -6,13 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 use url::Url;
 
-use super::users;
+use super::backups;
 use crate::batch::Batch;
 use crate::cli::commands::findings::{Check, Findings};
+use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::Report;
 use crate::model::{AppId, BatchCode, Cxn, JobName, PollStatus};
@@ -86,7 +87,8 @@ pub(super) fn check(context: &Context, findings: &mut Findings) -> Facts {
     let content = match content(&store) {
         Ok(content) => {
             check_records(&store, findings);
-            check_backups(context, &store, &content, findings);
+            let last_run = content.jobs.iter().filter_map(|state| state.job.last_run.as_ref()).map(|run| run.now).max();
+            backups::check(context, &store, last_run, findings);
             Some(content)
         }
         Err(error) => {
@@ -198,49 +200,6 @@ fn check_records(store: &Store, findings: &mut Findings) {
         }
         Ok(_) => {}
         Err(error) => unusable(error, findings),
-    }
-}
-
-/// Finds backups that are missing, too old, or cannot be written.
-fn check_backups(context: &Context, store: &Store, content: &Content, findings: &mut Findings) {
-    let every_s = i64::from(context.config.backups.every_hours) * 3600;
-    if every_s == 0 {
-        return findings.note(Check::Backups, "runs write no backups: `every-hours` is 0");
-    }
-    findings.check([Check::Backups]);
-    let dir = store.backup_dir();
-    if dir.exists() && access(&dir, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        let message = format!("backups cannot be written to {}", dir.display());
-        return findings.add(Check::Backups, message, format!("make it writable: chmod u+rwx {}", dir.display()));
-    }
-    let times = match store.backup_times(context.started) {
-        Ok(times) => times,
-        Err(error) => return findings.add_error(Check::Backups, error, "make the directory of backups readable"),
-    };
-    if let Some(backup) = times.future.first() {
-        let message = format!("the time of the backup {} is in the future", backup.display());
-        findings.add(
-            Check::Backups,
-            message,
-            format!("check the clock, then rename or remove it: rm {}", backup.display()),
-        );
-    }
-    let last_run = content.jobs.iter().filter_map(|state| state.job.last_run.as_ref()).map(|run| run.now).max();
-    // Only a run writes a backup, at its end.
-    let Some(last_run) = last_run else { return };
-    let write = "write one, which shows what is wrong: cxnpoll store backup";
-    match times.latest {
-        None if times.future.is_empty() => findings.add(Check::Backups, "there is no backup of the store", write),
-        Some(latest) if last_run - latest > 2 * every_s => {
-            let age = crate::cli::ui::time::duration(context.started - latest);
-            let every = context.config.backups.every_hours;
-            findings.add(
-                Check::Backups,
-                format!("the newest backup is {age} old, although `every-hours` is {every}"),
-                write,
-            );
-        }
-        Some(_) | None => {}
     }
 }
 

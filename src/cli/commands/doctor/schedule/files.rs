@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::super::users;
-use super::entry::{Run, Start};
+use super::entry::{Entry, Run, Start};
 use crate::cli::commands::findings::{Check, Findings};
+use crate::cli::commands::users;
 use crate::config::{CONFIG_VARIABLE, Config, HEARTBEAT_VARIABLE, STORE_VARIABLE};
 
 /// Whether an entry polls another store than this one, which is noted.
@@ -31,8 +31,8 @@ fn variable(variables: &BTreeMap<String, String>, name: &str) -> Option<PathBuf>
     variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Checks the files that an entry names.
-pub(in super::super) fn check(start: &Start, config: &Config, findings: &mut Findings) {
+/// Checks the files that an entry names. `store` is that of the command, `None` if it is not known.
+pub(in super::super) fn check(start: &Start, config: &Config, store: Option<&Path>, findings: &mut Findings) {
     findings.check([Check::EntryFiles]);
     let (place, edit) = (&start.entry.place, &start.entry.edit);
     if let Some(reason) = program_problem(&start.program, &start.entry.path) {
@@ -63,6 +63,13 @@ pub(in super::super) fn check(start: &Start, config: &Config, findings: &mut Fin
         }
         if let Some(dir) = poll.metrics.as_ref().map(|dir| absolute(start, dir)) {
             check_dir(start, &dir, findings);
+            check_sandbox(start, &dir, "metrics", findings);
+        }
+        if let Some(store) = store {
+            check_sandbox(start, store, "the store", findings);
+        }
+        if let Some(log) = global.log_file.as_ref().map(|log| absolute(start, log)) {
+            check_sandbox(start, log.parent().unwrap_or(&log), "a log", findings);
         }
     }
     for log in logs.iter().map(|log| absolute(start, log)).filter(|log| !log.starts_with("/dev")) {
@@ -107,6 +114,16 @@ fn is_writable(start: &Start, path: &Path) -> bool {
     !is_own || access(path, Access::WRITE_OK).is_ok()
 }
 
+/// Finds a directory that the unit of an entry makes read-only for it.
+fn check_sandbox(start: &Start, dir: &Path, what: &str, findings: &mut Findings) {
+    let Entry { place, edit, sandbox, .. } = start.entry;
+    let text = dir.display();
+    if dir.is_absolute() && sandbox.is_read_only(dir) {
+        let message = format!("{place} writes {what} to {text}, which the sandbox of its unit makes read-only");
+        findings.add(Check::EntryFiles, message, format!("add ReadWritePaths={text} to its [Service]: {edit}"));
+    }
+}
+
 fn check_dir(start: &Start, dir: &Path, findings: &mut Findings) {
     let user = start.user.as_deref().unwrap_or("USER");
     let (place, dir_text) = (&start.entry.place, dir.display());
@@ -122,7 +139,7 @@ fn check_dir(start: &Start, dir: &Path, findings: &mut Findings) {
 fn check_log(start: &Start, log: &Path, findings: &mut Findings) {
     // A name with a variable or a date is not known.
     let is_unknown = log.to_string_lossy().contains(['$', '`', '~']);
-    if is_unknown || start.entry.created.iter().any(|dir| log.starts_with(dir)) {
+    if is_unknown || start.entry.sandbox.created.iter().any(|dir| log.starts_with(dir)) {
         return;
     }
     let user = start.user.as_deref().unwrap_or("USER");
