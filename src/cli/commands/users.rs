@@ -1,4 +1,6 @@
-//! The users and groups of this machine, by the files that list them, and what lets this user use a file.
+//! The users and groups of this machine, by the files that list them.
+//!
+//! It also names the commands that let this user read a file.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -32,6 +32,10 @@ pub const FAULTS: &[Fault] = &[
         scene.variables.push(("CXNPOLL_CONFIG", "/nowhere/cxnpoll.toml".to_owned()));
     }),
     fault("config", "apps-dir: there is no directory", |scene| prepend(scene, "apps-dir = \"nowhere\"\n")),
+    fault("config", "put the metadata.json of cxnapp into", |scene| {
+        fs::create_dir_all(scene.world.path("apps/org.example.other")).unwrap();
+        prepend(scene, "apps-dir = \"apps\"\n");
+    }),
     fault("config-access", "all users may read", |scene| {
         prepend(scene, "heartbeat = \"https://hc.example.org/ping/0123\"\n");
     }),
@@ -140,6 +144,12 @@ pub const FAULTS: &[Fault] = &[
     fault("open-files", "ulimit -Hn", |scene| scene.setup = "ulimit -n 256"),
     fault("memory", "ulimit -v unlimited", |scene| scene.setup = "ulimit -v 900000"),
     fault("temp-dir", "set TMPDIR", |scene| scene.variables.push(("TMPDIR", "/nowhere".to_owned()))),
+    fault("temp-dir", "set TMPDIR", |scene| {
+        let dir = scene.world.path("full");
+        fs::create_dir(&dir).unwrap();
+        scene.mount(&["-t", "tmpfs", "-o", "size=4k", "tmpfs"], &dir.display().to_string());
+        scene.variables.push(("TMPDIR", dir.display().to_string()));
+    }),
     fault("dev-null", "mknod -m 666 /dev/null", |scene| {
         let file = scene.world.path("empty-file").display().to_string();
         scene.mount(&["--bind", &file], "/dev/null");

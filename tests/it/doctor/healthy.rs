@@ -6,8 +6,10 @@ use super::faults::poll_at;
 use super::scene::{Scene, run};
 use crate::testkit::{APP, assert_quiet};
 
-/// The shapes, each with what makes it of the scene.
-pub const SHAPES: &[(&str, fn(&mut Scene))] = &[
+/// A name, and what makes this shape of the scene.
+type Shape = (&'static str, fn(&mut Scene));
+
+pub const SHAPES: &[Shape] = &[
     ("a file in /etc/cron.d", |scene| {
         scene.set_cron_file("cxnpoll", &format!("*/5 * * * * root {{program}} poll {APP}\n"));
     }),

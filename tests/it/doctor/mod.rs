@@ -22,9 +22,13 @@ fn each_planted_fault_is_the_only_finding() {
 
 #[test]
 fn each_planted_fault_of_a_schedule_is_the_only_finding() {
-    namespace::run(concat!(module_path!(), "::each_planted_fault_of_a_schedule_is_the_only_finding"), &["mount"], || {
-        plant_each(schedules::FAULTS);
-    });
+    namespace::run(
+        concat!(module_path!(), "::each_planted_fault_of_a_schedule_is_the_only_finding"),
+        &["mount"],
+        || {
+            plant_each(schedules::FAULTS);
+        },
+    );
 }
 
 fn plant_each(faults: &[faults::Fault]) {

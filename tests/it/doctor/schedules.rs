@@ -89,7 +89,29 @@ pub const FAULTS: &[Fault] = &[
     fault("entry-files", "writes a log to /root, which the sandbox", |scene| {
         sandbox(scene, "--log-file /root/cxnpoll.log");
     }),
+    fault("entry-files", "write -/nowhere instead", |scene| {
+        scene.schedule_by_timer();
+        scene.add_to_unit("cxnpoll@.service", "ReadWritePaths=/nowhere\n");
+    }),
+    fault("entry-files", "which is a directory", |scene| scene.set_run(&format!("{APP} --log-file /tmp"))),
+    fault("entry-files", "mount -o remount,rw", |scene| {
+        let dir = mount_dir(scene, "ro");
+        scene.set_run(&format!("{APP} --log-file {dir}/x.log"));
+    }),
+    fault("entry-files", "on a file system that is full", |scene| {
+        let dir = mount_dir(scene, "size=4k");
+        fs::write(format!("{dir}/x"), [1; 4096]).unwrap();
+        scene.set_run(&format!("{APP} --metrics {dir}"));
+    }),
 ];
+
+/// Mounts an empty file system, and returns its directory.
+fn mount_dir(scene: &mut Scene, options: &str) -> String {
+    let dir = scene.world.path("mounted").display().to_string();
+    fs::create_dir(&dir).unwrap();
+    scene.mount(&["-t", "tmpfs", "-o", options, "tmpfs"], &dir);
+    dir
+}
 
 fn mask(scene: &Scene, unit: &str) {
     scene.schedule_by_timer();

@@ -37,7 +37,8 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
     }
     find_missing_trust(config, findings);
     if let Err(failure) = check_name_servers() {
-        findings.add(C::NameServers, failure.message, CORRECT_NAME_SERVERS);
+        let access = users::access_remedy(Path::new("/etc/resolv.conf"));
+        findings.add(C::NameServers, failure.message, access.as_deref().unwrap_or(CORRECT_NAME_SERVERS));
     }
     if let Err(error) = config.heartbeat(None) {
         findings.add_error(C::Heartbeat, Error::from(error), "write the whole URL, with https://");
@@ -54,6 +55,13 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
             }
             Err(error @ Error::Config(ConfigError::NoCertificate { .. })) => {
                 findings.add_error(C::Certificates, error, "put the certificate there, or correct `app-cert`");
+            }
+            Err(error @ Error::NoAppMetadata(_)) => {
+                let dir = config.apps_dir.iter().map(|dir| dir.join(name)).next().unwrap_or_default();
+                let dir = shell_quoted(&dir);
+                let remedy =
+                    format!("put the metadata.json of cxnapp into {dir}, or remove the directory: rm -r {dir}");
+                findings.add_error(C::Config, error, &remedy);
             }
             Err(error) => {
                 let remedy = unreadable(&error).and_then(users::access_remedy);

@@ -31,6 +31,11 @@ pub(super) fn check(context: &Context, store: &Store, last_run: Option<UnixTime>
     }
     findings.check([Check::Backups]);
     let dir = store.backup_dir();
+    if dir.is_file() {
+        let shown = shell_quoted(&dir);
+        let message = format!("backups cannot be written: {} is a file", dir.display());
+        return findings.add(Check::Backups, message, format!("move it away: mv {shown} {shown}.old"));
+    }
     if dir.exists() && access(&dir, Access::WRITE_OK | Access::EXEC_OK).is_err() {
         let message = format!("backups cannot be written to {}", dir.display());
         return findings.add(Check::Backups, message, make_writable(&dir));
@@ -84,7 +89,7 @@ fn verify_newest(context: &Context, store: &Store, findings: &mut Findings) {
             let remedy = access.unwrap_or_else(|| "write a new one: cxnpoll store backup".to_owned());
             findings.add(Check::Backups, format!("the newest backup cannot be restored: {message}"), remedy);
         }
-        None => findings.skip(Check::Backups, "the newest backup is too large to be read here"),
+        None => findings.skip(Check::Backups, "the newest backup could not be read in time"),
     }
 }
 

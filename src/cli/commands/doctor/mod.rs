@@ -129,7 +129,8 @@ fn find_missing_certificates(context: &Context, with_cxns: &BTreeSet<AppId>, fin
     for app_id in with_cxns {
         // A file that is empty or cannot be read is a finding already.
         let has_none = match config.app(app_id) {
-            Ok(None) => true,
+            // A directory of the app without metadata is a finding already.
+            Ok(None) => !config.app_names().iter().any(|name| name == app_id.short()),
             Ok(Some(app)) => app.app_cert.trim().is_empty() && config.certificate_file(app_id).is_none(),
             Err(_) => false,
         };

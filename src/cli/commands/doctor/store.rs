@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::statvfs;
@@ -20,6 +20,7 @@ use crate::model::{AppId, BatchCode, Cxn, JobName, PollStatus};
 use crate::retry::Policy;
 use crate::run::{ActiveRun, active_runs};
 use crate::store::{self, Error as StoreError, Job, ReadSession, StateCounts, Store};
+use crate::util::text::shell_quoted;
 
 /// A command that waits longer for the store would not be an answer.
 const MAX_WAIT: Duration = Duration::from_secs(3);
@@ -27,6 +28,8 @@ const MAX_WAIT: Duration = Duration::from_secs(3);
 const MAX_SCAN: Duration = Duration::from_secs(3);
 /// A store with a larger file is not checked record by record, in bytes.
 const MAX_CHECKED_BYTES: u64 = 64 << 20;
+/// How many files of the store are looked at.
+const MAX_FILES: usize = 1000;
 /// How many sites are asked for the time.
 const MAX_ASKED: usize = 5;
 /// What writing takes in any case, in bytes.
@@ -71,6 +74,17 @@ pub(super) fn check(context: &Context, findings: &mut Findings) -> Facts {
     // Without a path there is a finding of the configuration.
     let Ok(path) = context.store_path() else { return Facts::default() };
     findings.check([Check::Store]);
+    if let Some(owner) = owner(&path).filter(|owner| *owner == users::current())
+        && let Some(file) = foreign_file(&path, owner)
+    {
+        let (other, owner_name) =
+            (fs::symlink_metadata(&file).map_or(0, |metadata| metadata.uid()), users::name(owner));
+        let message = format!("{} in the store belongs to {}, not to {owner_name}", file.display(), users::name(other));
+        let remedy = format!("give it to {owner_name} as root: chown -R {owner_name} {}", shell_quoted(&path));
+        findings.add(Check::StoreAccess, message, remedy);
+        skip_content(findings, "some of its files belong to another user");
+        return Facts { owner: Some(owner), content: None };
+    }
     let wait = context.global.store_wait.min(MAX_WAIT);
     let store = match Store::open(&path, wait) {
         Ok(store) => store,
@@ -129,11 +143,39 @@ fn not_opened(path: &Path, error: StoreError, owner: Option<u32>, findings: &mut
             };
             findings.add(Check::StoreAccess, message, remedy);
         }
-        error => unusable(error, findings),
+        // Without an owner nothing of the store could be seen.
+        error => match users::access_remedy(path).filter(|_| owner.is_none()) {
+            Some(remedy) => findings.add(Check::StoreAccess, Report::from(error).message, remedy),
+            None => unusable(error, findings),
+        },
     }
+    skip_content(findings, "the store cannot be opened");
+}
+
+fn skip_content(findings: &mut Findings, reason: &str) {
     for check in [Check::Records, Check::Space, Check::Backups, Check::LastRuns] {
-        findings.skip(check, "the store cannot be opened");
+        findings.skip(check, reason);
     }
+}
+
+/// A file below a directory that belongs to another user.
+///
+/// `None` if there is none among the first [`MAX_FILES`].
+fn foreign_file(dir: &Path, owner: u32) -> Option<PathBuf> {
+    let (mut dirs, mut left) = (vec![dir.to_owned()], MAX_FILES);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).ok()?.flatten().filter(|entry| entry.file_name() != "lost+found") {
+            left = usize::checked_sub(left, 1)?;
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.uid() != owner {
+                return Some(entry.path());
+            }
+            if metadata.is_dir() {
+                dirs.push(entry.path());
+            }
+        }
+    }
+    None
 }
 
 /// Adds why the database cannot be used, unless another command is using it.

@@ -46,14 +46,18 @@ impl Gaps {
         Self { shortest_s, longest_s }
     }
 
-    /// The gaps of the five fields of a crontab line; `None` if they are not valid, or no day has such a date.
+    /// The gaps of the five fields of a crontab line.
+    ///
+    /// `None` if they are not valid, or no day has such a date.
     pub(super) fn of_cron([minute, hour, day, month, week_day]: [&str; 5]) -> Option<Self> {
         // Of two restrictions of the day, either is enough.
         let is_either = ![day, week_day].iter().any(|field| field.starts_with('*'));
         Self::of_fields([minute, hour, day, month, week_day], is_either)
     }
 
-    /// The gaps of a calendar expression of systemd; `None` if it is not valid, or not one that this can read.
+    /// The gaps of a calendar expression of systemd.
+    ///
+    /// `None` if it is not valid, or not one that this can read.
     pub(super) fn of_calendar(text: &str) -> Option<Self> {
         let text = NICKNAMES.iter().find(|(name, _)| *name == text).map_or(text, |(_, meaning)| meaning);
         let text = text.replace("..", "~");

@@ -99,11 +99,11 @@ fn list() -> Result<Option<String>, String> {
     let ended = child.wait().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&text?).into_owned();
     // Without a crontab, `crontab -l` fails.
-    match ["no crontab", "No such file"].iter().any(|none| text.contains(none)) {
-        _ if ended.success() => Ok(Some(text)),
-        true => Ok(Some(String::new())),
-        false => Err(text.trim().to_owned()),
+    if ended.success() {
+        return Ok(Some(text));
     }
+    let has_none = ["no crontab", "No such file"].iter().any(|none| text.contains(none));
+    if has_none { Ok(Some(String::new())) } else { Err(text.trim().to_owned()) }
 }
 
 /// Reads the crontabs of other users; also that of this user, unless that is known.

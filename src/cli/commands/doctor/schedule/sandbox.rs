@@ -19,6 +19,8 @@ const YES: [&str; 4] = ["yes", "true", "on", "1"];
 pub(super) struct Sandbox {
     /// The directories that systemd creates before it starts.
     pub(super) created: Vec<PathBuf>,
+    /// The directories that must exist.
+    pub(super) required: Vec<PathBuf>,
     /// Directories, and whether the service may write what is in them. That of the longest path counts.
     rules: Vec<(PathBuf, bool)>,
 }
@@ -45,12 +47,14 @@ impl Sandbox {
         if is_dynamic || unit.has("PrivateTmp", &YES) || unit.has("PrivateTmp", &["disconnected"]) {
             add(&["/tmp", "/var/tmp"], true);
         }
-        let words = |key| unit.all(key).flat_map(|value| shlex::split(&with_specifiers(value, service)));
+        let words = |key| unit.all(key).filter_map(|value| shlex::split(&with_specifiers(value, service)));
         let created = CREATED.iter().flat_map(|(key, dir)| {
             words(key).flatten().map(move |name| Path::new(dir).join(name.split(':').next().unwrap_or_default()))
         });
         let created: Vec<_> = created.collect();
         rules.extend(created.iter().map(|dir| (dir.clone(), true)));
+        let required = words("ReadWritePaths").flatten().filter(|path| path.starts_with('/')).map(PathBuf::from);
+        let required = required.collect();
         for (key, is_writable) in [
             ("ReadWritePaths", true),
             ("ReadWriteDirectories", true),
@@ -64,7 +68,7 @@ impl Sandbox {
                 rules.push((path.split(':').nth(1).unwrap_or(path).into(), is_writable));
             }
         }
-        Self { created, rules }
+        Self { created, required, rules }
     }
 
     /// Whether the service sees a path as one that it cannot write.

@@ -1,4 +1,6 @@
-//! The scripts that entries start: `/usr/local/bin/poll-all`, or all those of `run-parts /etc/cron.hourly`.
+//! The scripts that entries start.
+//!
+//! Examples are `/usr/local/bin/poll-all`, and all those of `run-parts /etc/cron.hourly`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,9 +22,9 @@ const MAX_SCRIPTS: usize = 100;
 const INTERPRETERS: [&str; 13] =
     ["sh", "bash", "dash", "ash", "ksh", "zsh", ".", "source", "busybox", "python3", "python", "perl", "php"];
 
-/// Adds an entry if it starts this program, and an entry for each script of it that does, one level deep.
+/// Adds an entry if it starts this program, and one for each of its scripts that does.
 ///
-/// Returns whether any was added.
+/// Scripts of scripts are not read. Returns whether any entry was added.
 pub(super) fn add(sources: &mut Sources, entry: Entry) -> bool {
     let before = sources.entries.len();
     for path in entry.commands.iter().flat_map(|command| files(command, &entry.path)) {

@@ -71,7 +71,7 @@ impl Units {
     fn installed(&self) -> BTreeSet<String> {
         let files = self.dirs.iter().flat_map(|dir| list(dir));
         let names = files.filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
-        let timers = names.filter(|name| name.ends_with(".timer") && !name.ends_with("@.timer"));
+        let timers = names.filter(|name| name.strip_suffix(".timer").is_some_and(|stem| !stem.ends_with('@')));
         let template = self.file("cxnpoll@.timer").and_then(|_| self.unit("cxnpoll@.service"));
         let files: Vec<_> = template.iter().flat_map(|unit| unit.all("EnvironmentFile")).map(str::to_owned).collect();
         let instances =
