@@ -44,6 +44,11 @@ pub const FAULTS: &[Fault] = &[
     fault("jobs", "no crontab or timer starts the job default", |scene| {
         scene.set_cron_file("cxnpoll", &format!("# */5 * * * * root {{program}} poll {APP}\n"));
     }),
+    fault("entries", "make it executable: chmod +x", |scene| {
+        let path = scene.write_program("poll-all", &format!("#!/bin/sh\ncxnpoll poll {APP}\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        scene.set_crontab(&format!("*/5 * * * * {path}\n"));
+    }),
     fault("entries", "did you mean org.example.myapp?", |scene| {
         let path = scene.write_program("poll-all", "#!/bin/sh\ncxnpoll poll org.example.mapp\n");
         scene.set_crontab(&format!("*/5 * * * * {path}\n"));

@@ -29,6 +29,13 @@ pub(super) fn add(sources: &mut Sources, entry: Entry) -> bool {
     let before = sources.entries.len();
     for path in entry.commands.iter().flat_map(|command| files(command, &entry.path)) {
         match read(&path) {
+            Ok(Some(text))
+                if !can_start(&path) && entry.commands.iter().any(|command| path == Path::new(&command.words[0])) =>
+            {
+                let message = format!("{} starts {}, which cannot be executed", entry.place, path.display());
+                sources.add(Check::Entries, message, format!("make it executable: chmod +x {}", path.display()));
+                sources.broken.push(text);
+            }
             Ok(Some(text)) => {
                 sources.has_scheduler = true;
                 let script = of_script(&entry, &path, &text);
@@ -85,20 +92,23 @@ fn starts_run(entry: &Entry) -> bool {
     entry.commands.iter().any(|command| shell::invocation(&words(command)).is_some())
 }
 
+fn can_start(path: &Path) -> bool {
+    path.is_file() && access(path, Access::EXEC_OK).is_ok()
+}
+
 /// The files of a command that may be scripts.
 fn files(command: &Simple, search: &str) -> Vec<PathBuf> {
-    let can_start = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     let mut found = Vec::new();
     let mut before = "";
     for (at, word) in command.words.iter().enumerate() {
         let path = Path::new(word);
-        let is_argument = INTERPRETERS.contains(&before);
+        let is_started = at == 0 || INTERPRETERS.contains(&before);
         if path.is_dir() && command.words.iter().any(|word| word.ends_with("run-parts")) {
             let mut paths: Vec<_> =
                 fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
             paths.sort();
             found.extend(paths.into_iter().filter(|path| can_start(path)).take(MAX_SCRIPTS));
-        } else if path.is_absolute() && (is_argument || can_start(path)) {
+        } else if path.is_absolute() && ((is_started && path.is_file()) || can_start(path)) {
             found.push(path.to_owned());
         } else if at == 0 && !word.contains('/') {
             let paths = search.split(':').map(|dir| Path::new(dir).join(word));

@@ -83,14 +83,16 @@ impl Units {
         timers.chain(instances).collect()
     }
 
-    /// Whether a unit, or the template that it is made from, is a link to `/dev/null`.
-    fn is_masked(&self, name: &str) -> bool {
-        let first = |name: &str| {
-            let mut paths = self.dirs.iter().map(|dir| dir.join(name));
-            paths.find(|path| path.symlink_metadata().is_ok())
+    /// The name of a unit, or of the template that it is made from, if that is a link to `/dev/null`.
+    ///
+    /// `None` if it is not masked.
+    fn masked(&self, name: &str) -> Option<String> {
+        let first = |name: String| {
+            let path = self.dirs.iter().map(|dir| dir.join(&name)).find(|path| path.symlink_metadata().is_ok())?;
+            Some((name, path))
         };
-        let path = first(name).or_else(|| first(&template(name)?));
-        path.and_then(|path| fs::canonicalize(path).ok()).is_some_and(|path| path == Path::new("/dev/null"))
+        let (name, path) = first(name.to_owned()).or_else(|| first(template(name)?))?;
+        fs::canonicalize(path).is_ok_and(|path| path == Path::new("/dev/null")).then_some(name)
     }
 
     /// Why a timer starts nothing, or only once; `None` if it starts again and again.
@@ -98,11 +100,11 @@ impl Units {
         let Self { option, .. } = self;
         let off = |reason, remedy| Some(Off { reason, remedy });
         let add = format!("add OnCalendar=*:0/5 to its [Timer]: systemctl {option}edit {timer}");
+        let masked = [(timer, "is masked"), (service, "starts a service that is masked")];
+        if let Some((name, reason)) = masked.iter().find_map(|(name, reason)| Some((self.masked(name)?, *reason))) {
+            return off(reason, format!("unmask it: systemctl {option}unmask {name}"));
+        }
         match unit.triggers() {
-            _ if self.is_masked(timer) => off("is masked", format!("unmask it: systemctl {option}unmask {timer}")),
-            _ if self.is_masked(service) => {
-                off("starts a service that is masked", format!("unmask it: systemctl {option}unmask {service}"))
-            }
             (false, _) => off("has no time at which it starts", add),
             _ if !is_enabled => off("is not enabled", format!("enable it: systemctl {option}enable --now {timer}")),
             (_, false) => off("starts only once", add),
@@ -180,4 +182,24 @@ fn list(dir: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.sort();
     paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_mask_of_a_unit_or_of_its_template_is_named() {
+        let [etc, lib] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let dirs = [&etc, &lib].map(|dir| dir.path().to_owned()).to_vec();
+        let units = Units { dirs, option: "", user: String::new() };
+        fs::write(lib.path().join("cxnpoll@.timer"), "[Timer]\n").unwrap();
+        assert_eq!(units.masked("cxnpoll@job.timer"), None);
+        symlink("/dev/null", etc.path().join("cxnpoll@.timer")).unwrap();
+        assert_eq!(units.masked("cxnpoll@job.timer").as_deref(), Some("cxnpoll@.timer"));
+        symlink("/dev/null", etc.path().join("cxnpoll@job.timer")).unwrap();
+        assert_eq!(units.masked("cxnpoll@job.timer").as_deref(), Some("cxnpoll@job.timer"));
+        assert_eq!(units.masked("other.timer"), None);
+    }
 }
