@@ -29,6 +29,8 @@ use crate::util::text::{count, panic_message, sanitize};
 
 /// A worker's stack in bytes: a reply nested as deep as the protocol allows must fit. Only what is used takes memory.
 const STACK_BYTES: usize = 4 << 20;
+/// What a worker takes of a limited address space, in bytes. The allocator of the packages has memory for each thread.
+const WORKER_BYTES: usize = STACK_BYTES + if cfg!(target_env = "musl") { 4 << 20 } else { 0 };
 /// Memory that is kept for polls and the store while workers start, in bytes. It is not touched.
 const RESERVED_BYTES: usize = 24 << 20;
 /// The stack of the thread that adds workers, in bytes.
@@ -112,7 +114,7 @@ pub(super) fn start(shared: Shared, due: usize, messages: &Sender<Message>) -> R
     let (alive, ended) = channel();
     let listeners = shared.listeners.clone();
     let crew = Crew { shared: Arc::new(Shared { keeps_spare, ..shared }), messages: messages.clone(), alive };
-    let mut workers = crew.start(0, first);
+    let mut workers = crew.start(0, first.min(machine::room_in_address_space(WORKER_BYTES)));
     if workers < first {
         if workers == 0 {
             crew.spawn(0, &Arc::new(OnceLock::from(1))).map_err(|error| Error::NoThread(error.to_string()))?;
@@ -196,7 +198,7 @@ impl Crew {
         let mut rule = WorkerCount::new(processors, cpu());
         while workers < most && end.recv_timeout(DECISION_INTERVAL) == Err(RecvTimeoutError::Timeout) {
             let Some((ready, polling)) = self.shared.queue.demand() else { return };
-            let room = || memory.room(workers, STACK_BYTES).min(most - workers);
+            let room = || memory.room(workers, WORKER_BYTES).min(most - workers);
             let more = rule.more(self.shared.started.elapsed(), Demand { workers, polling, ready }, cpu, room);
             if more > 0 {
                 let wanted = workers + more;
