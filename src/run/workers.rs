@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tracing::{Span, info, info_span, warn};
+use tracing::{Level, Span, enabled, info, info_span, warn};
 
 use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
@@ -223,8 +223,13 @@ impl Shared {
             let is_awaited = || self.keeps_spare && self.queue.is_awaited(&task);
             // The built-in listener makes one call.
             let calls = PollCalls::new(!self.listeners.is_empty() || is_awaited());
+            let logs = enabled!(Level::INFO);
+            let site_url = if logs { sanitize(&task.cxn.site_url.without_query()) } else { String::new() };
+            // What listeners log names the connection.
+            let named = info_span!("poll", cxn = %task.cxn.cxn_id, siteUrl = %site_url);
             // Any other panic ends the process.
-            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &calls)));
+            let polled =
+                catch_unwind(AssertUnwindSafe(|| named.in_scope(|| self.poll(&mut dispatcher, &task.cxn, &calls))));
             let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
             let ended = self.started.elapsed();
             let (outcome, result) = match polled {
@@ -233,7 +238,7 @@ impl Shared {
             };
             let trace = self.client.end_poll(calls, is_awaited);
             let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
-            let polled = PollResult { task, addresses, limit, outcome, result, trace, began, queued, ended };
+            let polled = PollResult { task, site_url, addresses, limit, outcome, result, trace, began, queued, ended };
             if !polled.may_hold_host() {
                 self.queue.done(&polled.task, polled.good());
             }
@@ -265,9 +270,6 @@ impl Shared {
         calls: &PollCalls,
     ) -> Result<(Outcome, Option<EncodedResult>), Error> {
         let run = &self.run;
-        // What listeners log names the connection.
-        let site_url = || sanitize(&cxn.site_url.without_query());
-        let _poll = info_span!("poll", cxn = %cxn.cxn_id, siteUrl = %site_url()).entered();
         let api = Api::new(&self.client, cxn, &run.app.app_cert).in_poll(calls);
         let mut event = PollEvent::new(&run.app, &run.job, cxn, run.now, Some(api), run.only.is_some());
         let outcome = dispatcher.poll(&mut event)?;
