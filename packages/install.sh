@@ -69,6 +69,8 @@ create_user() {
 }
 
 remove_user() {
+    # The jobs in its crontab would start again for a later user of this name.
+    ! command -v crontab >/dev/null || crontab -u cxnpoll -r 2>/dev/null || true
     if command -v userdel >/dev/null; then
         ! grep -q '^cxnpoll:' /etc/passwd || userdel cxnpoll
         ! grep -q '^cxnpoll:' /etc/group || groupdel cxnpoll

@@ -136,6 +136,8 @@ pub(in crate::cli) enum Error {
         /// Why.
         error: io::Error,
     },
+    /// The store of the demo cannot be made.
+    DemoStore(StoreError),
     /// The simulated sites of the demo cannot be served.
     DemoServer(io::Error),
     /// An export would print secrets to a terminal.
@@ -296,6 +298,7 @@ impl From<Error> for Report {
                     .hint("name a directory that is empty or does not exist yet, or use --keep without one")
             }
             Error::DemoDir { dir, error } => file::temp_dir(&dir, &error),
+            Error::DemoStore(error) => store::demo(error),
             Error::DemoServer(error) => Self::cannot("serve simulated sites on 127.0.0.1", &error),
             Error::NoCxnSelected { verb } => Self::usage(format!("no connections selected to {verb}"))
                 .hint("name connections, filter them (--state, --app, --url, …), or use --all"),

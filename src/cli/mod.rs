@@ -1,5 +1,6 @@
 //! The command line: its commands, and the dispatch to them.
 
+mod arguments;
 mod commands;
 mod completion;
 mod context;
@@ -16,7 +17,7 @@ use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::exit;
@@ -27,6 +28,7 @@ use crate::store::{AdminAction, SkippedEntries};
 use crate::util::home::expand_temp_dir;
 use crate::util::text::panic_message;
 use crate::util::time::unix_now;
+use arguments::{color, in_our_terms};
 use context::{Context, Global};
 use error::{Error, Report, Result};
 use ui::{logging, output, terminal};
@@ -54,10 +56,14 @@ struct Cli {
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 internal error, 2 usage, 3 the site failed, 65 bad records, 66 not found, \
 69 own outage, 74 store or output, 75 declined or busy, 78 configuration, 129/130/143 ended by a signal";
 
+const POLL: &str = "poll";
+/// The name of `poll` in cxnapp's console.
+const POLL_ALIAS: &str = "cxn:poll";
+
 /// The commands. The help of a command stands at its arguments, unless several commands share them.
 #[derive(Subcommand)]
 enum Command {
-    #[command(alias = "cxn:poll")]
+    #[command(name = POLL, alias = POLL_ALIAS)]
     Poll(commands::poll::Poll),
     #[command(alias = "cxn:get")]
     Get(commands::get::Get),
@@ -145,8 +151,7 @@ pub(crate) fn run_with(arguments: impl IntoIterator<Item = OsString>, listeners:
     let started = unix_now().max(0);
     let arguments = in_our_terms(arguments);
     let color_of_parser = color(&arguments);
-    let parsed = command().try_get_matches_from(arguments);
-    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             output::parser_report(&error, color_of_parser);
@@ -178,33 +183,21 @@ fn command() -> clap::Command {
     }
 }
 
-/// Replaces `--ansi` and `--no-ansi` of cxnapp's console by `--color`.
+/// Parses the arguments.
 ///
-/// So the last of all three counts.
-fn in_our_terms(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut are_options = true;
-    let replace = |argument: OsString| {
-        are_options &= argument != "--";
-        match argument.to_str() {
-            Some("--ansi") if are_options => "--color=always".into(),
-            Some("--no-ansi") if are_options => "--color=never".into(),
-            _ => argument,
-        }
-    };
-    arguments.into_iter().map(replace).collect()
+/// Those of a run need the options of no other command. Every error is that of the whole program.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let of_run = arguments.iter().any(|argument| argument == POLL || argument == POLL_ALIAS);
+    let of_run = of_run.then(|| poll_alone().try_get_matches_from(arguments).ok()).flatten();
+    let matches = of_run.map_or_else(|| command().try_get_matches_from(arguments), Ok)?;
+    Cli::from_arg_matches(&matches)
 }
 
-/// The value of `--color`, found before the arguments are parsed: usage errors have colors, too.
-fn color(arguments: &[OsString]) -> ColorChoice {
-    let options = arguments.split(|argument| argument == "--").next().unwrap_or_default();
-    let texts: Vec<_> = options.iter().map(|argument| argument.to_string_lossy()).collect();
-    let after = |index: usize| texts.get(index + 1).map(AsRef::as_ref);
-    let given = texts.iter().enumerate().rev().find_map(|(index, text)| match text.strip_prefix("--color") {
-        Some("") => after(index),
-        Some(rest) => rest.strip_prefix('='),
-        None => None,
-    });
-    given.and_then(|text| clap::ValueEnum::from_str(text, true).ok()).unwrap_or(ColorChoice::Auto)
+/// The program without its other commands. To build the options of all takes longer than a run with nothing due.
+fn poll_alone() -> clap::Command {
+    let poll = commands::poll::Poll::augment_args(clap::Command::new(POLL).alias(POLL_ALIAS));
+    let program = Global::augment_args(clap::Command::new(POLL)).subcommand_required(true);
+    program.args_override_self(true).subcommand(poll)
 }
 
 fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
@@ -272,7 +265,7 @@ impl Command {
     /// The name of the command, which waiting processes see.
     fn name(&self) -> &'static str {
         match self {
-            Self::Poll(_) => "poll",
+            Self::Poll(_) => POLL,
             Self::Get(_) => "get",
             Self::Call(_) => "call",
             Self::Event(_) => "event",
@@ -303,6 +296,7 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
+    use clap::ColorChoice;
     use clap::error::ErrorKind;
 
     use super::*;
@@ -356,6 +350,30 @@ mod tests {
     fn an_argument_that_is_no_option_cannot_be_given_twice() {
         let error = Cli::try_parse_from(["cxnpoll", "poll", "org.example.a", "org.example.b"]).err();
         assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::UnknownArgument));
+    }
+
+    #[test]
+    fn the_arguments_of_a_run_are_parsed_without_the_other_commands() {
+        fn given(matches: &clap::ArgMatches) -> Vec<String> {
+            let values = |id: &str| matches.try_get_raw(id).ok().flatten().map(Vec::from_iter);
+            let below = matches.subcommand().into_iter().flat_map(|(_, below)| given(below));
+            matches.ids().map(|id| format!("{id} {:?}", values(id.as_str()))).chain(below).collect()
+        }
+        let parse = |command: clap::Command, line: &str| {
+            command.try_get_matches_from(line.split(' ')).map(|matches| given(&matches)).map_err(|error| error.kind())
+        };
+        for (line, is_run) in [
+            ("cxnpoll poll org.example.a", true),
+            ("cxnpoll cxn:poll org.example.a --batch 0/2 --strict --strict -qq", true),
+            ("cxnpoll --store x -v poll --name j --store y org.example.a -n -e prod", true),
+            ("cxnpoll poll --batsch 0/2 org.example.a", false),
+            ("cxnpoll poll --help", false),
+            ("cxnpoll --store poll", false),
+        ] {
+            let (of_run, whole) = (parse(poll_alone(), line), parse(command(), line));
+            assert_eq!(of_run.is_ok(), is_run, "{line}");
+            assert!(!is_run || of_run == whole, "{line}");
+        }
     }
 
     #[test]

@@ -49,6 +49,12 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// A number that is not 0.
+pub(super) fn positive(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a number from 1".to_owned())
+}
+
 /// A period, which may be of calendar months.
 pub(super) fn age(text: &str) -> Result<Period, String> {
     duration::period(text).ok_or_else(|| "expected a time such as '90 day', 90d, 36h or '6 month'".to_owned())
@@ -113,6 +119,14 @@ mod tests {
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert!(positive_duration("0m").is_err());
         assert_eq!(positive_duration("2m"), Ok(Duration::from_secs(120)));
+    }
+
+    #[test]
+    fn what_is_no_positive_number_is_refused_without_the_largest_one() {
+        assert_eq!(positive("18446744073709551615"), Ok(u64::MAX));
+        for bad in ["0", "-1", "", "x", "1.5", "18446744073709551616"] {
+            assert_eq!(positive(bad), Err("expected a number from 1".to_owned()), "{bad}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::clock::RunClock;
 use super::event::{Effect, Event};
@@ -29,7 +29,7 @@ use crate::listener::TERMINAL_ONLY;
 use crate::model::{Outcome, PollStatus};
 use crate::site::Client;
 use crate::store::{SkipReason, SkippedHost};
-use crate::util::text::{count, sanitize};
+use crate::util::text::count;
 use crate::util::time::rfc3339;
 
 /// The interval at which signals and the clock are checked.
@@ -182,17 +182,23 @@ impl Coordinator<'_> {
             }
             Effect::ReportPause(length, failures) => {
                 let (seconds, failures) = (length.as_secs(), count(failures as u64, "failure"));
-                info!("the process did not run for {seconds} s: {failures} not counted");
+                let text = format!("the process did not run for {seconds} s: {failures} not counted");
+                if self.run.only.is_some() { warn!("{text}") } else { info!("{text}") }
             }
             Effect::Warn(warning) => self.observer.report(Update::Warning(warning)),
             Effect::ReportByHand(outcome, next) => self.report_by_hand(&outcome, &next),
         }
     }
 
+    /// Reports a poll by hand. A failure is a warning, since a script or cron shows nothing else of it.
     fn report_by_hand(&self, outcome: &Outcome, next: &PollStatus) {
         let next_due = self.run.policy.next_due_of_status(next).map_or("never".to_owned(), rfc3339);
-        let outcome = outcome.as_ref().err().map_or("ok".to_owned(), ToString::to_string);
-        info!(target: TERMINAL_ONLY, "{outcome}: level {}, count {}, due again {next_due}", next.level, next.count);
+        let next = format!("level {}, count {}, due again {next_due}", next.level, next.count);
+        if let (Err(failure), Some(cxn)) = (outcome, &self.run.only) {
+            warn!(target: TERMINAL_ONLY, "{cxn} failed: {failure}: {next}");
+        } else {
+            info!(target: TERMINAL_ONLY, "ok: {next}");
+        }
     }
 
     fn next_event(&mut self) -> Event {
@@ -245,11 +251,11 @@ impl Coordinator<'_> {
 /// Logs the end of a poll. Failures are of interest with `-v` as well.
 fn log(result: &PollResult) {
     let (cxn, ms) = (&result.task.cxn.cxn_id, result.duration_ms(Duration::ZERO));
-    let site_url = || sanitize(&result.task.cxn.site_url.without_query());
+    let site_url = &result.site_url;
     match &result.outcome {
-        Ok(Ok(())) => info!(target: FILE_ONLY, %cxn, siteUrl = %site_url(), outcome = "ok", ms, "polled"),
+        Ok(Ok(())) => info!(target: FILE_ONLY, %cxn, siteUrl = %site_url, outcome = "ok", ms, "polled"),
         Ok(Err(failure)) => {
-            info!(%cxn, siteUrl = %site_url(), outcome = %failure.class, ms, "{}", failure.message);
+            info!(%cxn, siteUrl = %site_url, outcome = %failure.class, ms, "{}", failure.message);
         }
         // This error ends the run.
         Err(_) => {}

@@ -111,35 +111,50 @@ impl MemoryLimit {
         Self { start, more }
     }
 
-    /// How many workers fit in addition to `workers`. Each has a stack in the address space.
-    pub(super) fn room(&self, workers: usize, stack_bytes: usize) -> usize {
+    /// How many workers fit in addition to `workers`. Each takes so much of the address space.
+    pub(super) fn room(&self, workers: usize, worker_bytes: usize) -> usize {
         match (self.start, memory_use()) {
             (Some(start), Some(now)) => {
                 let address_space = getrlimit(Resource::As).current;
-                room(start, now, self.more, workers as u64, address_space.map(|limit| (limit, stack_bytes as u64)))
+                room(start, now, self.more, workers as u64, address_space.map(|limit| (limit, worker_bytes as u64)))
             }
             _ => UNMEASURED_WORKERS.saturating_sub(workers),
         }
     }
 }
 
+/// How many workers fit into what is left of a limited address space. Each takes so much of it.
+pub(super) fn room_in_address_space(worker_bytes: usize) -> usize {
+    let limited = getrlimit(Resource::As).current.and_then(|limit| Some((limit, memory_use()?)));
+    limited.map_or(usize::MAX, |(limit, now)| saturated(fitting(limit, now.address_space, worker_bytes as u64)))
+}
+
+/// How many times `each` bytes fit into a limited address space.
+///
+/// A quarter of it is left for polls and the store.
+fn fitting(limit: u64, used: u64, each: u64) -> u64 {
+    (limit - limit / 4).saturating_sub(used) / each.max(1)
+}
+
+fn saturated(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// How many workers fit in addition to `workers`, which have been started since `start`.
 ///
-/// Each takes what those took on average, apart from [`OTHER_BYTES`]. Of a limited address space a quarter is left for polls
-/// and the store.
+/// Each takes what those took on average, apart from [`OTHER_BYTES`].
 fn room(
     start: MemoryUse,
     now: MemoryUse,
     more: u64,
     workers: u64,
-    address_space_and_stack: Option<(u64, u64)>,
+    address_space_and_each: Option<(u64, u64)>,
 ) -> usize {
     let taken = now.resident.saturating_sub(start.resident);
     let each = (taken.saturating_sub(OTHER_BYTES) / workers.max(1)).max(MIN_WORKER_BYTES);
     let resident = more.saturating_sub(taken) / each;
-    let stacks = address_space_and_stack
-        .map_or(u64::MAX, |(limit, stack)| (limit - limit / 4).saturating_sub(now.address_space) / stack.max(1));
-    usize::try_from(resident.min(stacks)).unwrap_or(usize::MAX)
+    let fitting = address_space_and_each.map_or(u64::MAX, |(limit, each)| fitting(limit, now.address_space, each));
+    saturated(resident.min(fitting))
 }
 
 fn memory_use() -> Option<MemoryUse> {

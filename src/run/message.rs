@@ -34,6 +34,8 @@ pub(super) enum Message {
 pub(super) struct PollResult {
     /// The connection, with its status before the poll.
     pub(super) task: Arc<PollTask>,
+    /// The URL of the site for the log, without its query; empty if nothing is logged.
+    pub(super) site_url: String,
     /// The addresses to which it may have connected, in order; empty if they were not known.
     pub(super) addresses: Arc<[IpAddr]>,
     /// How many polls each of these allows at once.

@@ -198,8 +198,18 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
             let Reply { outcome, trace, duration } = (self.reply)(&task, began);
             let (ended, seq) = (began + duration, task.locator.seq);
             let queued = Duration::ZERO;
-            let result =
-                PollResult { task, addresses, limit, outcome: Ok(outcome), result: None, trace, began, queued, ended };
+            let result = PollResult {
+                task,
+                site_url: String::new(),
+                addresses,
+                limit,
+                outcome: Ok(outcome),
+                result: None,
+                trace,
+                began,
+                queued,
+                ended,
+            };
             self.polls.insert((ended, seq), result);
         }
     }

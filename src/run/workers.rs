@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tracing::{Span, info, info_span, warn};
+use tracing::{Level, Span, enabled, info, info_span, warn};
 
 use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
@@ -29,6 +29,8 @@ use crate::util::text::{count, panic_message, sanitize};
 
 /// A worker's stack in bytes: a reply nested as deep as the protocol allows must fit. Only what is used takes memory.
 const STACK_BYTES: usize = 4 << 20;
+/// What a worker takes of a limited address space, in bytes. The allocator of the packages has memory for each thread.
+const WORKER_BYTES: usize = STACK_BYTES + if cfg!(target_env = "musl") { 4 << 20 } else { 0 };
 /// Memory that is kept for polls and the store while workers start, in bytes. It is not touched.
 const RESERVED_BYTES: usize = 24 << 20;
 /// The stack of the thread that adds workers, in bytes.
@@ -112,7 +114,7 @@ pub(super) fn start(shared: Shared, due: usize, messages: &Sender<Message>) -> R
     let (alive, ended) = channel();
     let listeners = shared.listeners.clone();
     let crew = Crew { shared: Arc::new(Shared { keeps_spare, ..shared }), messages: messages.clone(), alive };
-    let mut workers = crew.start(0, first);
+    let mut workers = crew.start(0, first.min(machine::room_in_address_space(WORKER_BYTES)));
     if workers < first {
         if workers == 0 {
             crew.spawn(0, &Arc::new(OnceLock::from(1))).map_err(|error| Error::NoThread(error.to_string()))?;
@@ -196,7 +198,7 @@ impl Crew {
         let mut rule = WorkerCount::new(processors, cpu());
         while workers < most && end.recv_timeout(DECISION_INTERVAL) == Err(RecvTimeoutError::Timeout) {
             let Some((ready, polling)) = self.shared.queue.demand() else { return };
-            let room = || memory.room(workers, STACK_BYTES).min(most - workers);
+            let room = || memory.room(workers, WORKER_BYTES).min(most - workers);
             let more = rule.more(self.shared.started.elapsed(), Demand { workers, polling, ready }, cpu, room);
             if more > 0 {
                 let wanted = workers + more;
@@ -221,8 +223,13 @@ impl Shared {
             let is_awaited = || self.keeps_spare && self.queue.is_awaited(&task);
             // The built-in listener makes one call.
             let calls = PollCalls::new(!self.listeners.is_empty() || is_awaited());
+            let logs = enabled!(Level::INFO);
+            let site_url = if logs { sanitize(&task.cxn.site_url.without_query()) } else { String::new() };
+            // What listeners log names the connection.
+            let named = info_span!("poll", cxn = %task.cxn.cxn_id, siteUrl = %site_url);
             // Any other panic ends the process.
-            let polled = catch_unwind(AssertUnwindSafe(|| self.poll(&mut dispatcher, &task.cxn, &calls)));
+            let polled =
+                catch_unwind(AssertUnwindSafe(|| named.in_scope(|| self.poll(&mut dispatcher, &task.cxn, &calls))));
             let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
             let ended = self.started.elapsed();
             let (outcome, result) = match polled {
@@ -231,7 +238,7 @@ impl Shared {
             };
             let trace = self.client.end_poll(calls, is_awaited);
             let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
-            let polled = PollResult { task, addresses, limit, outcome, result, trace, began, queued, ended };
+            let polled = PollResult { task, site_url, addresses, limit, outcome, result, trace, began, queued, ended };
             if !polled.may_hold_host() {
                 self.queue.done(&polled.task, polled.good());
             }
@@ -263,9 +270,6 @@ impl Shared {
         calls: &PollCalls,
     ) -> Result<(Outcome, Option<EncodedResult>), Error> {
         let run = &self.run;
-        // What listeners log names the connection.
-        let site_url = || sanitize(&cxn.site_url.without_query());
-        let _poll = info_span!("poll", cxn = %cxn.cxn_id, siteUrl = %site_url()).entered();
         let api = Api::new(&self.client, cxn, &run.app.app_cert).in_poll(calls);
         let mut event = PollEvent::new(&run.app, &run.job, cxn, run.now, Some(api), run.only.is_some());
         let outcome = dispatcher.poll(&mut event)?;

@@ -31,6 +31,7 @@ fn names_of_every_closed_set_are_offered() {
         (&["--log-format", ""], &["text", "json"]),
         (&["--color", "a"], &["auto", "always"]),
         (&["poll", "--threads", ""], &["auto"]),
+        (&["poll", "--batch", ""], &[]),
         (&["completions", "b"], &["bash"]),
         (&["man", "store", "c"], &["check", "compact"]),
         (&["store", "b"], &["backup"]),
@@ -51,6 +52,7 @@ fn apps_jobs_and_connections_come_from_the_store_and_the_configuration() {
     for (words, expected) in [
         (&["status", "org"][..], &[APP, "org.example.other"][..]),
         (&["get", "--app", "app:org.example.o"], &["app:org.example.other"]),
+        (&["config", "init", "--app", "org.example.o"], &["org.example.other"]),
         (&["explain", "cxn:"], &ids),
         (&["explain", short_id(&first)], &[short_id(&first)]),
         (&["poll", APP, "--cxn", &first.cxn_id], &[&*first.cxn_id]),
@@ -115,7 +117,7 @@ fn variable_with_another_value_changes_nothing() {
 fn scripts_are_for_every_shell() {
     let world = World::new();
     for (shell, sign) in [
-        ("bash", "-F _cxnpoll cxnpoll"),
+        ("bash", "\ncomplete -o nosort -F _cxnpoll cxnpoll"),
         ("zsh", "#compdef cxnpoll"),
         ("fish", "--command cxnpoll"),
         ("elvish", "older-than"),
@@ -137,7 +139,8 @@ fn script_of_bash_joins_what_readline_splits() {
     fs::write(world.path("b c.jsonl"), "").unwrap();
     let complete = |words: &str, current: &str| {
         let script = format!(
-            "source <(cxnpoll completions bash)\nCOMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+            "source <(cxnpoll completions bash)\ncompopt() {{ echo compopt $*; }}\n\
+            COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
             COMP_POINT=${{#COMP_LINE}}\n_cxnpoll cxnpoll {current} x\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
         );
         let line = words.replace(" : ", ":").replace(" :", ":").replace(" = ", "=").replace("''", "");
@@ -154,5 +157,13 @@ fn script_of_bash_joins_what_readline_splits() {
     assert_eq!(complete("cxnpoll get --state = gi", "gi"), "given-up\n");
     assert_eq!(complete("cxnpoll poll ''", "''"), format!("{APP}\n"), "options are offered only behind -");
     assert_eq!(complete("cxnpoll import b", "b"), "b\\ c.jsonl\n");
+    assert_eq!(complete("cxnpoll poll --batch ''", "''"), "\n", "there are no files for what is no file");
+    for by_the_shell in ["'~other/b'", "'$HOME/b'", "'\"b'"] {
+        assert_eq!(
+            complete(&format!("cxnpoll import {by_the_shell}"), by_the_shell),
+            "compopt -o bashdefault -o default\n\n"
+        );
+    }
+    assert_eq!(complete("cxnpoll export '>' b", "b"), "compopt -o bashdefault -o default\n\n");
     assert_eq!(complete("cxnpoll --store = elsewhere explain cxn : ''", "''"), "\n");
 }

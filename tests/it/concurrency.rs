@@ -20,6 +20,10 @@ fn parallel_runs_poll_every_site_once() {
     let verbose = world.run(&["poll", APP, "--batch", "1/2", "-v"]);
     assert_eq!(code(&verbose), 75);
     assert!(stderr(&verbose).contains("another run is polling"), "{verbose:?}");
+    let id = world.site(0, "slow-700").cxn_id;
+    let by_hand = world.run(&["poll", APP, "--cxn", &id, "--max-runtime", "0.1"]);
+    assert_eq!(code(&by_hand), 75);
+    assert!(stderr(&by_hand).contains("error: another run is polling"), "{by_hand:?}");
     assert_eq!(world.json(&["status", "--json"])[0]["total"], 60);
 
     let polled: u64 = runners

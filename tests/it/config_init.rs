@@ -65,8 +65,8 @@ fn values_that_cannot_be_used_leave_no_file() {
     let world = World::new();
     for (exit, options, expected) in [
         (2, &["--heartbeat", "hc.example.org/K3Y"][..], "--heartbeat is not an http or https URL"),
-        (2, &["--app", "my app"], "--app <ID>"),
-        (2, &["--app-cert", "app.crt"], "--app <ID>"),
+        (2, &["--app", "my app"], "--app <APP>"),
+        (2, &["--app-cert", "app.crt"], "--app <APP>"),
         (2, &["--app", APP, "--app-url", "ftp://example.org/"], "expected an http or https URL"),
         (78, &["--app", APP, "--app-cert", "gone.crt"], "there is no certificate"),
         (66, &["--apps-dir", "gone"], "there is no directory"),

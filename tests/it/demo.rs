@@ -91,6 +91,14 @@ fn directory_that_is_not_empty_is_refused() {
 }
 
 #[test]
+fn hint_about_a_directory_that_cannot_be_made_names_its_option() {
+    let output = demo(&world(), &["--keep", "/sys/cxnpoll-demo"]).output().unwrap();
+    assert_eq!((code(&output), stdout(&output).as_str()), (74, ""));
+    assert!(stderr(&output).starts_with("error: cannot create /sys/cxnpoll-demo: "), "{output:?}");
+    assert!(stderr(&output).contains("\nhint: name a directory that you can write with --keep"), "{output:?}");
+}
+
+#[test]
 fn interrupted_demo_leaves_nothing_behind() {
     let world = world();
     let child: Child = demo(&world, &["--sites", "100"]).spawn().unwrap();

@@ -117,7 +117,7 @@ fn get_sorts_and_limits() {
     for (arguments, expected) in [
         (&["--columns", "sites"][..], "[possible values: cxn, app, site, "),
         (&["--sort", "nextdue"], "a similar value exists: 'next-due'"),
-        (&["--limit", "0"], "0 is not in 1.."),
+        (&["--limit", "0"], "expected a number from 1"),
         (&["--reverse"], "--sort"),
         (&["--json", "--columns", "cxn"], "cannot be used with"),
     ] {

@@ -80,6 +80,15 @@ fn man_pages_cover_every_command() {
 }
 
 #[test]
+fn pages_go_to_the_directory_of_their_section() {
+    let world = World::new();
+    fs::create_dir_all(world.path("share/man/man1")).unwrap();
+    world.text(&["man", "--dir", "share/man/man1/"]);
+    assert!(world.path("share/man/man1/cxnpoll.1").exists() && world.path("share/man/man5/cxnpoll.toml.5").exists());
+    assert!(!world.path("share/man/man1/cxnpoll.toml.5").exists());
+}
+
+#[test]
 fn pages_replace_links() {
     let world = World::new();
     fs::create_dir(world.path("man")).unwrap();

@@ -84,21 +84,27 @@ fn run_goes_on_with_the_threads_that_fit_into_the_memory() {
 }
 
 #[test]
-fn too_little_memory_is_not_damage() {
+fn too_little_memory_is_an_error_and_no_damage() {
     let world = World::with(["ok"; 3]);
     configure(&world, "[[listeners]]\nevent = \"civi_cxn.poll\"\nkeep = true\ncalls = [{ api = \"System.get\" }]\n");
     world.poll(MIDNIGHT, &[]);
-    let mut refused = 0;
-    for kib in (48_000..=76_000).step_by(2_000) {
-        for command in ["results", "status"] {
-            let output = world.run_in_shell(&format!("ulimit -v {kib}"), command);
-            let message = stderr(&output);
-            assert!(!message.contains("damaged") && !message.contains("restore"), "{kib}: {message}");
-            refused += u32::from(message.contains("too little memory"));
-        }
+    let mut codes = [0, 74].map(|code| (code, 0));
+    let commands = ["results", "status", "poll", "import import.jsonl"].into_iter().cycle();
+    for ((kib, day), command) in (40_000..=112_000).step_by(2_008).zip(1..).zip(commands) {
+        let poll = format!("poll {APP} --now {}", MIDNIGHT + 90_000 * day);
+        let command = if command == "poll" { &poll } else { command };
+        let program = env!("CARGO_BIN_EXE_cxnpoll");
+        let script = format!("ulimit -v {kib}; exec timeout -s KILL 20 {program} {command}");
+        let output = world.command_of("/bin/sh").args(["-c", &script]).output().unwrap();
+        let message = stderr(&output);
+        assert!(!message.contains("damaged") && !message.contains("restore"), "{kib}: {message}");
+        let times = codes.iter_mut().find(|(code, _)| output.status.code() == Some(*code));
+        times.unwrap_or_else(|| panic!("{kib}: {command}: {output:?}")).1 += 1;
+        assert_eq!(message.contains("too little memory"), code(&output) == 74, "{kib}: {command}: {message}");
     }
-    assert!(refused > 0, "the limit is reached where a database is opened");
+    assert!(codes.iter().all(|(_, times)| *times > 5), "{codes:?}");
     assert_eq!(latest(&world).len(), 3);
+    world.assert_sound();
 }
 
 #[test]

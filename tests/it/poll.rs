@@ -5,7 +5,7 @@ use std::fs;
 use civisite::Behaviour;
 use serde_json::json;
 
-use crate::testkit::{APP, CERTIFICATE, MIDNIGHT, World, assert_quiet, code, json_lines, stdout, until, wait};
+use crate::testkit::{APP, CERTIFICATE, MIDNIGHT, World, assert_quiet, code, json_lines, stderr, stdout, until, wait};
 
 #[test]
 fn crontab_line_of_cxnapp_works_with_its_apps_directory() {
@@ -129,8 +129,13 @@ fn one_connection_is_polled_by_hand_whether_due_or_not() {
         assert_quiet(&world.run(&["poll", APP, "--cxn", &good.cxn_id]));
         assert_eq!(world.server.polls(0), polls);
     }
-    assert_eq!(code(&world.run(&["poll", APP, "--cxn", &bad.cxn_id])), 3);
+    let failed = world.run(&["poll", APP, "--cxn", &bad.cxn_id]);
+    let expected = format!("warning: {} failed: http: status 500", bad.cxn_id);
+    assert!(stderr(&failed).starts_with(&expected) && stderr(&failed).lines().count() == 1, "{failed:?}");
+    assert_eq!((code(&failed), stdout(&failed).as_str()), (3, ""));
     assert_eq!(world.explain(&bad, MIDNIGHT)["pollCount"], 1);
+    let quiet = world.run(&["poll", APP, "--cxn", &bad.cxn_id, "--quiet"]);
+    assert_eq!((code(&quiet), stderr(&quiet).as_str()), (3, ""));
     assert_eq!(code(&world.run(&["poll", APP, "--cxn", "cxn:none"])), 66);
     assert_eq!(code(&world.run(&["poll", APP, "--name", "other", "--strict"])), 3);
     assert_eq!(code(&world.run(&["poll", APP, "--name", "third"])), 0);

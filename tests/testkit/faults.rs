@@ -23,8 +23,11 @@ pub struct Operation {
 }
 
 impl Faults {
-    /// Compiles the library; `None` where that is not possible, which is reported.
+    /// Compiles the library; `None` where that is not possible or of no use, which is reported.
     pub fn new() -> Option<Self> {
+        if !tools::allows_preload() {
+            return None;
+        }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/preload.rs");
         let faults = Self { dir: TempDir::new().unwrap() };
         let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

@@ -13,6 +13,7 @@ use crate::cli::error::{Error, Result};
 use crate::cli::selection::{Filter, Match, last_outcome};
 use crate::cli::ui::output;
 use crate::cli::ui::table::Table;
+use crate::cli::values;
 use crate::exit;
 use crate::model::{Cxn, PollStatus, SiteUrl};
 use crate::store::{self, Statuses};
@@ -47,7 +48,7 @@ pub(in crate::cli) struct Get {
     #[arg(long, requires = "sort")]
     reverse: bool,
     /// List at most this many connections
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = values::positive)]
     limit: Option<u64>,
     /// Print one JSON object per line, without secrets
     #[arg(long)]

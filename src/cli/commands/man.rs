@@ -1,9 +1,9 @@
 //! `cxnpoll man`: manual pages.
 
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use clap::Args;
 
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Man {
     /// Command, such as poll or store check, or cxnpoll.toml for the configuration file
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
-    /// Write the pages of all commands and of the configuration file to this directory
+    /// Write all pages to this directory. If its name is man1, the page of section 5 goes to man5 beside it
     #[arg(long, value_name = "DIR", value_parser = values::path(), conflicts_with = "command")]
     dir: Option<PathBuf>,
 }
@@ -36,10 +36,10 @@ impl Man {
             }
             command = command.disable_help_subcommand(true);
             command.build();
-            let configuration = directory.join(format!("{}.5", reference::CONFIGURATION_PAGE));
-            let pages = write_pages(&command, directory)
-                .and_then(|()| write_page(&configuration, |to| reference::configuration_page(to)));
-            return pages.map_err(Error::ManualPage).map(|()| exit::OK);
+            write_pages(&command, directory)
+                .and_then(|()| write_configuration_page(directory))
+                .map_err(Error::ManualPage)?;
+            return Ok(exit::OK);
         }
         command.build();
         let mut text = Vec::new();
@@ -65,6 +65,19 @@ fn write_pages(command: &clap::Command, directory: &Path) -> io::Result<()> {
     }
     let page = Page::of(command);
     write_page(&directory.join(page.file_name()), |to| page.render(to))
+}
+
+/// Writes the page of section 5, for a directory `man1` to `man5` beside it.
+///
+/// Programs look for a section only in the directory of its name.
+fn write_configuration_page(directory: &Path) -> io::Result<()> {
+    let mut directory = path::absolute(directory)?;
+    if directory.ends_with("man1") {
+        directory.set_file_name("man5");
+        fs::create_dir_all(&directory)?;
+    }
+    let path = directory.join(format!("{}.5", reference::CONFIGURATION_PAGE));
+    write_page(&path, |to| reference::configuration_page(to))
 }
 
 /// Writes a page. The file replaces what has its name, so that no link of another user is followed.

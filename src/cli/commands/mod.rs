@@ -19,3 +19,4 @@ pub(in crate::cli) mod results;
 pub(in crate::cli) mod retry;
 pub(in crate::cli) mod status;
 pub(in crate::cli) mod store;
+mod users;

@@ -30,9 +30,9 @@ use crate::util::time::unix_now;
 /// Poll the sites of an app that are due
 ///
 /// The retry expression decides which sites are due, and when each is due next after its poll. Without a terminal, a
-/// successful run prints nothing. If another run is polling the same sites, this one declines with exit code 75. A failure of
-/// this machine or its network is not counted, and the exit code is 69. After SIGHUP, SIGINT or SIGTERM a run ends cleanly:
-/// polls in flight get ten seconds, and their outcomes are recorded.
+/// successful run prints nothing; if the site of --cxn fails, a line says why. If another run is polling the same sites, this
+/// one declines with exit code 75. A failure of this machine or its network is not counted, and the exit code is 69. After
+/// SIGHUP, SIGINT or SIGTERM a run ends cleanly: polls in flight get ten seconds, and their outcomes are recorded.
 #[derive(Args)]
 #[command(
     after_help = "Example, in a crontab:\n  */5 * * * * cxnpoll poll org.civicrm.myapp --retry='20min (x6); 1hour (x24); 1day (x30)'"
@@ -141,6 +141,7 @@ impl Poll {
     fn poll(&self, context: &Context, plan: &PollRun, store: &Store, heartbeat: Option<&str>) -> Result<u8> {
         let signals = Signals::listen().map_err(Error::Signals)?;
         let client = Arc::new(context.client(&plan.app, self.timeout)?);
+        let declines_silently = context.global.quiet || plan.only.is_none() && !context.shows_notices();
         let mut progress = RunProgress::new(context.progress_display());
         let mut figures = plan.empty_summary();
         let mut observe = |update: Update<'_>| {
@@ -152,7 +153,7 @@ impl Poll {
         let summary = match plan.run(store, &client, &context.config, &signals, &mut observe) {
             Ok(summary) => summary,
             // A declined run prints nothing for cron, nor after a signal.
-            Err(run::Error::Declined { .. }) if !context.shows_notices() || signals.stop_code().is_some() => {
+            Err(run::Error::Declined { .. }) if declines_silently || signals.stop_code().is_some() => {
                 return Ok(signals.stop_code().unwrap_or(exit::DECLINED));
             }
             // The metrics are those of the run that is active.

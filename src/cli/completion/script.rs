@@ -112,12 +112,14 @@ const BASH: &str = r#"_NAME() {
     done < <(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$last VARIABLE=bash PROGRAM -- "${words[@]}" 2>/dev/null)
     if ((${#COMPREPLY[@]} == 0)); then
         COMPREPLY=("${options[@]}")
+        if [[ ${words[last]} == *[\~\$\"\'\\]* || ${COMP_WORDS[COMP_CWORD - 1]} == *[\<\>]* ]]; then
+            compopt -o bashdefault -o default
+        fi
     elif [[ ${#COMPREPLY[@]} == 1 && $COMPREPLY == *[/=:] ]]; then
         compopt -o nospace
     fi
 }
-complete -o bashdefault -o default -o nosort -F _NAME PROGRAM 2>/dev/null ||
-    complete -o bashdefault -o default -F _NAME PROGRAM
+complete -o nosort -F _NAME PROGRAM 2>/dev/null || complete -F _NAME PROGRAM
 "#;
 
 /// Writes the script of bash.

@@ -42,7 +42,7 @@ impl From<store::Error> for Report {
                 Self::new(exit::STORE, format!("{} does not name a database of this store", path.display()))
                     .hint(backup_hint(newest_backup.as_deref()))
             }
-            E::File(error) => file_report(&error, None),
+            E::File(error) => file_report(&error, foreign_hint(&error)),
             E::DueHint(error) => Self::new(exit::STORE, file::text(&error))
                 .hint("it must be a file that can be replaced: remove what is there, and make its directory writable"),
             E::Busy { path, waited, owner } => {
@@ -139,15 +139,32 @@ fn file_report(error: &FileError, hint: Option<String>) -> Report {
     };
     let is_read = matches!(error.op, FileOp::Inspect | FileOp::Open | FileOp::Read | FileOp::List | FileOp::Lock);
     let of_number = |number| passing_hint(number, is_read);
-    let create_hint = match error.source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem if error.op == FileOp::Create => {
-            Some("name a store in a directory that you can write, with --store or CXNPOLL_STORE")
-        }
-        _ => None,
-    };
+    let create_hint = is_refused_creation(error)
+        .then_some("name a store in a directory that you can write, with --store or CXNPOLL_STORE");
     let passing = space_hint.or(create_hint).or_else(|| error.source.raw_os_error().and_then(of_number));
     let hint = passing.map(str::to_owned).or(hint);
     hint.map_or(report.clone(), |hint| report.hint(hint))
+}
+
+/// The hint for a store in a directory that this user may not even look into.
+fn foreign_hint(error: &FileError) -> Option<String> {
+    let foreign = error.op == FileOp::Inspect && error.source.kind() == io::ErrorKind::PermissionDenied;
+    foreign.then(|| "run as the user to which the store belongs, for example: sudo -u cxnpoll cxnpoll …".to_owned())
+}
+
+/// Whether this user may create nothing there.
+fn is_refused_creation(error: &FileError) -> bool {
+    let kind = error.source.kind();
+    error.op == FileOp::Create && matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// The report of a store that `demo` cannot make. No option but `--keep` names its place.
+pub(super) fn demo(error: store::Error) -> Report {
+    match error {
+        store::Error::File(error) if is_refused_creation(&error) => Report::new(exit::STORE, file::text(&error))
+            .hint("name a directory that you can write with --keep, or leave out its name for a temporary one"),
+        error => error.into(),
+    }
 }
 
 /// The hint of an error of the system that is not about what a file contains.
@@ -272,6 +289,7 @@ mod tests {
         assert_eq!(hint(FileOp::Write, Errno::DQUOT.into()), DISK_FULL_HINT);
         assert_eq!(hint(FileOp::Write, io::ErrorKind::StorageFull.into()), DISK_FULL_HINT);
         assert_eq!(hint(FileOp::Open, Errno::ACCESS.into()), "");
+        assert!(hint(FileOp::Inspect, Errno::ACCESS.into()).contains("sudo -u cxnpoll"));
         assert!(hint(FileOp::Create, Errno::ROFS.into()).contains("CXNPOLL_STORE"));
     }
 

@@ -120,12 +120,9 @@ fn values(of: &Value, schema: &Value) -> String {
         _ => String::new(),
     };
     match &of["type"] {
-        Value::String(name) if name == "array" => match &of["items"]["$ref"] {
-            Value::String(_) => "list of tables".to_owned(),
-            _ => match values(&of["items"], schema).split_once(", ") {
-                Some((name, range)) => format!("list of {name}s, {range}"),
-                None => format!("list of {}s", values(&of["items"], schema)),
-            },
+        Value::String(name) if name == "array" => match values(&of["items"], schema).split_once(", ") {
+            Some((name, range)) => format!("list of {name}s, {range}"),
+            None => format!("list of {}s", values(&of["items"], schema)),
         },
         Value::String(name) if name == "object" => "table".to_owned(),
         Value::String(name) => format!("{name}{range}"),

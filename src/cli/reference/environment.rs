@@ -4,7 +4,7 @@ use crate::cli::completion;
 use crate::config::{CONFIG_VARIABLE, HEARTBEAT_VARIABLE, STORE_VARIABLE};
 
 /// Environment variables, each with its effect.
-pub(super) const VARIABLES: [(&str, &str); 18] = [
+pub(super) const VARIABLES: [(&str, &str); 19] = [
     (CONFIG_VARIABLE, "The configuration file, unless `--config` names one."),
     (STORE_VARIABLE, "The directory of the store, unless `--store` names one. `~/` is the home directory."),
     (
@@ -34,6 +34,10 @@ pub(super) const VARIABLES: [(&str, &str); 18] = [
         "Passed on to listener programs, as are HOME, PATH and TMPDIR. They get no other variable.",
     ),
     ("MALLOC_ARENA_MAX", "The number of memory arenas of glibc. If memory is limited (`ulimit -v`), the default is 1."),
+    (
+        "MIMALLOC_ARENA_RESERVE",
+        "The address space that the allocator of the packages reserves, in KiB. If it is limited (`ulimit -v`), the default is 0.",
+    ),
     (
         completion::VARIABLE,
         "The name of the shell that asks for completions. The script that `cxnpoll completions` prints sets it.",

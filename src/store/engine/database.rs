@@ -1,17 +1,15 @@
 //! sled: opening and closing its databases, and its panics.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::param::page_size;
-use rustix::process::{Resource, getrlimit};
 use tracing::debug;
 
-use super::fsync_thread::{panic_error, run_on_store_thread};
+use super::fsync_thread::{address_space_left, panic_error, run_on_store_thread};
 use super::tail::{DB_FILE, Tail};
 use crate::store::error::{Error, Problem, Result};
 use crate::util::file_error::{FileError, FileOp};
@@ -47,6 +45,7 @@ pub fn catch_sled_panic<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -
 /// sled's panics have no error kind. `path` is on the disk of the database.
 pub(super) fn blame_system(path: &Path, error: Error) -> Error {
     let is_full = || rustix::fs::statvfs(path).is_ok_and(|disk| is_full(disk.f_blocks, disk.f_bavail * disk.f_frsize));
+    let is_memory_full = || address_space_left().is_some_and(|left| left < MEMORY_FULL_BELOW);
     match error {
         Error::Database { problem: Problem::Panicked(_), .. } if is_full() => Problem::StorageFull.into(),
         Error::Database { problem: Problem::Panicked(_), .. } if is_memory_full() => {
@@ -54,15 +53,6 @@ pub(super) fn blame_system(path: &Path, error: Error) -> Error {
         }
         error => error,
     }
-}
-
-/// Whether the limit of the address space leaves this process little room. Without a limit it never does.
-fn is_memory_full() -> bool {
-    let Some(limit) = getrlimit(Resource::As).current else { return false };
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
-    // Where the size is not known, the limit may well have been reached.
-    pages.is_none_or(|pages| limit.saturating_sub(pages * page_size() as u64) < MEMORY_FULL_BELOW)
 }
 
 /// Whether a disk with these numbers of blocks is full. A file system that does not know its size reports none.

@@ -6,31 +6,57 @@
 //! system allows no filter, sled works as it always does.
 
 use std::any::Any;
+use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use rustix::io::Errno;
+use rustix::param::page_size;
+use rustix::process::{Resource, getrlimit};
 use tracing::Span;
 
 use crate::store::error::{Error, Problem, Result};
 use crate::util::text::panic_message;
 
+/// The least room in a limited address space with which the threads are started, in bytes.
+///
+/// sled and its threads take nearly all of it, and more with the allocator of the packages. Where it does not suffice, a
+/// failed allocation aborts the process.
+const MIN_ROOM: u64 = if cfg!(target_env = "musl") { 64 } else { 56 } << 20;
 /// One thread for all sessions: with a thread per session the allocator would give each its own arena.
-static THREAD: LazyLock<Result<ThreadPool, String>> = LazyLock::new(|| {
+static THREAD: LazyLock<io::Result<ThreadPool>> = LazyLock::new(|| {
+    if address_space_left().is_some_and(|left| left < MIN_ROOM) {
+        return Err(Errno::NOMEM.into());
+    }
     let builder = ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "store".to_owned());
-    let pool = builder.start_handler(|_| filter::apply()).build().map_err(|error| error.to_string())?;
+    let pool = builder.start_handler(|_| filter::apply()).build().map_err(io::Error::other)?;
     // sled waits for ever if it gets no thread of its own.
-    thread::Builder::new().spawn(|| ()).map_err(|error| error.to_string())?;
+    thread::Builder::new().spawn(|| ()).map_err(io::Error::other)?;
     Ok(pool)
 });
+
+/// Returns the room that a limit of the address space leaves, in bytes; `None` without a limit.
+pub(super) fn address_space_left() -> Option<u64> {
+    let limit = getrlimit(Resource::As).current?;
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
+    // Where the size is not known, the limit may well have been reached.
+    Some(pages.map_or(0, |pages| limit.saturating_sub(pages * page_size() as u64)))
+}
 
 /// Runs `work` on the thread on which sled uses `fsync`, and catches its panics.
 ///
 /// # Errors
-/// [`Error::NoThread`] where the threads cannot be started, [`Problem::Panicked`] where `work` panicked.
+/// [`Error::NoThread`] where the thread cannot be started, and ENOMEM where a limit of the address space leaves too
+/// little room; [`Problem::Panicked`] where `work` panicked.
 pub(super) fn run_on_store_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
-    let thread = THREAD.as_ref().map_err(|error| Error::NoThread(error.clone()))?;
+    let thread = THREAD.as_ref().map_err(|error| match error.raw_os_error() {
+        Some(number) => Problem::System(number).into(),
+        None => Error::NoThread(error.to_string()),
+    })?;
     let run = Span::current();
     catch_unwind(AssertUnwindSafe(|| thread.install(|| run.in_scope(work)))).map_err(|panic| panic_error(&*panic))
 }

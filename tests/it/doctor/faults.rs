@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +21,7 @@ pub struct Fault {
     pub plant: fn(&mut Scene),
 }
 
-const fn fault(check: &'static str, message: &'static str, plant: fn(&mut Scene)) -> Fault {
+pub const fn fault(check: &'static str, message: &'static str, plant: fn(&mut Scene)) -> Fault {
     Fault { check, message, plant }
 }
 
@@ -32,6 +32,10 @@ pub const FAULTS: &[Fault] = &[
         scene.variables.push(("CXNPOLL_CONFIG", "/nowhere/cxnpoll.toml".to_owned()));
     }),
     fault("config", "apps-dir: there is no directory", |scene| prepend(scene, "apps-dir = \"nowhere\"\n")),
+    fault("config", "put the metadata.json of cxnapp into", |scene| {
+        fs::create_dir_all(scene.world.path("apps/org.example.other")).unwrap();
+        prepend(scene, "apps-dir = \"apps\"\n");
+    }),
     fault("config-access", "all users may read", |scene| {
         prepend(scene, "heartbeat = \"https://hc.example.org/ping/0123\"\n");
     }),
@@ -60,6 +64,14 @@ pub const FAULTS: &[Fault] = &[
     fault("listeners", "cannot execute", |scene| listener(scene, APP, "./gone.sh")),
     fault("listeners", "chmod +x", |scene| {
         fs::write(scene.world.path("listener.sh"), "#!/bin/sh\n").unwrap();
+        listener(scene, APP, "./listener.sh");
+    }),
+    fault("listeners", "sed -i 's/", |scene| {
+        scene.write_program("listener.sh", "#!/bin/sh\r\nexit\r\n");
+        listener(scene, APP, "./listener.sh");
+    }),
+    fault("listeners", "install its interpreter", |scene| {
+        scene.write_program("listener.sh", "#!/usr/bin/env php9\n");
         listener(scene, APP, "./listener.sh");
     }),
     fault("listeners", "did you mean org.example.myapp?", |scene| listener(scene, "org.example.myap", "/bin/cat")),
@@ -111,6 +123,19 @@ pub const FAULTS: &[Fault] = &[
     fault("backups", "there is no backup of the store", |scene| {
         fs::remove_dir_all(scene.world.store().join("backups")).unwrap();
     }),
+    fault("backups", "write a new one: cxnpoll store backup", |scene| {
+        let backup = backup(scene);
+        let bytes = fs::read(&backup).unwrap();
+        fs::write(backup, &bytes[..bytes.len() - 9]).unwrap();
+    }),
+    fault("backups", "cannot be restored", |scene| {
+        let backup = backup(scene);
+        let mut bytes = fs::read(&backup).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(backup, bytes).unwrap();
+    }),
+    fault("backups", "cannot be restored", |scene| fs::write(backup(scene), "").unwrap()),
     fault("backups", "the newest backup is", |scene| rename_backup(scene, "20260101T000000Z.jsonl.gz")),
     fault("backups", "is in the future", |scene| {
         let backups = scene.world.store().join("backups");
@@ -119,6 +144,12 @@ pub const FAULTS: &[Fault] = &[
     fault("open-files", "ulimit -Hn", |scene| scene.setup = "ulimit -n 256"),
     fault("memory", "ulimit -v unlimited", |scene| scene.setup = "ulimit -v 900000"),
     fault("temp-dir", "set TMPDIR", |scene| scene.variables.push(("TMPDIR", "/nowhere".to_owned()))),
+    fault("temp-dir", "set TMPDIR", |scene| {
+        let dir = scene.world.path("full");
+        fs::create_dir(&dir).unwrap();
+        scene.mount(&["-t", "tmpfs", "-o", "size=4k", "tmpfs"], &dir.display().to_string());
+        scene.variables.push(("TMPDIR", dir.display().to_string()));
+    }),
     fault("dev-null", "mknod -m 666 /dev/null", |scene| {
         let file = scene.world.path("empty-file").display().to_string();
         scene.mount(&["--bind", &file], "/dev/null");
@@ -189,16 +220,20 @@ fn now() -> i64 {
 }
 
 /// Polls at a time that is so many seconds from now.
-fn poll_at(scene: &Scene, offset_s: i64) {
+pub fn poll_at(scene: &Scene, offset_s: i64) {
     let output = scene.world.run(&["poll", APP, "--now", &(now() + offset_s).to_string()]);
     assert!(output.status.success(), "{output:?}");
 }
 
+/// The file of the backup.
+fn backup(scene: &Scene) -> PathBuf {
+    let mut files = fs::read_dir(scene.world.store().join("backups")).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|extension| extension == "gz")).unwrap()
+}
+
 fn rename_backup(scene: &Scene, name: &str) {
-    let backups = scene.world.store().join("backups");
-    let mut files = fs::read_dir(&backups).unwrap().map(|entry| entry.unwrap().path());
-    let backup = files.find(|path| path.extension().is_some_and(|extension| extension == "gz")).unwrap();
-    fs::rename(backup, backups.join(name)).unwrap();
+    let backup = backup(scene);
+    fs::rename(&backup, backup.with_file_name(name)).unwrap();
 }
 
 /// Moves the store to a small file system.

@@ -1,9 +1,13 @@
 //! `doctor` finds each fault that is planted, and nothing in a healthy installation.
 
 mod faults;
+mod healthy;
 mod scene;
+mod schedules;
 
-use std::os::unix::fs::chown;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::time::Instant;
 
 use crate::testkit::{World, code, namespace, stderr, stdout};
@@ -12,22 +16,37 @@ use scene::{Scene, checks};
 #[test]
 fn each_planted_fault_is_the_only_finding() {
     namespace::run(concat!(module_path!(), "::each_planted_fault_is_the_only_finding"), &["mount"], || {
-        let mut scene = Scene::set_up();
-        assert_eq!(scene.findings(), Vec::<String>::new(), "the installation is healthy");
-        let (began, mut missed) = (Instant::now(), Vec::new());
-        for (number, fault) in faults::FAULTS.iter().enumerate() {
-            scene.restore();
-            (fault.plant)(&mut scene);
-            let output = scene.doctor(&["--json"]);
-            scene.undo();
-            let text = stdout(&output);
-            if code(&output) != 78 || checks(&output) != [fault.check] || !text.contains(fault.message) {
-                missed.push(format!("{number}, {} {}: {output:?}", fault.check, fault.message));
-            }
-        }
-        assert!(missed.is_empty(), "{}", missed.join("\n"));
-        println!("{} faults in {:?}", faults::FAULTS.len(), began.elapsed());
+        plant_each(faults::FAULTS);
     });
+}
+
+#[test]
+fn each_planted_fault_of_a_schedule_is_the_only_finding() {
+    namespace::run(
+        concat!(module_path!(), "::each_planted_fault_of_a_schedule_is_the_only_finding"),
+        &["mount"],
+        || {
+            plant_each(schedules::FAULTS);
+        },
+    );
+}
+
+fn plant_each(faults: &[faults::Fault]) {
+    let mut scene = Scene::set_up();
+    assert_eq!(scene.findings(), Vec::<String>::new(), "the installation is healthy");
+    let (began, mut missed) = (Instant::now(), Vec::new());
+    for (number, fault) in faults.iter().enumerate() {
+        scene.restore();
+        (fault.plant)(&mut scene);
+        let output = scene.doctor(&["--json"]);
+        scene.undo();
+        let text = stdout(&output);
+        if code(&output) != 78 || checks(&output) != [fault.check] || !text.contains(fault.message) {
+            missed.push(format!("{number}, {} {}: {output:?}", fault.check, fault.message));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    println!("{} faults in {:?}", faults.len(), began.elapsed());
 }
 
 #[test]
@@ -46,6 +65,41 @@ fn a_healthy_installation_prints_nothing_without_a_terminal() {
         assert!(json["skipped"].as_array().unwrap().iter().all(|skipped| skipped["reason"].is_string()), "{json}");
         assert_eq!(scene.polls(), 1, "a doctor polls no site");
     });
+}
+
+#[test]
+fn healthy_installations_of_any_shape_have_no_findings() {
+    namespace::run(concat!(module_path!(), "::healthy_installations_of_any_shape_have_no_findings"), &[], || {
+        let mut scene = Scene::set_up();
+        for (shape, set_up) in healthy::SHAPES {
+            scene.restore();
+            set_up(&mut scene);
+            let output = scene.doctor(&["--json"]);
+            assert_eq!((code(&output), checks(&output)), (0, Vec::new()), "{shape}: {output:?}");
+        }
+    });
+}
+
+#[test]
+fn what_a_user_may_not_read_is_found_with_its_commands() {
+    let world = World::with(["ok"]);
+    fs::set_permissions(world.dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    for (name, mode, expected) in
+        [("cxnpoll.toml", 0o600, "cxnpoll.toml"), ("app.crt", 0o640, "app.crt"), ("", 0o700, "")]
+    {
+        let path = world.path(name);
+        let before = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = world.command(&["doctor", "--json"]);
+        let Ok(output) = command.uid(12_345).gid(12_345).current_dir("/").output() else {
+            return crate::testkit::tools::skip("only root can run a command as another user");
+        };
+        fs::set_permissions(&path, before).unwrap();
+        let text = stdout(&output);
+        let path = world.path(expected).display().to_string();
+        let remedy = format!("(mode {mode:o}), as root: chgrp 12345 {}; chmod g+r", path.trim_end_matches('/'));
+        assert!(text.contains(&remedy), "{remedy}: {output:?}");
+    }
 }
 
 #[test]

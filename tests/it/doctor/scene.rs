@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use crate::testkit::namespace::Network;
 use crate::testkit::{APP, World, assert_quiet};
 
+const CRON_D: &str = "/etc/cron.d";
+
 /// An installation with a store, an app, a site that was polled, and an entry of a crontab.
 pub struct Scene {
     pub world: World,
@@ -66,6 +68,9 @@ impl Scene {
             run("rm", &["-rf", &entry.unwrap().path().display().to_string()]);
         }
         copy(self.healthy.path(), self.world.dir.path());
+        for entry in fs::read_dir(CRON_D).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
         (self.setup, self.variables) = (":", Vec::new());
     }
 
@@ -86,6 +91,28 @@ impl Scene {
     pub fn set_crontab(&self, lines: &str) {
         let path = self.world.path("bin").display().to_string();
         fs::write(self.world.path("crontab"), format!("PATH={path}:/usr/bin:/bin\n{lines}")).unwrap();
+    }
+
+    /// Moves the schedule from the crontab to a file in `/etc/cron.d`; `{program}` is that of the text.
+    pub fn set_cron_file(&self, name: &str, text: &str) {
+        self.set_crontab("");
+        fs::write(Path::new(CRON_D).join(name), text.replace("{program}", env!("CARGO_BIN_EXE_cxnpoll"))).unwrap();
+    }
+
+    /// Writes a file of the installation that can be executed, and returns its path.
+    pub fn write_program(&self, name: &str, text: &str) -> String {
+        let path = self.world.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    }
+
+    /// Adds keys to a unit of the timer.
+    pub fn add_to_unit(&self, unit: &str, keys: &str) {
+        let drop_in = self.world.path(".config/systemd/user").join(unit.to_owned() + ".d");
+        fs::create_dir_all(&drop_in).unwrap();
+        fs::write(drop_in.join("test.conf"), keys).unwrap();
     }
 
     /// Replaces the arguments of the run in the crontab.

@@ -1,14 +1,21 @@
 //! What is wrong with the configuration, or missing on this machine.
 
+use std::fs;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
 use super::apps::app;
 use crate::cli::commands::findings::{Check, Findings};
+use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::{Error, ListenerProblem, Report, Result};
 use crate::cli::values;
-use crate::config::{CertificateDefect, CertificateProblem, Config};
+use crate::config::{CertificateDefect, CertificateProblem, Config, Error as ConfigError};
 use crate::listener::Action;
 use crate::site::{check_authorities, check_name_servers};
 use crate::store::ReadSession;
+use crate::util::text::shell_quoted;
 
 const CORRECT_FILE: &str = "correct the configuration; `cxnpoll config show` prints what is in effect";
 const NAME_CA_FILE: &str = "name a PEM file of CA certificates as `ca-file`, or remove the key";
@@ -20,13 +27,18 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
     use Check as C;
     let config = &context.config;
     findings.check([C::Config, C::Heartbeat, C::Certificates, C::Listeners, C::Authorities, C::NameServers]);
-    if let Some(directory) = config.apps_dir.as_ref().filter(|directory| !directory.is_dir()) {
-        let message = format!("apps-dir: there is no directory {}", directory.display());
-        findings.add(C::Config, message, "name the directory that has one directory per app, or remove the key");
+    if let Some(directory) = &config.apps_dir {
+        if let Some(remedy) = users::access_remedy(directory) {
+            findings.add(C::Config, format!("apps-dir: {} cannot be read", directory.display()), remedy);
+        } else if !directory.is_dir() {
+            let message = format!("apps-dir: there is no directory {}", directory.display());
+            findings.add(C::Config, message, "name the directory that has one directory per app, or remove the key");
+        }
     }
     find_missing_trust(config, findings);
     if let Err(failure) = check_name_servers() {
-        findings.add(C::NameServers, failure.message, CORRECT_NAME_SERVERS);
+        let access = users::access_remedy(Path::new("/etc/resolv.conf"));
+        findings.add(C::NameServers, failure.message, access.as_deref().unwrap_or(CORRECT_NAME_SERVERS));
     }
     if let Err(error) = config.heartbeat(None) {
         findings.add_error(C::Heartbeat, Error::from(error), "write the whole URL, with https://");
@@ -41,10 +53,20 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
                     findings.note(C::Config, warning);
                 }
             }
-            Err(error @ Error::Config(crate::config::Error::NoCertificate { .. })) => {
+            Err(error @ Error::Config(ConfigError::NoCertificate { .. })) => {
                 findings.add_error(C::Certificates, error, "put the certificate there, or correct `app-cert`");
             }
-            Err(error) => findings.add_error(C::Config, error, CORRECT_FILE),
+            Err(error @ Error::NoAppMetadata(_)) => {
+                let dir = config.apps_dir.iter().map(|dir| dir.join(name)).next().unwrap_or_default();
+                let dir = shell_quoted(&dir);
+                let remedy =
+                    format!("put the metadata.json of cxnapp into {dir}, or remove the directory: rm -r {dir}");
+                findings.add_error(C::Config, error, &remedy);
+            }
+            Err(error) => {
+                let remedy = unreadable(&error).and_then(users::access_remedy);
+                findings.add_error(C::Config, error, remedy.as_deref().unwrap_or(CORRECT_FILE));
+            }
         }
     }
     if let Err(error) = context.store_path() {
@@ -54,12 +76,39 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
         if let Action::Program(program) = &listener.action {
             let event = &listener.event;
             for error in program.problems() {
-                let remedy = format!("correct the path or make it executable: chmod +x {}", error.path.display());
+                let remedy = listener_remedy(&error.path);
                 findings.add(C::Listeners, ListenerProblem::Program { event, error }.to_string(), remedy);
             }
         }
     }
     find_unknown_apps(context, names, findings);
+}
+
+/// The file that an error could not read; `None` for other errors.
+pub(in crate::cli) fn unreadable(error: &Error) -> Option<&Path> {
+    match error {
+        Error::Config(ConfigError::File(error)) => Some(&error.path),
+        Error::Config(ConfigError::UnreadableAuthorities { path, .. }) => Some(path),
+        _ => None,
+    }
+}
+
+/// What to do about a program of a listener that cannot be started.
+fn listener_remedy(path: &Path) -> String {
+    let shown = shell_quoted(path);
+    let text = fs::read(path).unwrap_or_default();
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if !path.exists() {
+        return users::access_remedy(path).unwrap_or_else(|| "correct the path in `program`".to_owned());
+    }
+    match first.strip_prefix(b"#!") {
+        _ if access(path, Access::EXEC_OK).is_err() => format!("make it executable: chmod +x {shown}"),
+        Some(interpreter) if interpreter.ends_with(b"\r") => {
+            format!("remove the carriage returns at the ends of its lines: sed -i 's/\\r$//' {shown}")
+        }
+        Some(_) => format!("install its interpreter, or correct its first line: head -n 1 {shown}"),
+        None => format!("let its first line name the interpreter, such as #!/bin/sh: head -n 1 {shown}"),
+    }
 }
 
 /// What to do about a certificate.
@@ -86,7 +135,9 @@ fn find_missing_trust(config: &Config, findings: &mut Findings) {
     let more = config.authorities();
     let has_more = more.as_ref().is_ok_and(|more| !more.is_empty());
     if let Err(error) = more {
-        findings.add_error(Check::Authorities, Error::from(error), NAME_CA_FILE);
+        let error = Error::from(error);
+        let remedy = unreadable(&error).and_then(users::access_remedy);
+        findings.add_error(Check::Authorities, error, remedy.as_deref().unwrap_or(NAME_CA_FILE));
     }
     match missing {
         // The file adds to those of the machine. An installation of its own may need no others.

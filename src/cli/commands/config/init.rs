@@ -33,7 +33,7 @@ use crate::util::text::shell_quoted;
 )]
 pub(in crate::cli) struct Init {
     /// App, such as org.example.myapp
-    #[arg(long, value_name = "ID", value_parser = values::app)]
+    #[arg(long, value_name = "APP", value_parser = values::app)]
     app: Option<AppId>,
     /// URL at which the app takes registrations
     #[arg(long, value_name = "URL", value_parser = questions::url, requires = "app")]

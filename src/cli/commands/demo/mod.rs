@@ -70,7 +70,8 @@ impl Demo {
         let groups = groups(self.sites);
         let behaviours: Vec<_> = groups.iter().flat_map(Group::behaviours).collect();
         let server = BlockingServer::start(SERVER_THREADS).map_err(Error::DemoServer)?;
-        let store = Store::create(dir.path(), context.global.store_wait)?.with_owner(context.name);
+        let store = Store::create(dir.path(), context.global.store_wait).map_err(Error::DemoStore)?;
+        let store = store.with_owner(context.name);
         let simulation = Simulation::new(server, store, app_id, &behaviours, LATENCY_MS)?;
 
         let report = Report { groups: &groups, simulation: &simulation, policy: &self.retry, now: context.started };

@@ -3,7 +3,7 @@
 use super::schedule::rules::Schedules;
 use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::ui::time;
-use crate::model::{AppId, Fault, UnixTime};
+use crate::model::{AppId, Fault, JobName, UnixTime};
 use crate::run::{ActiveRun, no_run_since};
 use crate::store::{Job, RunRecord, StateCounts};
 use crate::util::text::count;
@@ -39,13 +39,16 @@ pub(super) fn check(runs: &[LastRun], schedules: &Schedules, now: UnixTime, find
             );
         }
         if let Some(since) = job.outage_since {
-            let (message, remedy) = outage(last, since, &what, now);
-            findings.add(Check::LastRuns, message, remedy);
+            let message = outage(last, since, &what, now);
+            findings.add(Check::LastRuns, message, remedy(last.outage_cause, app, &job.name));
         } else if let Some(fault) = last.outage_cause {
-            findings.note(
-                Check::LastRuns,
-                format!("the last run of {what} met a fault of this machine ({})", fault.name()),
+            let message = format!(
+                "the last run of {what} could not poll {} of {} sites for a fault of this machine ({})",
+                last.dropped,
+                last.polled,
+                fault.name()
             );
+            findings.add(Check::LastRuns, message, remedy(Some(fault), app, &job.name));
         }
         if last.dropped >= MAX_DROPPED && last.dropped * 10 > last.polled && !last.is_own_fault() {
             let message = format!("the last run of {what} dropped {} of {} outcomes", last.dropped, last.polled);
@@ -67,7 +70,7 @@ pub(super) fn check(runs: &[LastRun], schedules: &Schedules, now: UnixTime, find
             );
             findings.add(Check::LastRuns, message, "poll more sites at a time (--threads), or raise --max-runtime");
         }
-        let Some(gap_s) = schedule.gap_s else { continue };
+        let Some(gap_s) = schedule.gaps.map(|gaps| gaps.longest_s) else { continue };
         let limit_s = gap_s.saturating_mul(MAX_MISSED_STARTS).saturating_add(schedule.max_runtime_s);
         if let Some(since) = no_run_since(job, counts, active, now, limit_s) {
             let message = format!(
@@ -83,32 +86,40 @@ pub(super) fn check(runs: &[LastRun], schedules: &Schedules, now: UnixTime, find
     }
 }
 
-/// The message and the remedy for a job whose runs end in an outage.
-fn outage(last: &RunRecord, since: UnixTime, what: &str, now: UnixTime) -> (String, String) {
+/// The message about a job whose runs end in an outage.
+fn outage(last: &RunRecord, since: UnixTime, what: &str, now: UnixTime) -> String {
     let cause = last.outage_cause.map_or_else(String::new, |fault| format!(" ({})", fault.name()));
-    let message = if since == last.now {
+    if since == last.now {
         format!("the last run of {what} ended {} in an outage of this machine{cause}", time::relative(since, now))
     } else {
         format!("all runs of {what} since {} ended in an outage of this machine{cause}", time::utc(since))
-    };
-    let remedy = match last.outage_cause {
-        Some(Fault::Network | Fault::Firewall | Fault::NoRoute | Fault::NoPort | Fault::SameAddress) => {
+    }
+}
+
+/// What to do about a fault of this machine.
+fn remedy(fault: Option<Fault>, app: &AppId, job: &JobName) -> String {
+    let app = app.short();
+    let remedy = match fault {
+        Some(Fault::Network | Fault::Firewall | Fault::SameAddress) => {
             "try to reach a site: curl -I https://example.org/"
         }
+        Some(Fault::NoRoute) => "check the routes, also those of IPv6: ip route; ip -6 route",
+        Some(Fault::NoPort) => "see what uses the local ports: ss -s",
         Some(Fault::NameServers) => "try to resolve a name: getent hosts example.org",
         Some(Fault::Clock) => "correct the clock: timedatectl set-ntp true",
         Some(Fault::Authorities) => "install the CA certificates: apt-get install ca-certificates",
-        Some(Fault::OpenFiles | Fault::Memory) => "raise the limit, or use fewer --threads",
-        Some(Fault::Listener) => "try the listener by hand: cxnpoll event APP --cxn ID | PROGRAM",
-        _ => "see what the run prints: cxnpoll poll APP -v",
+        Some(Fault::OpenFiles | Fault::Memory) => {
+            "raise the limit (LimitNOFILE=8192 of the unit), or use fewer --threads"
+        }
+        Some(Fault::Distrusted) => "check the certificate: cxnpoll config check",
+        _ => return format!("see what the run prints: cxnpoll poll {app} --name {job} -v"),
     };
-    (message, remedy.to_owned())
+    remedy.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::JobName;
 
     const NOW: UnixTime = 1_800_000_000;
 
@@ -142,7 +153,7 @@ mod tests {
             assert_eq!(found(outage.clone(), Some(since), None), (vec!["last-runs"], 0));
         }
         let partly = RunRecord { outage_cause: Some(Fault::NoRoute), ..well() };
-        assert_eq!(found(partly, None, None), (vec![], 1));
+        assert_eq!(found(partly, None, None), (vec!["last-runs"], 0), "its exit code was 69");
         for (dropped, expected) in [(10, vec![]), (11, vec!["last-runs"])] {
             assert_eq!(found(RunRecord { dropped, ..well() }, None, None).0, expected);
         }
@@ -156,9 +167,10 @@ mod tests {
     fn an_outage_names_its_cause_and_a_remedy() {
         for fault in Fault::ALL {
             let run = RunRecord { now: NOW, outage: true, outage_cause: Some(fault), ..RunRecord::default() };
-            let (message, remedy) = outage(&run, NOW - 7200, "the job", NOW);
+            let message = outage(&run, NOW - 7200, "the job", NOW);
             assert!(message.contains(fault.name()) && message.contains("since 2027-01-15"), "{message}");
-            assert!(!remedy.is_empty());
+            let remedy = remedy(Some(fault), &"app:org.example.a".parse().unwrap(), &JobName::default());
+            assert!(!remedy.is_empty() && !remedy.contains("APP"), "{remedy}");
         }
     }
 }

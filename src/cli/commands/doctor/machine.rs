@@ -1,12 +1,13 @@
 //! The limits of this process, and the directories and devices that every run needs.
 
 use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
 
 use rustix::process::{Resource, getrlimit};
 
-use super::users;
 use crate::cli::commands::findings::{Check, Findings};
+use crate::cli::commands::users;
 use crate::run::{available_memory, max_workers};
 use crate::util::private_temp::PrivateTempDir;
 
@@ -16,6 +17,8 @@ const MIN_WORKERS: usize = 256;
 const MIN_PROCESSES: u64 = 512;
 /// The limit of the address space should be at least this, in bytes: each thread has a stack in it.
 const MIN_ADDRESS_SPACE: u64 = 1 << 30;
+/// So much space should be left for temporary files, in bytes.
+const MIN_TEMP_BYTES: usize = 64 << 10;
 /// So much memory should be left, in bytes.
 const MIN_MEMORY: u64 = 64 << 20;
 
@@ -74,9 +77,11 @@ fn check_limits(limits: Limits, findings: &mut Findings) {
 /// Finds a directory of temporary files, or a `/dev/null`, that cannot be written.
 fn find_unwritable(findings: &mut Findings) {
     findings.check([Check::TempDir, Check::DevNull]);
-    if let Err(error) = tempfile::tempfile() {
+    // A full file system still has room for the name of a file.
+    let written = tempfile::tempfile().and_then(|mut file| file.write_all(&vec![0; MIN_TEMP_BYTES]));
+    if let Err(error) = written {
         let dir = PrivateTempDir::parent();
-        let message = format!("cannot create a temporary file in {}: {}", dir.display(), error.kind());
+        let message = format!("cannot write a temporary file in {}: {}", dir.display(), error.kind());
         findings.add(
             Check::TempDir,
             message,

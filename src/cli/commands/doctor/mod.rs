@@ -1,12 +1,12 @@
 //! `cxnpoll doctor`: everything that a run needs.
 
+mod backups;
 mod clock;
 mod last_runs;
 mod machine;
 mod report;
 pub(in crate::cli) mod schedule;
 mod store;
-mod users;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,8 @@ use self::schedule::{cron, files, systemd};
 use self::store::Facts;
 use super::config::findings as config_findings;
 use super::findings::{Check, Findings};
-use crate::cli::context::Context;
+use super::users;
+use crate::cli::context::{Context, Global};
 use crate::cli::error::Error;
 use crate::config::Config;
 use crate::exit;
@@ -71,9 +72,22 @@ impl Doctor {
         }
         machine::check(&mut findings);
         check_schedule(context, parse, is_config_read, &facts, &mut findings);
+        for finding in &mut findings.found {
+            finding.remedy = with_options(&finding.remedy, &context.global);
+        }
         report::print(context, &findings, self.json);
         if findings.found.is_empty() { exit::OK } else { exit::CONFIG }
     }
+}
+
+/// A remedy whose commands use the same configuration and store as this one.
+fn with_options(remedy: &str, global: &Global) -> String {
+    let named = [("--config", &global.config), ("--store", &global.store)];
+    let options = named.iter().filter_map(|(name, path)| Some(format!("{name} {} ", shell_quoted(path.as_ref()?))));
+    let options: String = options.collect();
+    ["store", "doctor", "config"].iter().fold(remedy.to_owned(), |remedy, command| {
+        remedy.replace(&format!("cxnpoll {command} "), &format!("cxnpoll {options}{command} "))
+    })
 }
 
 /// Checks the configuration, and returns whether it can be read.
@@ -82,7 +96,9 @@ fn check_config(context: &Context, findings: &mut Findings) -> bool {
     let is_read = config.is_ok();
     if let Err(error) = config {
         let remedy = "correct the file, and see docs/configuration.md; `cxnpoll config init` writes a new one";
-        findings.add_error(Check::Config, Error::from(error), remedy);
+        let error = Error::from(error);
+        let access = config_findings::unreadable(&error).and_then(users::access_remedy);
+        findings.add_error(Check::Config, error, access.as_deref().unwrap_or(remedy));
     }
     let config = &context.config;
     config_findings::find(context, &config.app_names(), findings);
@@ -113,7 +129,8 @@ fn find_missing_certificates(context: &Context, with_cxns: &BTreeSet<AppId>, fin
     for app_id in with_cxns {
         // A file that is empty or cannot be read is a finding already.
         let has_none = match config.app(app_id) {
-            Ok(None) => true,
+            // A directory of the app without metadata is a finding already.
+            Ok(None) => !config.app_names().iter().any(|name| name == app_id.short()),
             Ok(Some(app)) => app.app_cert.trim().is_empty() && config.certificate_file(app_id).is_none(),
             Err(_) => false,
         };
@@ -137,11 +154,11 @@ fn check_schedule(context: &Context, parse: ParsePoll, is_config_read: bool, fac
         findings.skip(check, reason);
     }
     let path = context.store_path().ok();
-    let broken = std::mem::take(&mut sources.broken);
+    let mut schedules = Schedules::with_broken(std::mem::take(&mut sources.broken), sources.has_unknown);
     let mut starts: Vec<_> = sources.entries.iter().flat_map(|entry| entry.starts(parse)).collect();
-    starts.retain(|start| !files::is_elsewhere(start, path.as_deref(), findings));
+    starts.retain(|start| !files::is_elsewhere(start, path.as_deref(), findings) && !schedules.add_off(start));
     for start in &starts {
-        files::check(start, &context.config, findings);
+        files::check(start, &context.config, path.as_deref(), findings);
     }
     let is_switched_off =
         |app_id: &&AppId| context.config.app(app_id).is_ok_and(|app| app.is_some_and(|app| app.disabled));
@@ -163,7 +180,6 @@ fn check_schedule(context: &Context, parse: ParsePoll, is_config_read: bool, fac
         max_workers: max_workers(),
         now: context.started,
     };
-    let mut schedules = Schedules::with_broken(broken);
     if sources.has_scheduler || !starts.is_empty() {
         rules::check_entries(&starts, &rule_facts, &mut schedules, findings);
         if facts.content.is_some() {

@@ -3,22 +3,24 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 use url::Url;
 
-use super::users;
+use super::backups;
 use crate::batch::Batch;
 use crate::cli::commands::findings::{Check, Findings};
+use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::Report;
 use crate::model::{AppId, BatchCode, Cxn, JobName, PollStatus};
 use crate::retry::Policy;
 use crate::run::{ActiveRun, active_runs};
 use crate::store::{self, Error as StoreError, Job, ReadSession, StateCounts, Store};
+use crate::util::text::shell_quoted;
 
 /// A command that waits longer for the store would not be an answer.
 const MAX_WAIT: Duration = Duration::from_secs(3);
@@ -26,6 +28,8 @@ const MAX_WAIT: Duration = Duration::from_secs(3);
 const MAX_SCAN: Duration = Duration::from_secs(3);
 /// A store with a larger file is not checked record by record, in bytes.
 const MAX_CHECKED_BYTES: u64 = 64 << 20;
+/// How many files of the store are looked at.
+const MAX_FILES: usize = 1000;
 /// How many sites are asked for the time.
 const MAX_ASKED: usize = 5;
 /// What writing takes in any case, in bytes.
@@ -70,6 +74,17 @@ pub(super) fn check(context: &Context, findings: &mut Findings) -> Facts {
     // Without a path there is a finding of the configuration.
     let Ok(path) = context.store_path() else { return Facts::default() };
     findings.check([Check::Store]);
+    if let Some(owner) = owner(&path).filter(|owner| *owner == users::current())
+        && let Some(file) = foreign_file(&path, owner)
+    {
+        let (other, owner_name) =
+            (fs::symlink_metadata(&file).map_or(0, |metadata| metadata.uid()), users::name(owner));
+        let message = format!("{} in the store belongs to {}, not to {owner_name}", file.display(), users::name(other));
+        let remedy = format!("give it to {owner_name} as root: chown -R {owner_name} {}", shell_quoted(&path));
+        findings.add(Check::StoreAccess, message, remedy);
+        skip_content(findings, "some of its files belong to another user");
+        return Facts { owner: Some(owner), content: None };
+    }
     let wait = context.global.store_wait.min(MAX_WAIT);
     let store = match Store::open(&path, wait) {
         Ok(store) => store,
@@ -86,7 +101,8 @@ pub(super) fn check(context: &Context, findings: &mut Findings) -> Facts {
     let content = match content(&store) {
         Ok(content) => {
             check_records(&store, findings);
-            check_backups(context, &store, &content, findings);
+            let last_run = content.jobs.iter().filter_map(|state| state.job.last_run.as_ref()).map(|run| run.now).max();
+            backups::check(context, &store, last_run, findings);
             Some(content)
         }
         Err(error) => {
@@ -127,11 +143,39 @@ fn not_opened(path: &Path, error: StoreError, owner: Option<u32>, findings: &mut
             };
             findings.add(Check::StoreAccess, message, remedy);
         }
-        error => unusable(error, findings),
+        // Without an owner nothing of the store could be seen.
+        error => match users::access_remedy(path).filter(|_| owner.is_none()) {
+            Some(remedy) => findings.add(Check::StoreAccess, Report::from(error).message, remedy),
+            None => unusable(error, findings),
+        },
     }
+    skip_content(findings, "the store cannot be opened");
+}
+
+fn skip_content(findings: &mut Findings, reason: &str) {
     for check in [Check::Records, Check::Space, Check::Backups, Check::LastRuns] {
-        findings.skip(check, "the store cannot be opened");
+        findings.skip(check, reason);
     }
+}
+
+/// A file below a directory that belongs to another user.
+///
+/// `None` if there is none among the first [`MAX_FILES`].
+fn foreign_file(dir: &Path, owner: u32) -> Option<PathBuf> {
+    let (mut dirs, mut left) = (vec![dir.to_owned()], MAX_FILES);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).ok()?.flatten().filter(|entry| entry.file_name() != "lost+found") {
+            left = usize::checked_sub(left, 1)?;
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.uid() != owner {
+                return Some(entry.path());
+            }
+            if metadata.is_dir() {
+                dirs.push(entry.path());
+            }
+        }
+    }
+    None
 }
 
 /// Adds why the database cannot be used, unless another command is using it.
@@ -198,49 +242,6 @@ fn check_records(store: &Store, findings: &mut Findings) {
         }
         Ok(_) => {}
         Err(error) => unusable(error, findings),
-    }
-}
-
-/// Finds backups that are missing, too old, or cannot be written.
-fn check_backups(context: &Context, store: &Store, content: &Content, findings: &mut Findings) {
-    let every_s = i64::from(context.config.backups.every_hours) * 3600;
-    if every_s == 0 {
-        return findings.note(Check::Backups, "runs write no backups: `every-hours` is 0");
-    }
-    findings.check([Check::Backups]);
-    let dir = store.backup_dir();
-    if dir.exists() && access(&dir, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        let message = format!("backups cannot be written to {}", dir.display());
-        return findings.add(Check::Backups, message, format!("make it writable: chmod u+rwx {}", dir.display()));
-    }
-    let times = match store.backup_times(context.started) {
-        Ok(times) => times,
-        Err(error) => return findings.add_error(Check::Backups, error, "make the directory of backups readable"),
-    };
-    if let Some(backup) = times.future.first() {
-        let message = format!("the time of the backup {} is in the future", backup.display());
-        findings.add(
-            Check::Backups,
-            message,
-            format!("check the clock, then rename or remove it: rm {}", backup.display()),
-        );
-    }
-    let last_run = content.jobs.iter().filter_map(|state| state.job.last_run.as_ref()).map(|run| run.now).max();
-    // Only a run writes a backup, at its end.
-    let Some(last_run) = last_run else { return };
-    let write = "write one, which shows what is wrong: cxnpoll store backup";
-    match times.latest {
-        None if times.future.is_empty() => findings.add(Check::Backups, "there is no backup of the store", write),
-        Some(latest) if last_run - latest > 2 * every_s => {
-            let age = crate::cli::ui::time::duration(context.started - latest);
-            let every = context.config.backups.every_hours;
-            findings.add(
-                Check::Backups,
-                format!("the newest backup is {age} old, although `every-hours` is {every}"),
-                write,
-            );
-        }
-        Some(_) | None => {}
     }
 }
 

@@ -235,7 +235,18 @@ fn result(task: PollTask, began: Duration, ended: Duration, outcome: Result<Outc
     let is_silent = matches!(&outcome, Ok(Err(failure)) if failure.class == FailureClass::Connect);
     let trace = PollTrace { answered: !is_silent, ..PollTrace::default() };
     let (addresses, queued) = ([address(task.host)].into(), Duration::ZERO);
-    PollResult { task: Arc::new(task), addresses, limit: 4, outcome, result: None, trace, began, queued, ended }
+    PollResult {
+        task: Arc::new(task),
+        site_url: String::new(),
+        addresses,
+        limit: 4,
+        outcome,
+        result: None,
+        trace,
+        began,
+        queued,
+        ended,
+    }
 }
 
 /// A failure of a class. Only with class `connect` no site answers.

@@ -125,6 +125,8 @@ impl Runs {
         let (failing, via) = (self.ids[4].clone(), self.ids[8].clone());
         self.run("get --json", &["get", "--json"]);
         self.run("call --json", &["call", &failing, "System.get", "--json"]);
+        let given_up = ["--dry-run", "--json", "--retry", "1 hour (x1)", "--cxn", &failing];
+        self.run("poll --dry-run --json", &[&["poll", APP], &given_up[..]].concat());
         let well = self.ids[1].clone();
         self.run("poll --json", &["poll", APP, "--json", "--name", "fails", "--cxn", &well]);
         self.run("results --json", &["results", "--json"]);
@@ -162,6 +164,8 @@ impl Runs {
         self.poll_at(MIDNIGHT + 2 * HOUR, &[]);
         self.run("status --json", &["status", "--json"]);
         self.run("disable --json", &["disable", "--all", "--yes", "--json"]);
+        // This job has never had anything due.
+        self.poll_at(MIDNIGHT + 2 * HOUR, &["--name", "idle"]);
         self.run("status --json", &["status", "--json"]);
     }
 

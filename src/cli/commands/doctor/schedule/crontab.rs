@@ -1,15 +1,16 @@
 //! The lines of a crontab, as far as they are needed to find runs and how often they start.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
+use std::collections::BTreeMap;
+
+use super::calendar::Gaps;
 
 /// A line that starts a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     /// Its number, from 1.
     pub(super) number: usize,
-    /// The longest time between two starts, in seconds; `None` for a line that does not repeat.
-    pub(super) gap_s: Option<i64>,
+    /// The times between starts; `None` for a line that does not repeat.
+    pub(super) gaps: Option<Gaps>,
     /// The user, in a crontab of the system.
     pub(super) user: Option<String>,
     /// The command for the shell.
@@ -19,10 +20,6 @@ pub(super) struct Line {
     /// The variables that are set above it.
     pub(super) variables: BTreeMap<String, String>,
 }
-
-const DAY_S: i64 = 86_400;
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// Reads the lines of a crontab: commands, or the number of a line that cron refuses.
 pub(super) fn parse(text: &str, has_user: bool) -> Vec<Result<Line, usize>> {
@@ -37,9 +34,9 @@ pub(super) fn parse(text: &str, has_user: bool) -> Vec<Result<Line, usize>> {
             variables.insert(name, value);
             continue;
         }
-        lines.push(command(line, has_user).map_or(Err(number), |(gap_s, user, command)| {
+        lines.push(command(line, has_user).map_or(Err(number), |(gaps, user, command)| {
             let (command, is_cut) = unescape(command);
-            Ok(Line { number, gap_s, user, command, is_cut, variables: variables.clone() })
+            Ok(Line { number, gaps, user, command, is_cut, variables: variables.clone() })
         }));
     }
     lines
@@ -59,29 +56,34 @@ fn word(line: &str) -> Option<(&str, &str)> {
     line.trim_start().split_once([' ', '\t'])
 }
 
-fn command(line: &str, has_user: bool) -> Option<(Option<i64>, Option<String>, &str)> {
+fn command(line: &str, has_user: bool) -> Option<(Option<Gaps>, Option<String>, &str)> {
     // Some versions of cron have a sign for lines that are not logged.
     let line = line.strip_prefix('-').unwrap_or(line);
-    let (gap_s, mut rest) = if line.starts_with('@') {
+    let (gaps, mut rest) = if line.starts_with('@') {
         let (name, rest) = word(line)?;
         // A line that does not repeat.
-        let gap_s = if name.eq_ignore_ascii_case("@reboot") { None } else { Some(nickname(name)?) };
-        (gap_s, rest)
+        let is_repeated = !name.eq_ignore_ascii_case("@reboot");
+        (if is_repeated { Some(Gaps::of_cron(nickname(name)?)?) } else { None }, rest)
     } else {
         let (mut rest, mut fields) = (line, [""; 5]);
         for field in &mut fields {
             (*field, rest) = word(rest)?;
         }
-        (Some(gap(fields)?), rest)
+        (Some(Gaps::of_cron(fields)?), rest)
     };
     let mut user = None;
     if has_user {
         let (name, after) = word(rest)?;
+        // The column is missing where this program and its command are in its place.
+        let is_command = ["poll", "cxn:poll", "-"].iter().any(|start| after.trim_start().starts_with(start));
+        if is_command && name.ends_with("cxnpoll") {
+            return None;
+        }
         // FreeBSD has a login class after the user.
         user = Some(name.split(['/', ':']).next().unwrap_or(name).to_owned());
         rest = after;
     }
-    Some((gap_s, user, rest.trim()))
+    Some((gaps, user, rest.trim()))
 }
 
 /// The command before the first `%`, after which is its standard input, and whether there is one.
@@ -97,71 +99,17 @@ fn unescape(command: &str) -> (String, bool) {
     (text, false)
 }
 
-/// The time between starts of a line such as `@hourly`, in seconds; `None` for an unknown word.
-fn nickname(name: &str) -> Option<i64> {
+/// The fields that a word such as `@hourly` stands for; `None` for an unknown word.
+fn nickname(name: &str) -> Option<[&'static str; 5]> {
     Some(match name.to_ascii_lowercase().as_str() {
-        "@every_minute" => 60,
-        "@hourly" => 3600,
-        "@daily" | "@midnight" => DAY_S,
-        "@weekly" => 7 * DAY_S,
-        "@monthly" => 31 * DAY_S,
-        "@yearly" | "@annually" => 366 * DAY_S,
+        "@every_minute" => ["*"; 5],
+        "@hourly" => ["0", "*", "*", "*", "*"],
+        "@daily" | "@midnight" => ["0", "0", "*", "*", "*"],
+        "@weekly" => ["0", "0", "*", "*", "0"],
+        "@monthly" => ["0", "0", "1", "*", "*"],
+        "@yearly" | "@annually" => ["0", "0", "1", "1", "*"],
         _ => return None,
     })
-}
-
-/// The longest time between two starts, in seconds; `None` if the fields are not valid.
-fn gap([minute, hour, day, month, week_day]: [&str; 5]) -> Option<i64> {
-    let minutes = field(minute, 0..=59, &[])?;
-    let hours = field(hour, 0..=23, &[])?;
-    let days = field(day, 1..=31, &[])?;
-    let months = field(month, 1..=12, &MONTHS)?;
-    let week_days: BTreeSet<_> = field(week_day, 0..=7, &DAYS)?.into_iter().map(|day| day % 7).collect();
-    if months.len() < 12 {
-        return Some(366 * DAY_S);
-    }
-    if days.len() < 31 {
-        return Some(31 * DAY_S);
-    }
-    let mut starts = Vec::new();
-    for day in 0..14 {
-        if week_days.contains(&(day % 7)) {
-            starts.extend(hours.iter().flat_map(|hour| {
-                minutes.iter().map(move |minute| i64::from(day) * DAY_S + i64::from(hour * 60 + minute) * 60)
-            }));
-        }
-    }
-    starts.windows(2).map(|pair| pair[1] - pair[0]).max()
-}
-
-/// The numbers of a field; `None` if it is not valid.
-///
-/// A random number of a range, `0~29`, stands for one start in each round: the first number is taken.
-fn field(text: &str, range: RangeInclusive<u32>, names: &[&str]) -> Option<BTreeSet<u32>> {
-    let number = |text: &str| {
-        let named = names.iter().position(|name| name.eq_ignore_ascii_case(text));
-        let named = named.and_then(|at| u32::try_from(at).ok()).map(|at| at + range.start());
-        named.or_else(|| text.parse().ok()).filter(|number| range.contains(number))
-    };
-    let mut numbers = BTreeSet::new();
-    for part in text.split(',') {
-        let (span, step) = part.split_once('/').map_or((part, None), |(span, step)| (span, Some(step)));
-        let step: usize = step.map_or(Some(1), |step| step.parse().ok().filter(|step| *step > 0))?;
-        let random = span.split_once('~');
-        let span = match random.or_else(|| span.split_once('-')) {
-            _ if span == "*" => range.clone(),
-            Some((from, to)) if random.is_some() => {
-                let or = |text: &str, default| if text.is_empty() { Some(default) } else { number(text) };
-                let (from, _) = (or(from, *range.start())?, or(to, *range.end())?);
-                from..=from
-            }
-            Some((from, to)) => number(from)?..=number(to)?,
-            None if step > 1 => number(span)?..=*range.end(),
-            None => number(span)?..=number(span)?,
-        };
-        numbers.extend(span.step_by(step));
-    }
-    (!numbers.is_empty()).then_some(numbers)
 }
 
 #[cfg(test)]
@@ -169,25 +117,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_time_between_starts() {
-        for (line, expected) in [
-            ("*/5 * * * *", 300),
-            ("* * * * *", 60),
-            ("0 * * * *", 3600),
-            ("0,20 * * * *", 2400),
-            ("0~29 * * * *", 3600),
-            ("~ * * * *", 3600),
-            ("30 2 * * *", DAY_S),
-            ("0 8-17/3 * * mon-fri", (DAY_S * 3) - 9 * 3600),
-            ("0 0 * * 7", 7 * DAY_S),
-            ("0 0 1 * *", 31 * DAY_S),
-            ("0 0 1 JAN *", 366 * DAY_S),
-            ("@hourly", 3600),
-        ] {
-            let lines = parse(&format!("{line} x"), false);
-            assert_eq!(lines[0].as_ref().unwrap().gap_s, Some(expected), "{line}");
-        }
-        assert_eq!(parse("@reboot x", false)[0].as_ref().unwrap().gap_s, None);
+    fn a_line_has_times_or_is_refused() {
+        let gaps = |line: &str| parse(&format!("{line} x"), false).remove(0).unwrap().gaps;
+        assert_eq!(gaps("@hourly"), Some(Gaps::always(3600)));
+        assert_eq!(gaps("*/5 * * * *"), Some(Gaps::always(300)));
+        assert_eq!(gaps("@reboot"), None);
         for bad in [
             "61 * * * * x",
             "* * * * x",
@@ -196,6 +130,8 @@ mod tests {
             "* * 0 * * x",
             "* * * * * root",
             "~99 * * * * x x",
+            "* * * * * /usr/bin/cxnpoll poll x",
+            "* * * * * cxnpoll --store /x poll x",
         ] {
             assert!(parse(bad, true)[0].is_err(), "{bad}");
         }

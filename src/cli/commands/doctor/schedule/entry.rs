@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::calendar::Gaps;
+use super::sandbox::Sandbox;
 use super::shell::{self, Simple};
 use crate::cli::commands::poll::Poll;
 use crate::cli::context::Global;
@@ -15,6 +17,7 @@ pub(in crate::cli) type ParsePoll = fn(Vec<OsString>) -> Result<Option<(Global, 
 /// A command that cron or systemd starts.
 ///
 /// It has no `Debug`, because its variables may be secret.
+#[derive(Clone)]
 pub(in super::super) struct Entry {
     /// Where it is, for a message: `line 3 of /etc/crontab`.
     pub(super) place: String,
@@ -22,18 +25,28 @@ pub(in super::super) struct Entry {
     pub(super) edit: String,
     /// The user that it runs as; `None` if that is not known.
     pub(super) user: Option<String>,
-    /// The longest time between two starts, in seconds; `None` if that is not known.
-    pub(super) gap_s: Option<i64>,
+    /// Why it starts nothing, or only once; `None` if it starts again and again.
+    pub(super) off: Option<Off>,
+    /// The times between two starts; `None` if they are not known.
+    pub(super) gaps: Option<Gaps>,
     /// The variables that are set for it.
     pub(super) variables: BTreeMap<String, String>,
     /// The directories in which its program is looked up.
     pub(super) path: String,
-    /// The directories that systemd creates before it starts.
-    pub(super) created: Vec<PathBuf>,
+    /// What it may write.
+    pub(super) sandbox: Sandbox,
     /// A file with variables that this user may not read; `None` if all were read.
     pub(super) unread: Option<PathBuf>,
     /// Its commands.
     pub(super) commands: Vec<Simple>,
+}
+
+/// Why an entry does not start again and again.
+#[derive(Clone)]
+pub(super) struct Off {
+    /// Completes the name of the entry: `is masked`.
+    pub(super) reason: &'static str,
+    pub(super) remedy: String,
 }
 
 /// A run that an entry starts.
@@ -75,6 +88,9 @@ impl Entry {
         let is_open = words.iter().any(|word| word.contains(['$', '`']));
         let run = match parse(words.iter().map(OsString::from).collect()) {
             _ if self.unread.is_some() => Run::Unknown,
+            Ok(Some((_, poll))) if [poll.app.short(), poll.name.as_str()].iter().any(|name| name.contains('$')) => {
+                Run::Unknown
+            }
             Ok(parsed) => Run::Poll(Box::new(parsed?)),
             Err(error) if !error.use_stderr() => return None,
             Err(_) if is_open => Run::Unknown,

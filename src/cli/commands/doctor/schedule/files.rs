@@ -5,11 +5,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, access, statvfs};
+use rustix::io::Errno;
 
-use super::super::users;
-use super::entry::{Run, Start};
+use super::entry::{Entry, Run, Start};
 use crate::cli::commands::findings::{Check, Findings};
+use crate::cli::commands::users;
 use crate::config::{CONFIG_VARIABLE, Config, HEARTBEAT_VARIABLE, STORE_VARIABLE};
 
 /// Whether an entry polls another store than this one, which is noted.
@@ -31,8 +32,8 @@ fn variable(variables: &BTreeMap<String, String>, name: &str) -> Option<PathBuf>
     variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Checks the files that an entry names.
-pub(in super::super) fn check(start: &Start, config: &Config, findings: &mut Findings) {
+/// Checks the files that an entry names. `store` is that of the command, `None` if it is not known.
+pub(in super::super) fn check(start: &Start, config: &Config, store: Option<&Path>, findings: &mut Findings) {
     findings.check([Check::EntryFiles]);
     let (place, edit) = (&start.entry.place, &start.entry.edit);
     if let Some(reason) = program_problem(&start.program, &start.entry.path) {
@@ -42,6 +43,11 @@ pub(in super::super) fn check(start: &Start, config: &Config, findings: &mut Fin
             message,
             format!("write the whole path, which `command -v cxnpoll` prints: {edit}"),
         );
+    }
+    for dir in start.entry.sandbox.required.iter().filter(|dir| is_missing(dir)) {
+        let text = dir.display();
+        let message = format!("{place} cannot start: ReadWritePaths= of its unit has {text}, which does not exist");
+        findings.add(Check::EntryFiles, message, format!("create it, or write -{text} instead: {edit}"));
     }
     let mut logs: Vec<PathBuf> = start.outputs.iter().map(PathBuf::from).collect();
     if let Run::Poll(poll) = &start.run {
@@ -63,6 +69,13 @@ pub(in super::super) fn check(start: &Start, config: &Config, findings: &mut Fin
         }
         if let Some(dir) = poll.metrics.as_ref().map(|dir| absolute(start, dir)) {
             check_dir(start, &dir, findings);
+            check_sandbox(start, &dir, "metrics", findings);
+        }
+        if let Some(store) = store {
+            check_sandbox(start, store, "the store", findings);
+        }
+        if let Some(log) = global.log_file.as_ref().map(|log| absolute(start, log)) {
+            check_sandbox(start, log.parent().unwrap_or(&log), "a log", findings);
         }
     }
     for log in logs.iter().map(|log| absolute(start, log)).filter(|log| !log.starts_with("/dev")) {
@@ -101,10 +114,14 @@ fn is_no_dir(path: &Path) -> bool {
     is_missing(path) || path.is_file()
 }
 
-/// Whether a file may be written by the user of an entry; `true` if that cannot be found out.
-fn is_writable(start: &Start, path: &Path) -> bool {
-    let is_own = start.user.as_deref().is_some_and(|user| users::uid(user) == Some(users::current()));
-    !is_own || access(path, Access::WRITE_OK).is_ok()
+/// Finds a directory that the unit of an entry makes read-only for it.
+fn check_sandbox(start: &Start, dir: &Path, what: &str, findings: &mut Findings) {
+    let Entry { place, edit, sandbox, .. } = start.entry;
+    let text = dir.display();
+    if dir.is_absolute() && sandbox.is_read_only(dir) {
+        let message = format!("{place} writes {what} to {text}, which the sandbox of its unit makes read-only");
+        findings.add(Check::EntryFiles, message, format!("add ReadWritePaths={text} to its [Service]: {edit}"));
+    }
 }
 
 fn check_dir(start: &Start, dir: &Path, findings: &mut Findings) {
@@ -113,31 +130,66 @@ fn check_dir(start: &Start, dir: &Path, findings: &mut Findings) {
     if is_no_dir(dir) {
         let message = format!("{place} writes metrics to {dir_text}, which is not a directory");
         findings.add(Check::EntryFiles, message, format!("create it: install -d -o {user} {dir_text}"));
-    } else if !is_writable(start, dir) {
-        let message = format!("{place} writes metrics to {dir_text}, which {user} may not write");
-        findings.add(Check::EntryFiles, message, format!("let {user} own it: chown {user} {dir_text}"));
+    } else if let Some(problem) = write_problem(start, dir) {
+        let message = format!("{place} writes metrics to {dir_text}, {}", problem.reason);
+        let let_own = format!("let {user} own it: chown {user} {dir_text}");
+        findings.add(Check::EntryFiles, message, problem.remedy.unwrap_or(let_own));
     }
 }
 
 fn check_log(start: &Start, log: &Path, findings: &mut Findings) {
     // A name with a variable or a date is not known.
     let is_unknown = log.to_string_lossy().contains(['$', '`', '~']);
-    if is_unknown || start.entry.created.iter().any(|dir| log.starts_with(dir)) {
+    if is_unknown || start.entry.sandbox.created.iter().any(|dir| log.starts_with(dir)) {
         return;
     }
     let user = start.user.as_deref().unwrap_or("USER");
     let (place, text) = (&start.entry.place, log.display());
     let dir = log.parent().unwrap_or(Path::new("/"));
-    if log.exists() && !is_writable(start, log) {
-        let message = format!("{place} writes to {text}, which {user} may not write");
-        findings.add(Check::EntryFiles, message, format!("let {user} own it: chown {user} {text}"));
+    if log.is_dir() {
+        let message = format!("{place} writes to {text}, which is a directory");
+        findings.add(Check::EntryFiles, message, format!("name a file in it: {}", start.entry.edit));
     } else if is_no_dir(dir) {
         let message = format!("{place} writes to {text}, whose directory does not exist");
         findings.add(Check::EntryFiles, message, format!("create it: install -d -o {user} {}", dir.display()));
-    } else if is_missing(log) && !is_writable(start, dir) {
-        let message = format!("{place} writes to {text}, which {user} may not create");
-        findings.add(Check::EntryFiles, message, format!("create it: install -o {user} -m 640 /dev/null {text}"));
+    } else if let Some(problem) = write_problem(start, if log.exists() { log } else { dir }) {
+        let message = format!("{place} writes to {text}, {}", problem.reason);
+        let own = if log.exists() {
+            format!("let {user} own it: chown {user} {text}")
+        } else {
+            format!("create it: install -o {user} -m 640 /dev/null {text}")
+        };
+        findings.add(Check::EntryFiles, message, problem.remedy.unwrap_or(own));
     }
+}
+
+/// Why something cannot be written.
+struct WriteProblem {
+    /// Completes its name: `which cxnpoll may not write`.
+    reason: String,
+    /// `None` if its owner or mode is wrong.
+    remedy: Option<String>,
+}
+
+/// Why the user of an entry cannot write to a file or a directory.
+///
+/// `None` if it can, or if that cannot be found out.
+fn write_problem(start: &Start, path: &Path) -> Option<WriteProblem> {
+    let (user, text) = (start.user.as_deref()?, path.display());
+    if users::uid(user) == Some(users::current())
+        && let Err(error) = access(path, Access::WRITE_OK)
+    {
+        let (reason, remedy) = if error == Errno::ROFS {
+            let remedy = format!("mount it for writing as root: mount -o remount,rw \"$(stat -c %m {text})\"");
+            ("on a file system that can only be read".to_owned(), Some(remedy))
+        } else {
+            (format!("which {user} may not write"), None)
+        };
+        return Some(WriteProblem { reason, remedy });
+    }
+    let is_full = statvfs(path).is_ok_and(|found| found.f_blocks > 0 && found.f_bavail == 0);
+    let remedy = || format!("free some space: du -xh \"$(stat -c %m {text})\" | sort -h | tail");
+    is_full.then(|| WriteProblem { reason: "on a file system that is full".to_owned(), remedy: Some(remedy()) })
 }
 
 #[cfg(test)]

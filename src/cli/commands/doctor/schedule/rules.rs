@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::entry::{Run, Start};
+use super::calendar::Gaps;
+use super::entry::{Off, Run, Start};
 use crate::batch::Batch;
 use crate::cli::commands::findings::{Check, Findings};
+use crate::cli::ui::time;
 use crate::cli::values;
 use crate::model::{AppId, BatchCode, JobName, UnixTime};
 use crate::retry::Policy;
@@ -51,8 +53,10 @@ pub(in super::super) struct Job {
 pub(in super::super) struct Schedule {
     /// The batches that are polled.
     batches: Vec<Batch>,
-    /// The longest time between two starts, in seconds; `None` if it is not known.
-    pub(in super::super) gap_s: Option<i64>,
+    /// The times between two starts; `None` if they are not known.
+    pub(in super::super) gaps: Option<Gaps>,
+    /// The retry expression of the first of them.
+    retry: Policy,
     /// The longest time that a run may take, in seconds.
     pub(in super::super) max_runtime_s: i64,
 }
@@ -65,12 +69,27 @@ pub(in super::super) struct Schedules {
     broken: Vec<String>,
     /// Whether an entry starts a job that is not known.
     has_unknown: bool,
+    /// The jobs of entries that do not start again and again: what is wrong, and the remedy.
+    off: BTreeMap<(AppId, JobName), (String, String)>,
 }
 
 impl Schedules {
     /// Schedules that also have these texts of entries that cannot work.
-    pub(in super::super) fn with_broken(broken: Vec<String>) -> Self {
-        Self { broken, ..Self::default() }
+    ///
+    /// `has_unknown` is whether there may be entries that could not be read.
+    pub(in super::super) fn with_broken(broken: Vec<String>, has_unknown: bool) -> Self {
+        Self { broken, has_unknown, ..Self::default() }
+    }
+
+    /// Adds the job of an entry that does not start again and again; `false` if the entry does.
+    pub(in super::super) fn add_off(&mut self, start: &Start) -> bool {
+        let Some(Off { reason, remedy }) = &start.entry.off else { return false };
+        if let Run::Poll(poll) = &start.run {
+            let (app, name, place) = (&poll.1.app, &poll.1.name, &start.entry.place);
+            let message = format!("no crontab or timer starts the job {name} of {}: {place} {reason}", app.short());
+            self.off.entry((app.clone(), name.clone())).or_insert((message, remedy.clone()));
+        }
+        true
     }
 
     /// The schedule of a job; `None` if no entry starts it.
@@ -81,7 +100,8 @@ impl Schedules {
     /// The schedule of one job.
     #[cfg(test)]
     pub(in super::super) fn of_job(app: &AppId, name: &JobName, gap_s: Option<i64>, max_runtime_s: i64) -> Self {
-        let schedule = Schedule { batches: vec![Batch::default()], gap_s, max_runtime_s };
+        let gaps = gap_s.map(Gaps::always);
+        let schedule = Schedule { batches: vec![Batch::default()], gaps, max_runtime_s, ..Schedule::default() };
         Self { by_job: [((app.clone(), name.clone()), schedule)].into(), ..Self::default() }
     }
 
@@ -153,9 +173,17 @@ pub(in super::super) fn check_entries(
             let message = format!("{place} has --retry '{}', and the last run had '{}'", poll.retry, job.retry);
             findings.note(Check::Entries, message);
         }
-        let schedule = schedules.by_job.entry((poll.app.clone(), poll.name.clone())).or_default();
+        let first = || Schedule { retry: poll.retry.clone(), gaps: start.entry.gaps, ..Schedule::default() };
+        let schedule = schedules.by_job.entry((poll.app.clone(), poll.name.clone())).or_insert_with(first);
+        if schedule.retry != poll.retry {
+            let message = format!(
+                "{place} has --retry '{}', and another entry of the same job has '{}'",
+                poll.retry, schedule.retry
+            );
+            findings.add(Check::Entries, message, format!("use the same --retry in both: {edit}"));
+        }
         schedule.batches.push(poll.batch);
-        schedule.gap_s = schedule.gap_s.max(start.entry.gap_s);
+        schedule.gaps = schedule.gaps.zip(start.entry.gaps).map(|(one, other)| one.either(other));
         let max_runtime = poll.max_runtime.unwrap_or_else(|| crate::run::PollRun::default_max_runtime(&poll.retry));
         schedule.max_runtime_s = schedule.max_runtime_s.max(i64::try_from(max_runtime.as_secs()).unwrap_or(i64::MAX));
     }
@@ -175,6 +203,10 @@ pub(in super::super) fn check_jobs(schedules: &Schedules, facts: &Facts, finding
                 findings.note(Check::Jobs, format!("the job {name} of {app} is not scheduled any more"));
                 continue;
             }
+            if let Some((message, remedy)) = schedules.off.get(&(job.app.clone(), name.clone())) {
+                findings.add(Check::Jobs, message, remedy);
+                continue;
+            }
             let message = format!("no crontab or timer starts the job {name} of {app}");
             if schedules.has_unknown {
                 findings.skip(Check::Jobs, format!("{message}, as far as their entries can be read"));
@@ -183,6 +215,7 @@ pub(in super::super) fn check_jobs(schedules: &Schedules, facts: &Facts, finding
             }
             continue;
         };
+        find_rare_starts(&format!("the job {name} of {app}"), schedule, findings);
         for missing in uncovered(&schedule.batches) {
             if job.codes.iter().any(|code| missing.contains(&code.get())) {
                 let batches: Vec<_> = schedule.batches.iter().map(ToString::to_string).collect();
@@ -196,12 +229,30 @@ pub(in super::super) fn check_jobs(schedules: &Schedules, facts: &Facts, finding
     }
     let has_job = |app: &AppId| facts.jobs.iter().any(|job| job.app == *app);
     for app in facts.polled.iter().filter(|app| !has_job(app)) {
-        if !schedules.polls(app) && !schedules.is_broken(app) && !schedules.has_unknown {
+        let off = schedules.off.iter().find(|((of, _), _)| of == app).map(|(_, off)| off);
+        if let Some((message, remedy)) = off.filter(|_| !schedules.polls(app)) {
+            findings.add(Check::Jobs, message, remedy);
+        } else if !schedules.polls(app) && !schedules.is_broken(app) && !schedules.has_unknown {
             let message = format!("no crontab or timer polls the connections of {}", app.short());
             findings.add(Check::Jobs, message, remedy(facts, app.short(), None));
         } else {
             findings.note(Check::LastRuns, format!("{} has not been polled yet", app.short()));
         }
+    }
+}
+
+/// Finds a job that starts much more rarely than its sites are due.
+fn find_rare_starts(job: &str, schedule: &Schedule, findings: &mut Findings) {
+    let period_s = i64::try_from(schedule.retry.usual_period().as_secs()).unwrap_or(i64::MAX);
+    let Some(gaps) = schedule.gaps.filter(|gaps| gaps.shortest_s > period_s) else { return };
+    let (gap, period) = (time::duration(gaps.shortest_s), time::duration(period_s));
+    let message = format!("{job} starts only every {gap}, although its sites are due every {period}");
+    // A job of every night may have the default expression.
+    let allowed = if schedule.retry == Policy::default() { 24 } else { 4 };
+    if gaps.shortest_s > period_s.saturating_mul(allowed) {
+        findings.add(Check::Jobs, message, "start it more often, such as at */5 * * * *, or set another --retry");
+    } else {
+        findings.note(Check::Jobs, message);
     }
 }
 
@@ -239,6 +290,7 @@ fn uncovered(batches: &[Batch]) -> Vec<RangeInclusive<u16>> {
 #[cfg(test)]
 mod tests {
     use super::super::entry::Entry;
+    use super::super::sandbox::Sandbox;
     use super::super::shell;
     use super::*;
 
@@ -262,10 +314,11 @@ mod tests {
             place: "cxnpoll@job.timer".to_owned(),
             edit: String::new(),
             user: None,
-            gap_s: None,
+            off: None,
+            gaps: None,
             variables: BTreeMap::new(),
             path: String::new(),
-            created: Vec::new(),
+            sandbox: Sandbox::default(),
             unread: Some("/etc/cxnpoll/jobs/job.env".into()),
             commands: shell::commands("cxnpoll poll job"),
         };

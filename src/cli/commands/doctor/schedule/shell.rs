@@ -50,6 +50,7 @@ impl Scan<'_> {
         while let Some(c) = self.rest.next() {
             match c {
                 '\'' | '"' => self.quoted(c),
+                '\\' if self.rest.next_if_eq(&'\n').is_some() => {}
                 '\\' => {
                     self.word.push(c);
                     self.word.extend(self.rest.next());
@@ -65,7 +66,9 @@ impl Scan<'_> {
                 ';' | '|' | '&' | '\n' | '(' | ')' => self.end(),
                 '>' => self.redirection(true),
                 '<' => self.redirection(false),
-                '#' if self.word.is_empty() || self.word.ends_with(char::is_whitespace) => break,
+                '#' if self.word.is_empty() || self.word.ends_with(char::is_whitespace) => {
+                    while self.rest.next_if(|c| *c != '\n').is_some() {}
+                }
                 c => self.word.push(c),
             }
         }
@@ -139,17 +142,19 @@ impl Scan<'_> {
 
 /// Replaces variables in words, as a shell does without quotes; others stay.
 pub(super) fn expand(words: Vec<String>, variables: &BTreeMap<String, String>) -> Vec<String> {
-    let one = |word: String| {
-        if let Some(value) = word.strip_prefix('$').and_then(|name| variables.get(name)) {
-            return shlex::split(value).unwrap_or_default();
-        }
-        let mut word = word;
-        for (name, value) in variables {
-            word = word.replace(&format!("${{{name}}}"), value);
-        }
-        vec![word]
+    let one = |word: String| match word.strip_prefix('$').and_then(|name| variables.get(name)) {
+        Some(value) => shlex::split(value).unwrap_or_default(),
+        None => vec![expand_word(word, variables)],
     };
     words.into_iter().flat_map(one).collect()
+}
+
+/// Replaces the variables in a word that have braces; others stay.
+pub(super) fn expand_word(mut word: String, variables: &BTreeMap<String, String>) -> String {
+    for (name, value) in variables {
+        word = word.replace(&format!("${{{name}}}"), value);
+    }
+    word
 }
 
 /// The program and the arguments of the run that words start; `None` if they start none.
@@ -206,6 +211,7 @@ mod tests {
         );
         assert_eq!(words("sh -c 'cxnpoll poll a; b'")[1..], [vec!["cxnpoll", "poll", "a"], vec!["b"]]);
         assert_eq!(words("(a; b)"), [["a"], ["b"]]);
+        assert_eq!(words("#!/bin/sh\na \\\n  b # c; d\n\n# e\nf"), [vec!["a", "b"], vec!["f"]]);
         assert_eq!(words("a 'open"), Vec::<Vec<String>>::new());
     }
 

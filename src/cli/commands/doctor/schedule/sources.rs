@@ -11,6 +11,8 @@ pub(in super::super) struct Sources {
     pub(in super::super) has_scheduler: bool,
     /// Whether the template of a systemd timer is installed.
     pub(in super::super) has_template: bool,
+    /// Whether something may start runs that could not be read.
+    pub(in super::super) has_unknown: bool,
     /// Lines that cron cannot read.
     pub(in super::super) broken: Vec<String>,
     /// What is wrong: the check, the message, the remedy.
@@ -26,5 +28,11 @@ impl Sources {
 
     pub(super) fn skip(&mut self, check: Check, reason: impl Into<String>) {
         self.skipped.push((check, reason.into()));
+    }
+
+    /// Adds something that could not be read, and may start runs.
+    pub(super) fn skip_jobs(&mut self, check: Check, reason: impl Into<String>) {
+        self.has_unknown = true;
+        self.skip(check, reason);
     }
 }

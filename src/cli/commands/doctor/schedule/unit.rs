@@ -2,20 +2,38 @@
 
 use std::collections::BTreeMap;
 
+use super::calendar::Gaps;
 use crate::retry::duration;
+
+/// The keys that set the times of a timer; the first of them repeat.
+const TRIGGERS: [&str; 8] = [
+    "OnCalendar",
+    "OnUnitActiveSec",
+    "OnUnitInactiveSec",
+    "OnActiveSec",
+    "OnBootSec",
+    "OnStartupSec",
+    "OnClockChange",
+    "OnTimezoneChange",
+];
+/// How many of these repeat.
+const REPEATING: usize = 3;
 
 /// The keys of a unit with its drop-ins, in the order in which they are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Unit(Vec<(String, String)>);
 
 impl Unit {
-    /// Reads the keys of a file. An empty value removes those before it.
+    /// Reads the keys of a file. An empty value removes those before it, and one of a time removes all times.
     pub(super) fn add(&mut self, text: &str) {
         for line in text.replace("\\\n", " ").lines().map(str::trim) {
             if line.starts_with(['#', ';', '[']) {
                 continue;
             }
             match line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
+                Some((key, "")) if TRIGGERS.contains(&key) => {
+                    self.0.retain(|(other, _)| !TRIGGERS.contains(&other.as_str()));
+                }
                 Some((key, "")) => self.0.retain(|(other, _)| other != key),
                 Some((key, value)) => self.0.push((key.to_owned(), value.to_owned())),
                 None => {}
@@ -33,42 +51,31 @@ impl Unit {
         self.all(key).last()
     }
 
-    /// The longest time between two starts of a timer, in seconds; `None` if it is not known.
-    pub(super) fn gap_s(&self) -> Option<i64> {
-        let calendar = self.all("OnCalendar").map(calendar_gap_s);
-        let repeat = ["OnUnitActiveSec", "OnUnitInactiveSec"].into_iter().flat_map(|key| self.all(key)).map(span_s);
-        calendar.chain(repeat).collect::<Option<Vec<_>>>()?.into_iter().min()
+    /// Whether the last value of a key is one of these.
+    pub(super) fn has(&self, key: &str, values: &[&str]) -> bool {
+        self.last(key).is_some_and(|value| values.contains(&value))
+    }
+
+    /// Whether a timer has a time at which it starts, and whether it starts again and again.
+    pub(super) fn triggers(&self) -> (bool, bool) {
+        (self.any(&TRIGGERS), self.any(&TRIGGERS[..REPEATING]))
+    }
+
+    fn any(&self, keys: &[&str]) -> bool {
+        self.0.iter().any(|(key, _)| keys.contains(&key.as_str()))
+    }
+
+    /// The times between two starts of a timer; `None` if they are not known.
+    pub(super) fn gaps(&self) -> Option<Gaps> {
+        let calendar = self.all("OnCalendar").map(Gaps::of_calendar);
+        let repeat = ["OnUnitActiveSec", "OnUnitInactiveSec"].into_iter().flat_map(|key| self.all(key)).map(span);
+        calendar.chain(repeat).collect::<Option<Vec<_>>>()?.into_iter().reduce(Gaps::both)
     }
 }
 
-/// A time span such as `5min`, in seconds.
-fn span_s(text: &str) -> Option<i64> {
-    duration::duration(text).and_then(|span| i64::try_from(span.as_secs()).ok())
-}
-
-/// The time between two starts by a calendar expression, for those that are usual.
-fn calendar_gap_s(text: &str) -> Option<i64> {
-    let nickname = match text {
-        "minutely" => Some(60),
-        "hourly" => Some(3600),
-        "daily" => Some(86_400),
-        "weekly" => Some(7 * 86_400),
-        "monthly" => Some(31 * 86_400),
-        _ => None,
-    };
-    // `*:0/5`, `*-*-* *:0/5:00`, `*:*`, `*:30`
-    let time = text.strip_prefix("*-*-* ").unwrap_or(text);
-    let mut parts = time.split(':');
-    let (hour, minute) = (parts.next()?, parts.next().unwrap_or_default());
-    let of_minutes = || match minute.split_once('/') {
-        Some((_, step)) => step.parse::<u32>().ok().map(|step| i64::from(step) * 60),
-        None if minute == "*" => Some(60),
-        None => minute.parse::<u32>().ok().map(|_| 3600),
-    };
-    nickname.or_else(|| match hour {
-        "*" => of_minutes(),
-        hour => hour.parse::<u32>().ok().map(|_| 86_400),
-    })
+/// A time span such as `5min`.
+fn span(text: &str) -> Option<Gaps> {
+    duration::duration(text).and_then(|span| i64::try_from(span.as_secs()).ok()).map(Gaps::always)
 }
 
 /// Replaces the specifiers of a unit in a value.
@@ -136,21 +143,18 @@ mod tests {
 
     #[test]
     fn a_timer_starts_so_often() {
-        let gap = |text: &str| {
+        for (text, expected, triggers) in [
+            ("[Timer]\nOnCalendar=*:0/5\n", Some(300), (true, true)),
+            ("OnCalendar=hourly\nOnCalendar=\nOnCalendar=*:*", Some(60), (true, true)),
+            ("OnBootSec=1min\nOnUnitActiveSec=15min", Some(900), (true, true)),
+            ("OnCalendar=at noon:x", None, (true, true)),
+            ("OnBootSec=1min", None, (true, false)),
+            ("OnCalendar=hourly\nOnBootSec=1min\nOnCalendar=", None, (false, false)),
+            ("# nothing", None, (false, false)),
+        ] {
             let mut unit = Unit::default();
             unit.add(text);
-            unit.gap_s()
-        };
-        for (text, expected) in [
-            ("[Timer]\nOnCalendar=*:0/5\n", Some(300)),
-            ("OnCalendar=*-*-* *:0/10:00", Some(600)),
-            ("OnCalendar=hourly\nOnCalendar=\nOnCalendar=*:*", Some(60)),
-            ("OnCalendar=02:30", Some(86_400)),
-            ("OnBootSec=1min\nOnUnitActiveSec=15min", Some(900)),
-            ("OnCalendar=Mon *-*-* 00:00:00", None),
-            ("# nothing", None),
-        ] {
-            assert_eq!(gap(text), expected, "{text}");
+            assert_eq!((unit.gaps(), unit.triggers()), (expected.map(Gaps::always), triggers), "{text}");
         }
     }
 
