@@ -2,6 +2,7 @@
 //!
 //! Messages are lower-case fragments without a full stop; hints are imperatives.
 
+mod backlog;
 mod config;
 mod file;
 mod import;
@@ -27,6 +28,7 @@ use crate::store::{Error as StoreError, Skipped};
 use crate::transfer::Error as TransferError;
 use crate::util::text::{count, sanitize};
 
+pub(in crate::cli) use backlog::{backlog_text, stop_text};
 pub(in crate::cli) use config::hide_urls;
 pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;

@@ -3,6 +3,7 @@
 mod cause;
 mod cxn;
 mod id;
+mod lateness;
 mod outcome;
 mod secret;
 mod site_url;
@@ -14,6 +15,7 @@ mod via_port;
 pub use cause::{Cause, Fault, TlsCause};
 pub use cxn::{AppMeta, Cxn, Tls, host};
 pub use id::{AppId, BatchCode, CxnId, InvalidId, JobName};
+pub use lateness::Lateness;
 pub use outcome::{Failure, FailureClass, Outcome};
 pub use secret::{InvalidSecret, Secret};
 pub use site_url::{SiteUrl, is_callable};

@@ -2,16 +2,18 @@
 //!
 //! A run writes its start into its lock file, behind those of the runs before. One that needs the database also writes its
 //! process and batch, and removes these when it ends. What a killed run leaves of them means nothing, because no process
-//! holds the lock.
+//! holds the lock. What stays is what the next run of the batch needs to know of the runs before.
 
 use std::process;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
 use super::PollRun;
-use super::Ticks;
+use super::backlog::Behind;
 use super::run_lock::{MARK, held_files, notes_of};
+use super::ticks::{Stop, Ticks};
 use crate::model::{AppId, JobName, UnixTime};
 use crate::store::{Job, StateCounts, Store};
 use crate::util::lock::FileLock;
@@ -74,6 +76,14 @@ struct Content {
     run: Option<ActiveRun>,
     #[serde(default)]
     ticks: Ticks,
+    /// When the last run ended that had something due; `None` if it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<UnixTime>,
+    /// The last time in which no run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stop: Option<Stop>,
+    #[serde(default)]
+    behind: Behind,
 }
 
 impl Content {
@@ -83,22 +93,54 @@ impl Content {
     }
 }
 
-/// What a run writes into its lock file. When this is dropped, only the starts of runs stay.
+/// What a run writes into its lock file. When this is dropped, only what the next run needs stays.
 pub(super) struct Note<'a> {
     lock: &'a mut FileLock,
     content: Content,
+    began: Instant,
+    /// The time before this run in which none began, and whether it is a part of the schedule.
+    stop: Option<(Stop, bool)>,
 }
 
 impl<'a> Note<'a> {
     /// Writes that a run of the schedule begins at `now`; `None` is a poll by hand.
     pub(super) fn write(lock: &'a mut FileLock, now: Option<UnixTime>) -> Self {
-        let ticks = Content::parse(&lock.read_note().unwrap_or_default()).ticks;
-        let mut note = Self { lock, content: Content { run: None, ticks } };
+        let former = Content::parse(&lock.read_note().unwrap_or_default());
+        let mut note = Self { lock, content: Content { run: None, ..former }, began: Instant::now(), stop: None };
         if let Some(now) = now {
             note.content.ticks.add(now);
+            note.add_stop();
             note.rewrite();
         }
         note
+    }
+
+    fn add_stop(&mut self) {
+        let Content { ticks, ended, stop: before, .. } = &mut self.content;
+        self.stop = ticks.stop(ended.take()).map(|stop| {
+            let repeats = before.replace(stop).is_some_and(|before| stop.repeats(before, ticks.usual_s()));
+            (stop, repeats)
+        });
+    }
+
+    /// The time before this run in which none began, and whether it is a part of the schedule.
+    ///
+    /// `None` if there was none.
+    pub(super) fn stop(&self) -> Option<(Stop, bool)> {
+        self.stop
+    }
+
+    /// Since when the runs before this one cannot keep up.
+    pub(super) fn behind(&self) -> Behind {
+        self.content.behind
+    }
+
+    /// Replaces since when runs cannot keep up.
+    pub(super) fn set_behind(&mut self, behind: Behind) {
+        if self.content.behind != behind {
+            self.content.behind = behind;
+            self.rewrite();
+        }
     }
 
     /// When the runs of the job began, this one last.
@@ -132,6 +174,8 @@ impl<'a> Note<'a> {
 impl Drop for Note<'_> {
     fn drop(&mut self) {
         if self.content.run.take().is_some() {
+            let elapsed_s = self.began.elapsed().as_secs();
+            self.content.ended = self.content.ticks.last().map(|start| start.saturating_add_unsigned(elapsed_s));
             self.rewrite();
         }
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backlog::{Behind, Pace};
 use super::clock::Pause;
 use super::message::{FinalReport, FinalWork, PollResult, SessionReport, SessionWork};
 use super::outage::Outage;
@@ -119,4 +120,8 @@ pub(super) struct Rules {
     pub(super) outage_since: Option<UnixTime>,
     /// The key of the hashes of hosts and networks.
     pub(super) host_key: HostKey,
+    /// What decides whether the run keeps up; `None` if it does not poll all that is due.
+    pub(super) pace: Option<Pace>,
+    /// Since when the runs before could not.
+    pub(super) behind: Behind,
 }

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::active::Note;
 use super::around::{self, Emitted, PostPoll};
+use super::backlog::{Behind, Pace};
 use super::clock::RunClock;
 use super::coordinator::{Coordinator, Observer, TICK};
 use super::event::Rules;
@@ -21,12 +22,14 @@ use super::recorder::Recorder;
 use super::run_lock::{self, RunLock};
 use super::selection::{self, Selection};
 use super::state::RunState;
+use super::ticks::Stop;
+use super::update::Warning;
 use super::{Error, PollRun, Signals, Summary, Update, workers};
 use crate::config::Config;
 use crate::model::UnixTime;
 use crate::site::Client;
 use crate::store::error::{Error as StoreError, Problem};
-use crate::store::{HostKey, PollTask, Store};
+use crate::store::{DueEntry, HostKey, PollTask, Store};
 use crate::util::lock::{Backoff, FileLock};
 
 /// What a run works with.
@@ -136,6 +139,7 @@ impl PollRun {
         let Context { store, signals, .. } = context;
         let mut note = Note::write(held, self.due_at());
         if self.only.is_none() && store.is_certainly_idle(&self.app.app_id, &self.job, &self.policy, self.now) {
+            note.set_behind(note.behind().caught_up());
             return Ok(self.empty_summary());
         }
         note.set_active(self);
@@ -155,14 +159,20 @@ impl PollRun {
                 return Ok(summary);
             }
             note.set_due(due);
+            if let Some(report) = self.stop_report(&note, &entries, spread.is_some(), tick_s) {
+                observe(Update::Warning(report));
+            }
             self.app.call_warnings().for_each(|warning| warn!("{warning}"));
             if around::emit(self, due, None, signals)? == Emitted::Killed {
                 return Ok(Summary { interrupted: signals.stop_code(), ..summary });
             }
             let post_poll = PostPoll::new(self, due, signals);
-            let rules = self.rules(context.client, job.ongoing_outage(self.now), host_key);
+            let outage_since = job.ongoing_outage(self.now);
+            let (pace, behind) = (self.pace(&note), note.behind());
+            let rules = Rules { pace, behind, ..self.rules(context.client, outage_since, host_key) };
             let mut state = RunState::new(rules, entries, first, opening, summary).with_spread(spread);
             let polled = self.poll(context, &mut state, &recorder, (sender, &messages), observe);
+            note.set_behind(state.behind());
             let (mut summary, error) = state.into_result();
             let emitted = post_poll.emit(summary.to_json());
             if let Err(panic) = polled? {
@@ -202,6 +212,29 @@ impl PollRun {
         }
     }
 
+    /// The report on a time in which no run began.
+    ///
+    /// `None` if there was none, if it is a part of the schedule, or if no site became overdue by it.
+    fn stop_report(&self, note: &Note<'_>, due: &[DueEntry], is_spread: bool, tick_s: i64) -> Option<Warning> {
+        let (Stop { from, to }, is_usual) = note.stop()?;
+        // New sites have no due time.
+        let is_overdue = |entry: &DueEntry| entry.due > 0 && entry.due <= self.now.saturating_sub(tick_s);
+        let spread = is_spread.then(|| self.policy.usual_period());
+        let report = Warning::NoRun { from, to, due: due.len() as u64, spread };
+        (!is_usual && due.iter().any(is_overdue)).then_some(report)
+    }
+
+    /// What decides whether the run keeps up; `None` if it does not poll all that is due.
+    fn pace(&self, note: &Note<'_>) -> Option<Pace> {
+        (self.only.is_none() && self.limit.is_none()).then(|| Pace {
+            period: self.policy.usual_period(),
+            max_runtime: self.max_runtime,
+            threads: self.threads,
+            gap_s: note.ticks().gap_s(),
+            is_after_stop: note.stop().is_some(),
+        })
+    }
+
     fn rules(&self, client: &Client, outage_since: Option<UnixTime>, host_key: HostKey) -> Rules {
         Rules {
             policy: self.policy.clone(),
@@ -211,6 +244,8 @@ impl PollRun {
             slow: SLOW.min(client.timeout() / 2),
             outage_since,
             host_key,
+            pace: None,
+            behind: Behind::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod active;
 mod around;
+mod backlog;
 mod breaker;
 mod clock;
 mod coordinator;
@@ -38,6 +39,7 @@ mod worker_count;
 mod workers;
 
 pub use active::{ActiveRun, active_runs, no_run_since, ticks_of};
+pub use backlog::{Backlog, Lack};
 pub use error::Error;
 pub use fd_limit::max_workers;
 pub use machine::available as available_memory;

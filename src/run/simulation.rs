@@ -16,6 +16,7 @@ use super::state::RunState;
 use super::{Summary, order};
 use crate::model::{JobName, Outcome, PollTrace, UnixTime};
 use crate::retry::Policy;
+use crate::run::backlog::Behind;
 use crate::store::{DueEntry, HostKey, PollTask, RunRecord, StatusUpdate};
 
 /// How long a session of the store takes to open.
@@ -94,6 +95,8 @@ impl Simulation {
             slow: SLOW,
             outage_since: self.outage_since,
             host_key: HostKey::TEST,
+            pace: None,
+            behind: Behind::default(),
         };
         let workers = self.threads.min(entries.len());
         let limits = HostLimits::new(self.per_host, &BTreeMap::new(), &[]);

@@ -6,6 +6,7 @@
 //! Finishing records what is left. All times are durations since the run began, without its pauses. Only those of results
 //! and pauses are by the clock of polls.
 
+mod keeping_up;
 mod leaving;
 mod probing;
 mod results;
@@ -15,6 +16,7 @@ mod tests;
 
 use std::time::Duration;
 
+use super::backlog::Behind;
 use super::breaker::Breaker;
 use super::clock::PauseLog;
 use super::event::{Effect, Event, Rules};
@@ -102,6 +104,9 @@ pub(super) struct RunState {
     ends_for_outage: bool,
     /// Whether the run was asked to stop, other than by a signal.
     must_stop: bool,
+    /// How many sites are left to the next run because the time was over; `None` if it was not.
+    left_for_time: Option<usize>,
+    behind: Behind,
     session: Option<Session>,
     /// How many outcomes the recorder was given and has not reported on.
     recording: usize,
@@ -134,6 +139,7 @@ impl RunState {
         let mut rest = due;
         rest.drain(..rest.len().min(INITIAL_LOAD));
         rest.reverse();
+        let behind = rules.behind;
         Self {
             rules,
             phase: Phase::Polling,
@@ -154,6 +160,8 @@ impl RunState {
             last_end: Duration::ZERO,
             ends_for_outage: false,
             must_stop: false,
+            left_for_time: None,
+            behind,
             session: None,
             recording: 0,
             recorder_panic: None,
@@ -227,6 +235,7 @@ impl RunState {
             Event::Finished(report) => self.end(report, &mut effects),
             Event::Cancelled(tasks, held) => {
                 self.outstanding -= tasks;
+                self.left_for_time = self.left_for_time.map(|left| left + tasks);
                 self.skip(held);
                 effects.push(Effect::ReportStopping(self.outstanding));
             }
@@ -266,6 +275,7 @@ impl RunState {
         let has_failed = self.error.is_some() || self.recorder_panic.is_some();
         if self.phase == Phase::Polling && (is_out_of_time || is_interrupted || self.ends_for_outage || has_failed) {
             self.phase = Phase::Stopping { since: at };
+            self.left_for_time = is_out_of_time.then_some(self.first.len() + self.rest.len());
             self.first = Vec::new();
             self.rest = Vec::new();
             effects.push(Effect::CancelPending);
@@ -288,6 +298,7 @@ impl RunState {
             effects.push(Effect::ReportPause(length, self.paused));
         }
         self.summary.run.elapsed_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        self.check_backlog(at, effects);
         effects.push(Effect::EndPolling);
         let work = self.begin_finishing();
         match self.recorder_panic.take() {

@@ -10,9 +10,12 @@ use crate::model::{AppId, FailureClass, Fault, JobName, Outcome, PollStatus};
 use crate::retry::Policy;
 use crate::store::{PollTask, RunRecord, StatusUpdate};
 use crate::util::text;
+use crate::util::time::duration;
 
 /// How many skipped hosts are listed in JSON, those with the most sites.
 const MAX_LISTED_HOSTS: usize = 20;
+/// From this lateness of the latest poll on it is a part of the text, in seconds.
+const SHOWN_LATENESS_S: u32 = 60;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub struct Summary {
     /// How long each poll took, in milliseconds.
     pub durations: Vec<u32>,
     /// How long after its due time each poll began, in seconds. New sites have no due time, and are left out.
+    ///
+    /// The due time of a poll that was brought forward is that to which it was.
     pub lateness_s: Vec<u32>,
     /// How many sites were polled at a time at most: the number of workers. 0 if none was started.
     pub threads: usize,
@@ -37,8 +42,9 @@ impl Summary {
     /// Adds how long after its due time a poll began; `began` is the time since the run did.
     pub(super) fn add_lateness(&mut self, task: &PollTask, began: Duration) {
         if !task.status.is_new() {
-            let overdue = u64::try_from(self.run.now.saturating_sub(task.due)).unwrap_or(0);
-            let lateness = overdue.saturating_add(began.as_secs());
+            let began = self.run.now.saturating_add_unsigned(began.as_secs());
+            // A poll may begin early, and where the clock was wrong, its due time lies far ahead.
+            let lateness = began.saturating_sub(task.due).max(0);
             self.lateness_s.push(u32::try_from(lateness).unwrap_or(u32::MAX));
         }
     }
@@ -109,6 +115,8 @@ pub fn run_json(run: &RunRecord) -> Map<String, Value> {
         "outageCause": run.outage_cause.map(Fault::name),
         "skipped": run.skipped,
         "skippedHosts": hosts.collect::<Value>(),
+        "latenessS": run.lateness_s,
+        "behindSince": run.behind_since,
     });
     match figures {
         Value::Object(map) => map,
@@ -138,6 +146,8 @@ pub(crate) fn by_count(run: &RunRecord) -> impl Iterator<Item = (FailureClass, u
 }
 
 /// The figures of a run as text: `300 due, 300 polled, 280 ok, 20 failed (17 api, 3 timeout), 1.2 s`.
+///
+/// The lateness follows if a poll was a minute late, since cron is no more exact.
 #[must_use]
 pub fn run_text(run: &RunRecord) -> String {
     let classes: Vec<_> = by_count(run).map(|(class, count)| format!("{count} {class}")).collect();
@@ -146,8 +156,13 @@ pub fn run_text(run: &RunRecord) -> String {
         [(run.deferred, "deferred"), (run.dropped, "dropped"), (run.skipped, "skipped"), (run.given_up, "given up")];
     #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
     let seconds = run.elapsed_ms as f64 / 1e3;
+    let lateness =
+        run.lateness_s.filter(|lateness| lateness.max >= SHOWN_LATENESS_S).map_or_else(String::new, |lateness| {
+            let [p50, p95, max] = [lateness.p50, lateness.p95, lateness.max].map(|seconds| duration(seconds.into()));
+            format!(", lateness p50 {p50}, p95 {p95}, max {max}")
+        });
     format!(
-        "{} due, {} polled, {} ok, {} failed{classes}{}, {seconds:.1} s",
+        "{} due, {} polled, {} ok, {} failed{classes}{}, {seconds:.1} s{lateness}",
         run.due,
         run.polled,
         run.ok,
@@ -166,6 +181,7 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Lateness;
     use crate::store::{SkipReason, SkippedHost};
 
     fn summary(run: RunRecord) -> Summary {
@@ -206,6 +222,34 @@ mod tests {
             let interrupted = Summary { interrupted: Some(exit::SIGTERM), ..outage(Fault::Clock) };
             assert_eq!(interrupted.exit_code(strict, by_hand), exit::SIGTERM);
         }
+    }
+
+    #[test]
+    fn a_poll_is_late_from_its_due_time_on() {
+        let mut summary = summary(RunRecord { now: 1000, ..RunRecord::default() });
+        let task = |last_run, due| {
+            let task = crate::run::testdata::task(1, 1);
+            PollTask { due, status: PollStatus { last_run, ..PollStatus::default() }, ..task }
+        };
+        let far_ahead = 1_000_000;
+        for (last_run, due, began_s) in [(1, 900, 7), (1, 1020, 7), (1, 1020, 50), (1, far_ahead, 50), (0, 0, 7)] {
+            summary.add_lateness(&task(last_run, due), Duration::from_secs(began_s));
+        }
+        assert_eq!(
+            summary.lateness_s,
+            [107, 0, 30, 0],
+            "early, soon after that, of a wrong clock, and not the new one"
+        );
+    }
+
+    #[test]
+    fn the_text_has_lateness_that_cron_does_not_explain() {
+        let text = |max| {
+            let lateness_s = Some(Lateness { p50: 12, p95: 40, max });
+            run_text(&RunRecord { due: 3, lateness_s, ..RunRecord::default() })
+        };
+        assert_eq!(text(59), "3 due, 0 polled, 0 ok, 0 failed, 0.0 s");
+        assert_eq!(text(120), format!("{}, lateness p50 12 s, p95 40 s, max 2 min", text(59)));
     }
 
     #[test]

@@ -10,6 +10,13 @@ const DEFAULT_TICK_S: i64 = 300;
 const KEPT: usize = 9;
 /// With fewer intervals between starts, the usual tick is not known.
 const MIN_INTERVALS: usize = 3;
+/// A stop is at least so many usual ticks long.
+const MIN_STOP_TICKS: i64 = 3;
+/// A shorter stop, such as a restart of the machine, is not worth a report, in seconds.
+const MIN_STOP_S: i64 = 600;
+/// With fewer starts before it, a job may be run by hand from time to time.
+const MIN_STARTS: usize = 4;
+const DAY_S: i64 = 86_400;
 
 /// When the last runs of a job and batch began, in order; those that found nothing due are among them.
 ///
@@ -32,6 +39,23 @@ impl Ticks {
         self.0.last().copied()
     }
 
+    /// The seconds between the last two runs; `None` unless two are known.
+    #[must_use]
+    pub fn gap_s(&self) -> Option<i64> {
+        self.0.last_chunk().map(|[before, last]| last.saturating_sub(*before))
+    }
+
+    /// The stop before the last run; `None` if there was none, or if it is not known how often runs begin.
+    ///
+    /// `ended` is when the run before that ended; `None` if it is not known.
+    pub(super) fn stop(&self, ended: Option<UnixTime>) -> Option<Stop> {
+        let [from, to] = *self.0.last_chunk()?;
+        let idle_since = ended.filter(|ended| (from..=to).contains(ended)).unwrap_or(from);
+        let min_s = self.usual_s().saturating_mul(MIN_STOP_TICKS).max(MIN_STOP_S);
+        let is_stop = self.0.len() > MIN_STARTS && to.saturating_sub(idle_since) >= min_s;
+        is_stop.then_some(Stop { from, to })
+    }
+
     /// The usual tick: the median of the seconds between two runs, at least 1.
     ///
     /// Five minutes until three such intervals are known.
@@ -43,6 +67,29 @@ impl Ticks {
         }
         intervals.sort_unstable();
         intervals[intervals.len() / 2].max(1)
+    }
+}
+
+/// A time in which no run of a job began. A part of the format of lock files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stop {
+    /// When the last run before it began.
+    pub(super) from: UnixTime,
+    /// When the first run after it began.
+    pub(super) to: UnixTime,
+}
+
+impl Stop {
+    /// Whether it is a part of the schedule, as nights are where cron starts runs by day.
+    ///
+    /// Then the stop before it began and ended at the same times of the day, and ended less than a day before this one.
+    pub(super) fn repeats(self, before: Self, tick_s: i64) -> bool {
+        let is_same_time = |a: UnixTime, b: UnixTime| {
+            let apart_s = a.saturating_sub(b).rem_euclid(DAY_S);
+            apart_s.min(DAY_S - apart_s) <= tick_s
+        };
+        let is_next = (0..DAY_S).contains(&self.from.saturating_sub(before.to));
+        is_next && is_same_time(self.from, before.from) && is_same_time(self.to, before.to)
     }
 }
 
@@ -65,6 +112,37 @@ mod tests {
         assert_eq!((stop.usual_s(), stop.last()), (60, Some(200_090)), "a stop and a run by hand are rare");
         let slower: Vec<_> = (0..20).map(|tick| tick * 60).chain((20..30).map(|tick| tick * 1000)).collect();
         assert_eq!(ticks(&slower).usual_s(), 1000, "former intervals are dropped");
+    }
+
+    #[test]
+    fn three_missing_ticks_are_a_stop() {
+        let stop = |starts: &[UnixTime], ended| ticks(starts).stop(ended).map(|stop| (stop.from, stop.to));
+        let stopped = [0, 300, 600, 900, 1800];
+        assert_eq!(stop(&stopped, None), Some((900, 1800)));
+        assert_eq!(stop(&[0, 300, 600, 900, 1799], None), None);
+        assert_eq!(stop(&[300, 600, 900, 1800], None), None, "too few starts are known");
+        assert_eq!(stop(&stopped, Some(901)), None, "a run was active meanwhile");
+        assert_eq!(stop(&stopped, Some(300)), Some((900, 1800)), "this is of another run");
+        assert_eq!(stop(&[0, 60, 120, 180, 779], None), None, "a restart of the machine takes that long");
+        assert_eq!(stop(&[0, 60, 120, 180, 780], None), Some((180, 780)));
+    }
+
+    #[test]
+    fn a_stop_of_each_night_is_a_part_of_the_schedule() {
+        let hours = |from: i64, to: i64| Stop { from: from * 3600, to: to * 3600 };
+        let night = hours(18, 32);
+        for (later, repeats) in [
+            (hours(42, 56), true),
+            (Stop { from: 42 * 3600 - 300, ..hours(42, 56) }, true),
+            (hours(42, 56 + 48), true),
+            (hours(41, 56), false),
+            (hours(42, 57), false),
+            (hours(66, 80), false),
+        ] {
+            assert_eq!(later.repeats(night, 300), repeats, "{later:?}");
+        }
+        assert!(hours(24, 38).repeats(Stop { from: -300, to: 14 * 3600 }, 300), "a little before and after midnight");
+        assert!(!night.repeats(night, 300));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! What a run reports while it is active.
 
+use std::time::Duration;
+
+use super::backlog::Backlog;
 use super::outage::Outage;
 use super::{Queue, Summary};
+use crate::model::UnixTime;
 use crate::store;
 
 /// The target of log messages that go to the log file only.
@@ -64,4 +68,17 @@ pub enum Warning {
     },
     /// Results of listeners could not be stored. The outcomes of their polls are recorded all the same.
     ResultsNotStored(store::error::Error),
+    /// The run could not poll all sites in time.
+    CannotKeepUp(Backlog),
+    /// No run had begun for a long time, and sites became due meanwhile.
+    NoRun {
+        /// When the last run before began.
+        from: UnixTime,
+        /// When this run began.
+        to: UnixTime,
+        /// How many sites are due.
+        due: u64,
+        /// The period over which their next polls are spread; `None` if they are not.
+        spread: Option<Duration>,
+    },
 }

@@ -22,6 +22,23 @@ pub fn unix_now() -> i64 {
     Utc::now().timestamp()
 }
 
+/// A duration in its two largest units: `3 h 20 min`. Negative seconds count as 0.
+#[must_use]
+pub fn duration(seconds: i64) -> String {
+    let units = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
+    let mut rest = seconds.max(0);
+    let mut parts = Vec::new();
+    for (name, size) in units {
+        if rest >= size && parts.len() < 2 {
+            parts.push(format!("{} {name}", rest / size));
+            rest %= size;
+        } else if !parts.is_empty() {
+            break;
+        }
+    }
+    if parts.is_empty() { "0 s".to_owned() } else { parts.join(" ") }
+}
+
 /// A number of seconds as a duration: from 0 to below 2³², so that adding it to a time cannot overflow.
 ///
 /// `None` for any other number.
@@ -41,6 +58,14 @@ mod tests {
         for bad in [-1.0, 4_294_967_296.0, 1e19, f64::INFINITY, f64::NAN] {
             assert_eq!(seconds(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_duration_has_at_most_two_units() {
+        assert_eq!(duration(0), "0 s");
+        assert_eq!(duration(1200), "20 min");
+        assert_eq!(duration(3 * 86_400 + 59), "3 d");
+        assert_eq!(duration(86_400 + 3600 * 2 + 5), "1 d 2 h");
     }
 
     #[test]

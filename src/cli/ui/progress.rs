@@ -11,7 +11,7 @@ use tracing::warn;
 use super::bar_terminal::BarTerminal;
 use super::progress_line::{self, Figures, RunFigures};
 use super::terminal;
-use crate::cli::error::{Report, outage_text};
+use crate::cli::error::{Report, backlog_text, outage_text, stop_text};
 use crate::run::{self, Queue, Summary, Update, Warning, by_count};
 use crate::util::text::{count, sanitize};
 
@@ -181,6 +181,10 @@ impl RunProgress {
             }
             (Update::Warning(Warning::NotRecorded { error, outcomes }), _) => {
                 warn!("{}", Report::from(run::Error::NotRecorded { error, outcomes }).message);
+            }
+            (Update::Warning(Warning::CannotKeepUp(backlog)), _) => warn!("{}", backlog_text(&backlog)),
+            (Update::Warning(Warning::NoRun { from, to, due, spread }), _) => {
+                warn!("{}", stop_text(from, to, due, spread));
             }
             (Update::Polling { .. } | Update::Stopping { .. }, None) | (Update::Ended { .. }, _) => {}
         }

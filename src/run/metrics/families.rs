@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType, Quantile};
+use prometheus::proto::{self, Bucket, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{
     Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, Opts, Registry, Result, TextEncoder,
 };
@@ -26,11 +26,12 @@ const LAST_SUCCESS: &str = "cxnpoll_last_success_timestamp_seconds";
 const POLLS_TOTAL: &str = "cxnpoll_polls_total";
 const RUNS_TOTAL: &str = "cxnpoll_runs_total";
 const GIVEN_UP_TOTAL: &str = "cxnpoll_given_up_total";
+const LATENESS: &str = "cxnpoll_lateness_seconds";
 
 /// Upper bounds of the histogram, in seconds: a fast site, the limit of connecting, that of a call.
 const BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-/// The quantiles of lateness.
-const QUANTILES: [f64; 3] = [0.5, 0.95, 1.0];
+/// Upper bounds of lateness, in seconds: in time, as exact as cron, the usual ticks and periods.
+const LATENESS_BUCKETS: [u32; 12] = [0, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 86_400];
 
 /// How many connections are in each state, and how long it took to count them.
 pub(super) struct Counted {
@@ -60,7 +61,7 @@ pub(super) fn encode(subject: &Subject, ended: &Ended<'_>, former: &Former) -> R
     families.add_runs(ended.exit_code)?;
     families.add_connections(ended)?;
     let mut gathered = families.registry.gather();
-    gathered.extend(families.lateness(&ended.summary.lateness_s));
+    gathered.push(families.lateness(&ended.summary.lateness_s));
     let mut text = Vec::new();
     TextEncoder::new().encode(&gathered, &mut text)?;
     Ok(text)
@@ -215,71 +216,106 @@ impl Families<'_> {
         self.registry.register(Box::new(histogram))
     }
 
-    /// The summary of lateness; `None` if nothing was late or in time. The registry has no summaries.
-    fn lateness(&self, seconds: &[u32]) -> Option<MetricFamily> {
-        let mut sorted = seconds.to_vec();
-        sorted.sort_unstable();
-        let quantile = |share: f64| {
-            let mut quantile = Quantile::default();
-            quantile.set_quantile(share);
-            quantile.set_value(f64::from(*at_share(&sorted, share)?));
-            Some(quantile)
+    /// The histogram of lateness, which goes on from the former file. Those of the registry start from 0.
+    fn lateness(&self, seconds: &[u32]) -> MetricFamily {
+        let mut histogram = self.former_lateness().unwrap_or_default();
+        for (bucket, bound) in histogram.buckets.iter_mut().zip(LATENESS_BUCKETS) {
+            *bucket += seconds.iter().filter(|seconds| **seconds <= bound).count() as u64;
+        }
+        histogram.count += seconds.len() as u64;
+        histogram.sum += seconds.iter().map(|seconds| f64::from(*seconds)).sum::<f64>();
+        let bucket = |(bound, count): (u32, u64)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound.into());
+            bucket.set_cumulative_count(count);
+            bucket
         };
-        let mut summary = proto::Summary::default();
-        summary.set_quantile(QUANTILES.into_iter().map(quantile).collect::<Option<_>>()?);
-        summary.set_sample_count(sorted.len() as u64);
-        summary.set_sample_sum(sorted.iter().map(|seconds| f64::from(*seconds)).sum());
-        let mut metric = Metric::from_label(
-            self.labels()
-                .map(|(name, value)| {
-                    let mut label = LabelPair::default();
-                    label.set_name(name.to_owned());
-                    label.set_value(value.to_owned());
-                    label
-                })
-                .into(),
-        );
-        metric.set_summary(summary);
+        let mut written = proto::Histogram::default();
+        written.set_bucket(LATENESS_BUCKETS.into_iter().zip(histogram.buckets).map(bucket).collect());
+        written.set_sample_count(histogram.count);
+        written.set_sample_sum(histogram.sum);
+        let label = |(name, value): (&str, &str)| {
+            let mut label = LabelPair::default();
+            label.set_name(name.to_owned());
+            label.set_value(value.to_owned());
+            label
+        };
+        let mut metric = Metric::from_label(self.labels().map(label).into());
+        metric.set_histogram(written);
         let mut family = MetricFamily::default();
-        family.set_name("cxnpoll_lateness_seconds".to_owned());
-        family.set_help("How long after their due time the polls of the last run began.".to_owned());
-        family.set_field_type(MetricType::SUMMARY);
+        family.set_name(LATENESS.to_owned());
+        family.set_help("How long after their due time polls began.".to_owned());
+        family.set_field_type(MetricType::HISTOGRAM);
         family.set_metric(vec![metric]);
-        Some(family)
+        family
+    }
+
+    /// The histogram of the former file; `None` unless it is complete and has the same buckets.
+    fn former_lateness(&self) -> Option<LatenessCounts> {
+        let bucket = |bound: &str| self.former.integer(&format!("{LATENESS}_bucket"), Some(("le", bound)));
+        let mut former = LatenessCounts { count: bucket("+Inf")?, ..LatenessCounts::default() };
+        for (count, bound) in former.buckets.iter_mut().zip(LATENESS_BUCKETS) {
+            *count = bucket(&bound.to_string())?;
+        }
+        former.sum = self.former.get(&format!("{LATENESS}_sum"), None)?;
+        former.buckets.iter().chain([&former.count]).is_sorted().then_some(former)
     }
 }
 
-/// The smallest value that is at least as large as a share of all; `None` if there are none.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
-fn at_share(sorted: &[u32], share: f64) -> Option<&u32> {
-    let rank = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(rank.saturating_sub(1))
+/// How late the polls of all runs were.
+#[derive(Default)]
+struct LatenessCounts {
+    /// How many were no later than each of [`LATENESS_BUCKETS`].
+    buckets: [u64; LATENESS_BUCKETS.len()],
+    count: u64,
+    /// In seconds.
+    sum: f64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{Fault, JobName};
+    use crate::run::metrics::sample::parse;
     use crate::store::{RunRecord, SkippedHost};
+
+    /// The metrics of a run that follow those of a former one.
+    fn text(run: RunRecord, lateness_s: &[u32], former: &str) -> String {
+        let subject = Subject { app: "a".into(), job: "j".into(), batch: "0/1".into() };
+        let (app_id, job) = ("app:a".parse().unwrap(), JobName::default());
+        let lateness_s = lateness_s.to_vec();
+        let summary = Summary { app_id, job, run, durations: Vec::new(), lateness_s, threads: 0, interrupted: None };
+        let ended = Ended { summary: &summary, exit_code: exit::OWN_OUTAGE, at: 9, counted: None, store_bytes: None };
+        String::from_utf8(encode(&subject, &ended, &Former(parse(former))).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn lateness_goes_on_from_a_former_file_that_is_complete() {
+        let after = |lateness_s: &[u32], former: &str| text(RunRecord::default(), lateness_s, former);
+        let counts = |text: &str| {
+            let family = text.lines().filter(|line| line.starts_with(LATENESS));
+            family.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect::<Vec<u64>>()
+        };
+        let first = after(&[0, 0, 30, 31, 1800, 90_000], "");
+        let expected = [2, 3, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 6, 91_861, 6];
+        assert_eq!(counts(&first), expected, "{first}");
+        assert!(first.contains("# TYPE cxnpoll_lateness_seconds histogram"), "{first}");
+        let second = after(&[60], &first);
+        assert_eq!(counts(&second)[..4], [2, 3, 5, 5], "{second}");
+        assert_eq!(counts(&second)[12..], [7, 91_921, 7]);
+        // Cut, damaged, or of the build that wrote a summary.
+        let cut = first.split_once("le=\"1800\"").unwrap().0;
+        let damaged = first.replace("le=\"30\"} 3", "le=\"30\"} 7");
+        let summary = "cxnpoll_lateness_seconds_sum{} 99\ncxnpoll_lateness_seconds_count{} 9\n";
+        for former in [cut, &damaged, summary] {
+            assert_eq!(counts(&after(&[60], former))[..3], [0, 0, 1], "{former}");
+            assert_eq!(counts(&after(&[60], former))[12..], [1, 60, 1], "{former}");
+        }
+    }
 
     #[test]
     fn a_run_that_ended_in_an_outage_has_its_cause_and_what_it_skipped() {
-        let subject = Subject { app: "a".into(), job: "j".into(), batch: "0/1".into() };
-        let text = |run: RunRecord| {
-            let (app_id, job) = ("app:a".parse().unwrap(), JobName::default());
-            let summary = Summary {
-                app_id,
-                job,
-                run,
-                durations: Vec::new(),
-                lateness_s: Vec::new(),
-                threads: 0,
-                interrupted: None,
-            };
-            let ended =
-                Ended { summary: &summary, exit_code: exit::OWN_OUTAGE, at: 9, counted: None, store_bytes: None };
-            String::from_utf8(encode(&subject, &ended, &Former::default()).unwrap()).unwrap()
-        };
+        let text = |run| text(run, &[], "");
         let host = |number: u8, reason| SkippedHost {
             address: [203, 0, 113, number].into(),
             reason,

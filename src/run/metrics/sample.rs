@@ -16,6 +16,10 @@ pub(super) struct Sample {
 /// The largest number up to which a value counts without gaps.
 const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
 
+fn is_count(value: f64) -> bool {
+    value.fract() == 0.0 && value < MAX_COUNT
+}
+
 /// The samples of a former file.
 #[derive(Debug, Default)]
 pub(super) struct Former(pub(super) Vec<Sample>);
@@ -32,7 +36,13 @@ impl Former {
 
     /// The value of a counter; 0 if there is none.
     pub(super) fn count(&self, name: &str, label: Option<(&str, &str)>) -> f64 {
-        self.get(name, label).filter(|value| value.fract() == 0.0 && *value < MAX_COUNT).unwrap_or(0.0)
+        self.get(name, label).filter(|value| is_count(*value)).unwrap_or(0.0)
+    }
+
+    /// The value of a counter; `None` if there is none.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number below 2^53")]
+    pub(super) fn integer(&self, name: &str, label: Option<(&str, &str)>) -> Option<u64> {
+        self.get(name, label).filter(|value| is_count(*value)).map(|value| value as u64)
     }
 
     /// The values of a metric's label.

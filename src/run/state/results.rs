@@ -41,7 +41,9 @@ impl RunState {
         self.summary.run.polled += 1;
         self.add_results(result);
         self.summary.durations.push(duration_ms);
-        self.summary.add_lateness(&task, began);
+        if !self.rules.by_hand {
+            self.summary.add_lateness(&task, began);
+        }
         let network = trace.address.map(|address| network_hash(self.rules.host_key, address));
         let site = if outcome.is_err() { host(&task.cxn.site_url.to_string(), None) } else { String::new() };
         let poll =

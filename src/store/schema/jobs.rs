@@ -11,7 +11,7 @@ use super::keys::{AppNo, CxnLocator, JobNo, job_name_key, meta_key, parse_number
 use super::records::{Record, read};
 use super::run_record::{RunRecord, SkippedHost};
 use super::session::{ReadSession, WriteSession};
-use crate::model::{AppId, Fault, JobName, UnixTime};
+use crate::model::{AppId, Fault, JobName, Lateness, UnixTime};
 use crate::store::engine::{TreeName, Tx, TxResult};
 use crate::store::error::{Error, Item, Result};
 
@@ -30,12 +30,16 @@ pub struct JobRecord {
     outage_cause: u8,
     /// The hosts that the last run skipped: address, number of the reason, sites, names. Since version 3.
     skipped_hosts: Vec<(IpAddr, u8, u64, Vec<HostHash>)>,
+    /// The lateness of the last run's polls: p50, p95 and the latest. Since version 4.
+    lateness_s: Option<(u32, u32, u32)>,
+    /// Since when the runs of the last run's batch cannot keep up. Since version 4.
+    behind_since: Option<UnixTime>,
 }
 
 impl Record for JobRecord {
     const TREE: TreeName = TreeName::Meta;
-    const VERSION: u8 = 3;
-    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0], &[0]];
+    const VERSION: u8 = 4;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0, 0, 0], &[0, 0, 0], &[0, 0]];
 }
 
 impl JobRecord {
@@ -51,6 +55,8 @@ impl JobRecord {
             skipped: 0,
             outage_cause: 0,
             skipped_hosts: Vec::new(),
+            lateness_s: None,
+            behind_since: None,
         }
     }
 
@@ -60,6 +66,8 @@ impl JobRecord {
         self.outage_cause = run.and_then(|run| run.outage_cause).map_or(0, |fault| fault as u8);
         let hosts = run.map(RunRecord::skipped_hosts_to_store).unwrap_or_default().into_iter();
         self.skipped_hosts = hosts.map(|host| (host.address, host.reason as u8, host.sites, host.names)).collect();
+        self.lateness_s = run.and_then(|run| run.lateness_s).map(|Lateness { p50, p95, max }| (p50, p95, max));
+        self.behind_since = run.and_then(|run| run.behind_since);
         self.last_run = run.cloned();
     }
 
@@ -68,11 +76,13 @@ impl JobRecord {
     /// A cause that this program does not know is none, and a host with an unknown reason is left out.
     fn into_last_run(self) -> Option<RunRecord> {
         let (skipped, outage_cause) = (self.skipped, Fault::from_number(self.outage_cause));
+        let lateness_s = self.lateness_s.map(|(p50, p95, max)| Lateness { p50, p95, max });
+        let behind_since = self.behind_since;
         let hosts = self.skipped_hosts.into_iter();
         let hosts =
             hosts.filter_map(|(address, reason, sites, names)| SkippedHost::from_stored(address, reason, sites, names));
         let skipped_hosts = hosts.collect();
-        self.last_run.map(|run| RunRecord { outage_cause, skipped, skipped_hosts, ..run })
+        self.last_run.map(|run| RunRecord { outage_cause, skipped, skipped_hosts, lateness_s, behind_since, ..run })
     }
 }
 
@@ -289,7 +299,7 @@ mod tests {
     use crate::store::schema::SkipReason;
 
     #[test]
-    fn a_job_reads_back_and_a_former_one_has_neither_cause_nor_hosts() {
+    fn a_job_reads_back_and_a_former_one_lacks_newer_fields() {
         let run = RunRecord {
             batch: "0/1".to_owned(),
             due: 9,
@@ -303,6 +313,8 @@ mod tests {
                 sites: 300,
                 names: vec![HostHash::MAX],
             }],
+            lateness_s: Some(Lateness { p50: 1, p95: 2, max: 3 }),
+            behind_since: Some(6),
             ..RunRecord::default()
         };
         let mut record = JobRecord { outage_since: Some(5), ..JobRecord::new(1, &JobName::default()) };
@@ -311,15 +323,18 @@ mod tests {
         let read = |bytes: &[u8]| JobRecord::from_bytes(bytes).map(JobRecord::into_last_run);
         assert_eq!(read(&bytes), Ok(Some(run.clone())));
 
-        let hosts = bytes.len() - 20;
+        let lateness = bytes.len() - 6;
+        let hosts = lateness - 20;
         let former = |version, end| [&[version], &bytes[1..end]].concat();
-        let without_hosts = RunRecord { skipped_hosts: Vec::new(), ..run.clone() };
+        let without_lateness = RunRecord { lateness_s: None, behind_since: None, ..run.clone() };
+        assert_eq!(read(&former(3, lateness)), Ok(Some(without_lateness.clone())));
+        let without_hosts = RunRecord { skipped_hosts: Vec::new(), ..without_lateness };
         assert_eq!(read(&former(2, hosts)), Ok(Some(without_hosts.clone())));
         let without_cause = RunRecord { skipped: 0, outage_cause: None, ..without_hosts.clone() };
         assert_eq!(read(&former(1, hosts - 4)), Ok(Some(without_cause)));
         let with = |at: usize, byte: u8| [&bytes[..at], &[byte], &bytes[at + 1..]].concat();
-        assert_eq!(read(&with(hosts - 1, 250)), Ok(Some(RunRecord { outage_cause: None, ..run })));
-        assert_eq!(read(&with(hosts + 6, 250)), Ok(Some(without_hosts)));
+        assert_eq!(read(&with(hosts - 1, 250)), Ok(Some(RunRecord { outage_cause: None, ..run.clone() })));
+        assert_eq!(read(&with(hosts + 6, 250)), Ok(Some(RunRecord { skipped_hosts: Vec::new(), ..run })));
         record.set_last_run(None);
         assert_eq!(record, JobRecord { outage_since: Some(5), ..JobRecord::new(1, &JobName::default()) });
     }

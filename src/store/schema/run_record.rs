@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::host_key::HostHash;
-use crate::model::{FailureClass, Fault, UnixTime};
+use crate::model::{FailureClass, Fault, Lateness, UnixTime};
 
 /// Runs further apart, in seconds, are not a series of outages.
 const MAX_GAP_S: UnixTime = 86_400;
@@ -61,6 +61,14 @@ pub struct RunRecord {
     /// The hosts of these. A store keeps a bounded part of them, and a backup leaves out their names.
     #[serde(default, with = "hosts_by_number")]
     pub skipped_hosts: Vec<SkippedHost>,
+    /// How late its polls began. New sites have no due time, and are left out.
+    ///
+    /// `None` if it polled no others, or a former build recorded it.
+    #[serde(default)]
+    pub lateness_s: Option<Lateness>,
+    /// Since when the runs of its batch cannot keep up; `None` if they can.
+    #[serde(default)]
+    pub behind_since: Option<UnixTime>,
 }
 
 /// A host whose sites a run left to the next one.
@@ -250,14 +258,24 @@ mod tests {
 
     #[test]
     fn the_line_of_a_backup_reads_back_and_a_former_one_has_no_cause() {
-        let run = RunRecord { outage: true, outage_cause: Some(Fault::Clock), skipped: 3, ..RunRecord::default() };
+        let run = RunRecord {
+            outage: true,
+            outage_cause: Some(Fault::Clock),
+            skipped: 3,
+            lateness_s: Some(Lateness { p50: 0, p95: 12, max: 90 }),
+            behind_since: Some(5),
+            ..RunRecord::default()
+        };
         let read = |line: &Value| RunRecord::deserialize(line).unwrap();
         let mut line = serde_json::to_value(&run).unwrap();
         assert_eq!((&line["outageCause"], read(&line)), (&json!(9), run.clone()));
         line["outageCause"] = json!(250);
         assert_eq!(read(&line), RunRecord { outage_cause: None, ..run.clone() });
-        line.as_object_mut().unwrap().retain(|key, _| !["outageCause", "skipped", "skippedHosts"].contains(&&**key));
-        assert_eq!(read(&line), RunRecord { outage_cause: None, skipped: 0, ..run });
+        assert_eq!(line["latenessS"], json!({"p50": 0, "p95": 12, "max": 90}));
+        let new = ["outageCause", "skipped", "skippedHosts", "latenessS", "behindSince"];
+        line.as_object_mut().unwrap().retain(|key, _| !new.contains(&&**key));
+        let former = RunRecord { outage_cause: None, skipped: 0, lateness_s: None, behind_since: None, ..run };
+        assert_eq!(read(&line), former);
     }
 
     fn host(number: u16, sites: u64, names: usize) -> SkippedHost {

@@ -15,7 +15,7 @@ pub enum Line {
     /// The first line. The sequence number is higher than those of all earlier backups.
     Backup { version: u32, at: UnixTime, program: String, sequence: Option<u64> },
     /// A job.
-    Job(JobEntry),
+    Job(Box<JobEntry>),
     /// The last line. The checksum is in hexadecimal digits.
     ///
     /// `lacks` is how many entries could not be read. Former builds refuse a backup that has it.

@@ -92,7 +92,7 @@ fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Resul
                 Ok(Line::Backup { version: found, .. }) if line == 1 => {
                     return Err(invalid(BackupProblem::UnknownVersion { found, known: VERSION }));
                 }
-                Ok(Line::Job(job)) if line > 1 => emit(Item::Job(Box::new(job)))?,
+                Ok(Line::Job(job)) if line > 1 => emit(Item::Job(job))?,
                 Ok(Line::End { cxns: expected, sha256, lacks }) if line > 1 => {
                     if expected != cxns || sha256 != hex::encode(hash.finalize()) {
                         return Err(invalid(BackupProblem::WrongChecksum));

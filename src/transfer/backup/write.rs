@@ -123,7 +123,7 @@ fn write(
     let program = env!("CARGO_PKG_VERSION").to_owned();
     put(&Line::Backup { version: VERSION, at: now.timestamp(), program, sequence: Some(sequence) }.to_json())?;
     for job in store.read(jobs)? {
-        put(&Line::Job(job).to_json())?;
+        put(&Line::Job(Box::new(job)).to_json())?;
     }
     let mut cxns = 0;
     store.for_each_cxn(|_, cxn, statuses| {

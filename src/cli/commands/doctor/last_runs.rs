@@ -58,10 +58,15 @@ pub(super) fn check(runs: &[LastRun], schedules: &Schedules, now: UnixTime, find
                 "see why with `cxnpoll poll -v --log-file -`: a listener may not work",
             );
         }
+        if let Some(since) = last.behind_since {
+            let message = format!("{what} has not polled all due sites in time since {}", time::utc(since));
+            let remedy = "do what the warning of its runs says, or poll less often: see docs/scaling.md";
+            findings.add(Check::LastRuns, message, remedy);
+        }
         let Some(schedule) = schedules.of(app, &job.name) else { continue };
         let elapsed_s = i64::try_from(last.elapsed_ms / 1000).unwrap_or(i64::MAX);
         let left = last.due.saturating_sub(last.polled + last.skipped);
-        if left > 0 && !last.outage && elapsed_s >= schedule.max_runtime_s {
+        if left > 0 && !last.outage && last.behind_since.is_none() && elapsed_s >= schedule.max_runtime_s {
             let message = format!(
                 "the last run of {what} had no time for {} of {} due sites: it took {}",
                 left,
@@ -159,6 +164,9 @@ mod tests {
         }
         let cut = RunRecord { due: 900, elapsed_ms: 600_000, ..well() };
         assert_eq!(found(cut.clone(), None, None).0, ["last-runs"]);
+        let behind = RunRecord { behind_since: Some(NOW - 7200), ..cut.clone() };
+        assert_eq!(found(behind, None, None).0, ["last-runs"], "once");
+        assert_eq!(found(RunRecord { behind_since: Some(NOW - 7200), ..well() }, None, None).0, ["last-runs"]);
         assert_eq!(found(RunRecord { elapsed_ms: 60_000, ..cut }, None, None), (vec![], 0), "--limit");
         assert_eq!(found(RunRecord { now: NOW + 301, ..well() }, None, None).0, ["clock"]);
     }

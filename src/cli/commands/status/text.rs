@@ -97,6 +97,10 @@ impl Text {
                 }
             }
         }
+        if let Some(since) = row.job.last_run.as_ref().and_then(|run| run.behind_since) {
+            let text = format!("since {}: runs cannot poll all due sites in time", self.when(since));
+            lines.extend(self.line("Behind", [self.styled(AnsiColor::Red.on_default().bold(), &text)]));
+        }
         if let Some(since) = row.no_run_since(now) {
             let pause = time::duration(now.saturating_sub(since));
             let text = format!("no run for {pause}, although sites are due: is cron or the timer active?");

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::sessions::{FLUSH_COUNT, FLUSH_RESULT_BYTES, LOW_WATERMARK};
 use super::*;
 use crate::model::{Attempt, Failure, FailureClass, Outcome, PollStatus, PollTrace};
+use crate::run::backlog::Behind;
 use crate::run::message::{PollResult, SessionReport, SessionWork};
 use crate::run::queue::{LastHost, QUEUE_CAPACITY};
 use crate::run::testdata::task;
@@ -60,6 +61,8 @@ impl Fixture {
             slow: secs(1),
             outage_since: None,
             host_key: HostKey::TEST,
+            pace: None,
+            behind: Behind::default(),
         };
         change(&mut rules);
         let run = RunRecord { due: entries.len() as u64, ..RunRecord::default() };

@@ -1,6 +1,8 @@
 //! How a run ends.
 
 use super::*;
+use crate::model::Lateness;
+use crate::run::backlog::Pace;
 
 #[test]
 fn a_run_ends_once_all_is_polled_and_recorded() {
@@ -94,6 +96,34 @@ fn the_maximum_runtime_stops_the_run_without_an_error() {
     run.end_polls(ms(10), &Ok(()));
     let (record, error) = run.end();
     assert_eq!((record.polled, error.is_none()), (2, true));
+}
+
+/// A run of 3,000 connections that may take 5 s and polls two in that time. `end` is called then.
+fn out_of_time(end: impl FnOnce(&mut Fixture)) -> (RunRecord, bool) {
+    let mut run = Fixture::new(3000, |rules| {
+        rules.max_runtime = Some(secs(5));
+        let (period, threads) = (secs(3600), crate::run::Threads::Fixed(2));
+        let (max_runtime, gap_s, is_after_stop) = (rules.max_runtime, None, false);
+        rules.pace = Some(Pace { period, max_runtime, threads, gap_s, is_after_stop });
+    });
+    run.apply(Event::Workers(2));
+    run.take(2);
+    run.wait(secs(5));
+    end(&mut run);
+    run.end_polls(ms(10), &Ok(()));
+    run.end_session(ms(4));
+    let reports = run.log.iter().any(|line| line.contains("CannotKeepUp(Backlog { due: 3000, left: 2998"));
+    (run.end().0, reports)
+}
+
+#[test]
+fn a_run_without_time_for_all_cannot_keep_up() {
+    let (record, reports) = out_of_time(|_| ());
+    assert_eq!((record.polled, record.behind_since, reports), (2, Some(7200), true));
+    assert_eq!(record.lateness_s, Some(Lateness { p50: 5, p95: 5, max: 5 }));
+    // A run that is interrupted shows nothing.
+    let (record, reports) = out_of_time(|run| run.apply(Event::Signal(143)));
+    assert_eq!((record.polled, record.behind_since, reports), (2, None, false));
 }
 
 #[test]

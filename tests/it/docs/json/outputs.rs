@@ -11,7 +11,7 @@ use crate::testkit::{APP, MIDNIGHT, World};
 pub(super) type Outputs = BTreeMap<String, Vec<Value>>;
 
 const HOUR: i64 = 3600;
-/// The job `fails` keeps a reply and then fails.
+/// The job `fails` keeps a reply and then fails. The job `slow` takes time for each site.
 const LISTENERS: &str = r#"
 [[listeners]]
 event = "app:org.example.myapp:job=default:poll"
@@ -21,6 +21,9 @@ calls = [{ api = "System.get" }]
 event = "app:org.example.myapp:job=fails:poll"
 keep = true
 calls = [{ api = "System.get" }, { api = "System.get", expect = [{ at = "/nothing" }] }]
+[[listeners]]
+event = "app:org.example.myapp:job=slow:poll"
+program = ["sh", "-c", "sleep 0.3; echo '{\"ok\":true}'"]
 "#;
 
 /// A world, and what its commands printed.
@@ -107,6 +110,8 @@ impl Runs {
         self.poll_at(MIDNIGHT, &["--per-host", "1", "--log-file", "log", "--log-format", "json"]);
         let log = fs::read_to_string(self.world.path("log")).unwrap();
         self.keep("The log file", log.lines().map(|line| serde_json::from_str(line).unwrap()).collect());
+        // Its time is over before all sites are polled.
+        self.run("poll --json", &["poll", APP, "--json", "--name", "slow", "--threads", "1", "--max-runtime", "0.8"]);
         self.explain_all(MIDNIGHT);
         self.run("status --json", &["status", "--json", "--now", &MIDNIGHT.to_string()]);
         // Values that are too large are left out.
