@@ -2,16 +2,18 @@
 //!
 //! A run writes its start into its lock file, behind those of the runs before. One that needs the database also writes its
 //! process and batch, and removes these when it ends. What a killed run leaves of them means nothing, because no process
-//! holds the lock.
+//! holds the lock. What a run counted of its job's sites stays, so that not every run has to count them.
 
 use std::process;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Deserializer;
 use tracing::debug;
 
 use super::PollRun;
 use super::Ticks;
 use super::run_lock::{MARK, held_files, notes_of};
+use super::spread::SiteCounts;
 use crate::model::{AppId, JobName, UnixTime};
 use crate::store::{Job, StateCounts, Store};
 use crate::util::lock::FileLock;
@@ -35,8 +37,7 @@ pub struct ActiveRun {
 pub fn active_runs(store: &Store, app_id: &AppId, job: &JobName) -> Vec<ActiveRun> {
     let held = held_files(&store.runs(), app_id, job);
     let held = held.inspect_err(|error| debug!(%error, "the lock files of runs cannot be read")).unwrap_or_default();
-    let parse = |text: &String| serde_json::from_str(text.strip_prefix(MARK)?).ok();
-    let mut runs: Vec<ActiveRun> = held.iter().map(|text| parse(text).unwrap_or_default()).collect();
+    let mut runs: Vec<_> = held.iter().map(|note| Content::parse(note).run.unwrap_or_default()).collect();
     runs.sort_by(|a, b| (a.since, &a.batch).cmp(&(b.since, &b.batch)));
     runs
 }
@@ -74,16 +75,21 @@ struct Content {
     run: Option<ActiveRun>,
     #[serde(default)]
     ticks: Ticks,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sites: Option<SiteCounts>,
 }
 
 impl Content {
     /// Reads the content of a lock file. Any other text means that nothing is known.
+    ///
+    /// Behind the content may be the end of an earlier one: see [`FileLock::write_note`].
     fn parse(note: &str) -> Self {
-        note.strip_prefix(MARK).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+        let first = |json| Deserializer::from_str(json).into_iter().next()?.ok();
+        note.strip_prefix(MARK).and_then(first).unwrap_or_default()
     }
 }
 
-/// What a run writes into its lock file. When this is dropped, only the starts of runs stay.
+/// What a run writes into its lock file. When this is dropped, only what the next run uses stays.
 pub(super) struct Note<'a> {
     lock: &'a mut FileLock,
     content: Content,
@@ -92,8 +98,8 @@ pub(super) struct Note<'a> {
 impl<'a> Note<'a> {
     /// Writes that a run of the schedule begins at `now`; `None` is a poll by hand.
     pub(super) fn write(lock: &'a mut FileLock, now: Option<UnixTime>) -> Self {
-        let ticks = Content::parse(&lock.read_note().unwrap_or_default()).ticks;
-        let mut note = Self { lock, content: Content { run: None, ticks } };
+        let content = Content::parse(&lock.read_note().unwrap_or_default());
+        let mut note = Self { lock, content: Content { run: None, ..content } };
         if let Some(now) = now {
             note.content.ticks.add(now);
             note.rewrite();
@@ -106,6 +112,11 @@ impl<'a> Note<'a> {
         &self.content.ticks
     }
 
+    /// How many sites the job has, as a run counted them; `None` if that is not known.
+    pub(super) fn sites(&self) -> Option<&SiteCounts> {
+        self.content.sites.as_ref()
+    }
+
     /// Adds when the run began, its process and its batch.
     pub(super) fn set_active(&mut self, run: &PollRun) {
         let batch = run.only.is_none().then(|| run.batch.to_string());
@@ -113,12 +124,13 @@ impl<'a> Note<'a> {
         self.rewrite();
     }
 
-    /// Adds how many connections are due.
-    pub(super) fn set_due(&mut self, due: u64) {
+    /// Adds how many connections are due, and how many sites there are if the run counted them.
+    pub(super) fn set_due(&mut self, due: u64, sites: Option<SiteCounts>) {
+        self.content.sites = sites.or(self.content.sites.take());
         if let Some(run) = &mut self.content.run {
             run.due = Some(due);
-            self.rewrite();
         }
+        self.rewrite();
     }
 
     /// Without room in the file system, the run is shown without details.
