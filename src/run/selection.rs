@@ -204,9 +204,8 @@ fn spread(
     let mut spread = Spread::new(policy, *now, past.tick_s);
     let mut next = None;
     loop {
-        next = store.read(|session| {
-            session.scheduled(job, policy, &run.batch.range(), next, |status| spread.add(status))
-        })?;
+        next = store
+            .read(|session| session.scheduled(job, policy, &run.batch.range(), next, |status| spread.add(status)))?;
         if next.is_none() {
             let sites = spread.counts();
             return Ok(Some((spread, Some(sites))));

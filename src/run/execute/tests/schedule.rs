@@ -58,11 +58,12 @@ fn any_status(year: i32, month: u32) -> impl Strategy<Value = PollStatus> {
     let last_run = prop_oneof![4 => month_end(year, month), 1 => any_month];
     let deferral = prop_oneof![5 => Just(None), 1 => (1..=DAY_S).prop_map(Some)];
     let early_s = prop_oneof![3 => Just(0), 1 => 0..4_000_u32, 1 => 0..3_000_000_u32];
-    let polled = (level, 0..3_u32, last_run, early_s, deferral).prop_map(|(level, count, last_run, early_s, deferral)| {
-        let deferrals = u8::from(deferral.is_some());
-        let not_before = deferral.map(|seconds| last_run + seconds);
-        PollStatus { level, count, last_run, early_s, not_before, deferrals, ..PollStatus::default() }
-    });
+    let polled =
+        (level, 0..3_u32, last_run, early_s, deferral).prop_map(|(level, count, last_run, early_s, deferral)| {
+            let deferrals = u8::from(deferral.is_some());
+            let not_before = deferral.map(|seconds| last_run + seconds);
+            PollStatus { level, count, last_run, early_s, not_before, deferrals, ..PollStatus::default() }
+        });
     prop_oneof![29 => polled, 1 => Just(PollStatus::default())]
 }
 
