@@ -151,8 +151,35 @@ impl Drop for Note<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use super::*;
     use crate::store::RunRecord;
+    use crate::util::lock::Mode;
+
+    #[test]
+    fn what_is_left_of_an_earlier_content_is_ignored() {
+        let last = |content: &str| Content::parse(&format!("{MARK}{content}")).ticks.last();
+        assert_eq!(last(r#"{"ticks":[60,120]}80,240]}"#), Some(120));
+        assert_eq!(last(r#"{"since":7,"pid":8,"batch":null,"due":null}"#), None, "of a former build");
+        for other in ["", "{", r#"{"ticks":[60,"#, r#"{"ticks":"60"}"#] {
+            assert_eq!(last(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_note_that_cannot_be_written_stops_no_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        fs::write(&path, format!("{MARK}{}", r#"{"ticks":[60,120]}"#)).unwrap();
+        let mut lock = FileLock::new(File::open(&path).unwrap());
+        assert!(lock.try_acquire(Mode::Exclusive).unwrap());
+        let mut note = Note::write(&mut lock, Some(180));
+        note.set_due(7, None);
+        assert_eq!(note.ticks().last(), Some(180));
+        drop(note);
+        assert!(fs::read_to_string(&path).unwrap().ends_with("[60,120]}"));
+    }
 
     #[test]
     fn a_run_is_overdue_if_connections_wait_and_none_begins() {

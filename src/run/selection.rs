@@ -183,9 +183,9 @@ fn due(
     Ok(due)
 }
 
-/// Where the next polls go of the sites that a run polls, and how many sites there are if they were counted.
+/// Where next polls go, and how many sites there are if they were counted.
 ///
-/// `None` if a run polls few sites, or one by hand.
+/// `None` if the run polls few sites, or one by hand.
 fn spread(
     run: &PollRun,
     store: &Store,
@@ -202,10 +202,11 @@ fn spread(
         return Ok(Some((spread, None)));
     }
     let mut spread = Spread::new(policy, *now, past.tick_s);
-    let mut next = None;
+    let mut next: Option<Vec<u8>> = None;
     loop {
-        next = store
-            .read(|session| session.scheduled(job, policy, &run.batch.range(), next, |status| spread.add(status)))?;
+        next = store.read(|session| {
+            session.scheduled(job, policy, &run.batch.range(), next.as_deref(), |status| spread.add(status))
+        })?;
         if next.is_none() {
             let sites = spread.counts();
             return Ok(Some((spread, Some(sites))));

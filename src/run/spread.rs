@@ -42,14 +42,16 @@ pub(super) struct SiteCounts {
 /// How many sites of a level are to be polled at each tick of the next period.
 #[derive(Debug, Clone)]
 struct LevelLoad {
-    /// The sites at each tick after `now`, the last of which is the first at least one period later.
+    /// The sites at each tick after `now`; empty if the level is not spread.
     ///
-    /// Empty if the level is not spread.
+    /// At the last tick, a site that is polled now is due again.
     by_tick: Vec<u64>,
     /// How many of the level's sites are due now, and how many are scheduled or due in all.
     due: u64,
     total: u64,
-    /// The ticks but the last by their load, those with the lowest and of these the latest first; `None` until needed.
+    /// The ticks but the last, those with the fewest sites first; `None` until needed.
+    ///
+    /// Of several the latest comes first.
     emptiest: Option<BinaryHeap<(Reverse<u64>, usize)>>,
 }
 
@@ -69,10 +71,10 @@ impl Spread {
         Self { policy: policy.clone(), now, tick_s, levels: (0..count).map(level).collect() }
     }
 
-    /// The spread of a run in which about as many sites are due as in others, by what a run before has counted.
+    /// The spread of a run in which about as many sites are due as in others.
     ///
-    /// `None` if the sites must be added: `due` are due, which is a tenth more than the mean, or the counts are not of the
-    /// last period of level 0.
+    /// No site must be added, as `counts` are those of a run before. `None` if they cannot be used: `due` are due, which is
+    /// a tenth more than the mean, or the counts are not of the last period of level 0.
     pub(super) fn of_usual_run(
         policy: &Policy,
         now: UnixTime,
@@ -130,7 +132,7 @@ fn ticks_until(policy: &Policy, level: u32, due: UnixTime, now: UnixTime, tick_s
     (wait.saturating_add(tick_s - 1) / tick_s).max(1)
 }
 
-/// By how many seconds a poll after that of `now` is brought forward so that it is due after so many ticks.
+/// By how many seconds the poll after that of `now` comes early if it is due after so many ticks.
 ///
 /// `None` if no number leads there: after January, none leads to the last of March.
 fn early_for(policy: &Policy, level: u32, now: UnixTime, tick_s: i64, ticks: i64) -> Option<u32> {

@@ -58,7 +58,9 @@ mod tests {
 
     fn ticks(starts: &[UnixTime]) -> Ticks {
         let mut ticks = Ticks::default();
-        starts.iter().for_each(|start| ticks.add(*start));
+        for start in starts {
+            ticks.add(*start);
+        }
         ticks
     }
 

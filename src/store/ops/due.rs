@@ -76,14 +76,14 @@ impl ReadSession {
         job: &Job,
         policy: &Policy,
         batch: &RangeInclusive<BatchCode>,
-        first: Option<Vec<u8>>,
+        first: Option<&[u8]>,
         mut emit: impl FnMut(&PollStatus),
     ) -> Result<Option<Vec<u8>>> {
         const CHECK_EVERY: usize = 4096;
         let began = Instant::now();
         let levels = u32::try_from(policy.levels().len()).unwrap_or(u32::MAX);
         let [start, end] = [0, levels].map(|level| bucket_prefix(job.no, DueBucket::Level(level), 0));
-        let entries = self.trees.range(TreeName::Due, first.as_deref().unwrap_or(&start), &end);
+        let entries = self.trees.range(TreeName::Due, first.unwrap_or(&start), &end);
         for (number, entry) in entries.enumerate() {
             let (key, _) = entry?;
             if number % CHECK_EVERY == CHECK_EVERY - 1 && began.elapsed() > SLICE {

@@ -1,6 +1,5 @@
 //! A fleet of sites that is polled at each tick, in memory, with the rules of real runs.
 
-use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use super::*;
@@ -24,9 +23,8 @@ pub(super) struct Site {
     seq: u64,
     pub(super) status: PollStatus,
     pub(super) health: Health,
-    /// How often it was polled, and how often of that too early because a run brought its poll forward.
+    /// How often it was polled.
     pub(super) polls: u32,
-    pub(super) early: u32,
 }
 
 /// What a run polled: how many sites, and how many were due.
@@ -51,6 +49,8 @@ pub(super) struct Fleet {
     pub(super) counted: u32,
     /// No site that was polled before is late: runs were missing, cut short or in vain until then.
     excused_until: UnixTime,
+    /// The level of each site that was polled, and its lateness in thousandths of its period.
+    pub(super) lateness: Vec<(u32, u32)>,
     next_seq: u64,
     rng: fastrand::Rng,
 }
@@ -68,6 +68,7 @@ impl Fleet {
             counts: None,
             counted: 0,
             excused_until: START,
+            lateness: Vec::new(),
             next_seq: 0,
             rng: fastrand::Rng::with_seed(24),
         }
@@ -76,7 +77,7 @@ impl Fleet {
     pub(super) fn import(&mut self, sites: usize, health: Health) {
         for _ in 0..sites {
             let status = PollStatus::default();
-            self.sites.push(Site { seq: self.next_seq, status, health, polls: 0, early: 0 });
+            self.sites.push(Site { seq: self.next_seq, status, health, polls: 0 });
             self.next_seq += 1;
         }
     }
@@ -123,6 +124,7 @@ impl Fleet {
             let index = usize::try_from(entry.locator.seq).unwrap();
             self.check(index);
             let site = &mut self.sites[index];
+            self.lateness.push((site.status.level, entry.permille_late));
             let fails = match site.health {
                 Health::Well => false,
                 Health::Flaky(percent) => self.rng.u8(..100) < percent,
@@ -153,8 +155,8 @@ impl Fleet {
     }
 
     /// Checks that a site that is polled now is neither late nor early.
-    fn check(&mut self, index: usize) {
-        let site = &mut self.sites[index];
+    fn check(&self, index: usize) {
+        let site = &self.sites[index];
         if site.health != Health::Well || site.status.is_new() {
             return;
         }
@@ -166,13 +168,6 @@ impl Fleet {
         assert!(waited + self.jitter_s >= self.tick_s, "{site:?} is polled at once at {}", self.now);
         if waited < period - self.policy.leeway(level) {
             assert!(early_s > 0, "{site:?} is early at {}", self.now);
-            site.early += 1;
         }
-    }
-
-    /// The sites of which no poll was brought forward, or was.
-    pub(super) fn shifted(&self, is_shifted: bool) -> HashSet<u64> {
-        let sites = self.sites.iter().filter(|site| (site.status.early_s > 0) == is_shifted);
-        sites.map(|site| site.seq).collect()
     }
 }

@@ -1,4 +1,5 @@
 mod fleet;
+mod overload;
 mod weeks;
 
 use super::*;
@@ -13,7 +14,9 @@ fn polls(policy: &Policy, sites: &mut [PollStatus], ticks: std::ops::Range<i64>)
         let is_due: Vec<_> = sites.iter().map(|site| policy.is_due(site, now)).collect();
         let due = is_due.iter().filter(|due| **due).count() as u64;
         let mut spread = Spread::new(policy, now, TICK);
-        sites.iter().for_each(|site| spread.add(site));
+        for site in sites.iter() {
+            spread.add(site);
+        }
         for (site, _) in sites.iter_mut().zip(is_due).filter(|(_, due)| *due) {
             policy.apply(site, now, &Ok(()));
             if due > MAX_EXACT {
@@ -64,7 +67,9 @@ fn a_month_is_spread_over_all_times_at_which_one_can_end() {
     for now in [30, 58, 89, 100].map(|day| START + day * 86_400 + 7) {
         let mut spread = Spread::new(&policy, now, 3_600);
         let new = vec![PollStatus::default(); 7_200];
-        new.iter().for_each(|site| spread.add(site));
+        for site in &new {
+            spread.add(site);
+        }
         let natural = policy.next_due(0, now).unwrap();
         let mut by_hour = std::collections::BTreeMap::new();
         for mut site in new {
@@ -85,7 +90,9 @@ fn ticks_that_are_shorter_than_the_leeway_are_even_too() {
     let now = START;
     let mut spread = Spread::new(&policy, now, 10);
     let mut sites = vec![PollStatus::default(); 5_700];
-    sites.iter().for_each(|site| spread.add(site));
+    for site in &sites {
+        spread.add(site);
+    }
     for site in &mut sites {
         policy.apply(site, now, &Ok(()));
         spread.place(site);
