@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Simulates fleets, polls hosts that hang, cuts inputs, generates schedules, kills commands and cuts the power, all much
-# more often or longer than the default tests: more than an hour on two cores.
+# Simulates fleets, also for thirty days, polls hosts that hang, cuts inputs, generates schedules, kills commands and cuts
+# the power, all much more often or longer than the default tests: more than an hour on two cores.
 #
 #   tests/long.sh                                    500,000 runs of simulated fleets, inputs cut at every byte, 5,000
 #                                                    schedules, 2,000 kills of commands, 1,200 of writers, and 500 power
@@ -16,5 +16,6 @@ export CXNPOLL_REQUIRE_TOOLS=1 CXNPOLL_KILLS="${CXNPOLL_KILLS:-2000}" CXNPOLL_CU
 CXNPOLL_EVERY_CUT=1 cargo test --release --locked --lib import::cuts -- --nocapture
 export CXNPOLL_SCHEDULES="${CXNPOLL_SCHEDULES:-5000}"
 cargo test --release --locked --lib execute::tests::schedule::
+cargo test --release --locked --lib run::spread:: -- --include-ignored --nocapture
 cargo test --release --locked --test it crash::
 cargo test --release --locked --test it power:: -- --include-ignored --nocapture --test-threads 1

@@ -63,9 +63,9 @@ impl PollStatus {
         self.last_run == 0
     }
 
-    /// The time from which the period until the next poll counts: `last_run`, less the seconds it is brought forward.
+    /// The time from which the period until the next poll counts.
     ///
-    /// 0 if the connection is new, and only then.
+    /// That is `last_run` less `early_s`. 0 if the connection is new, and only then.
     #[must_use]
     pub fn period_start(&self) -> UnixTime {
         self.last_run.saturating_sub(self.early_s.into()).max(self.last_run.min(1))

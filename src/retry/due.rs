@@ -59,10 +59,11 @@ impl Policy {
 
     /// When a connection is due next as seen at `now`, or since when it is due; `None` is never.
     ///
-    /// A new one is due since 0, and after a wrong clock one is due since `now`.
+    /// A new one is due since 0, and after a wrong clock one is due since `now`. A poll that was brought forward within a
+    /// long period, and would be due by a shorter one before the last poll, is due since that.
     #[must_use]
     pub fn when_due(&self, status: &PollStatus, disabled: bool, now: UnixTime) -> Option<UnixTime> {
-        let due = self.next_due_of_status(status).filter(|_| !disabled)?;
+        let due = self.next_due_of_status(status).filter(|_| !disabled)?.max(status.last_run);
         Some(if self.is_due(status, now) { due.min(now) } else { due })
     }
 
@@ -223,6 +224,26 @@ mod tests {
         assert!(!policy.clock_was_wrong(&status(3, NOW * 2), NOW), "given up");
     }
 
+    #[test]
+    fn a_poll_that_is_brought_forward_is_due_earlier_by_any_expression() {
+        let daily = policy("1 day (x2)");
+        let shifted = PollStatus { early_s: 80_000, ..status(0, NOW) };
+        assert_eq!(daily.next_due_of_status(&shifted), Some(NOW + 6_400));
+        assert!(!daily.is_due(&shifted, NOW + 6_369) && daily.is_due(&shifted, NOW + 6_370));
+        assert_eq!(daily.permille_late(&shifted, NOW + 6_400 + 43_200), 500);
+        assert_eq!(daily.when_due(&shifted, false, NOW + 9_000), Some(NOW + 6_400));
+        // A job that was daily is due at once, since its last poll and not before.
+        let often = policy("20 min (x2)");
+        assert!(often.is_due(&shifted, NOW + 1));
+        assert_eq!(often.when_due(&shifted, false, NOW + 1), Some(NOW));
+        // A wrong clock makes it due as soon as its period did not begin yet.
+        let ahead = PollStatus { early_s: 80_000, ..status(0, NOW + 80_301) };
+        assert!(daily.clock_was_wrong(&ahead, NOW) && daily.is_due(&ahead, NOW));
+        assert!(!daily.clock_was_wrong(&ahead, NOW + 1) && !daily.is_due(&ahead, NOW + 1));
+        // Near the beginning of time one is not new.
+        assert_eq!(PollStatus { early_s: 80_000, ..status(0, 100) }.period_start(), 1);
+    }
+
     /// Times near each other, near 0, and anywhere.
     fn any_time() -> impl Strategy<Value = UnixTime> {
         prop_oneof![
@@ -230,6 +251,10 @@ mod tests {
             1 => -10_i64..100_000,
             1 => any::<i64>(),
         ]
+    }
+
+    fn any_shift() -> impl Strategy<Value = u32> {
+        prop_oneof![Just(0), 0..100_000_u32, any::<u32>()]
     }
 
     proptest! {
@@ -240,12 +265,20 @@ mod tests {
         }
 
         #[test]
-        fn scan_misses_nothing(policy in any_policy(), level in 0_u32..5, last_run in any_time(), now in any_time()) {
-            let mut status = status(level, last_run);
+        fn scan_misses_nothing(
+            policy in any_policy(), level in 0_u32..5, last_run in any_time(), early_s in any_shift(), now in any_time()
+        ) {
+            let mut status = PollStatus { early_s, ..status(level, last_run) };
+            let start = status.period_start();
+            prop_assert!(start <= last_run && (start == 0) == status.is_new());
+            // The index knows when the period began, and no more.
+            let indexed = PollStatus { last_run: start, early_s: 0, ..status.clone() };
+            prop_assert_eq!(policy.is_due(&indexed, now), policy.is_due(&status, now));
+            prop_assert_eq!(policy.permille_late(&indexed, now), policy.permille_late(&status, now));
             if policy.is_due(&status, now) {
                 let bounds = policy.scan_bounds(level, now).unwrap();
                 let wrong_clock = policy.clock_was_wrong(&status, now);
-                prop_assert!(last_run <= bounds.past || (wrong_clock && last_run >= bounds.future));
+                prop_assert!(start <= bounds.past || (wrong_clock && start >= bounds.future));
                 prop_assert!(bounds.past < bounds.future);
             }
             status.not_before = Some(now.saturating_add(MAX_LEEWAY_S + 1));

@@ -132,6 +132,18 @@ impl Period {
         self.after_multiple(from, 1)
     }
 
+    /// The time one period before `to`.
+    ///
+    /// One period after it is `to`, or up to three days earlier: no month begins that ends on March 31.
+    #[must_use]
+    pub(crate) fn before(self, to: UnixTime) -> UnixTime {
+        let calendar = || {
+            let months = self.unit.months()?.checked_mul(self.number.get())?;
+            Some(DateTime::from_timestamp(to, 0)?.checked_sub_months(Months::new(months))?.timestamp())
+        };
+        calendar().unwrap_or_else(|| to.saturating_sub(self.mean_seconds()))
+    }
+
     /// A time that is not later than one period after any time of a range, and less than a day earlier.
     ///
     /// A month after January 29, 10:00, and January 30, 03:00, the second comes first, as both are clamped to the last of
@@ -268,6 +280,12 @@ pub(super) mod tests {
         fn never_panics_and_never_goes_back(period in any_period(), from in any::<i64>(), times in any::<u32>()) {
             prop_assert!(period.after(from) > from || period.after(from) == i64::MAX);
             prop_assert!(period.after_times(from, times) >= from);
+        }
+
+        #[test]
+        fn a_period_before_a_time_ends_then_or_up_to_three_days_earlier(period in any_period(), to in -9_000_000_000..9_000_000_000_i64) {
+            let early = to - period.after(period.before(to));
+            prop_assert!(if period.is_calendar() { (0..=3 * 86_400).contains(&early) } else { early == 0 }, "{}", early);
         }
 
         /// The times are those that chrono can compute with.

@@ -8,12 +8,14 @@ use std::process;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Deserializer;
 use tracing::debug;
 
 use super::PollRun;
 use super::backlog::Behind;
 use super::run_lock::{MARK, held_files, notes_of};
 use super::ticks::{Stop, Ticks};
+use super::spread::SiteCounts;
 use crate::model::{AppId, JobName, UnixTime};
 use crate::store::{Job, StateCounts, Store};
 use crate::util::lock::FileLock;
@@ -37,8 +39,7 @@ pub struct ActiveRun {
 pub fn active_runs(store: &Store, app_id: &AppId, job: &JobName) -> Vec<ActiveRun> {
     let held = held_files(&store.runs(), app_id, job);
     let held = held.inspect_err(|error| debug!(%error, "the lock files of runs cannot be read")).unwrap_or_default();
-    let parse = |text: &String| serde_json::from_str(text.strip_prefix(MARK)?).ok();
-    let mut runs: Vec<ActiveRun> = held.iter().map(|text| parse(text).unwrap_or_default()).collect();
+    let mut runs: Vec<_> = held.iter().map(|note| Content::parse(note).run.unwrap_or_default()).collect();
     runs.sort_by(|a, b| (a.since, &a.batch).cmp(&(b.since, &b.batch)));
     runs
 }
@@ -84,12 +85,17 @@ struct Content {
     stop: Option<Stop>,
     #[serde(default)]
     behind: Behind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sites: Option<SiteCounts>,
 }
 
 impl Content {
     /// Reads the content of a lock file. Any other text means that nothing is known.
+    ///
+    /// Behind the content may be the end of an earlier one: see [`FileLock::write_note`].
     fn parse(note: &str) -> Self {
-        note.strip_prefix(MARK).and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+        let first = |json| Deserializer::from_str(json).into_iter().next()?.ok();
+        note.strip_prefix(MARK).and_then(first).unwrap_or_default()
     }
 }
 
@@ -148,6 +154,11 @@ impl<'a> Note<'a> {
         &self.content.ticks
     }
 
+    /// How many sites the job has, as a run counted them; `None` if that is not known.
+    pub(super) fn sites(&self) -> Option<&SiteCounts> {
+        self.content.sites.as_ref()
+    }
+
     /// Adds when the run began, its process and its batch.
     pub(super) fn set_active(&mut self, run: &PollRun) {
         let batch = run.only.is_none().then(|| run.batch.to_string());
@@ -155,12 +166,13 @@ impl<'a> Note<'a> {
         self.rewrite();
     }
 
-    /// Adds how many connections are due.
-    pub(super) fn set_due(&mut self, due: u64) {
+    /// Adds how many connections are due, and how many sites there are if the run counted them.
+    pub(super) fn set_due(&mut self, due: u64, sites: Option<SiteCounts>) {
+        self.content.sites = sites.or(self.content.sites.take());
         if let Some(run) = &mut self.content.run {
             run.due = Some(due);
-            self.rewrite();
         }
+        self.rewrite();
     }
 
     /// Without room in the file system, the run is shown without details.
@@ -183,8 +195,35 @@ impl Drop for Note<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use super::*;
     use crate::store::RunRecord;
+    use crate::util::lock::Mode;
+
+    #[test]
+    fn what_is_left_of_an_earlier_content_is_ignored() {
+        let last = |content: &str| Content::parse(&format!("{MARK}{content}")).ticks.last();
+        assert_eq!(last(r#"{"ticks":[60,120]}80,240]}"#), Some(120));
+        assert_eq!(last(r#"{"since":7,"pid":8,"batch":null,"due":null}"#), None, "of a former build");
+        for other in ["", "{", r#"{"ticks":[60,"#, r#"{"ticks":"60"}"#] {
+            assert_eq!(last(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_note_that_cannot_be_written_stops_no_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        fs::write(&path, format!("{MARK}{}", r#"{"ticks":[60,120]}"#)).unwrap();
+        let mut lock = FileLock::new(File::open(&path).unwrap());
+        assert!(lock.try_acquire(Mode::Exclusive).unwrap());
+        let mut note = Note::write(&mut lock, Some(180));
+        note.set_due(7, None);
+        assert_eq!(note.ticks().last(), Some(180));
+        drop(note);
+        assert!(fs::read_to_string(&path).unwrap().ends_with("[60,120]}"));
+    }
 
     #[test]
     fn a_run_is_overdue_if_connections_wait_and_none_begins() {

@@ -20,7 +20,7 @@ use super::message::Message;
 use super::queue::{HostLimits, LookUp, Queue, SLOW};
 use super::recorder::Recorder;
 use super::run_lock::{self, RunLock};
-use super::selection::{self, Selection};
+use super::selection::{self, Past, Selection};
 use super::state::RunState;
 use super::ticks::Stop;
 use super::update::Warning;
@@ -143,15 +143,15 @@ impl PollRun {
             return Ok(self.empty_summary());
         }
         note.set_active(self);
-        let tick_s = note.ticks().usual_s();
+        let past = Past { tick_s: note.ticks().usual_s(), sites: note.sites().cloned() };
         thread::scope(|scope| {
             let (sender, messages) = channel();
             let limits = context.config.results;
             let recorder = Recorder::start(scope, self, store, &context.stop, limits, sender.clone())
                 .map_err(|error| Error::NoThread(error.to_string()))?;
-            recorder.select(tick_s);
+            recorder.select(past);
             let Some(selection) = self.await_selection(context, &messages)? else { return Ok(self.empty_summary()) };
-            let Selection { job, host_key, due: entries, first, spread, opening } = selection;
+            let Selection { job, host_key, due: entries, first, spread, sites, opening } = selection;
             let due = entries.len() as u64;
             let mut summary = self.empty_summary();
             summary.run.due = due;
@@ -162,6 +162,7 @@ impl PollRun {
             if let Some(report) = self.stop_report(&note, &entries, spread.is_some(), tick_s) {
                 observe(Update::Warning(report));
             }
+            note.set_due(due, sites);
             self.app.call_warnings().for_each(|warning| warn!("{warning}"));
             if around::emit(self, due, None, signals)? == Emitted::Killed {
                 return Ok(Summary { interrupted: signals.stop_code(), ..summary });

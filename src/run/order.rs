@@ -10,8 +10,8 @@ use crate::store::{DueEntry, HostHash};
 /// Sorts due connections into the order in which they are polled.
 ///
 /// The order consists of rounds with up to `per_host` connections of each host, so that a host with thousands of sites
-/// does not hold up the others. Within a round the latest come first, by their lateness divided by their period. A `seed` replaces that by a random order, the
-/// same for the same seed.
+/// does not hold up the others. Within a round those come first that are the latest relative to their period, so that runs
+/// that are cut short starve no site with a long one. A `seed` replaces that by a random order, the same for the same seed.
 pub(super) fn sort(due: &mut [DueEntry], per_host: usize, seed: Option<UnixTime>) {
     match seed {
         None => due.sort_unstable_by_key(|entry| (Reverse(entry.permille_late), entry.due, entry.locator)),
@@ -54,6 +54,16 @@ mod tests {
         let mut due = [(1, 7, 10), (2, 7, 11), (3, 7, 12), (4, 8, 30), (5, 9, 5)].map(|(seq, h, d)| entry(seq, h, d));
         sort(&mut due, 2, None);
         assert_eq!(due.map(|entry| entry.locator.seq), [5, 1, 2, 4, 3]);
+    }
+
+    #[test]
+    fn lateness_counts_relative_to_the_period() {
+        // An hour of a day, and a minute of five.
+        let [daily, often] = [(1, 0, 41), (2, 3540, 200)];
+        let entry = |(seq, due, permille_late)| DueEntry { due, permille_late, ..entry(seq, seq, 0) };
+        let mut due = [daily, often].map(entry);
+        sort(&mut due, 4, None);
+        assert_eq!(due.map(|entry| entry.locator.seq), [2, 1]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tracing::{Span, info};
 
 use super::message::{FinalReport, FinalWork, Message, SessionReport, SessionWork};
 use super::poll_run::PollRun;
-use super::selection::{self, Selection, timed};
+use super::selection::{self, Past, Selection, timed};
 use super::summary::count_recorded;
 use crate::store::error::{Error, Result};
 use crate::store::{Job, Limits, StatusUpdate, Store, WriteSession};
@@ -24,7 +24,7 @@ use crate::util::text::panic_message;
 const FINAL_STORE_WAIT: Duration = Duration::from_secs(30);
 
 enum Request {
-    Select { tick_s: i64 },
+    Select(Past),
     Session(SessionWork),
     Finish(FinalWork),
 }
@@ -60,9 +60,9 @@ impl Recorder {
         Ok(Self { requests })
     }
 
-    /// Selects what is due: answered with [`Message::Selected`]. `tick_s` is the usual time between two runs, in seconds.
-    pub(super) fn select(&self, tick_s: i64) {
-        self.request(Request::Select { tick_s });
+    /// Selects what is due: answered with [`Message::Selected`].
+    pub(super) fn select(&self, past: Past) {
+        self.request(Request::Select(past));
     }
 
     /// Starts a session: answered with [`Message::Loaded`] and [`Message::SessionEnded`].
@@ -98,7 +98,7 @@ impl Worker<'_> {
     fn serve(mut self, requests: &Receiver<Request>) {
         for request in requests {
             let message = match request {
-                Request::Select { tick_s } => Message::Selected(self.select(tick_s)),
+                Request::Select(past) => Message::Selected(self.select(&past)),
                 Request::Session(work) => Message::SessionEnded(self.session(work)),
                 Request::Finish(work) => Message::Finished(self.finish(work)),
             };
@@ -109,8 +109,8 @@ impl Worker<'_> {
         }
     }
 
-    fn select(&mut self, tick_s: i64) -> std::result::Result<Option<Selection>, super::Error> {
-        let selection = selection::select(self.run, &self.cancellable, tick_s, &self.stop)?;
+    fn select(&mut self, past: &Past) -> std::result::Result<Option<Selection>, super::Error> {
+        let selection = selection::select(self.run, &self.cancellable, past, &self.stop)?;
         self.job = selection.as_ref().map(|selection| selection.job.clone());
         Ok(selection)
     }

@@ -28,8 +28,10 @@ const DIRECTORY_LOCK: &str = "folder.lock";
 const DIRECTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first line of a lock file that this build has created. Files of former builds are empty.
 pub(super) const MARK: &str = "1\n";
-/// How many lock files may stay. If there are more, those that no run holds are removed.
+/// How many lock files may stay in any case. If there are more, those that no run needs are removed.
 const MAX_FILES: usize = 16;
+/// How long a file stays for the next run of its batch, which uses what it contains.
+const KEPT_FOR: Duration = Duration::from_secs(7 * 86_400);
 /// The length of the hexadecimal hash in the name of a lock file.
 const HASH_CHARS: usize = 32;
 
@@ -81,7 +83,7 @@ impl RunLock {
         let path = self.path();
         let others: Vec<_> = lock_files(&self.directory)?.into_iter().filter(|other| *other != path).collect();
         if others.len() > MAX_FILES {
-            others.iter().filter(|other| is_marked(other)).try_for_each(|other| remove_if_free(other))?;
+            others.iter().filter(|other| is_expired(other)).try_for_each(|other| remove_if_free(other))?;
         }
         if self.is_overlapping_range_held(&others)? {
             return Ok(None);
@@ -167,18 +169,19 @@ fn read_notes(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec
     Ok(notes)
 }
 
-/// Removes the lock files that former builds left, if there are many.
+/// Removes the lock files that former builds left, if there are many files.
 ///
 /// Does nothing while another process uses the store.
 pub(super) fn remove_leftovers(store: &Store) {
     let directory = store.runs();
     let remove = || {
-        if lock_files(&directory)?.len() <= MAX_FILES + 1 {
+        let files = lock_files(&directory)?;
+        if files.len() <= MAX_FILES + 1 || files.iter().all(|path| is_marked(path)) {
             return Ok(());
         }
         // A process that has a lock file open holds the store shared. The first builds did not, so held files stay.
         Store::lock_exclusively(store.path(), Duration::ZERO, "poll", |_| {
-            lock_files(&directory)?.iter().try_for_each(|path| remove_if_free(path))?;
+            lock_files(&directory)?.iter().filter(|path| !is_marked(path)).try_for_each(|path| remove_if_free(path))?;
             Ok::<_, store::Error>(())
         })
     };
@@ -206,6 +209,15 @@ fn lock_files(directory: &Path) -> Result<Vec<PathBuf>, FileError> {
 /// Whether this build has created a lock file.
 fn is_marked(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// Whether this build has created a lock file, and no later run uses its content.
+///
+/// That is one of a poll by hand, which has one batch code, or one that no run has used for a long time.
+fn is_expired(path: &Path) -> bool {
+    let range = path.file_name().and_then(|name| range_of(name.to_str()?.get(HASH_CHARS..)?));
+    let age = || fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?.elapsed().ok();
+    is_marked(path) && (range.is_some_and(|(from, to)| from == to) || age().is_some_and(|age| age > KEPT_FOR))
 }
 
 /// Removes a lock file that no run holds. Only while no other process can open it.
@@ -252,6 +264,8 @@ fn range_of(rest: &str) -> Option<(u16, u16)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     fn lock(directory: &Path, job: &str, from: u16, to: u16) -> RunLock {
@@ -323,6 +337,21 @@ mod tests {
         assert!(lock(directory.path(), "former", 9, 9).path().exists());
         drop(held);
         assert!(acquire("default", 7).is_some());
+    }
+
+    #[test]
+    fn lock_files_of_many_batches_stay_for_a_week() {
+        let directory = tempfile::tempdir().unwrap();
+        let acquire = |from: u16| acquire(directory.path(), "default", from, from + 99).unwrap();
+        (0..100).for_each(|batch| drop(acquire(batch * 100)));
+        assert_eq!(files(directory.path()), 100);
+        let old = SystemTime::now() - KEPT_FOR - Duration::from_secs(60);
+        for batch in 0..90 {
+            let path = lock(directory.path(), "default", batch * 100, batch * 100 + 99).path();
+            File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+        }
+        acquire(0);
+        assert_eq!(files(directory.path()), 11);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::poll_run::PollRun;
 use super::queue::{INITIAL_LOAD, QUEUE_CAPACITY};
-use super::spread::{MAX_EXACT, Spread};
+use super::spread::{MAX_EXACT, SiteCounts, Spread};
 use super::{Error, order};
 use crate::model::CxnId;
 use crate::retry::{MAX_LEEWAY_S, Policy};
@@ -27,8 +27,19 @@ pub(super) struct Selection {
     pub(super) first: Vec<PollTask>,
     /// Where the next polls of these go; `None` if they keep their exact times.
     pub(super) spread: Option<Spread>,
+    /// How many sites there are; `None` if they were not counted.
+    pub(super) sites: Option<SiteCounts>,
     /// How long opening and closing the store took.
     pub(super) opening: Duration,
+}
+
+/// What former runs of a job show.
+#[derive(Debug, Clone)]
+pub(super) struct Past {
+    /// The usual time between two runs, in seconds.
+    pub(super) tick_s: i64,
+    /// How many sites one of them counted; `None` if that is not known.
+    pub(super) sites: Option<SiteCounts>,
 }
 
 /// Runs a session; returns its result and how long opening and closing the store took.
@@ -51,7 +62,7 @@ pub(super) fn timed<T: Send>(
 /// # Errors
 /// Those of the store, and [`StoreError::Cancelled`] once `stop` is true. It fails if the one requested connection cannot
 /// be polled.
-pub(super) fn select(run: &PollRun, store: &Store, tick_s: i64, stop: &AtomicBool) -> Result<Option<Selection>, Error> {
+pub(super) fn select(run: &PollRun, store: &Store, past: &Past, stop: &AtomicBool) -> Result<Option<Selection>, Error> {
     // Again, as the connection may have changed while the run waited for its lock.
     let only = find_only(run, store)?;
     loop {
@@ -68,19 +79,20 @@ pub(super) fn select(run: &PollRun, store: &Store, tick_s: i64, stop: &AtomicBoo
             let ahead = polled_ahead_of_now(run, &due);
             due.truncate(run.limit.unwrap_or(usize::MAX));
             let first = session.load(&job, &run.policy, run.due_at(), &due[..due.len().min(INITIAL_LOAD)])?;
-            let spread = spread(run, session, &job, due.len(), tick_s)?;
-            Ok(Selected::Due { job: Box::new(job), host_key: session.host_key(), due, first, spread, ahead })
+            Ok(Selected::Due { job: Box::new(job), host_key: session.host_key(), due, first, ahead })
         })?;
         match selected {
             Selected::NoConnections => return Ok(None),
             Selected::NotYet if stop.load(Ordering::Relaxed) => return Err(StoreError::Cancelled.into()),
             Selected::NotYet => {}
-            Selected::Due { job, host_key, due, first, spread, ahead } => {
+            Selected::Due { job, host_key, due, first, ahead } => {
                 if ahead > 0 {
                     let sites = count(ahead as u64, "site");
                     warn!("the last poll of {sites} lies in the future, because the clock was wrong: due now");
                 }
-                return Ok(Some(Selection { job: *job, host_key, due, first, spread, opening }));
+                let (spread, sites) = spread(run, store, &job, due.len() as u64, past)?.unzip();
+                let (job, sites) = (*job, sites.flatten());
+                return Ok(Some(Selection { job, host_key, due, first, spread, sites, opening }));
             }
         }
     }
@@ -96,7 +108,6 @@ enum Selected {
         host_key: HostKey,
         due: Vec<DueEntry>,
         first: Vec<PollTask>,
-        spread: Option<Spread>,
         /// How many are due because the clock was wrong.
         ahead: usize,
     },
@@ -172,14 +183,35 @@ fn due(
     Ok(due)
 }
 
-/// Where the next polls go of the sites that a run polls; `None` if these are few, or one is polled by hand.
-fn spread(run: &PollRun, session: &ReadSession, job: &Job, due: usize, tick_s: i64) -> StoreResult<Option<Spread>> {
-    if run.only.is_some() || due as u64 <= MAX_EXACT {
+/// Where next polls go, and how many sites there are if they were counted.
+///
+/// `None` if the run polls few sites, or one by hand.
+fn spread(
+    run: &PollRun,
+    store: &Store,
+    job: &Job,
+    due: u64,
+    past: &Past,
+) -> StoreResult<Option<(Spread, Option<SiteCounts>)>> {
+    let PollRun { policy, now, .. } = run;
+    if run.only.is_some() || due <= MAX_EXACT {
         return Ok(None);
     }
-    let mut spread = Spread::new(&run.policy, run.now, tick_s);
-    session.scheduled(job, &run.policy, &run.batch.range(), |status| spread.add(status))?;
-    Ok(Some(spread))
+    let usual = past.sites.as_ref().and_then(|sites| Spread::of_usual_run(policy, *now, past.tick_s, sites, due));
+    if let Some(spread) = usual {
+        return Ok(Some((spread, None)));
+    }
+    let mut spread = Spread::new(policy, *now, past.tick_s);
+    let mut next: Option<Vec<u8>> = None;
+    loop {
+        next = store.read(|session| {
+            session.scheduled(job, policy, &run.batch.range(), next.as_deref(), |status| spread.add(status))
+        })?;
+        if next.is_none() {
+            let sites = spread.counts();
+            return Ok(Some((spread, Some(sites))));
+        }
+    }
 }
 
 /// Stores the retry expression, and warns if it gives up or revives sites since the last run.

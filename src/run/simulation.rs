@@ -70,6 +70,9 @@ impl Simulation {
         reply: impl FnMut(&PollTask, Duration) -> Reply,
     ) -> Ran {
         let names: HashMap<String, Vec<IpAddr>> = due.iter().map(|task| (task.cxn.host(), addresses(task))).collect();
+        for task in &mut due {
+            task.permille_late = self.policy.permille_late(&task.status, self.now);
+        }
         let mut entries: Vec<DueEntry> = due.iter().map(entry).collect();
         order::sort(&mut entries, self.per_host, self.outage_since.map(|_| self.now));
         let places: BTreeMap<u64, usize> =

@@ -7,6 +7,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::{PollStatus, UnixTime};
 use crate::retry::Policy;
@@ -16,7 +19,7 @@ pub(super) const MAX_EXACT: u64 = 100;
 /// A run may poll by this part more sites than the mean, in percent: less than what is noticed.
 const TOLERANCE_PERCENT: u64 = 10;
 /// Levels with more ticks in a period are not spread.
-const MAX_TICKS: i64 = 1 << 16;
+const MAX_TICKS: i64 = 1 << 20;
 
 /// Where the next polls go of the sites that a run polls.
 #[derive(Debug, Clone)]
@@ -27,19 +30,28 @@ pub struct Spread {
     levels: Vec<LevelLoad>,
 }
 
+/// How many sites of each level a job has that are scheduled or due, as a run counted them.
+///
+/// The names of its fields are a part of the format of lock files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SiteCounts {
+    counted_at: UnixTime,
+    by_level: Vec<u64>,
+}
+
 /// How many sites of a level are to be polled at each tick of the next period.
 #[derive(Debug, Clone)]
 struct LevelLoad {
-    /// The time one period after `now`.
-    natural: UnixTime,
-    /// The sites at each tick after `now`, the last of which is the first from `natural` on.
+    /// The sites at each tick after `now`; empty if the level is not spread.
     ///
-    /// Empty if the level is not spread.
+    /// At the last tick, a site that is polled now is due again.
     by_tick: Vec<u64>,
     /// How many of the level's sites are due now, and how many are scheduled or due in all.
     due: u64,
     total: u64,
-    /// The ticks but the last by their load, those with the lowest and of these the latest first; `None` until needed.
+    /// The ticks but the last, those with the fewest sites first; `None` until needed.
+    ///
+    /// Of several the latest comes first.
     emptiest: Option<BinaryHeap<(Reverse<u64>, usize)>>,
 }
 
@@ -53,10 +65,37 @@ impl Spread {
             let ticks = ticks_until(policy, level, natural, now, tick_s);
             let is_spread = (2..=MAX_TICKS).contains(&ticks);
             let by_tick = if is_spread { vec![0; usize::try_from(ticks).unwrap_or(0)] } else { Vec::new() };
-            LevelLoad { natural, by_tick, due: 0, total: 0, emptiest: None }
+            LevelLoad { by_tick, due: 0, total: 0, emptiest: None }
         };
         let count = u32::try_from(policy.levels().len()).unwrap_or(u32::MAX);
         Self { policy: policy.clone(), now, tick_s, levels: (0..count).map(level).collect() }
+    }
+
+    /// The spread of a run in which about as many sites are due as in others.
+    ///
+    /// No site must be added, as `counts` are those of a run before. `None` if they cannot be used: `due` are due, which is
+    /// a tenth more than the mean, or the counts are not of the last period of level 0.
+    pub(super) fn of_usual_run(
+        policy: &Policy,
+        now: UnixTime,
+        tick_s: i64,
+        counts: &SiteCounts,
+        due: u64,
+    ) -> Option<Self> {
+        let is_fresh = counts.counted_at <= now && policy.next_due(0, counts.counted_at).is_some_and(|end| now < end);
+        if !is_fresh || counts.by_level.len() != policy.levels().len() {
+            return None;
+        }
+        // The other sites are even enough, so it makes no difference where they are.
+        let mut spread = Self::new(policy, now, tick_s);
+        spread.levels.iter_mut().zip(&counts.by_level).for_each(|(level, total)| level.total = *total);
+        let mean: u64 = spread.levels.iter().map(|level| level.total / level.ticks()).sum();
+        (due <= mean.saturating_mul(100 + TOLERANCE_PERCENT) / 100).then_some(spread)
+    }
+
+    /// How many sites were added.
+    pub(super) fn counts(&self) -> SiteCounts {
+        SiteCounts { counted_at: self.now, by_level: self.levels.iter().map(|level| level.total).collect() }
     }
 
     /// Adds a site with its status before the run, due or not. One that is given up, or deferred, has no part in it.
@@ -75,43 +114,66 @@ impl Spread {
 
     /// Brings the next poll of a site forward if its run would poll too many. `next` is its status after this run.
     pub fn place(&mut self, next: &mut PollStatus) {
-        if next.not_before.is_some() || next.last_run != self.now {
+        let Self { policy, now, tick_s, levels } = self;
+        if next.not_before.is_some() || next.last_run != *now {
             return;
         }
-        let Some(level) = self.levels.get_mut(next.level as usize) else { return };
-        if let Some(tick) = level.place() {
-            let at = self.now.saturating_add(self.tick_s.saturating_mul(i64::try_from(tick + 1).unwrap_or(i64::MAX)));
-            next.early_s = u32::try_from(level.natural.saturating_sub(at)).unwrap_or(0);
+        if let Some(level) = levels.get_mut(next.level as usize)
+            && let Some(early_s) = level.place(|ticks| early_for(policy, next.level, *now, *tick_s, ticks))
+        {
+            next.early_s = early_s;
         }
     }
 }
 
-/// The number of the first tick after `now` at which a site of a level is due that is next due at `due`, at least 1.
+/// How many ticks after `now` a site of a level is due that is next due at `due`, at least 1.
 fn ticks_until(policy: &Policy, level: u32, due: UnixTime, now: UnixTime, tick_s: i64) -> i64 {
     let wait = due.saturating_sub(policy.leeway(level)).saturating_sub(now);
     (wait.saturating_add(tick_s - 1) / tick_s).max(1)
 }
 
+/// By how many seconds the poll after that of `now` comes early if it is due after so many ticks.
+///
+/// `None` if no number leads there: after January, none leads to the last of March.
+fn early_for(policy: &Policy, level: u32, now: UnixTime, tick_s: i64, ticks: i64) -> Option<u32> {
+    let leeway = policy.leeway(level);
+    // With short ticks, one would be due some ticks before its time.
+    let slack = if leeway < tick_s { 0 } else { leeway };
+    let due = now.saturating_add(tick_s.saturating_mul(ticks)).saturating_add(slack);
+    let start = policy.levels().get(level as usize)?.period.before(due);
+    let early_s = u32::try_from(now.saturating_sub(start)).ok()?;
+    let due = policy.next_due_of_status(&PollStatus { level, last_run: now, early_s, ..PollStatus::default() })?;
+    (ticks_until(policy, level, due, now, tick_s) == ticks && due > now).then_some(early_s)
+}
+
 impl LevelLoad {
-    /// The most sites that may be polled one period after `now`.
-    fn limit(&self) -> u64 {
-        let ticks = self.by_tick.len() as u64;
-        let mean = self.total.div_ceil(ticks);
-        let tolerated = (self.total * (100 + TOLERANCE_PERCENT) / (100 * ticks)).max(MAX_EXACT);
-        if self.due > tolerated { mean } else { tolerated }
+    /// How many ticks a period has, at least 1.
+    fn ticks(&self) -> u64 {
+        self.by_tick.len().max(1) as u64
     }
 
-    /// Places a site, and returns the index of the tick that it is brought forward to; `None` if it is not.
-    fn place(&mut self) -> Option<usize> {
+    /// The most sites that may be polled one period after `now`.
+    fn limit(&self) -> u64 {
+        let tolerated = (self.total.saturating_mul(100 + TOLERANCE_PERCENT) / (100 * self.ticks())).max(MAX_EXACT);
+        if self.due > tolerated { self.total.div_ceil(self.ticks()) } else { tolerated }
+    }
+
+    /// Places a site, and returns by how many seconds it is brought forward; `None` if it is not.
+    ///
+    /// `early_for` returns by how many seconds one is brought forward to a number of ticks; `None` if that cannot be.
+    fn place(&mut self, early_for: impl Fn(i64) -> Option<u32>) -> Option<u32> {
         let last = self.by_tick.len().checked_sub(1)?;
         if self.by_tick[last] >= self.limit() {
             let before = self.by_tick[..last].iter().enumerate();
             let emptiest =
                 self.emptiest.get_or_insert_with(|| before.map(|(tick, load)| (Reverse(*load), tick)).collect());
-            let mut first = emptiest.peek_mut()?;
-            if first.0.0 < self.by_tick[last] {
-                first.0.0 += 1;
-                return Some(first.1);
+            while let Some(mut first) = emptiest.peek_mut().filter(|first| first.0.0 < self.by_tick[last]) {
+                let early_s = i64::try_from(first.1 + 1).ok().and_then(&early_for);
+                if early_s.is_some() {
+                    first.0.0 += 1;
+                    return early_s;
+                }
+                PeekMut::pop(first);
             }
         }
         self.by_tick[last] += 1;

@@ -6,6 +6,8 @@ use crate::model::UnixTime;
 
 /// The usual tick of a job of which too few runs are known, in seconds.
 const DEFAULT_TICK_S: i64 = 300;
+/// How much later or earlier than usual cron starts a run, in seconds.
+const MAX_JITTER_S: i64 = 5;
 /// How many starts are kept.
 const KEPT: usize = 9;
 /// With fewer intervals between starts, the usual tick is not known.
@@ -58,7 +60,8 @@ impl Ticks {
 
     /// The usual tick: the median of the seconds between two runs, at least 1.
     ///
-    /// Five minutes until three such intervals are known.
+    /// Five minutes until three such intervals are known. Cron starts runs each so many minutes, but not on the second, so
+    /// it is a number of minutes where it is near one.
     #[must_use]
     pub fn usual_s(&self) -> i64 {
         let mut intervals: Vec<_> = self.0.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
@@ -66,7 +69,10 @@ impl Ticks {
             return DEFAULT_TICK_S;
         }
         intervals.sort_unstable();
-        intervals[intervals.len() / 2].max(1)
+        let median = intervals[intervals.len() / 2];
+        let minutes = (median + 30) / 60 * 60;
+        let is_near = (median - minutes).abs() <= (median / 20).min(MAX_JITTER_S);
+        if is_near { minutes } else { median }.max(1)
     }
 }
 
@@ -99,7 +105,9 @@ mod tests {
 
     fn ticks(starts: &[UnixTime]) -> Ticks {
         let mut ticks = Ticks::default();
-        starts.iter().for_each(|start| ticks.add(*start));
+        for start in starts {
+            ticks.add(*start);
+        }
         ticks
     }
 
@@ -112,6 +120,10 @@ mod tests {
         assert_eq!((stop.usual_s(), stop.last()), (60, Some(200_090)), "a stop and a run by hand are rare");
         let slower: Vec<_> = (0..20).map(|tick| tick * 60).chain((20..30).map(|tick| tick * 1000)).collect();
         assert_eq!(ticks(&slower).usual_s(), 1000, "former intervals are dropped");
+        for (first, second, usual) in [(297, 304, 300), (58, 63, 60), (20, 20, 20), (95, 95, 95)] {
+            let jitter: Vec<_> = (0..9).map(|tick| tick / 2 * (first + second) + tick % 2 * first).collect();
+            assert_eq!(ticks(&jitter).usual_s(), usual, "{first} and {second} s");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The due hint: a small file that shows that nothing is due, so that a run need not open the database.
 //!
 //! For each job it holds the oldest and the newest lastRun of each level. Of the deferred connections it holds the first
-//! time at which one is due, and the newest lastRun, which shows a wrong clock. It is written when a session ends, and
+//! time at which one is due, and the newest lastRun, which shows a wrong clock. Where a poll is brought forward, it is the
+//! time from which its period counts that stands for lastRun. It is written when a session ends, and
 //! removed before the next session opens the database. It counts only while the database's file is the one that it names,
 //! with the same size and time. If it is missing, unreadable or about another file, the database is opened.
 
@@ -138,7 +139,7 @@ fn deferred(session: &ReadSession, job: JobNo, policy: &Policy) -> Result<Option
         let status = if number < MAX_DEFERRED { if_readable(session.status(job, locator))?.flatten() } else { None };
         let (due, last_run) = match status {
             Some(status) => match policy.next_due_of_status(&status) {
-                Some(due) => (due, status.last_run),
+                Some(due) => (due, status.period_start()),
                 // It is given up.
                 None => continue,
             },

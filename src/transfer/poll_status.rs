@@ -109,7 +109,8 @@ impl StatusEntry {
             level: self.poll_level,
             count: self.poll_count,
             last_run: self.last_run,
-            early_s: self.early_s,
+            // A new connection has no period.
+            early_s: if self.last_run == 0 { 0 } else { self.early_s },
             not_before: self.not_before,
             deferrals: self.deferrals,
             last_success: self.last_success,
@@ -148,6 +149,21 @@ mod tests {
         let status = parse(entry.clone()).unwrap();
         assert_eq!(status.attempts.iter().map(|attempt| attempt.duration_ms).collect::<Vec<_>>(), [7, 9]);
         assert_eq!(serde_json::to_value(StatusEntry::from(&status)).unwrap(), entry);
+    }
+
+    #[test]
+    fn seconds_early_read_back_and_mean_nothing_for_a_new_connection() {
+        for (last_run, early_s, expected) in [(0, 600, 0), (1, 600, 600), (1_767_225_600, u32::MAX, u32::MAX)] {
+            let entry = json!({"pollLevel": 0, "pollCount": 0, "lastRun": last_run, "earlyS": early_s});
+            let status = parse(entry).unwrap();
+            assert_eq!(status.early_s, expected);
+            let written = serde_json::to_value(StatusEntry::from(&status)).unwrap();
+            assert_eq!(written.get("earlyS"), (expected > 0).then(|| json!(expected)).as_ref());
+        }
+        for wrong in [json!(-1), json!(1_u64 << 32), json!(0.5), json!("1")] {
+            let entry = json!({"pollLevel": 0, "pollCount": 0, "lastRun": 9, "earlyS": wrong});
+            assert!(serde_json::from_value::<StatusEntry>(entry).is_err());
+        }
     }
 
     #[test]

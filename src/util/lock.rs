@@ -82,12 +82,12 @@ impl FileLock {
         }
     }
 
-    /// Reads the content of the lock file, as far as it is text of at most 4 KiB.
+    /// Reads the content of the lock file. Text of more than 16 KiB is cut, and other bytes are no text.
     ///
     /// # Errors
     /// Those of reading, and where another process holds the lock exclusively.
     pub fn read_note(&mut self) -> io::Result<String> {
-        const MAX_BYTES: usize = 4096;
+        const MAX_BYTES: usize = 16_384;
         // As in `write_note`.
         let guard = ManuallyDrop::new(self.file.try_write()?);
         let mut note = vec![0; MAX_BYTES];
@@ -98,12 +98,15 @@ impl FileLock {
 
     /// Replaces the content of the lock file. Only for the process that holds the lock exclusively.
     ///
+    /// If the process is killed meanwhile, the end of a longer content may stay behind the new one.
+    ///
     /// # Errors
     /// Those of writing, and where another process holds the lock.
     pub fn write_note(&mut self, note: &str) -> io::Result<()> {
         // This handle holds the lock, and must still hold it afterwards, so the guard is never dropped.
         let guard = ManuallyDrop::new(self.file.try_write()?);
-        guard.set_len(0).and_then(|()| guard.write_all_at(note.as_bytes(), 0))
+        guard.write_all_at(note.as_bytes(), 0)?;
+        guard.set_len(note.len() as u64)
     }
 
     /// Releases the lock, if it is held.

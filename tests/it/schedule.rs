@@ -73,6 +73,39 @@ fn changed_retry_expression_warns_of_sites_it_affects() {
 }
 
 #[test]
+fn a_poll_that_is_brought_forward_is_shown_exported_and_made_early() {
+    let world = World::with(["ok"]);
+    let site = world.site(0, "ok");
+    let status = json!({"default": {"pollLevel": 0, "pollCount": 0, "lastRun": MIDNIGHT, "earlyS": 600}});
+    let mut line: Value = serde_json::from_str(&site.jsonl()).unwrap();
+    line["pollStatus"] = status.clone();
+    world.import_text(&line.to_string());
+    let exported: Value = serde_json::from_str(&world.export()[0]).unwrap();
+    assert_eq!(exported["pollStatus"], status);
+    let retry = "20 min (x3)";
+    let at = |seconds: i64, more: &[&str]| {
+        let now = (MIDNIGHT + seconds).to_string();
+        let output = world.run(&[&["poll", APP, "--retry", retry, "--now", &now, "--json"], more].concat());
+        serde_json::from_slice::<Value>(&output.stdout).ok()
+    };
+    assert_eq!(at(569, &["--dry-run"]), None);
+    let dry = at(570, &["--dry-run"]).unwrap();
+    assert_eq!((&dry["lastRun"], &dry["due"]), (&json!(MIDNIGHT), &json!(MIDNIGHT + 600)));
+    let now = (MIDNIGHT + 60).to_string();
+    let explained = world.json(&["explain", &site.cxn_id, "--json", "--retry", retry, "--now", &now]);
+    assert_eq!((&explained["lastRun"], &explained["nextDue"]), (&json!(MIDNIGHT), &json!(MIDNIGHT + 600)));
+    assert_eq!(explained["state"], "healthy");
+    assert_eq!(
+        (at(569, &[]).unwrap()["polled"].clone(), at(570, &[]).unwrap()["polled"].clone()),
+        (json!(0), json!(1))
+    );
+    // A poll by which no crowd is polled has its exact time again.
+    let exported: Value = serde_json::from_str(&world.export()[0]).unwrap();
+    assert_eq!(exported["pollStatus"]["default"].get("earlyS"), None);
+    world.assert_sound();
+}
+
+#[test]
 fn polling_continues_after_a_wrong_clock() {
     let world = World::with(["ok"]);
     world.poll(MIDNIGHT + 100 * 86_400, &[]);

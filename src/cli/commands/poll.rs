@@ -194,7 +194,10 @@ impl Poll {
 
     /// Lists the sites that would be polled.
     fn list(&self, plan: &PollRun, store: &Store) -> Result<u8> {
-        let due = |task: &PollTask| plan.policy.next_due_of_status(&task.status);
+        let due = |task: &PollTask| {
+            let PollTask { status, .. } = task;
+            Some(plan.policy.next_due_of_status(status)?.max(status.last_run))
+        };
         if self.json {
             plan.dry_run(store, |task| {
                 let status = &task.status;

@@ -10,8 +10,9 @@ use crate::store::{HostHash, PollTask};
 /// Hosts with a task that may be taken at once, each once.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// Hosts whose next task is slow: with its lateness in thousandths of its period, and its longest duration in
-    /// milliseconds.
+    /// Hosts whose next task is slow: with its lateness, and its longest duration.
+    ///
+    /// Lateness is in thousandths of its period, and durations are in milliseconds.
     slow: BinaryHeap<(u32, u32, Reverse<HostNo>)>,
     /// The other hosts.
     others: VecDeque<HostNo>,

@@ -143,9 +143,11 @@ fn any_status(now: UnixTime) -> impl Strategy<Value = PollStatus> {
         1 => Just(-now),
     ];
     let deferral = prop_oneof![2 => Just(None), 1 => (0..2 * DAY).prop_map(Some), 1 => (0..40 * DAY).prop_map(Some)];
-    (0..4_u32, last_run, deferral).prop_map(move |(level, offset, deferral)| {
+    let early_s = prop_oneof![2 => Just(0), 1 => 0..7_200_u32, 1 => 0..3_000_000_u32];
+    (0..4_u32, last_run, early_s, deferral).prop_map(move |(level, offset, early_s, deferral)| {
         let last_run = now + offset;
-        PollStatus { level, last_run, not_before: deferral.map(|seconds| last_run + seconds), ..PollStatus::default() }
+        let not_before = deferral.map(|seconds| last_run + seconds);
+        PollStatus { level, last_run, early_s, not_before, ..PollStatus::default() }
     })
 }
 

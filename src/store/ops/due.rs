@@ -1,6 +1,7 @@
 //! What is due.
 
 use std::ops::RangeInclusive;
+use std::time::Instant;
 
 use crate::model::{BatchCode, PollStatus, UnixTime};
 use crate::retry::Policy;
@@ -9,6 +10,7 @@ use crate::store::error::Result;
 use crate::store::schema::{
     CxnKey, CxnLocator, DueBucket, DueKey, HostHash, Job, ReadSession, bucket_prefix, bucket_range, host_of,
 };
+use crate::store::sessions::SLICE;
 
 /// A connection that is due, as the due index knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,9 @@ impl ReadSession {
 
     /// Passes the statuses of a job's connections in a batch to `emit`, as far as the due index knows them.
     ///
-    /// Those that are given up, disabled or deferred are left out, and so are those whose entry cannot be read.
+    /// Begins at `first`, or with the first of them, and works for about half a second. Returns where to continue; `None`
+    /// if all were passed. Those that are given up, disabled or deferred are left out, and so are those whose entry cannot
+    /// be read.
     ///
     /// # Errors
     /// [`Error::Database`](crate::store::Error::Database).
@@ -72,20 +76,26 @@ impl ReadSession {
         job: &Job,
         policy: &Policy,
         batch: &RangeInclusive<BatchCode>,
+        first: Option<&[u8]>,
         mut emit: impl FnMut(&PollStatus),
-    ) -> Result<()> {
-        let end = u32::try_from(policy.levels().len()).unwrap_or(u32::MAX);
-        let [first, behind] = [0, end].map(|level| bucket_prefix(job.no, DueBucket::Level(level), 0));
-        for entry in self.trees.range(TreeName::Due, &first, &behind) {
+    ) -> Result<Option<Vec<u8>>> {
+        const CHECK_EVERY: usize = 4096;
+        let began = Instant::now();
+        let levels = u32::try_from(policy.levels().len()).unwrap_or(u32::MAX);
+        let [start, end] = [0, levels].map(|level| bucket_prefix(job.no, DueBucket::Level(level), 0));
+        let entries = self.trees.range(TreeName::Due, first.unwrap_or(&start), &end);
+        for (number, entry) in entries.enumerate() {
             let (key, _) = entry?;
-            let Some(DueKey { bucket: DueBucket::Level(level), from, locator, .. }) = DueKey::parse(&key) else {
-                continue;
-            };
-            if batch.contains(&locator.batch_code) {
+            if number % CHECK_EVERY == CHECK_EVERY - 1 && began.elapsed() > SLICE {
+                return Ok(Some(key.to_vec()));
+            }
+            if let Some(DueKey { bucket: DueBucket::Level(level), from, locator, .. }) = DueKey::parse(&key)
+                && batch.contains(&locator.batch_code)
+            {
                 emit(&PollStatus { level, last_run: from, ..PollStatus::default() });
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Adds what is due among the entries of one bucket with a `from` in this range.

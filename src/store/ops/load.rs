@@ -65,7 +65,10 @@ impl ReadSession {
             Some(job) => self.readable_status(job.no, key)?,
             None => Some(None),
         };
-        Ok(status.map(|status| PollTask { locator, host, due, permille_late, cxn, status: status.unwrap_or_default() }))
+        Ok(status.map(Option::unwrap_or_default).map(|status| {
+            // See `Policy::when_due`.
+            PollTask { locator, host, due: due.max(status.last_run), permille_late, cxn, status }
+        }))
     }
 
     /// A connection with its statuses, without those of jobs that never polled it.

@@ -50,7 +50,7 @@ pub struct CxnKey {
 /// There is one for each level of the retry expression, and two others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DueBucket {
-    /// Due by its level; `from` is [`PollStatus::period_start`]: lastRun, unless the next poll is brought forward.
+    /// Due by its level; `from` is [`PollStatus::period_start`].
     Level(u32),
     /// Never due; `from` is as in [`DueBucket::Level`].
     Disabled,

@@ -5,6 +5,7 @@
 
 mod failing;
 mod schedule;
+mod spread;
 mod stopping;
 
 use std::fs;

@@ -57,11 +57,13 @@ fn any_status(year: i32, month: u32) -> impl Strategy<Value = PollStatus> {
     let any_month = (2027..=2028, 1..=12_u32).prop_flat_map(|(year, month)| month_end(year, month));
     let last_run = prop_oneof![4 => month_end(year, month), 1 => any_month];
     let deferral = prop_oneof![5 => Just(None), 1 => (1..=DAY_S).prop_map(Some)];
-    let polled = (level, 0..3_u32, last_run, deferral).prop_map(|(level, count, last_run, deferral)| {
-        let deferrals = u8::from(deferral.is_some());
-        let not_before = deferral.map(|seconds| last_run + seconds);
-        PollStatus { level, count, last_run, not_before, deferrals, ..PollStatus::default() }
-    });
+    let early_s = prop_oneof![3 => Just(0), 1 => 0..4_000_u32, 1 => 0..3_000_000_u32];
+    let polled =
+        (level, 0..3_u32, last_run, early_s, deferral).prop_map(|(level, count, last_run, early_s, deferral)| {
+            let deferrals = u8::from(deferral.is_some());
+            let not_before = deferral.map(|seconds| last_run + seconds);
+            PollStatus { level, count, last_run, early_s, not_before, deferrals, ..PollStatus::default() }
+        });
     prop_oneof![29 => polled, 1 => Just(PollStatus::default())]
 }
 
@@ -87,7 +89,7 @@ impl Case {
             times.extend(next.zip(period).map(|(next, period)| next - leeway(period)));
             times.extend(next.into_iter().flat_map(|next| [next, next - DAY_S, next - 2 * DAY_S]));
             times.extend(status.not_before);
-            times.extend([status.last_run, status.last_run - 300]);
+            times.extend([status.last_run, status.last_run - 300, status.period_start(), status.period_start() - 300]);
         }
         let times: BTreeSet<_> =
             times.iter().flat_map(|time| [time - 1, *time, time + 1]).filter(|time| *time > 0).collect();

@@ -90,7 +90,7 @@ impl Runs {
         let message = format!("redirected (301 Moved Permanently) to {moved}");
         lines[9]["disabled"] = json!(true);
         lines[9]["pollStatus"] = json!({"default": {
-            "pollLevel": 0, "pollCount": 1, "lastRun": MIDNIGHT,
+            "pollLevel": 0, "pollCount": 1, "lastRun": MIDNIGHT, "earlyS": 600,
             "lastFailure": {"at": MIDNIGHT, "class": "redirect", "message": message},
             "attempts": [{"at": MIDNIGHT, "class": "redirect"}],
         }});

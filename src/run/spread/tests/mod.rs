@@ -1,3 +1,7 @@
+mod fleet;
+mod overload;
+mod weeks;
+
 use super::*;
 
 const TICK: i64 = 300;
@@ -10,7 +14,9 @@ fn polls(policy: &Policy, sites: &mut [PollStatus], ticks: std::ops::Range<i64>)
         let is_due: Vec<_> = sites.iter().map(|site| policy.is_due(site, now)).collect();
         let due = is_due.iter().filter(|due| **due).count() as u64;
         let mut spread = Spread::new(policy, now, TICK);
-        sites.iter().for_each(|site| spread.add(site));
+        for site in sites.iter() {
+            spread.add(site);
+        }
         for (site, _) in sites.iter_mut().zip(is_due).filter(|(_, due)| *due) {
             policy.apply(site, now, &Ok(()));
             if due > MAX_EXACT {
@@ -52,4 +58,46 @@ fn small_crowds_keep_their_exact_times() {
     let mut sites = vec![PollStatus::default(); 100];
     assert_eq!(polls(&policy, &mut sites, 0..9), [100, 0, 0, 0, 100, 0, 0, 0, 100]);
     assert!(sites.iter().all(|site| site.early_s == 0));
+}
+
+#[test]
+fn a_month_is_spread_over_all_times_at_which_one_can_end() {
+    let policy: Policy = "1 month (x2)".parse().unwrap();
+    // The last of January, February, March and a day within a month.
+    for now in [30, 58, 89, 100].map(|day| START + day * 86_400 + 7) {
+        let mut spread = Spread::new(&policy, now, 3_600);
+        let new = vec![PollStatus::default(); 7_200];
+        for site in &new {
+            spread.add(site);
+        }
+        let natural = policy.next_due(0, now).unwrap();
+        let mut by_hour = std::collections::BTreeMap::new();
+        for mut site in new {
+            policy.apply(&mut site, now, &Ok(()));
+            spread.place(&mut site);
+            let due = policy.next_due_of_status(&site).unwrap();
+            assert!(due > now && due <= natural, "{due} after {now}");
+            *by_hour.entry((due - now) / 3_600).or_insert(0) += 1;
+        }
+        // Up to three days of a month are never one month after any time.
+        assert!(by_hour.len() >= 600 && by_hour.values().all(|sites| *sites <= 12), "{now}: {by_hour:?}");
+    }
+}
+
+#[test]
+fn ticks_that_are_shorter_than_the_leeway_are_even_too() {
+    let policy: Policy = "10 min (x2)".parse().unwrap();
+    let now = START;
+    let mut spread = Spread::new(&policy, now, 10);
+    let mut sites = vec![PollStatus::default(); 5_700];
+    for site in &sites {
+        spread.add(site);
+    }
+    for site in &mut sites {
+        policy.apply(site, now, &Ok(()));
+        spread.place(site);
+    }
+    let due = |at| sites.iter().filter(|site| policy.is_due(site, at)).count();
+    let by_tick: Vec<_> = (1..=57).map(|tick| due(now + tick * 10) - due(now + tick * 10 - 10)).collect();
+    assert_eq!(by_tick, [100; 57]);
 }
