@@ -72,6 +72,8 @@ enum Command {
     Call(commands::call::Call),
     Status(commands::status::Status),
     Explain(commands::explain::Explain),
+    #[command(name = "plan")]
+    PollPlan(commands::plan::PollPlan),
     Retry(commands::retry::Retry),
     /// Reset connections to new, so that they are due at once
     ///
@@ -228,6 +230,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Event(command) => command.run(context),
         Command::Status(command) => command.run(context),
         Command::Explain(command) => command.run(context),
+        Command::PollPlan(command) => command.run(context),
         Command::Retry(command) => command.run(context),
         Command::Revive(command) => command.run(context, AdminAction::Revive),
         Command::Disable(command) => command.run(context, AdminAction::Disable),
@@ -271,6 +274,7 @@ impl Command {
             Self::Event(_) => "event",
             Self::Status(_) => "status",
             Self::Explain(_) => "explain",
+            Self::PollPlan(_) => "plan",
             Self::Retry(_) => "retry",
             Self::Revive(_) => "revive",
             Self::Disable(_) => "disable",

@@ -143,7 +143,8 @@ impl PollRun {
             return Ok(self.empty_summary());
         }
         note.set_active(self);
-        let past = Past { tick_s: note.ticks().usual_s(), sites: note.sites().cloned() };
+        let tick_s = note.ticks().usual_s();
+        let past = Past { tick_s, sites: note.sites().cloned() };
         thread::scope(|scope| {
             let (sender, messages) = channel();
             let limits = context.config.results;
@@ -158,11 +159,10 @@ impl PollRun {
             if due == 0 {
                 return Ok(summary);
             }
-            note.set_due(due);
+            note.set_due(due, sites);
             if let Some(report) = self.stop_report(&note, &entries, spread.is_some(), tick_s) {
                 observe(Update::Warning(report));
             }
-            note.set_due(due, sites);
             self.app.call_warnings().for_each(|warning| warn!("{warning}"));
             if around::emit(self, due, None, signals)? == Emitted::Killed {
                 return Ok(Summary { interrupted: signals.stop_code(), ..summary });

@@ -14,6 +14,7 @@ mod error;
 mod event;
 mod execute;
 mod fd_limit;
+pub mod forecast;
 mod last_host;
 mod machine;
 mod message;

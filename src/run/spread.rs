@@ -100,16 +100,34 @@ impl Spread {
 
     /// Adds a site with its status before the run, due or not. One that is given up, or deferred, has no part in it.
     pub fn add(&mut self, status: &PollStatus) {
+        self.add_many(status, 1);
+    }
+
+    /// Adds `count` sites with the same status, as [`Spread::add`] does.
+    pub fn add_many(&mut self, status: &PollStatus, count: u64) {
         let Some(due) = self.policy.next_due_of_status(status).filter(|_| status.not_before.is_none()) else { return };
         let is_due = self.policy.is_due(status, self.now);
         let ticks = ticks_until(&self.policy, status.level, due, self.now, self.tick_s);
         let Some(level) = self.levels.get_mut(status.level as usize) else { return };
-        level.total += 1;
+        level.total += count;
         if is_due {
-            level.due += 1;
+            level.due += count;
         } else if let Some(last) = level.by_tick.len().checked_sub(1) {
-            level.by_tick[usize::try_from(ticks - 1).unwrap_or(0).min(last)] += 1;
+            level.by_tick[usize::try_from(ticks - 1).unwrap_or(0).min(last)] += count;
         }
+    }
+
+    /// Places up to `count` sites of which none need be brought forward, and returns how many.
+    ///
+    /// `next` is the status of each after this run. [`Spread::place`] would leave it as it is.
+    pub fn place_unmoved(&mut self, next: &PollStatus, count: u64) -> u64 {
+        let Some(level) = self.levels.get_mut(next.level as usize).filter(|_| next.not_before.is_none()) else {
+            return count;
+        };
+        let Some(last) = level.by_tick.len().checked_sub(1) else { return count };
+        let placed = count.min(level.limit().saturating_sub(level.by_tick[last]));
+        level.by_tick[last] += placed;
+        placed
     }
 
     /// Brings the next poll of a site forward if its run would poll too many. `next` is its status after this run.

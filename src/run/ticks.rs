@@ -35,6 +35,16 @@ impl Ticks {
         self.0.drain(..self.0.len().saturating_sub(KEPT));
     }
 
+    /// The first start after `now` of runs that go on at the usual tick.
+    ///
+    /// Where no run is known, runs start at multiples of the usual tick, as cron starts them.
+    #[must_use]
+    pub fn next_after(&self, now: UnixTime) -> UnixTime {
+        let tick_s = self.usual_s();
+        let since = now.saturating_sub(self.last().unwrap_or(0)).rem_euclid(tick_s);
+        now.saturating_add(tick_s - since)
+    }
+
     /// The start of the last run; `None` if none is known.
     #[must_use]
     pub fn last(&self) -> Option<UnixTime> {
@@ -161,5 +171,13 @@ mod tests {
     fn starts_of_a_wrong_clock_are_dropped() {
         assert_eq!(ticks(&[60, 120, 90_000, 180]), ticks(&[60, 120, 180]));
         assert_eq!(ticks(&[60, 60]), ticks(&[60]));
+    }
+
+    #[test]
+    fn the_next_start_is_a_whole_number_of_ticks_after_the_last() {
+        let known = ticks(&[7, 607, 1207, 1807]);
+        assert_eq!([1806, 1807, 1808, 2406, 2407].map(|now| known.next_after(now)), [1807, 2407, 2407, 2407, 3007]);
+        assert_eq!([0, 299, 300].map(|now| ticks(&[]).next_after(now)), [300, 300, 600], "as cron starts them");
+        assert_eq!(ticks(&[7]).next_after(400), 607);
     }
 }

@@ -36,6 +36,8 @@ echo '{"ok":true}'
         &["get", "--json"],
         &["explain", &id],
         &["explain", &id, "--json"],
+        &["plan", "--retry", "1 hour (x2)", "--now", &now],
+        &["plan", "--retry", "1 hour (x2)", "--now", &now, "--json"],
         &["event", APP, "--cxn", &id],
         &["call", &id, "System.get", "-vv"],
         &["results", "--app", APP],

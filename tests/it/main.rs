@@ -48,6 +48,7 @@ mod network;
 mod outage;
 mod output;
 mod per_host;
+mod plan;
 mod poll;
 mod recording;
 mod recovery;

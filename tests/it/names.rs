@@ -109,6 +109,7 @@ fn no_command_prints_or_logs_what_is_not_printable() {
         (&["poll", APP, "-vv", "--name", JOB], true),
         (&["get"], true),
         (&["status"], false),
+        (&["plan"], false),
         (&["explain", id], true),
         (&["explain", id, "--name", JOB], true),
         (&["explain", "cxn:no\u{202e}ne"], false),

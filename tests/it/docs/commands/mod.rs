@@ -21,7 +21,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("CONTRIBUTING.md", 2),
     ("README.md", 18),
     ("docs/benchmarks.md", 13),
-    ("docs/commands.md", 47),
+    ("docs/commands.md", 49),
     ("docs/configuration.md", 10),
     ("docs/connections.md", 10),
     ("docs/install.md", 29),
@@ -31,7 +31,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("docs/moving-from-cxnapp.md", 11),
     ("docs/running.md", 8),
     ("docs/scaling.md", 2),
-    ("docs/schedule.md", 4),
+    ("docs/schedule.md", 7),
     ("docs/troubleshooting.md", 8),
 ];
 

@@ -81,6 +81,7 @@ impl Runs {
         sites.extend((5..8).map(|number| world.site(number, "retry-after-7200")));
         sites.push(own_host(8, "ok"));
         sites.push(own_host(9, "ok"));
+        sites.push(own_host(10, "ok"));
         self.ids = sites.iter().map(|site| site.cxn_id.clone()).collect();
         let mut lines: Vec<Value> = sites.iter().map(|site| serde_json::from_str(&site.jsonl()).unwrap()).collect();
         lines[8]["viaPort"] = json!("127.0.0.1:9");
@@ -94,6 +95,10 @@ impl Runs {
             "lastFailure": {"at": MIDNIGHT, "class": "redirect", "message": message},
             "attempts": [{"at": MIDNIGHT, "class": "redirect"}],
         }});
+        lines[10]["pollStatus"] = json!({"default": {
+            "pollLevel": 0, "pollCount": 0, "lastRun": MIDNIGHT, "attempts": [{"at": MIDNIGHT, "class": "ok"}],
+            "tookMs": 900_000,
+        }});
         let text: Vec<_> = lines.iter().map(Value::to_string).collect();
         let all = self.world.path("all.jsonl");
         fs::write(&all, text.join("\n") + "\n").unwrap();
@@ -106,6 +111,7 @@ impl Runs {
         self.run("poll --dry-run --json", &["poll", APP, "--dry-run", "--json"]);
         let new = self.ids[0].clone();
         self.run("explain --json", &["explain", &new, "--json"]);
+        self.run("plan --json", &["plan", "--json"]);
         self.run("event", &["event", APP, "--cxn", &new]);
         self.poll_at(MIDNIGHT, &["--per-host", "1", "--log-file", "log", "--log-format", "json"]);
         let log = fs::read_to_string(self.world.path("log")).unwrap();
@@ -126,6 +132,11 @@ impl Runs {
     }
 
     fn explain_and_list(&mut self) {
+        // The site that fails is given up after a day, and the slow one takes longer than a tick.
+        for batch in ["0/1", "9999/10000"] {
+            let now = (MIDNIGHT + HOUR).to_string();
+            self.run("plan --json", &["plan", "--json", "--hours", "72", "--batch", batch, "--now", &now]);
+        }
         self.explain_all(MIDNIGHT + HOUR);
         let (failing, via) = (self.ids[4].clone(), self.ids[8].clone());
         self.run("get --json", &["get", "--json"]);
