@@ -38,11 +38,12 @@ mod update;
 mod worker_count;
 mod workers;
 
+pub use crate::model::{MAX_WORKERS, Threads};
 pub use active::{ActiveRun, active_runs, no_run_since, ticks_of};
 pub use error::Error;
 pub use fd_limit::max_workers;
 pub use machine::available as available_memory;
-pub use poll_run::{PollRun, Threads};
+pub use poll_run::PollRun;
 pub use queue::Queue;
 pub use retry_change::RetryChange;
 pub use signals::{Signals, survive_file_size_limit};
@@ -50,6 +51,5 @@ pub use spread::Spread;
 pub use summary::{Summary, run_json, run_text};
 pub use ticks::Ticks;
 pub use update::{FILE_ONLY, Update, Warning};
-pub use worker_count::MAX_WORKERS;
 
 pub(crate) use summary::by_count;

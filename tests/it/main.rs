@@ -37,6 +37,7 @@ mod hostile;
 mod hosts;
 mod idle;
 mod import;
+mod job_tables;
 mod limits;
 mod listeners;
 mod local;
