@@ -11,10 +11,10 @@ use super::error::{Error, Report, Result};
 use super::ui::progress::Display;
 use super::ui::{logging, notice, prompt, terminal};
 use super::values::{self, Verbosity};
-use crate::config::{Config, STORE_VARIABLE};
+use crate::config::{Config, JobTable, STORE_VARIABLE};
 use crate::exit;
 use crate::listener::Listeners;
-use crate::model::{AppId, AppMeta, UnixTime};
+use crate::model::{AppId, AppMeta, JobName, UnixTime};
 use crate::retry::Policy;
 use crate::site::{self, Client};
 use crate::store::{self, Job, ReadSession, SkippedEntries, Store};
@@ -306,7 +306,7 @@ impl Clock {
 /// The schedule by which a command that polls nothing computes states and due times.
 #[derive(Args)]
 pub(super) struct ScheduleArgs {
-    /// Use this expression instead of the one that the job last ran with
+    /// Use this expression instead of that of the job's last run, or of the configuration
     #[arg(long, value_name = "EXPR")]
     retry: Option<Policy>,
     #[command(flatten)]
@@ -314,15 +314,17 @@ pub(super) struct ScheduleArgs {
 }
 
 impl ScheduleArgs {
-    /// The given policy, or else the one that the job last ran with, or else the default.
+    /// The given policy, or else that of the last run, or else that of the configuration.
+    ///
+    /// `job` is `None` if the store does not have it.
     ///
     /// # Errors
     /// [`Error::StoredRetry`] if the job's expression cannot be read.
-    pub(super) fn policy(&self, job: Option<&Job>) -> Result<Policy> {
+    pub(super) fn policy(&self, config: &Config, app: &AppId, name: &JobName, job: Option<&Job>) -> Result<Policy> {
         match (&self.retry, job.and_then(|job| job.retry.as_deref())) {
             (Some(policy), _) => Ok(policy.clone()),
             (None, Some(stored)) => stored.parse().map_err(Error::StoredRetry),
-            (None, None) => Ok(Policy::default()),
+            (None, None) => Ok(config.job_values(app, name, &JobTable::default()).retry.value),
         }
     }
 }

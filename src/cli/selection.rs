@@ -121,7 +121,7 @@ impl Filter {
             context.app(store, app_id)?;
         }
         let now = self.now(context);
-        let jobs = self.jobs(store)?;
+        let jobs = self.jobs(context, store)?;
         let mut pass = |key: CxnKey, cxn: Cxn, statuses: Statuses| {
             let jobs = jobs.get(&key.app).map_or(&[][..], Vec::as_slice);
             match self.passes(jobs, &cxn, &statuses, now) {
@@ -156,11 +156,17 @@ impl Filter {
     }
 
     /// The jobs by app, each with its policy.
-    fn jobs(&self, store: &Store) -> Result<HashMap<AppNo, Vec<(Job, Policy)>>> {
+    fn jobs(&self, context: &Context, store: &Store) -> Result<HashMap<AppNo, Vec<(Job, Policy)>>> {
         let mut jobs: HashMap<_, Vec<_>> = HashMap::new();
-        for job in store.read(|session| session.jobs(None))? {
+        let apps = store.read(|session| {
+            let apps = session.apps()?.into_iter();
+            apps.map(|(no, app_id)| Ok((app_id, session.jobs(Some(no))?))).collect::<Result<Vec<_>, _>>()
+        })?;
+        for (app_id, job) in
+            apps.into_iter().flat_map(|(app_id, jobs)| jobs.into_iter().map(move |job| (app_id.clone(), job)))
+        {
             if self.name.as_ref().is_none_or(|name| *name == job.name) {
-                let policy = self.schedule.policy(Some(&job))?;
+                let policy = self.schedule.policy(&context.config, &app_id, &job.name, Some(&job))?;
                 jobs.entry(job.app).or_default().push((job, policy));
             }
         }

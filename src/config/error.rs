@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::job_table::Origin;
 use crate::model::{AppId, UnixTime};
 use crate::util::file_error::FileError;
 use crate::util::home::InvalidTilde;
@@ -34,7 +35,7 @@ pub enum Error {
         source: InvalidTilde,
     },
     /// The heartbeat URL of this origin is not an http or https URL. It may hold a key, so it is left out.
-    InvalidHeartbeat(HeartbeatOrigin),
+    InvalidHeartbeat(Origin),
     /// An app's `metadata.json` is not JSON.
     MetadataJson {
         /// The file.
@@ -66,17 +67,6 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-}
-
-/// The origin of a heartbeat URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeartbeatOrigin {
-    /// The option `--heartbeat`.
-    Option,
-    /// The environment variable `CXNPOLL_HEARTBEAT`.
-    Variable,
-    /// The configuration file.
-    File,
 }
 
 /// The result of reading the configuration.

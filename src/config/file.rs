@@ -13,6 +13,7 @@ use tracing::debug;
 use super::app_table::AppTable;
 use super::cxnapp::read_optional;
 use super::error::{Error, Result};
+use super::job_table::{self, JobTables};
 use super::limits::LimitTable;
 use super::listeners::ListenerTable;
 use crate::listener::Listeners;
@@ -49,6 +50,9 @@ pub struct Config {
     pub limits: Vec<LimitTable>,
     /// Apps that the file defines, by their id with or without `app:`.
     pub apps: BTreeMap<String, AppTable>,
+    /// The values of jobs.
+    #[serde(deserialize_with = "job_table::deserialize")]
+    pub jobs: JobTables,
     /// When runs back up the store.
     pub backups: Backups,
     /// How many results of listeners are kept.
@@ -166,7 +170,9 @@ impl Config {
     pub(crate) fn parse(text: &str, dir: &Path) -> Result<Self, toml::de::Error> {
         let mut config: Self = toml::from_str(text)?;
         let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file].into_iter().flatten();
-        for path in paths.chain(config.apps.values_mut().filter_map(|app| app.app_cert.as_mut())) {
+        let of_apps = config.apps.values_mut().filter_map(|app| app.app_cert.as_mut());
+        let of_jobs = config.jobs.values_mut().filter_map(|job| job.metrics.as_mut());
+        for path in paths.chain(of_apps).chain(of_jobs) {
             *path = dir.join(&*path);
         }
         Ok(config)

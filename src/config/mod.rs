@@ -7,7 +7,8 @@ mod certificate;
 mod cxnapp;
 mod error;
 mod file;
-mod heartbeat;
+mod job_table;
+mod job_values;
 mod limits;
 mod listeners;
 #[cfg(test)]
@@ -15,9 +16,11 @@ mod schema;
 
 pub use app_table::AppTable;
 pub use certificate::EXPIRY_WARNING_DAYS;
-pub use error::{CertificateDefect, CertificateProblem, Error, HeartbeatOrigin, Result};
+pub use error::{CertificateDefect, CertificateProblem, Error, Result};
 pub use file::{Backups, Config};
 pub(crate) use file::{CONFIG_VARIABLE, STORE_VARIABLE};
-pub(crate) use heartbeat::HEARTBEAT_VARIABLE;
+pub use job_table::{JobTable, JobTables, Origin};
+pub(crate) use job_values::HEARTBEAT_VARIABLE;
+pub use job_values::{JobValues, Sourced};
 pub use limits::{LimitTable, LimitedSite};
 pub use listeners::ListenerTable;

@@ -41,6 +41,17 @@ app-cert = "myapp.crt"
 disabled = false
 tls = "skip-verify"
 
+[jobs."app:org.example.myapp".default]
+retry = "20 min (x6); 1 day (x*)"
+threads = "auto"
+per-host = 2
+timeout = "2m"
+max-runtime = 1200
+metrics = "/var/lib/node_exporter"
+heartbeat = "https://hc.example.org/ping/4567"
+[jobs."org.example.myapp".other]
+threads = 16
+
 [[listeners]]
 event = "app:org.example.myapp:job=default:poll"
 priority = 10
@@ -118,6 +129,7 @@ fn accepts(whole: &Value, schema: &Value, value: &Value) -> bool {
             value.as_str().is_none_or(|text| pattern.is_match(text).unwrap())
         }
         "propertyNames" => table.is_none_or(|table| table.keys().all(|key| accepts(whole, of, &json!(key)))),
+        "maxLength" => value.as_str().is_none_or(|text| text.len() <= size(of)),
         "minLength" => value.as_str().is_none_or(|text| text.len() >= size(of)),
         "minItems" => list.is_none_or(|list| list.len() >= size(of)),
         "maxProperties" => table.is_none_or(|table| table.len() <= size(of)),
@@ -226,6 +238,24 @@ fn schema_and_program_accept_the_same_files() {
         "[[listeners]]\nevent = 'app:a.b:poll'\nprogram = ['x']",
         "[[listeners]]\nevent = 'civi_cxn.poll'\nprogram = 'x'",
         "[timeouts]\ncall = '2 months'",
+        "[jobs.'org example'.default]",
+        "[jobs.'.a'.default]",
+        "[jobs.a.'']",
+        "[jobs.a.' x']",
+        "[jobs.a.\"a\\tb\"]",
+        "[jobs.a.'größe (2)']",
+        "[jobs.a.b.c]",
+        "[jobs.a]\nretry = '1 day (x3)'",
+        "[jobs.a.b]\nretry = ' ;20MINUTES(x 06 ); 1 hours (X24) ;1 day(x*); '",
+        "[jobs.a.b]\nretry = '1 day (x*); 1 day (x3)'",
+        "[jobs.a.b]\nretry = '1 day (x0)'",
+        "[jobs.a.b]\nretry = '1 d (x3)'",
+        "[jobs.a.b]\nretry = '1 day'",
+        "[jobs.a.b]\nretry = '1 day (x3) 1 week (x3)'",
+        "[jobs.a.b]\nthreads = 4096",
+        "[jobs.a.b]\nthreads = 4097",
+        "[jobs.a.b]\nper-host = 4096",
+        "[jobs.a.b]\nheartbeat = 'ftp://a.example/'",
     ] {
         assert_eq!(difference(&schema, &value(text)), None);
     }
@@ -261,6 +291,10 @@ fn schema_has_the_keys_of_the_program() {
         (&schema["properties"]["backups"], "[backups]\nunknown = 1".to_owned()),
         (&schema["properties"]["results"], "[results]\nunknown = 1".to_owned()),
         (&schema["properties"]["apps"]["additionalProperties"], "[apps.a]\nunknown = 1".to_owned()),
+        (
+            &schema["properties"]["jobs"]["additionalProperties"]["additionalProperties"],
+            "[jobs.a.b]\nunknown = 1".to_owned(),
+        ),
         (&schema["properties"]["limits"]["items"], "[[limits]]\nunknown = 1".to_owned()),
         (&schema["properties"]["listeners"]["items"], format!("{listener}unknown = 1")),
         (&defs["call"], format!("{listener}calls = [{{ api = 'A.b', unknown = 1 }}]")),

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Threads;
-use super::worker_count::MAX_WORKERS;
-use crate::model::{Lateness, UnixTime};
+use crate::model::{Lateness, MAX_WORKERS, UnixTime};
 
 /// How often it is reported that a job cannot keep up, in seconds.
 const REPORT_INTERVAL_S: i64 = 86_400;

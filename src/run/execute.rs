@@ -87,6 +87,12 @@ impl PollRun {
         }
     }
 
+    /// Whether it is certain that nothing is due. Does not open the database, and `false` is no answer.
+    #[must_use]
+    pub fn is_certainly_idle(&self, store: &Store) -> bool {
+        self.only.is_none() && store.is_certainly_idle(&self.app.app_id, &self.job, &self.policy, self.now)
+    }
+
     fn is_app_disabled(&self) -> bool {
         if self.app.disabled {
             info!("{} is disabled", self.app.app_id);
@@ -138,7 +144,7 @@ impl PollRun {
     ) -> Result<Summary, Error> {
         let Context { store, signals, .. } = context;
         let mut note = Note::write(held, self.due_at());
-        if self.only.is_none() && store.is_certainly_idle(&self.app.app_id, &self.job, &self.policy, self.now) {
+        if self.is_certainly_idle(store) {
             note.set_behind(note.behind().caught_up());
             return Ok(self.empty_summary());
         }

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-use super::worker_count::MAX_WORKERS;
+use crate::model::MAX_WORKERS;
 use crate::site::{MAX_LOOKUPS, MAX_SPARE_CONNECTIONS};
 use crate::util::text::count;
 

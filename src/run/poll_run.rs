@@ -1,12 +1,11 @@
 //! What a run is to do.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::Summary;
 use crate::batch::Batch;
 use crate::listener::Listeners;
-use crate::model::{AppMeta, CxnId, JobName, UnixTime};
+use crate::model::{AppMeta, CxnId, JobName, Threads, UnixTime};
 use crate::retry::Policy;
 use crate::store::RunRecord;
 
@@ -37,25 +36,6 @@ pub struct PollRun {
     pub only: Option<CxnId>,
     /// What is called at each poll and around the run.
     pub listeners: Listeners,
-}
-
-/// How many workers a run has, and so how many sites it polls at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Threads {
-    /// As many as it pays to have: they are added while sites wait and the processors do not.
-    #[default]
-    Auto,
-    /// This many, at least 1.
-    Fixed(usize),
-}
-
-impl fmt::Display for Threads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Fixed(workers) => write!(f, "{workers}"),
-        }
-    }
 }
 
 impl PollRun {

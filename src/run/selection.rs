@@ -7,10 +7,11 @@ use tracing::warn;
 
 use super::poll_run::PollRun;
 use super::queue::{INITIAL_LOAD, QUEUE_CAPACITY};
+use super::retry_change::RetryChange;
 use super::spread::{MAX_EXACT, SiteCounts, Spread};
 use super::{Error, order};
 use crate::model::CxnId;
-use crate::retry::{MAX_LEEWAY_S, Policy};
+use crate::retry::MAX_LEEWAY_S;
 use crate::store::error::{Error as StoreError, Result as StoreResult};
 use crate::store::{AppNo, CxnKey, DueEntry, HostKey, Job, PollTask, ReadSession, Store, WriteSession};
 use crate::util::text::count;
@@ -222,14 +223,8 @@ fn remember_retry(run: &PollRun, session: &WriteSession, job: &Job) -> StoreResu
     if run.only.is_some() || job.retry.as_ref() == Some(&retry) {
         return Ok(());
     }
-    if let Some(before) = job.retry.as_ref().and_then(|before| before.parse::<Policy>().ok()) {
-        let [old, new] = [&before, &run.policy].map(|policy| u32::try_from(policy.levels().len()).unwrap_or(u32::MAX));
-        let affected = session.count_levels(job.no, old.min(new)..old.max(new))?;
-        if affected > 0 {
-            let effect = if new < old { "gives up" } else { "brings back" };
-            let sites = count(affected, "site");
-            warn!("the retry expression '{retry}' {effect} {sites}; the last run's was '{before}'");
-        }
+    if let Some(change) = RetryChange::of(session, job, &run.policy)? {
+        warn!("{change}");
     }
     session.remember_retry(job.no, &retry)
 }

@@ -13,8 +13,6 @@ use super::machine::CpuTime;
 pub(super) const FIRST_WORKERS: usize = 32;
 /// How many workers there are at most. More would not fit into the memory for them.
 pub(super) const MOST_WORKERS: usize = 1024;
-/// The largest number that can be given.
-pub const MAX_WORKERS: usize = 4096;
 /// How often to decide.
 pub(super) const DECISION_INTERVAL: Duration = Duration::from_millis(20);
 /// From this share of the processors on, no worker is added.

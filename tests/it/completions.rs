@@ -44,7 +44,7 @@ fn names_of_every_closed_set_are_offered() {
 #[test]
 fn apps_jobs_and_connections_come_from_the_store_and_the_configuration() {
     let world = World::with(["ok", "ok"]);
-    world.append_config("\n[apps.\"org.example.other\"]\ntitle = \"Other\"\n");
+    world.append_config("\n[apps.\"org.example.other\"]\ntitle = \"Other\"\n[jobs.\"org.example.other\".hourly]\n");
     world.poll(1_700_000_000, &["--name", "nightly"]);
     let (first, second) = (world.site(0, "ok"), world.site(1, "ok"));
     let mut ids = [&*first.cxn_id, &*second.cxn_id];
@@ -57,7 +57,8 @@ fn apps_jobs_and_connections_come_from_the_store_and_the_configuration() {
         (&["explain", short_id(&first)], &[short_id(&first)]),
         (&["poll", APP, "--cxn", &first.cxn_id], &[&*first.cxn_id]),
         (&["poll", APP, "--name", ""], &["nightly"]),
-        (&["poll", "org.example.other", "--name=n"], &["--name=nightly"]),
+        (&["poll", "org.example.other", "--name="], &["--name=hourly"]),
+        (&["status", "--name="], &["--name=hourly", "--name=nightly"]),
         (&["explain", "cxn:none"], &[]),
         (&["--store", "elsewhere", "explain", "cxn:"], &[]),
         (&["--config", "elsewhere", "status", "org"], &[]),

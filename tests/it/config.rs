@@ -18,6 +18,12 @@ fn mistake_names_file_line_and_what_was_expected() {
         ("[[listeners]]\nevent = \"civi_cxn.pull\"\n", "line 2", "expected app:org.example.myapp:job=default:poll"),
         ("[[limits]]\nconcurrent = 2\n", "line 1", "expected one of `net`, `host` and `proxy`"),
         ("[[limits]]\nhost = \"*\"\nper-minute = 0\n", "line 3", "nonzero"),
+        (
+            "[jobs.\"org.example.a\".b]\nretri = \"1 day (x3)\"\n",
+            "line 2",
+            "expected one of `retry`, `threads`, `per-host`",
+        ),
+        ("[jobs.\"org.example.a\".b]\nretry = \"1 dya (x3)\"\n", "line 2", "expected a unit"),
         ("contact = \n", "line 1", "expected"),
     ] {
         world.config();
@@ -119,7 +125,7 @@ fn config_check_finds_all_listeners_that_cannot_work() {
     fs::remove_dir_all(world.store()).unwrap();
     fs::write(world.store(), "").unwrap();
     let (problems, warnings) = check(&of_app(APP));
-    assert_eq!((problems.len(), warnings.len()), (0, 2), "{warnings:?}");
+    assert_eq!((problems.len(), warnings.len()), (0, 3), "{warnings:?}");
     assert!(warnings[0].starts_with("cannot read which apps the store has: "), "{warnings:?}");
     fs::remove_file(world.store()).unwrap();
     let (problems, warnings) = check(&of_app(APP));

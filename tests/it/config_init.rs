@@ -27,7 +27,7 @@ fn options_make_a_file_that_is_read_as_they_say() {
     let world = World::new();
     world.config();
     let init = ["config", "init", "-n", "--output", "new/cxnpoll.toml", "--store", "data"];
-    let app = ["--app", APP, "--app-cert", "app.crt", "--app-url", "https://app.example.org/"];
+    let app = ["--app", APP, "--app-cert", "app.crt", "--app-url", "https://app.example.org/", "--retry", "1day(x3)"];
     assert_quiet(&world.run(&[&init[..], &app, &["--contact", "me \"and\" you"]].concat()));
     assert_eq!(mode(&world, "new/cxnpoll.toml"), 0o644);
     let value = |key: &str| shown(&world, "new/cxnpoll.toml", key);
@@ -35,6 +35,7 @@ fn options_make_a_file_that_is_read_as_they_say() {
     assert_eq!(value("contact"), "me \"and\" you");
     assert_eq!(value(&format!("apps.{APP}.app-url")), "https://app.example.org/");
     assert_eq!(value(&format!("apps.{APP}.certificate")), "there");
+    assert_eq!(value(&format!("jobs.{APP}.default.retry")), "1 day (x3)");
     assert_quiet(&world.run(&["config", "check", "--config", "new/cxnpoll.toml"]));
     let text = fs::read_to_string(world.path("new/cxnpoll.toml")).unwrap();
     assert!(text.contains("\n# [timeouts]\n") && text.contains("# calls = ["), "{text}");
@@ -67,6 +68,7 @@ fn values_that_cannot_be_used_leave_no_file() {
         (2, &["--heartbeat", "hc.example.org/K3Y"][..], "--heartbeat is not an http or https URL"),
         (2, &["--app", "my app"], "--app <APP>"),
         (2, &["--app-cert", "app.crt"], "--app <APP>"),
+        (2, &["--retry", "1 day (x3)"], "--app <APP>"),
         (2, &["--app", APP, "--app-url", "ftp://example.org/"], "expected an http or https URL"),
         (78, &["--app", APP, "--app-cert", "gone.crt"], "there is no certificate"),
         (66, &["--apps-dir", "gone"], "there is no directory"),
@@ -106,9 +108,9 @@ fn a_terminal_is_asked_and_then_the_next_steps_are_printed() {
         let text = typed(&world, lines);
         assert!(text.contains("Nothing was written.") && !world.path("new.toml").exists(), "{text}");
     }
-    let app = "no app\norg.example.myapp\nhttps://app.example.org/\ngone.crt\napp.crt\norg.example.myapp\n";
+    let app = "no app\norg.example.myapp\nhttps://app.example.org/\ngone.crt\napp.crt\n1 dya (x3)\n1 day (x3)\norg.example.myapp\n";
     let text = typed(&world, &format!("~/data\n\n{app}\n\nftp://x\n-\n"));
-    let reported = ["expected an http or https URL", "it cannot be read", "is in the file already"];
+    let reported = ["expected an http or https URL", "it cannot be read", "expected a unit", "is in the file already"];
     for expected in ["Directory of the store [", " doctor"].into_iter().chain(reported) {
         assert!(text.contains(expected), "{expected} is not in {text}");
     }
@@ -117,5 +119,6 @@ fn a_terminal_is_asked_and_then_the_next_steps_are_printed() {
     assert!(text.contains("poll org.example.myapp --dry-run"), "{text}");
     assert_eq!(shown(&world, "new.toml", "store"), world.path("data").to_str().unwrap());
     assert_eq!(shown(&world, "new.toml", &format!("apps.{APP}.certificate")), "there");
+    assert_eq!(shown(&world, "new.toml", &format!("jobs.{APP}.default.retry")), "1 day (x3)");
     assert_eq!(shown(&world, "new.toml", "heartbeat"), Value::Null);
 }

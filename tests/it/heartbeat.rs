@@ -75,6 +75,10 @@ fn url_comes_from_the_option_the_environment_or_the_configuration() {
     let by_hand = ["--cxn", &world.site(0, "ok").cxn_id];
     assert_eq!(poll(&url("variable"), &by_hand), None, "a poll by hand does not show that cron works");
     assert_eq!(poll("", &[&by_hand[..], &["--heartbeat", &url("option")]].concat()), called("option"));
+    world.append_config(&format!("[jobs.\"{APP}\".default]\nheartbeat = \"{}\"\n", url("job")));
+    assert_eq!(poll("", &[]), called("job"));
+    assert_eq!(poll("", &["--name", "other"]), called("file"));
+    assert_eq!(poll(&url("variable"), &[]), called("variable"));
 }
 
 /// The script of the page: it adds the report of a failure at once.

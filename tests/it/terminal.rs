@@ -53,6 +53,34 @@ fn removal_at_a_terminal_lists_and_asks() {
 }
 
 #[test]
+fn run_at_a_terminal_asks_before_its_expression_gives_up_sites() {
+    if !tools::require("script") {
+        return;
+    }
+    let world = World::with(["status-500"; 3]);
+    let long = "1 hour (x1); 1 hour (x9)";
+    world.poll(MIDNIGHT, &["--retry", long]);
+    let retry = || world.json(&["status", "--json"])[0]["retry"].clone();
+    let run = |more: &str, answer: Option<&str>| {
+        at_terminal(&world, &["poll", APP, "--color=never", "--per-host=9", "--retry", "'1 hour (x1)'", more], answer)
+    };
+    let (polls, question) =
+        (world.server.total(), format!("gives up 3 sites; the last run's was '{long}'.\r\nGo on? [y/N]"));
+    let text = run("", Some("n"));
+    assert!(text.contains(&question) && text.contains("Nothing was changed."), "{text}");
+    let text = run("--no-interaction", None);
+    assert!(text.contains("refusing to give up 3 sites without asking") && text.contains("--yes"), "{text}");
+    assert_eq!((retry(), world.server.total()), (long.into(), polls), "nothing was stored or polled");
+    let text = run("", Some("y"));
+    assert!(text.contains(&question) && text.contains("0 due"), "{text}");
+    assert_eq!(retry(), "1 hour (x1)");
+    // The same expression is not asked about again, nor is another one with --yes.
+    assert!(!run("", None).contains("[y/N]"));
+    let text = at_terminal(&world, &["poll", APP, "--color=never", "--per-host=9", "-y"], None);
+    assert!(text.contains("brings back 3 sites") && text.contains("3 polled") && !text.contains("[y/N]"), "{text}");
+}
+
+#[test]
 fn export_shows_no_secret_at_a_terminal() {
     if !tools::require("script") {
         return;

@@ -58,7 +58,7 @@ impl Explain {
             Ok(task.map(|task| (session.host_key().hash(&task.cxn.host()), task, job)))
         })?;
         let PollTask { cxn, status, .. } = task;
-        let policy = self.schedule.policy(job.as_ref())?;
+        let policy = self.schedule.policy(&context.config, &cxn.app_id, &self.name, job.as_ref())?;
         let (last_run, now) = (job.and_then(|job| job.last_run), self.schedule.clock.now(context));
         let case = Case { cxn, host, status, job: self.name, policy, last_run, now };
         if self.json {

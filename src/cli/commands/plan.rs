@@ -12,6 +12,7 @@ use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::error::{Error, Result};
 use crate::cli::ui::output;
 use crate::cli::values;
+use crate::config::JobTable;
 use crate::exit;
 use crate::model::{AppId, JobName};
 use crate::run::forecast::Timetable;
@@ -44,9 +45,10 @@ pub(in crate::cli) struct PollPlan {
     /// Forecast runs of only part I of N equal parts of the sites; I counts from 0
     #[arg(long, value_name = "I/N", default_value = "0/1")]
     batch: Batch,
-    /// Number of sites that are polled at the same time; auto is as many as in the last run, at least 32
-    #[arg(long, value_name = "auto|N", default_value_t, value_parser = values::threads)]
-    threads: Threads,
+    /// Number of sites that are polled at the same time; auto is as many as in the last run, at least 32 [default: that of the
+    /// job in the configuration, or auto]
+    #[arg(long, value_name = "auto|N", value_parser = values::threads)]
+    threads: Option<Threads>,
     #[command(flatten)]
     schedule: ScheduleArgs,
     /// Print JSON
@@ -119,7 +121,9 @@ impl PollPlan {
         job: Option<Job>,
     ) -> Result<JobSites> {
         let now = self.schedule.clock.now(context);
-        let policy = self.schedule.policy(job.as_ref())?;
+        let policy = self.schedule.policy(&context.config, &app.1, &name, job.as_ref())?;
+        let options = JobTable { threads: self.threads, ..JobTable::default() };
+        let values = context.config.job_values(&app.1, &name, &options);
         let ticks = ticks_of(store, &app.1, &name);
         let question = Question {
             app_id: app.1,
@@ -128,7 +132,7 @@ impl PollPlan {
             policy,
             now,
             hours: self.hours,
-            threads: self.threads,
+            threads: values.threads.value,
             timetable: Timetable::new(&ticks, now, i64::from(self.hours) * 3600),
             has_ticks: ticks.last().is_some(),
             has_run: job.as_ref().is_some_and(|job| job.retry.is_some()),

@@ -14,14 +14,16 @@ use crate::cli::context::{Clock, Context};
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Report, Result};
 use crate::cli::ui::progress::RunProgress;
+use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::table::Table;
-use crate::cli::ui::{logging, notice, output, skipped_hosts, time};
+use crate::cli::ui::{logging, notice, output, skipped_hosts, terminal, time};
 use crate::cli::values;
-use crate::config::{Backups, HeartbeatOrigin};
+use crate::config::{Backups, Config, JobTable, JobValues, Origin};
 use crate::exit;
-use crate::model::{AppId, AppMeta, CxnId, JobName};
+use crate::model::{AppId, AppMeta, CxnId, JobName, Threads};
 use crate::retry::Policy;
-use crate::run::{self, PollRun, Signals, Summary, Threads, Update};
+use crate::retry::duration::TimeLimit;
+use crate::run::{self, PollRun, Signals, Summary, Update};
 use crate::store::{PollTask, Store};
 use crate::transfer::backup;
 use crate::util::text::{count, sanitize};
@@ -33,6 +35,9 @@ use crate::util::time::unix_now;
 /// successful run prints nothing; if the site of --cxn fails, a line says why. If another run is polling the same sites, this
 /// one declines with exit code 75. A failure of this machine or its network is not counted, and the exit code is 69. After
 /// SIGHUP, SIGINT or SIGTERM a run ends cleanly: polls in flight get ten seconds, and their outcomes are recorded.
+///
+/// An option takes precedence over the value of the job in the configuration: `[jobs."APP".J]`. At a terminal, a run with
+/// another retry expression than the last one asks first, if that gives up or brings back sites.
 #[derive(Args)]
 #[command(
     after_help = "Example, in a crontab:\n  */5 * * * * cxnpoll poll org.civicrm.myapp --retry='20min (x6); 1hour (x24); 1day (x30)'"
@@ -48,21 +53,22 @@ pub(in crate::cli) struct Poll {
     #[arg(long, value_name = "I/N", default_value = "0/1")]
     pub(in crate::cli) batch: Batch,
     /// How often to poll, and how long to retry sites that fail: '20min (x6); 1hour (x24); 1day (x30)'
-    #[arg(long, value_name = "EXPR", default_value_t)]
-    pub(in crate::cli) retry: Policy,
-    /// Number of sites to poll at the same time, up to 4096; auto starts with 32 and adds more as needed
-    #[arg(long, value_name = "auto|N", default_value_t, value_parser = values::threads)]
-    pub(in crate::cli) threads: Threads,
-    /// Number of sites to poll at the same time per host
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    per_host: u16,
+    /// [default: 1 hour (x48); 1 day (x90)]
+    #[arg(long, value_name = "EXPR")]
+    retry: Option<Policy>,
+    /// Number of sites to poll at the same time, up to 4096; auto starts with 32 and adds more as needed [default: auto]
+    #[arg(long, value_name = "auto|N", value_parser = values::threads)]
+    threads: Option<Threads>,
+    /// Number of sites to poll at the same time per host [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    per_host: Option<u16>,
     /// Limit of each call to a site: 30s, 2m, or a number of seconds [default: `timeouts.call` of the configuration, or 60]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     timeout: Option<Duration>,
     /// Start no new poll after this time: 20m, 2h, or a number of seconds [default: the period of the first retry level, at least
     /// 10m]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
-    pub(in crate::cli) max_runtime: Option<Duration>,
+    max_runtime: Option<Duration>,
     /// Poll at most this many sites, the most overdue first
     #[arg(long, value_name = "N")]
     pub(in crate::cli) limit: Option<usize>,
@@ -77,12 +83,14 @@ pub(in crate::cli) struct Poll {
     strict: bool,
     /// Write metrics in Prometheus text format to this directory, one file per app, job and batch
     #[arg(long, value_name = "DIR", value_parser = values::path())]
-    pub(in crate::cli) metrics: Option<PathBuf>,
+    metrics: Option<PathBuf>,
     /// Call this URL when the run ends with exit code 0 [default: `CXNPOLL_HEARTBEAT`, or `heartbeat` of the configuration]
     #[arg(long, value_name = "URL")]
     pub(in crate::cli) heartbeat: Option<String>,
     #[command(flatten)]
     clock: Clock,
+    #[command(flatten)]
+    confirmation: Confirmation,
     /// Print the summary as JSON; with --dry-run, one JSON object per line
     #[arg(long)]
     json: bool,
@@ -93,33 +101,59 @@ impl Poll {
         if !self.dry_run {
             logging::name_run(&self.app, &self.name, self.batch);
         }
-        let heartbeat = context.config.heartbeat(self.heartbeat.as_deref())?;
+        let values = self.values(&context.config);
+        let heartbeat = values.heartbeat()?;
         let found = context.store_for(!self.dry_run).and_then(|store| Ok((context.app(&store, &self.app)?, store)));
-        let (app, store) = found.map_err(|error| self.cannot_begin(context, error))?;
+        let (app, store) = found.map_err(|error| self.cannot_begin(context, &values, error))?;
         let only = match &self.cxn {
             Some(name) => Some(name.load(&store)?.cxn_id),
             None => None,
         };
-        let plan = self.plan(context, app, only);
+        let plan = self.plan(context, &values, app, only);
         if self.dry_run {
+            if let Some(change) = plan.retry_change(&store)? {
+                warn!("{change}");
+            }
             return self.list(&plan, &store);
         }
+        if !self.confirm_retry(context, &plan, &store)? {
+            return Ok(exit::OK);
+        }
         // A poll by hand does not show that cron works, so only an option makes it call.
-        let heartbeat = heartbeat.filter(|(_, origin)| plan.only.is_none() || *origin == HeartbeatOrigin::Option);
-        self.poll(context, &plan, &store, heartbeat.map(|(url, _)| url).as_deref())
+        let heartbeat = heartbeat.filter(|(_, origin)| plan.only.is_none() || *origin == Origin::Option);
+        self.poll(context, &values, &plan, &store, heartbeat.map(|(url, _)| url))
     }
 
-    fn plan(&self, context: &Context, app: AppMeta, only: Option<CxnId>) -> PollRun {
+    /// The values of the job with these options.
+    pub(in crate::cli) fn values(&self, config: &Config) -> JobValues {
+        config.job_values(&self.app, &self.name, &self.options())
+    }
+
+    /// The options that are given and that the table of a job may have, too.
+    pub(in crate::cli) fn options(&self) -> JobTable {
+        JobTable {
+            retry: self.retry.clone(),
+            threads: self.threads,
+            per_host: self.per_host,
+            timeout: self.timeout.map(TimeLimit),
+            max_runtime: self.max_runtime.map(TimeLimit),
+            metrics: self.metrics.clone(),
+            heartbeat: self.heartbeat.clone(),
+        }
+    }
+
+    fn plan(&self, context: &Context, values: &JobValues, app: AppMeta, only: Option<CxnId>) -> PollRun {
+        let policy = values.retry.value.clone();
         // One poll needs no limit of the whole run.
-        let default = || only.is_none().then(|| PollRun::default_max_runtime(&self.retry));
+        let default = || only.is_none().then(|| PollRun::default_max_runtime(&policy));
         PollRun {
-            max_runtime: self.max_runtime.or_else(default),
+            max_runtime: values.max_runtime.value.or_else(default),
             job: self.name.clone(),
             batch: self.batch,
-            policy: self.retry.clone(),
+            policy,
             now: self.clock.now(context),
-            threads: self.threads,
-            per_host: self.per_host.into(),
+            threads: values.threads.value,
+            per_host: values.per_host.value.into(),
             limit: self.limit,
             only,
             listeners: context.listeners.clone(),
@@ -127,20 +161,46 @@ impl Poll {
         }
     }
 
+    /// Returns whether the run may begin, asking at the terminal if its expression affects sites.
+    fn confirm_retry(&self, context: &Context, plan: &PollRun, store: &Store) -> Result<bool> {
+        // Without a terminal there is nothing to look up. A run that is certainly idle has the expression of the last one.
+        if self.confirmation.yes || !terminal::can_ask() || plan.is_certainly_idle(store) {
+            return Ok(true);
+        }
+        let Some(change) = plan.retry_change(store)? else { return Ok(true) };
+        let mut preview = Preview::default();
+        preview.add(|| change.to_string().replacen('t', "T", 1) + ".");
+        let question = Change {
+            action: if context.can_ask() { "go on".to_owned() } else { change.imperative() },
+            count: usize::try_from(change.sites).ok(),
+            is_confirmed: false,
+            asks_about_one: true,
+            hint: "confirm with --yes, or list what would be polled with --dry-run",
+        };
+        context.confirm(question, &preview)
+    }
+
     /// Returns the error of a run that cannot use the store. Its metrics show the exit code.
-    fn cannot_begin(&self, context: &Context, error: Error) -> Error {
+    fn cannot_begin(&self, context: &Context, values: &JobValues, error: Error) -> Error {
         if self.dry_run || self.cxn.is_some() || !matches!(error, Error::Store(_)) {
             return error;
         }
         let report = Report::from(error);
-        let plan = self.plan(context, AppMeta::bare(self.app.clone()), None);
-        self.write_metrics(&plan, None, &plan.empty_summary(), report.exit_code);
+        let plan = self.plan(context, values, AppMeta::bare(self.app.clone()), None);
+        write_metrics(values, &plan, None, &plan.empty_summary(), report.exit_code);
         Error::Reported(report)
     }
 
-    fn poll(&self, context: &Context, plan: &PollRun, store: &Store, heartbeat: Option<&str>) -> Result<u8> {
+    fn poll(
+        &self,
+        context: &Context,
+        values: &JobValues,
+        plan: &PollRun,
+        store: &Store,
+        heartbeat: Option<&str>,
+    ) -> Result<u8> {
         let signals = Signals::listen().map_err(Error::Signals)?;
-        let client = Arc::new(context.client(&plan.app, self.timeout)?);
+        let client = Arc::new(context.client(&plan.app, Some(values.timeout.value))?);
         let declines_silently = context.global.quiet || plan.only.is_none() && !context.shows_notices();
         let mut progress = RunProgress::new(context.progress_display());
         let mut figures = plan.empty_summary();
@@ -160,7 +220,7 @@ impl Poll {
             Err(error @ run::Error::Declined { .. }) => return Err(error.into()),
             Err(error) => {
                 let report = Report::from(Error::from(error));
-                self.write_metrics(plan, Some(store), &figures, report.exit_code);
+                write_metrics(values, plan, Some(store), &figures, report.exit_code);
                 return Err(Error::Reported(report));
             }
         };
@@ -176,20 +236,11 @@ impl Poll {
         }
         let code = summary.exit_code(self.strict, plan.only.is_some());
         let exit_code = context.exit_code(code);
-        self.write_metrics(plan, Some(store), &summary, exit_code);
+        write_metrics(values, plan, Some(store), &summary, exit_code);
         if let Some(url) = heartbeat.filter(|_| exit_code == exit::OK) {
             call_heartbeat(context, url);
         }
         Ok(code)
-    }
-
-    /// Writes the metrics; `store` is `None` if it cannot be used. A failure does not fail the run.
-    fn write_metrics(&self, plan: &PollRun, store: Option<&Store>, summary: &Summary, exit_code: u8) {
-        if let Some(directory) = self.metrics.as_ref().filter(|_| plan.only.is_none())
-            && let Err(error) = plan.write_metrics(directory, store, summary, exit_code, unix_now())
-        {
-            warn!("cannot write metrics to {}: {error}", directory.display());
-        }
     }
 
     /// Lists the sites that would be polled.
@@ -225,6 +276,15 @@ impl Poll {
         })?;
         table.print()?;
         Ok(exit::OK)
+    }
+}
+
+/// Writes the metrics; `store` is `None` if it cannot be used. A failure does not fail the run.
+fn write_metrics(values: &JobValues, plan: &PollRun, store: Option<&Store>, summary: &Summary, exit_code: u8) {
+    if let Some(directory) = values.metrics.value.as_ref().filter(|_| plan.only.is_none())
+        && let Err(error) = plan.write_metrics(directory, store, summary, exit_code, unix_now())
+    {
+        warn!("cannot write metrics to {}: {error}", directory.display());
     }
 }
 

@@ -61,7 +61,7 @@ impl Status {
                 without_job.push((store.cxn_count(Some(no))?, app_id.clone()));
             }
             for job in jobs.into_iter().filter(|job| self.name.as_ref().is_none_or(|name| *name == job.name)) {
-                let policy = self.schedule.policy(Some(&job))?;
+                let policy = self.schedule.policy(&context.config, &app_id, &job.name, Some(&job))?;
                 let running = active_runs(&store, &app_id, &job.name);
                 let counts = store.state_counts(&job, &policy, &Batch::default().range(), now, true)?;
                 rows.push(Row { app_id: app_id.clone(), job, policy, counts, running });

@@ -63,20 +63,28 @@ impl ValueCompleter for Apps {
     }
 }
 
-/// The jobs of the apps that the line names, or else of all apps.
+/// The jobs of the apps that the line names, or else of all apps, in the configuration and the store.
 pub(super) struct Jobs;
 
 impl ValueCompleter for Jobs {
     fn complete(&self, word: &OsStr) -> Vec<CompletionCandidate> {
-        let jobs = read(|session| {
-            let line = Line::of_process();
-            let mut apps = session.apps()?;
-            apps.retain(|(_, app)| line.words().any(|word| word == app.short() || word == app.as_str()));
-            let mut jobs = session.jobs(None)?;
-            jobs.retain(|job| apps.is_empty() || apps.iter().any(|(no, _)| *no == job.app));
-            Ok(jobs)
+        let mut jobs: Vec<_> = config().into_iter().flat_map(|config| config.jobs.into_keys()).collect();
+        let of_store = read(|session| {
+            session
+                .apps()?
+                .into_iter()
+                .map(|(no, app)| Ok((app, session.jobs(Some(no))?)))
+                .collect::<Result<Vec<_>, _>>()
         });
-        beginning_with(word, jobs.into_iter().flatten().map(|job| job.name.as_str().to_owned()))
+        let mut apps: Vec<_> = jobs.iter().map(|(app, _)| app.clone()).collect();
+        for (app, of_app) in of_store.into_iter().flatten() {
+            jobs.extend(of_app.into_iter().map(|job| (app.clone(), job.name)));
+            apps.push(app);
+        }
+        let line = Line::of_process();
+        apps.retain(|app| line.words().any(|word| word == app.short() || word == app.as_str()));
+        jobs.retain(|(app, _)| apps.is_empty() || apps.contains(app));
+        beginning_with(word, jobs.into_iter().map(|(_, name)| name.as_str().to_owned()))
     }
 }
 

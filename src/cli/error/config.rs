@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use super::file;
 use super::report::Report;
-use crate::config::{self, CertificateDefect, CertificateProblem, HEARTBEAT_VARIABLE, HeartbeatOrigin};
+use crate::config::{self, CertificateDefect, CertificateProblem, HEARTBEAT_VARIABLE, Origin};
 use crate::model::UnixTime;
 use crate::util::text::sanitize;
 
@@ -49,11 +49,9 @@ impl From<config::Error> for Report {
             E::NoHome => Self::config("no store is named and the user has no home directory")
                 .hint("name one with --store, CXNPOLL_STORE or `store` in the configuration"),
             E::InvalidTilde { variable, source } => Self::config(format!("{variable}: {source}")),
-            E::InvalidHeartbeat(HeartbeatOrigin::Option) => Self::usage(format!("--heartbeat {NO_URL}")),
-            E::InvalidHeartbeat(HeartbeatOrigin::Variable) => Self::config(format!("{HEARTBEAT_VARIABLE} {NO_URL}")),
-            E::InvalidHeartbeat(HeartbeatOrigin::File) => {
-                Self::config(format!("heartbeat in the configuration {NO_URL}"))
-            }
+            E::InvalidHeartbeat(Origin::Option) => Self::usage(format!("--heartbeat {NO_URL}")),
+            E::InvalidHeartbeat(Origin::Variable) => Self::config(format!("{HEARTBEAT_VARIABLE} {NO_URL}")),
+            E::InvalidHeartbeat(_) => Self::config(format!("heartbeat in the configuration {NO_URL}")),
             E::MetadataJson { path, source } => Self::config(format!("{}: {source}", path.display())),
             E::NoMetadata { path, app_id } => {
                 Self::config(format!("{}: there is no object '{app_id}' in it", path.display()))

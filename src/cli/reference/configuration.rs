@@ -64,6 +64,9 @@ pub(super) fn tables() -> Vec<Table> {
         let meaning = text(&property["description"]);
         let below = if property["items"]["properties"].is_object() {
             Table { meaning, ..table(&format!("[[{name}]]"), &property["items"], &schema) }
+        } else if property["additionalProperties"]["additionalProperties"]["properties"].is_object() {
+            let of_job = &property["additionalProperties"]["additionalProperties"];
+            Table { meaning, ..table(&format!("[{name}.\"ID\".NAME]"), of_job, &schema) }
         } else if property["additionalProperties"]["properties"].is_object() {
             Table { meaning, ..table(&format!("[{name}.\"ID\"]"), &property["additionalProperties"], &schema) }
         } else if is_table(property) {
@@ -108,6 +111,9 @@ fn values(of: &Value, schema: &Value) -> String {
     if let Some(names) = of["enum"].as_array() {
         return names.iter().map(toml).collect::<Vec<_>>().join(" or ");
     }
+    if let Some(alternatives) = of["anyOf"].as_array() {
+        return alternatives.iter().map(|one| values(one, schema)).collect::<Vec<_>>().join(" or ");
+    }
     match of["$ref"].as_str() {
         Some("#/$defs/path") => return "path".to_owned(),
         Some("#/$defs/duration") => return "seconds or a duration, more than 0".to_owned(),
@@ -136,7 +142,8 @@ fn is_table(property: &Value) -> bool {
 }
 
 fn has_tables(property: &Value) -> bool {
-    is_table(&property["items"]) || is_table(&property["additionalProperties"])
+    let below = &property["additionalProperties"];
+    is_table(&property["items"]) || is_table(below) || is_table(&below["additionalProperties"])
 }
 
 fn entries(map: &Value) -> impl Iterator<Item = (&str, &Value)> {

@@ -64,6 +64,20 @@ fn a_healthy_installation_prints_nothing_without_a_terminal() {
         assert!(json["checked"].as_array().unwrap().iter().any(|check| check == "last-runs"), "{json}");
         assert!(json["skipped"].as_array().unwrap().iter().all(|skipped| skipped["reason"].is_string()), "{json}");
         assert_eq!(scene.polls(), 1, "a doctor polls no site");
+
+        let app = crate::testkit::APP;
+        scene.set_crontab(&format!("*/5 * * * * cxnpoll poll {app} --retry='1 day (x3)' --threads=2 --per-host=3\n"));
+        let table = format!("[jobs.\"{app}\".default]\nretry = \"2 day (x3)\"\nthreads = 4\nper-host = 3\n");
+        scene.world.append_config(&table);
+        let text = stdout(&scene.doctor(&["-v"]));
+        let note = format!("has another --retry and --threads than [jobs.\"{app}\".default]");
+        assert!(text.contains(&note) && text.contains("has --retry '1 day (x3)', and the last run had"), "{text}");
+        scene.set_crontab(&format!("*/5 * * * * cxnpoll poll {app}\n"));
+        let text = stdout(&scene.doctor(&["-v"]));
+        assert!(
+            text.contains("gets --retry '2 day (x3)', and the last run had") && !text.contains("another"),
+            "{text}"
+        );
     });
 }
 

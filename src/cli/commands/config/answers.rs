@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{AppTable, Config};
-use crate::model::AppId;
+use crate::config::{AppTable, Config, JobTable};
+use crate::model::{AppId, JobName};
+use crate::retry::Policy;
 
 /// The sample of the documentation, of which every key is a comment in a new file.
 const SAMPLE: &str = include_str!("../../../../docs/cxnpoll.toml");
@@ -25,6 +26,8 @@ pub(super) struct App {
     pub(super) id: AppId,
     pub(super) url: Option<String>,
     pub(super) certificate: Option<PathBuf>,
+    /// The retry expression of its default job.
+    pub(super) retry: Option<Policy>,
 }
 
 impl Answers {
@@ -32,12 +35,17 @@ impl Answers {
     pub(super) fn config(&self) -> Config {
         let table =
             |app: &App| AppTable { app_url: app.url.clone(), app_cert: app.certificate.clone(), ..AppTable::default() };
+        let job = |app: &App| {
+            let retry = app.retry.clone()?;
+            Some(((app.id.clone(), JobName::default()), JobTable { retry: Some(retry), ..JobTable::default() }))
+        };
         Config {
             store: self.store.clone(),
             apps_dir: self.apps_dir.clone(),
             contact: self.contact.clone(),
             heartbeat: self.heartbeat.clone(),
             apps: self.apps.iter().map(|app| (app.id.short().to_owned(), table(app))).collect(),
+            jobs: self.apps.iter().filter_map(job).collect(),
             ..Config::default()
         }
     }
@@ -69,10 +77,14 @@ impl Answers {
         }
         // None is left unless the sample lacks a key.
         let mut lines: Vec<_> = keys.into_iter().filter_map(assignment).chain(lines).collect();
-        for App { id, url, certificate } in &self.apps {
+        for App { id, url, certificate, retry } in &self.apps {
             lines.extend([String::new(), format!("[apps.{}]", quoted(id.short()))]);
             lines.extend(assignment(("app-url", text(url))));
             lines.extend(assignment(("app-cert", path(certificate))));
+            if let Some(retry) = retry {
+                lines.extend([String::new(), format!("[jobs.{}.{}]", quoted(id.short()), JobName::default())]);
+                lines.extend(assignment(("retry", Some(quoted(&retry.to_string())))));
+            }
         }
         lines.join("\n") + "\n"
     }
@@ -106,11 +118,17 @@ mod tests {
             contact: Some("Ölwerk <a@example.org>".to_owned()),
             heartbeat: Some("https://hc.example.org/ping/0123".to_owned()),
             apps: vec![
-                App { id: "app:org.example.a".parse().unwrap(), url: None, certificate: Some("/etc/a.crt".into()) },
+                App {
+                    id: "app:org.example.a".parse().unwrap(),
+                    url: None,
+                    certificate: Some("/etc/a.crt".into()),
+                    retry: Some("20 min (x6); 1 day (x*)".parse().unwrap()),
+                },
                 App {
                     id: "app:org.example.b".parse().unwrap(),
                     url: Some("https://b.example.org/".into()),
                     certificate: None,
+                    retry: None,
                 },
             ],
         };

@@ -6,6 +6,7 @@ use tracing::{error, warn};
 
 use super::apps::file;
 use super::findings::find;
+use super::jobs;
 use crate::cli::commands::findings::Findings;
 use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
@@ -15,7 +16,8 @@ use crate::util::text::count;
 
 /// Check the configuration, apps, certificates, listeners, CA certificates and name servers
 ///
-/// Every listener program must be there and executable. The exit code is 78 if there is a problem; a warning does not change it.
+/// Every listener program must be there and executable. A warning names jobs that last ran with another retry expression than
+/// that of the configuration, and tables of jobs that never ran. The exit code is 78 if there is a problem; a warning does not change it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll config check --config /etc/cxnpoll/cxnpoll.toml")]
 pub(in crate::cli) struct Check {
@@ -30,6 +32,7 @@ impl Check {
         let names = config.app_names();
         let mut findings = Findings::default();
         find(context, &names, &mut findings);
+        jobs::find(context, &mut findings);
         let problems: Vec<_> = findings.found.into_iter().map(|finding| finding.message).collect();
         let warnings: Vec<_> = findings.notes.into_iter().map(|(_, note)| note).collect();
         if self.json {

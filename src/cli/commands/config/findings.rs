@@ -12,7 +12,8 @@ use crate::cli::context::Context;
 use crate::cli::error::{Error, ListenerProblem, Report, Result};
 use crate::cli::values;
 use crate::config::{CertificateDefect, CertificateProblem, Config, Error as ConfigError};
-use crate::listener::Action;
+use crate::listener::{Action, EventName};
+use crate::model::JobName;
 use crate::site::{check_authorities, check_name_servers};
 use crate::store::ReadSession;
 use crate::util::text::shell_quoted;
@@ -147,28 +148,51 @@ fn find_missing_trust(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// Finds the listeners of apps that neither the configuration nor the store has.
+/// Finds the listeners and the tables of jobs of apps that neither the configuration nor the store has.
 fn find_unknown_apps(context: &Context, configured: &[String], findings: &mut Findings) {
     let events = context.listeners.iter().map(|listener| &listener.event);
-    let of_apps = events.filter_map(|event| Some((event, event.job.as_ref()?.0.short())));
-    let mut unknown: Vec<_> = of_apps.filter(|(_, app)| configured.iter().all(|name| name != app)).collect();
-    if unknown.is_empty() {
-        return;
-    }
+    let of_listeners = events.filter_map(|event| Some((event.job.as_ref()?.0.short(), Mention::Listener(event))));
+    let of_jobs = context.config.jobs.keys().map(|(app, name)| (app.short(), Mention::Job(name)));
+    let mut unknown: Vec<_> =
+        of_listeners.chain(of_jobs).filter(|(app, _)| configured.iter().all(|name| name != app)).collect();
+    let Some((_, first)) = unknown.first() else { return };
     let stored = stored_apps(context);
     if let Err(error) = &stored {
-        findings.note(Check::Listeners, format!("cannot read which apps the store has: {}", error.message));
+        findings.note(first.check(), format!("cannot read which apps the store has: {}", error.message));
     }
     let is_known = stored.is_ok();
     let stored = stored.unwrap_or_default();
-    unknown.retain(|(_, app)| stored.iter().all(|name| name != app));
+    unknown.retain(|(app, _)| stored.iter().all(|name| name != app));
     let names = [configured, &stored].concat();
-    for (event, app) in unknown {
-        let text = ListenerProblem::UnknownApp { event, suggestion: values::closest(app, &names) }.to_string();
+    for (app, place) in unknown {
+        let suggestion = values::closest(app, &names);
+        let (text, key) = match place {
+            Mention::Listener(event) => (ListenerProblem::UnknownApp { event, suggestion }.to_string(), "`event`"),
+            Mention::Job(name) => {
+                let similar = suggestion.map_or_else(String::new, |name| format!("; did you mean {name}?"));
+                (format!("[jobs.\"{app}\".{name}] is never used: there is no such app{similar}"), "the id")
+            }
+        };
         if is_known {
-            findings.add(Check::Listeners, text, "correct `event`, or import connections of the app");
+            findings.add(place.check(), text, format!("correct {key}, or import connections of the app"));
         } else {
-            findings.note(Check::Listeners, text);
+            findings.note(place.check(), text);
+        }
+    }
+}
+
+/// What names an app in the configuration.
+#[derive(Clone, Copy)]
+enum Mention<'a> {
+    Listener(&'a EventName),
+    Job(&'a JobName),
+}
+
+impl Mention<'_> {
+    fn check(self) -> Check {
+        match self {
+            Self::Listener(_) => Check::Listeners,
+            Self::Job(_) => Check::Config,
         }
     }
 }

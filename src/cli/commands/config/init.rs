@@ -17,6 +17,7 @@ use crate::cli::values;
 use crate::config::Config;
 use crate::exit;
 use crate::model::AppId;
+use crate::retry::Policy;
 use crate::util::fs_atomic::{AtomicFile, Durability};
 use crate::util::open::target_of;
 use crate::util::text::shell_quoted;
@@ -41,6 +42,9 @@ pub(in crate::cli) struct Init {
     /// Certificate of the app, X.509 in PEM
     #[arg(long, value_name = "FILE", value_parser = values::path(), requires = "app")]
     app_cert: Option<PathBuf>,
+    /// Retry expression of the app's default job: '20min (x6); 1hour (x24); 1day (x30)'
+    #[arg(long, value_name = "EXPR", requires = "app")]
+    retry: Option<Policy>,
     /// Directory of cxnapp's apps
     #[arg(long, value_name = "DIR", value_parser = values::path())]
     apps_dir: Option<PathBuf>,
@@ -98,7 +102,7 @@ impl Init {
     fn answers(self, context: &Context) -> Result<Option<Answers>> {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let certificate = self.app_cert.map(absolute);
-        let app = self.app.map(|id| App { id, url: self.app_url, certificate });
+        let app = self.app.map(|id| App { id, url: self.app_url, certificate, retry: self.retry });
         let given = Answers {
             store: context.global.store.clone().map(absolute),
             apps_dir: self.apps_dir.map(absolute),

@@ -5,5 +5,6 @@ mod apps;
 pub(in crate::cli) mod check;
 pub(in crate::cli) mod findings;
 pub(in crate::cli) mod init;
+mod jobs;
 mod questions;
 pub(in crate::cli) mod show;

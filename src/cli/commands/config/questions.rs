@@ -9,6 +9,7 @@ use crate::cli::ui::prompt::question;
 use crate::cli::values;
 use crate::config::Config;
 use crate::model::AppId;
+use crate::retry::{InvalidRetry, Policy};
 use crate::site::Endpoint;
 use crate::util::home;
 
@@ -51,7 +52,11 @@ pub(super) fn ask(given: Answers) -> Result<Option<Answers>> {
                     let Some(certificate) = question("  Certificate file, in PEM", None, file)? else {
                         return Ok(None);
                     };
-                    answers.apps.push(App { id, url, certificate });
+                    let Some(retry) = question("  Retry expression, such as 20min (x6); 1hour (x24)", None, retry)?
+                    else {
+                        return Ok(None);
+                    };
+                    answers.apps.push(App { id, url, certificate, retry });
                 }
                 Some(None) => break,
                 None => return Ok(None),
@@ -86,6 +91,10 @@ fn new_app(text: &str, apps: &[App]) -> Result<AppId, String> {
 
 fn text(text: &str) -> Result<Option<String>, String> {
     optional(text, |text| Ok(text.to_owned()))
+}
+
+fn retry(text: &str) -> Result<Option<Policy>, String> {
+    optional(text, |text| text.parse().map_err(|error: InvalidRetry| error.to_string()))
 }
 
 /// An absolute path.

@@ -1,5 +1,6 @@
 //! `cxnpoll config show`: every effective value and its origin.
 
+use std::collections::BTreeSet;
 use std::env;
 
 use clap::Args;
@@ -11,8 +12,10 @@ use crate::cli::context::Context;
 use crate::cli::error::Result;
 use crate::cli::ui::output;
 use crate::cli::ui::table::Table;
-use crate::config::{CONFIG_VARIABLE, Config, HEARTBEAT_VARIABLE, HeartbeatOrigin, STORE_VARIABLE};
+use crate::config::{CONFIG_VARIABLE, Config, HEARTBEAT_VARIABLE, JobTable, Origin, STORE_VARIABLE};
 use crate::exit;
+use crate::model::{AppId, JobName};
+use crate::run::PollRun;
 use crate::util::text::escape;
 
 /// Show every effective value and its origin
@@ -70,6 +73,9 @@ fn values(context: &Context) -> Result<Vec<Setting>> {
     for name in config.app_names() {
         values.extend(of_app(config, &name)?);
     }
+    for (app, name) in jobs(config) {
+        values.extend(of_job(config, &app, &name, &written)?);
+    }
     for (number, listener) in config.listeners().iter().enumerate() {
         values.push(Setting::new(format!("listeners.{number}"), json!(listener.event.to_string()), file(config)));
     }
@@ -122,10 +128,54 @@ fn heartbeat(config: &Config) -> Result<Setting> {
     let Some((url, origin)) = config.heartbeat(None)? else {
         return Ok(Setting::new("heartbeat", Value::Null, "default"));
     };
-    let from = if origin == HeartbeatOrigin::Variable { HEARTBEAT_VARIABLE.to_owned() } else { file(config) };
-    let url = Url::parse(&url).ok();
-    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
-    Ok(Setting::new("heartbeat", json!(format!("{host}/…")), from))
+    let from = if origin == Origin::Variable { HEARTBEAT_VARIABLE.to_owned() } else { file(config) };
+    Ok(Setting::new("heartbeat", json!(without_key(&url)), from))
+}
+
+/// A heartbeat URL without what may be a key.
+fn without_key(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    format!("{}/…", url.as_ref().and_then(Url::host_str).unwrap_or_default())
+}
+
+/// The jobs that have a table, and the default job of each other app.
+fn jobs(config: &Config) -> BTreeSet<(AppId, JobName)> {
+    let with_table = config.jobs.keys().cloned();
+    let apps = config.app_names().into_iter().filter_map(|name| AppId::from_argument(&name).ok());
+    let without = apps.filter(|app| config.jobs.keys().all(|(of, _)| of != app));
+    with_table.chain(without.map(|app| (app, JobName::default()))).collect()
+}
+
+/// The values of a job in a run without options.
+fn of_job(config: &Config, app: &AppId, name: &JobName, written: &toml::Table) -> Result<Vec<Setting>> {
+    let values = config.job_values(app, name, &JobTable::default());
+    let (max_runtime, heartbeat) = (&values.max_runtime, values.heartbeat()?);
+    let max_runtime_s = max_runtime.value.unwrap_or_else(|| PollRun::default_max_runtime(&values.retry.value));
+    let has_timeout = written.get("timeouts").is_some_and(|table| table.get("call").is_some());
+    let from = |key: &str, origin: Origin| match origin {
+        Origin::Option => "option".to_owned(),
+        Origin::Variable => HEARTBEAT_VARIABLE.to_owned(),
+        Origin::Job => format!("jobs.\"{}\".{name} in {}", app.short(), file(config)),
+        Origin::File if key == "timeout" && has_timeout => format!("timeouts.call in {}", file(config)),
+        Origin::File if key == "heartbeat" => format!("heartbeat in {}", file(config)),
+        Origin::File | Origin::Default => "default".to_owned(),
+    };
+    let settings = [
+        ("retry", json!(values.retry.value.to_string()), values.retry.origin),
+        ("threads", json!(values.threads.value.to_string()), values.threads.origin),
+        ("per-host", json!(values.per_host.value), values.per_host.origin),
+        ("timeout", json!(values.timeout.value.as_secs_f64()), values.timeout.origin),
+        ("max-runtime", json!(max_runtime_s.as_secs_f64()), max_runtime.origin),
+        ("metrics", json!(values.metrics.value), values.metrics.origin),
+        (
+            "heartbeat",
+            json!(heartbeat.map(|(url, _)| without_key(url))),
+            heartbeat.map_or(Origin::Default, |(_, origin)| origin),
+        ),
+    ];
+    let setting =
+        |(key, value, origin)| Setting::new(format!("jobs.{}.{name}.{key}", app.short()), value, from(key, origin));
+    Ok(settings.map(setting).into())
 }
 
 /// The tables of limits.

@@ -115,7 +115,7 @@ fn check_config(context: &Context, findings: &mut Findings) -> bool {
             let message = format!("all users may write {file}, and so choose programs that runs start");
             findings.add(Check::ConfigAccess, message, format!("protect it: chmod o-w {file}"));
         }
-        if metadata.mode() & 0o004 != 0 && config.heartbeat.is_some() {
+        if metadata.mode() & 0o004 != 0 && config.has_heartbeat() {
             let message = format!("all users may read {file}, which holds the heartbeat URL");
             findings.add(Check::ConfigAccess, message, format!("make it private: chmod o-r {file}"));
         }
@@ -178,6 +178,7 @@ fn check_schedule(context: &Context, parse: ParsePoll, is_config_read: bool, fac
         program: &program(context),
         has_template: sources.has_template,
         max_workers: max_workers(),
+        config: &context.config,
         now: context.started,
     };
     if sources.has_scheduler || !starts.is_empty() {

@@ -67,7 +67,7 @@ pub(in super::super) fn check(start: &Start, config: &Config, store: Option<&Pat
             let message = format!("{place} sets {HEARTBEAT_VARIABLE}, which is not an http or https URL");
             findings.add(Check::Heartbeat, message, format!("write the whole URL, with https://: {edit}"));
         }
-        if let Some(dir) = poll.metrics.as_ref().map(|dir| absolute(start, dir)) {
+        if let Some(dir) = poll.values(config).metrics.value.map(|dir| absolute(start, &dir)) {
             check_dir(start, &dir, findings);
             check_sandbox(start, &dir, "metrics", findings);
         }

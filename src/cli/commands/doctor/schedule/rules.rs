@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::ui::time;
 use crate::cli::values;
+use crate::config::{Config, JobTable, Origin};
 use crate::model::{AppId, BatchCode, JobName, UnixTime};
 use crate::retry::Policy;
 use crate::run::Threads;
@@ -32,6 +33,8 @@ pub(in super::super) struct Facts<'a> {
     pub(in super::super) has_template: bool,
     /// How many workers the limit of open files allows.
     pub(in super::super) max_workers: usize,
+    /// The configuration, whose tables of jobs have the values that entries leave out.
+    pub(in super::super) config: &'a Config,
     pub(in super::super) now: UnixTime,
 }
 
@@ -162,29 +165,41 @@ pub(in super::super) fn check_entries(
             findings.add(Check::Entries, message, format!("correct the name, or remove it: {edit}"));
             continue;
         }
-        if let Threads::Fixed(threads) = poll.threads
+        let values = poll.values(facts.config);
+        if let Threads::Fixed(threads) = values.threads.value
             && threads > facts.max_workers
         {
             let message = format!("{place} asks for {threads} threads, and open files allow {}", facts.max_workers);
             findings.add(Check::OpenFiles, message, "raise the hard limit (ulimit -Hn, or LimitNOFILE= of the unit)");
         }
         let job = facts.jobs.iter().find(|job| job.app == poll.app && job.name == poll.name);
-        if let Some(job) = job.filter(|job| job.retry != poll.retry) {
-            let message = format!("{place} has --retry '{}', and the last run had '{}'", poll.retry, job.retry);
+        let retry = &values.retry;
+        if let Some(job) = job.filter(|job| job.retry != retry.value) {
+            let verb = if retry.origin == Origin::Job { "gets" } else { "has" };
+            let message = format!("{place} {verb} --retry '{}', and the last run had '{}'", retry.value, job.retry);
             findings.note(Check::Entries, message);
         }
-        let first = || Schedule { retry: poll.retry.clone(), gaps: start.entry.gaps, ..Schedule::default() };
+        let table = facts.config.jobs.get(&(poll.app.clone(), poll.name.clone()));
+        let options = table.map(|table| table.contradicted_by(&poll.options())).unwrap_or_default();
+        if !options.is_empty() {
+            let (options, app, name) = (options.join(" and "), poll.app.short(), &poll.name);
+            let message =
+                format!("{place} has another {options} than [jobs.\"{app}\".{name}], which polls by hand use");
+            findings.note(Check::Entries, message);
+        }
+        let first = || Schedule { retry: retry.value.clone(), gaps: start.entry.gaps, ..Schedule::default() };
         let schedule = schedules.by_job.entry((poll.app.clone(), poll.name.clone())).or_insert_with(first);
-        if schedule.retry != poll.retry {
+        if schedule.retry != retry.value {
             let message = format!(
                 "{place} has --retry '{}', and another entry of the same job has '{}'",
-                poll.retry, schedule.retry
+                retry.value, schedule.retry
             );
             findings.add(Check::Entries, message, format!("use the same --retry in both: {edit}"));
         }
         schedule.batches.push(poll.batch);
         schedule.gaps = schedule.gaps.zip(start.entry.gaps).map(|(one, other)| one.either(other));
-        let max_runtime = poll.max_runtime.unwrap_or_else(|| crate::run::PollRun::default_max_runtime(&poll.retry));
+        let default = || crate::run::PollRun::default_max_runtime(&retry.value);
+        let max_runtime = values.max_runtime.value.unwrap_or_else(default);
         schedule.max_runtime_s = schedule.max_runtime_s.max(i64::try_from(max_runtime.as_secs()).unwrap_or(i64::MAX));
     }
 }
@@ -263,7 +278,8 @@ fn remedy(facts: &Facts, app: &str, job: Option<&Job>) -> String {
         return format!("enable its timer: systemctl enable --now cxnpoll@{app}.timer");
     }
     let name = named.map_or_else(String::new, |job| format!(" --name {}", job.name));
-    let retry = job.filter(|job| job.retry != Policy::default());
+    let configured = |job: &&Job| facts.config.job_values(&job.app, &job.name, &JobTable::default()).retry.value;
+    let retry = job.filter(|job| job.retry != configured(job));
     let retry = retry.map_or_else(String::new, |job| format!(" --retry='{}'", job.retry));
     let user = facts.owner.map_or_else(String::new, |owner| format!(" of {owner}"));
     format!("add to the crontab{user} with `crontab -e`: */5 * * * * {} poll {app}{name}{retry}", facts.program)
@@ -330,6 +346,7 @@ mod tests {
             program: "cxnpoll",
             has_template: true,
             max_workers: 64,
+            config: &Config::default(),
             now: 0,
         };
         let found = |entry: &Entry| {
