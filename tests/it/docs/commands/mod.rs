@@ -31,7 +31,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("docs/moving-from-cxnapp.md", 19),
     ("docs/running.md", 8),
     ("docs/scaling.md", 2),
-    ("docs/schedule.md", 7),
+    ("docs/schedule.md", 10),
     ("docs/troubleshooting.md", 8),
 ];
 
