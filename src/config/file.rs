@@ -17,6 +17,7 @@ use super::job_table::{self, JobTables};
 use super::limits::LimitTable;
 use super::listeners::ListenerTable;
 use crate::listener::Listeners;
+use crate::model::{AppId, JobName};
 use crate::site::{RefusedPorts, Timeouts};
 use crate::store::Limits;
 use crate::util::home;
@@ -141,6 +142,12 @@ impl Config {
         let Some(path) = &self.file else { return Ok(toml::Table::new()) };
         let text = read_optional(path)?.ok_or_else(|| Error::NoFile { path: path.clone() })?;
         text.parse().map_err(|source| Error::Toml { path: path.clone(), source })
+    }
+
+    /// The line of the table of a job in the file, from 1; `None` if it is not there any more.
+    pub(crate) fn line_of_job(&self, app: &AppId, name: &JobName) -> Option<usize> {
+        let text = read_optional(self.file.as_ref()?).ok()??;
+        job_table::line_of(&text, app, name)
     }
 
     /// Reads one file; `None` if it does not exist, as far as this user can see.

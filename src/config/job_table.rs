@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use toml::de::DeTable;
 
 use crate::model::{AppId, InvalidId, JobName, Threads};
 use crate::retry::Policy;
@@ -97,6 +98,16 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_map(Tables)
 }
 
+/// The line of the table of a job in the text of a file, from 1; `None` if the text has no such table.
+pub(super) fn line_of(text: &str, app: &AppId, name: &JobName) -> Option<usize> {
+    let file = DeTable::parse(text).ok()?.into_inner();
+    let apps = file.get("jobs")?.get_ref().as_table()?;
+    let of_app = apps.iter().filter(|(id, _)| [app.short(), app.as_str()].contains(&&**id.get_ref()));
+    let mut tables = of_app.filter_map(|(_, jobs)| jobs.get_ref().as_table()?.get_key_value(name.as_str()));
+    let (key, _) = tables.next()?;
+    Some(text.get(..key.span().start)?.matches('\n').count() + 1)
+}
+
 struct Tables;
 
 impl<'de> Visitor<'de> for Tables {
@@ -158,6 +169,13 @@ mod tests {
     use std::path::Path;
 
     use crate::config::Config;
+
+    #[test]
+    fn tables_are_found_in_the_text() {
+        let text = "# first\r\n[jobs.\"app:org.example.a\".one]\nretry = \"1 day (x3)\"\n\n[jobs.\"org.example.a\"]\ntwo = {}\n";
+        let line = |name: &str| super::line_of(text, &"app:org.example.a".parse().unwrap(), &name.parse().unwrap());
+        assert_eq!((line("one"), line("two"), line("retry")), (Some(2), Some(6), None));
+    }
 
     #[test]
     fn a_mistake_in_a_table_is_reported_with_its_line() {

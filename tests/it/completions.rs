@@ -4,6 +4,8 @@ use std::fs;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::testkit::library::hold_session;
 use crate::testkit::{APP, World, code, short_id, stderr, stdout, tools};
 
@@ -94,8 +96,9 @@ fn store_that_is_busy_or_would_be_changed_is_left_alone() {
     // A session that was killed leaves no hint, and a former build one without the version.
     let hint = world.store().join("outlook");
     let text = fs::read_to_string(&hint).unwrap();
-    let json = text.split_once('\n').unwrap().1.replace("\"version\":5,", "");
-    assert!(!json.contains("version"));
+    let mut json: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
+    assert!(json.as_object_mut().unwrap().remove("version").is_some());
+    let json = json.to_string();
     fs::write(&hint, format!("{:08x}\n{json}", crc32fast::hash(json.as_bytes()))).unwrap();
     assert_eq!(candidates(&world, &["explain", "cxn:"]).len(), 0);
     fs::remove_file(&hint).unwrap();

@@ -76,11 +76,12 @@ fn config_check_compares_with_the_last_runs() {
     assert_eq!(checked(&world), (0, vec![], vec![]));
     world.set_config(&(config.clone() + &table("nightly", "retry = \"2 day (x3)\"") + &table("nightli", "")));
     let other = last + "[jobs.\"org.example.myapp\".nightly] has '2 day (x3)': does its crontab have --retry?";
-    let unknown = "[jobs.\"org.example.myapp\".nightli]: this job never ran; did you mean nightly?";
+    let unknown = "line 6: [jobs.\"org.example.myapp\".nightli]: this job never ran; did you mean nightly?";
     assert_eq!(checked(&world), (0, vec![], vec![other, unknown.to_owned()]));
 
     world.set_config(&(config + &table("nightly", "retry = \"1 day (x3)\"") + "[jobs.\"org.example.mapp\".x]\n"));
-    let problem = "[jobs.\"org.example.mapp\".x] is never used: there is no such app; did you mean org.example.myapp?";
+    let problem =
+        "line 6: [jobs.\"org.example.mapp\".x] is never used: there is no such app; did you mean org.example.myapp?";
     assert_eq!(checked(&world), (78, vec![problem.to_owned()], vec![]));
 }
 

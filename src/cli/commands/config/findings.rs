@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::apps::app;
+use super::apps::{app, job_table};
 use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::commands::users;
 use crate::cli::context::Context;
@@ -13,7 +13,7 @@ use crate::cli::error::{Error, ListenerProblem, Report, Result};
 use crate::cli::values;
 use crate::config::{CertificateDefect, CertificateProblem, Config, Error as ConfigError};
 use crate::listener::{Action, EventName};
-use crate::model::JobName;
+use crate::model::{AppId, JobName};
 use crate::site::{check_authorities, check_name_servers};
 use crate::store::ReadSession;
 use crate::util::text::shell_quoted;
@@ -152,7 +152,7 @@ fn find_missing_trust(config: &Config, findings: &mut Findings) {
 fn find_unknown_apps(context: &Context, configured: &[String], findings: &mut Findings) {
     let events = context.listeners.iter().map(|listener| &listener.event);
     let of_listeners = events.filter_map(|event| Some((event.job.as_ref()?.0.short(), Mention::Listener(event))));
-    let of_jobs = context.config.jobs.keys().map(|(app, name)| (app.short(), Mention::Job(name)));
+    let of_jobs = context.config.jobs.keys().map(|(app, name)| (app.short(), Mention::Job(app, name)));
     let mut unknown: Vec<_> =
         of_listeners.chain(of_jobs).filter(|(app, _)| configured.iter().all(|name| name != app)).collect();
     let Some((_, first)) = unknown.first() else { return };
@@ -168,9 +168,10 @@ fn find_unknown_apps(context: &Context, configured: &[String], findings: &mut Fi
         let suggestion = values::closest(app, &names);
         let (text, key) = match place {
             Mention::Listener(event) => (ListenerProblem::UnknownApp { event, suggestion }.to_string(), "`event`"),
-            Mention::Job(name) => {
+            Mention::Job(app, name) => {
                 let similar = suggestion.map_or_else(String::new, |name| format!("; did you mean {name}?"));
-                (format!("[jobs.\"{app}\".{name}] is never used: there is no such app{similar}"), "the id")
+                let table = job_table(&context.config, app, name);
+                (format!("{table} is never used: there is no such app{similar}"), "the id")
             }
         };
         if is_known {
@@ -185,14 +186,14 @@ fn find_unknown_apps(context: &Context, configured: &[String], findings: &mut Fi
 #[derive(Clone, Copy)]
 enum Mention<'a> {
     Listener(&'a EventName),
-    Job(&'a JobName),
+    Job(&'a AppId, &'a JobName),
 }
 
 impl Mention<'_> {
     fn check(self) -> Check {
         match self {
             Self::Listener(_) => Check::Listeners,
-            Self::Job(_) => Check::Config,
+            Self::Job(..) => Check::Config,
         }
     }
 }

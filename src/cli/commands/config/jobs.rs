@@ -1,5 +1,6 @@
 //! How the tables of jobs differ from what jobs last ran with.
 
+use super::apps::job_table;
 use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::context::Context;
 use crate::cli::error::Report;
@@ -40,7 +41,7 @@ pub(super) fn find(context: &Context, findings: &mut Findings) {
         let names: Vec<_> = names.collect();
         let similar = values::closest(name.as_str(), &names);
         let similar = similar.map_or_else(String::new, |name| format!("; did you mean {name}?"));
-        findings.note(Check::Jobs, format!("[jobs.\"{}\".{name}]: this job never ran{similar}", app.short()));
+        findings.note(Check::Jobs, format!("{}: this job never ran{similar}", job_table(config, app, name)));
     }
 }
 
