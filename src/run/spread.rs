@@ -56,7 +56,7 @@ struct LevelLoad {
 }
 
 impl Spread {
-    /// The spread of a run at `now` of a job whose runs begin every `tick_s` seconds, before any site was added.
+    /// The spread of a run at `now`, before any site was added. Runs begin every `tick_s` seconds.
     #[must_use]
     pub fn new(policy: &Policy, now: UnixTime, tick_s: i64) -> Self {
         let tick_s = tick_s.max(1);

@@ -107,14 +107,14 @@ fn sites_of_a_small_crowd_are_polled_as_if_each_were_alone() {
     for (sites, health) in healths {
         crowd.import(sites, health);
     }
-    let mut alone = healths.map(|(_, health)| {
+    let mut single = healths.map(|(_, health)| {
         let mut fleet = Fleet::new(RETRY, TICK_S);
         fleet.import(1, health);
         fleet
     });
     for tick in 0..200 {
         crowd.run(tick, false);
-        for (fleet, sites) in alone.iter_mut().zip([0..60, 60..100]) {
+        for (fleet, sites) in single.iter_mut().zip([0..60, 60..100]) {
             fleet.run(tick, false);
             assert!(crowd.sites[sites].iter().all(|site| site.status == fleet.sites[0].status), "tick {tick}");
         }
