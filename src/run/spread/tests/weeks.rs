@@ -101,7 +101,7 @@ fn runs_of_a_large_fleet_stay_even_through_thirty_days() {
 }
 
 #[test]
-fn sites_of_a_small_crowd_are_polled_as_if_each_were_alone() {
+fn sites_of_a_small_crowd_are_polled_as_if_each_were_the_only_one() {
     let healths = [(60, Health::Well), (40, Health::Dead)];
     let mut crowd = Fleet::new(RETRY, TICK_S);
     for (sites, health) in healths {
