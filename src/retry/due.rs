@@ -17,6 +17,9 @@ pub struct ScanBounds {
     pub future: UnixTime,
 }
 
+/// The lateness of a new site, as [`Policy::permille_late`] returns it.
+pub const NEW_PERMILLE_LATE: u32 = u32::MAX;
+
 /// The most seconds by which a site counts as due early.
 pub const MAX_LEEWAY_S: i64 = 30;
 
@@ -84,16 +87,16 @@ impl Policy {
 
     /// How late a due site is at `now`, in thousandths of its period.
     ///
-    /// A new site counts as one period late, as it is not known since when it waits. One that is due because the clock was
+    /// [`NEW_PERMILLE_LATE`] for a new site, as it is not known since when it waits. One that is due because the clock was
     /// wrong is not late.
     #[must_use]
     pub fn permille_late(&self, status: &PollStatus, now: UnixTime) -> u32 {
         if status.is_new() {
-            return 1000;
+            return NEW_PERMILLE_LATE;
         }
         let (Some(level), Some(due)) = (self.level(status.level), self.next_due_of_status(status)) else { return 0 };
         let late = i128::from(now.saturating_sub(due).max(0)) * 1000 / i128::from(level.period.mean_seconds());
-        u32::try_from(late).unwrap_or(u32::MAX)
+        u32::try_from(late).unwrap_or(u32::MAX).min(NEW_PERMILLE_LATE - 1)
     }
 
     /// Whether `last_run` lies more than five minutes ahead of `now`, which makes a site due.

@@ -5,16 +5,30 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::model::UnixTime;
+use crate::retry::NEW_PERMILLE_LATE;
 use crate::store::{DueEntry, HostHash};
 
 /// Sorts due connections into the order in which they are polled.
 ///
 /// The order consists of rounds with up to `per_host` connections of each host, so that a host with thousands of sites
 /// does not hold up the others. Within a round those come first that are the latest relative to their period, so that runs
-/// that are cut short starve no site with a long one. A `seed` replaces that by a random order, the same for the same seed.
+/// that are cut short starve no site with a long one. New connections take each second place, so that neither they nor the
+/// others have to wait for all of the rest. A `seed` replaces that by a random order, the same for the same seed.
 pub(super) fn sort(due: &mut [DueEntry], per_host: usize, seed: Option<UnixTime>) {
     match seed {
-        None => due.sort_unstable_by_key(|entry| (Reverse(entry.permille_late), entry.due, entry.locator)),
+        None => {
+            due.sort_unstable_by_key(|entry| (Reverse(entry.permille_late), entry.due, entry.locator));
+            let is_new = |entry: &DueEntry| entry.permille_late == NEW_PERMILLE_LATE;
+            let new = due.partition_point(is_new);
+            if (1..due.len()).contains(&new) {
+                let mut places = [0, 1];
+                due.sort_by_cached_key(|entry| {
+                    let place = &mut places[usize::from(!is_new(entry))];
+                    *place += 2;
+                    *place
+                });
+            }
+        }
         Some(seed) => due.sort_by_cached_key(|entry| {
             let mut hasher = DefaultHasher::new();
             (seed, entry.locator.seq).hash(&mut hasher);
@@ -71,6 +85,14 @@ mod tests {
         let mut due = [3, 1, 2].map(|seq| entry(seq, seq, 0));
         sort(&mut due, 4, None);
         assert_eq!(due.map(|entry| entry.locator.seq), [1, 2, 3]);
+    }
+
+    #[test]
+    fn new_connections_take_each_second_place() {
+        let new = |seq| DueEntry { permille_late: NEW_PERMILLE_LATE, ..entry(seq, seq, 0) };
+        let mut due = [entry(1, 1, 50), entry(2, 2, 40), new(3), new(4), new(5)];
+        sort(&mut due, 4, None);
+        assert_eq!(due.map(|entry| entry.locator.seq), [3, 2, 4, 1, 5]);
     }
 
     #[test]

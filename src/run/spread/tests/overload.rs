@@ -28,6 +28,17 @@ fn overloaded() -> (Fleet, [Vec<u32>; 2]) {
 }
 
 #[test]
+fn new_sites_do_not_starve_where_all_others_are_later_than_a_period() {
+    let mut fleet = Fleet::new("20 min (x6); 1 hour (x24)", 300);
+    fleet.import(400, Health::Well);
+    fleet.capacity = 40;
+    (0..60).for_each(|tick| _ = fleet.run(tick, false));
+    fleet.import(100, Health::Well);
+    (60..80).for_each(|tick| _ = fleet.run(tick, false));
+    assert!(fleet.sites.iter().all(|site| site.polls > 0));
+}
+
+#[test]
 fn no_site_and_no_level_starves_where_runs_poll_four_fifths_of_what_is_due() {
     let (fleet, lateness) = overloaded();
     let fewest = fleet.sites.iter().map(|site| site.polls).min();
