@@ -85,6 +85,14 @@ fn a_plan_before_any_run_and_with_nothing_to_plan() {
     world.append_config("disabled = true\n");
     assert_eq!(world.text(&["plan"]), format!("{APP} is disabled.\n"));
     assert_eq!(world.json(&["plan", "--json"]), json!([]));
+    // A job of the configuration that never ran, which is then the only one.
+    let table = format!("[jobs.\"{APP}\".nightly]\nretry = \"1 day (x3)\"\n");
+    world.set_config(&table);
+    for arguments in [&["plan", "--json"][..], &["plan", APP, "--json", "--name", "nightly"]] {
+        let plan = world.json(arguments);
+        assert_eq!((plan.as_array().unwrap().len(), &plan[0]["jobName"]), (1, &json!("nightly")));
+        assert_eq!((&plan[0]["retry"], &plan[0]["polls"]), (&json!("1 day (x3)"), &json!(2)));
+    }
     world.set_config("");
     world.text(&["remove", "--all", "--yes"]);
     let plan = &world.json(&["plan", "--json"])[0];

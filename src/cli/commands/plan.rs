@@ -5,6 +5,8 @@ mod row;
 mod sites;
 mod text;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::Args;
 
 use crate::batch::Batch;
@@ -71,7 +73,7 @@ impl PollPlan {
                 disabled_apps.push(app_id);
                 continue;
             }
-            for (name, job) in self.jobs_of(&store, app)? {
+            for (name, job) in self.jobs_of(context, &store, (app, &app_id))? {
                 jobs.push(self.sites(context, &store, (app, app_id.clone()), name, job)?);
             }
         }
@@ -97,19 +99,29 @@ impl PollPlan {
         Ok(exit::OK)
     }
 
-    /// The jobs of an app that are forecast. If none has run, that is the one which a first run would have.
-    fn jobs_of(&self, store: &Store, app: AppNo) -> Result<Vec<(JobName, Option<Job>)>> {
-        let mut jobs = store.read(|session| session.jobs(Some(app)))?;
+    /// The jobs of an app that are forecast: those that ran, and those of the configuration.
+    ///
+    /// If there are none, that is the one which a first run would have.
+    fn jobs_of(&self, context: &Context, store: &Store, app: (AppNo, &AppId)) -> Result<Vec<(JobName, Option<Job>)>> {
+        let stored = store.read(|session| session.jobs(Some(app.0)))?;
+        let mut jobs: BTreeMap<JobName, Option<Job>> =
+            stored.into_iter().map(|job| (job.name.clone(), Some(job))).collect();
+        let tables = context.config.jobs.keys().filter(|(id, _)| id == app.1);
+        let configured: BTreeSet<_> = tables.map(|(_, name)| name.clone()).collect();
+        for name in &configured {
+            jobs.entry(name.clone()).or_default();
+        }
+        let has_run = |job: &Option<Job>| job.as_ref().is_some_and(|job| job.retry.is_some());
         match &self.name {
-            Some(name) => jobs.retain(|job| job.name == *name),
-            None if jobs.iter().any(|job| job.retry.is_some()) => jobs.retain(|job| job.retry.is_some()),
-            None => {
+            Some(name) => jobs.retain(|job, _| job == name),
+            None if configured.is_empty() && !jobs.values().any(has_run) => {
                 let default = JobName::default();
-                let job = jobs.into_iter().find(|job| job.name == default);
+                let job = jobs.remove(&default).flatten();
                 return Ok(vec![(default, job)]);
             }
+            None => jobs.retain(|name, job| has_run(job) || configured.contains(name)),
         }
-        Ok(jobs.into_iter().map(|job| (job.name.clone(), Some(job))).collect())
+        Ok(jobs.into_iter().collect())
     }
 
     fn sites(
