@@ -12,6 +12,8 @@ const MAX_JITTER_S: i64 = 5;
 const KEPT: usize = 9;
 /// With fewer intervals between starts, the usual tick is not known.
 const MIN_INTERVALS: usize = 3;
+/// Uneven intervals repeat after at most so many runs.
+const MAX_REPEATED: usize = 4;
 /// A stop is at least so many usual ticks long.
 const MIN_STOP_TICKS: i64 = 3;
 /// A shorter stop, such as a restart of the machine, is not worth a report, in seconds.
@@ -70,19 +72,30 @@ impl Ticks {
 
     /// The usual tick: the median of the seconds between two runs, at least 1.
     ///
-    /// Five minutes until three such intervals are known. Cron starts runs each so many minutes, but not on the second, so
-    /// it is a number of minutes where it is near one.
+    /// Five minutes until three such intervals are known. Where two crontab lines start runs at uneven intervals, it is that
+    /// after which they repeat. Cron starts runs each so many minutes, but not on the second, so it is a number of minutes
+    /// where it is near one.
     #[must_use]
     pub fn usual_s(&self) -> i64 {
-        let mut intervals: Vec<_> = self.0.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
-        if intervals.len() < MIN_INTERVALS {
-            return DEFAULT_TICK_S;
-        }
-        intervals.sort_unstable();
-        let median = intervals[intervals.len() / 2];
+        let Some((median, is_usual)) = self.median_over(1) else { return DEFAULT_TICK_S };
+        let repeated = || (2..=MAX_REPEATED).find_map(|runs| self.median_over(runs).filter(|(_, is_usual)| *is_usual));
+        let median = if is_usual { median } else { repeated().map_or(median, |(median, _)| median) };
         let minutes = (median + 30) / 60 * 60;
         let is_near = (median - minutes).abs() <= (median / 20).min(MAX_JITTER_S);
         if is_near { minutes } else { median }.max(1)
+    }
+
+    /// The median of the seconds between a run and the one so many runs later, and whether it is usual.
+    ///
+    /// That is, whether most intervals are near it, or all if there are runs between. `None` if few intervals are known.
+    fn median_over(&self, runs: usize) -> Option<(i64, bool)> {
+        let ends = self.0.windows(runs + 1);
+        let mut intervals: Vec<_> = ends.map(|starts| starts[runs].saturating_sub(starts[0])).collect();
+        intervals.sort_unstable();
+        let median = *intervals.get(intervals.len() / 2).filter(|_| intervals.len() >= MIN_INTERVALS)?;
+        let near = intervals.iter().filter(|interval| (*interval - median).abs() <= 2 * MAX_JITTER_S).count();
+        let is_usual = if runs == 1 { 8 * near >= 5 * intervals.len() } else { near == intervals.len() };
+        Some((median, is_usual))
     }
 }
 
@@ -130,7 +143,11 @@ mod tests {
         assert_eq!((stop.usual_s(), stop.last()), (60, Some(200_090)), "a stop and a run by hand are rare");
         let slower: Vec<_> = (0..20).map(|tick| tick * 60).chain((20..30).map(|tick| tick * 1000)).collect();
         assert_eq!(ticks(&slower).usual_s(), 1000, "former intervals are dropped");
-        for (first, second, usual) in [(297, 304, 300), (58, 63, 60), (20, 20, 20), (95, 95, 95)] {
+        let by_hand = ticks(&[0, 300, 600, 700, 900, 1200, 1330, 1500, 1800]);
+        assert_eq!(by_hand.usual_s(), 300, "runs by hand repeat nothing");
+        let lines = ticks(&[0, 60, 300, 900, 960, 1200, 1800, 1860, 2100]);
+        assert_eq!(lines.usual_s(), 900, "three uneven intervals");
+        for (first, second, usual) in [(297, 304, 300), (58, 63, 60), (20, 20, 20), (95, 95, 95), (60, 240, 300)] {
             let jitter: Vec<_> = (0..9).map(|tick| tick / 2 * (first + second) + tick % 2 * first).collect();
             assert_eq!(ticks(&jitter).usual_s(), usual, "{first} and {second} s");
         }
