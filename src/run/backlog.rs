@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Threads;
-use crate::model::{Lateness, MAX_WORKERS, UnixTime};
+use crate::model::{Lateness, MAX_WORKERS, Threads, UnixTime};
 
 /// How often it is reported that a job cannot keep up, in seconds.
 const REPORT_INTERVAL_S: i64 = 86_400;
