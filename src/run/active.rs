@@ -21,6 +21,9 @@ use crate::store::{Job, StateCounts, Store};
 use crate::util::lock::FileLock;
 use crate::util::time::unix_now;
 
+/// With more levels, sites are counted in each run: a lock file is not to be long.
+const MAX_COUNTED_LEVELS: usize = 256;
+
 /// A run that is active. The names of its fields are those of JSON and of the store's format.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveRun {
@@ -168,6 +171,7 @@ impl<'a> Note<'a> {
 
     /// Adds how many connections are due, and how many sites there are if the run counted them.
     pub(super) fn set_due(&mut self, due: u64, sites: Option<SiteCounts>) {
+        let sites = sites.filter(|sites| sites.by_level.len() <= MAX_COUNTED_LEVELS);
         self.content.sites = sites.or(self.content.sites.take());
         if let Some(run) = &mut self.content.run {
             run.due = Some(due);
@@ -208,6 +212,20 @@ mod tests {
         assert_eq!(last(r#"{"since":7,"pid":8,"batch":null,"due":null}"#), None, "of a former build");
         for other in ["", "{", r#"{"ticks":[60,"#, r#"{"ticks":"60"}"#] {
             assert_eq!(last(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_note_of_any_expression_can_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut lock = FileLock::open(&directory.path().join("lock")).unwrap();
+        assert!(lock.try_acquire(Mode::Exclusive).unwrap());
+        for (now, levels, is_kept) in [(60, MAX_COUNTED_LEVELS, true), (120, 10_000, false)] {
+            let sites = SiteCounts { counted_at: now, by_level: vec![u64::MAX; levels] };
+            Note::write(&mut lock, Some(now)).set_due(7, Some(sites));
+            let note = Note::write(&mut lock, None);
+            let counted_at = note.sites().map(|sites| sites.counted_at);
+            assert_eq!((note.ticks().last(), counted_at == Some(now)), (Some(now), is_kept));
         }
     }
 
