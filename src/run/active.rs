@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::PollRun;
 use super::backlog::Behind;
-use super::run_lock::{MARK, held_files, notes_of};
+use super::run_lock::{MARK, notes_of};
 use super::spread::SiteCounts;
 use super::ticks::{Stop, Ticks};
 use crate::model::{AppId, JobName, UnixTime};
@@ -40,9 +40,8 @@ pub struct ActiveRun {
 /// Lists the runs of a job that are active. It is empty if the lock files cannot be read.
 #[must_use]
 pub fn active_runs(store: &Store, app_id: &AppId, job: &JobName) -> Vec<ActiveRun> {
-    let held = held_files(&store.runs(), app_id, job);
-    let held = held.inspect_err(|error| debug!(%error, "the lock files of runs cannot be read")).unwrap_or_default();
-    let mut runs: Vec<_> = held.iter().map(|note| Content::parse(note).run.unwrap_or_default()).collect();
+    let held = contents(store, app_id, job).into_iter().filter(|(is_held, _)| *is_held);
+    let mut runs: Vec<_> = held.map(|(_, content)| content.run.unwrap_or_default()).collect();
     runs.sort_by(|a, b| (a.since, &a.batch).cmp(&(b.since, &b.batch)));
     runs
 }
@@ -68,9 +67,15 @@ pub fn no_run_since(
 /// It is empty if the lock files cannot be read, or if runs of other builds wrote them.
 #[must_use]
 pub fn ticks_of(store: &Store, app_id: &AppId, job: &JobName) -> Ticks {
+    let ticks = contents(store, app_id, job).into_iter().map(|(_, content)| content.ticks);
+    ticks.max_by_key(Ticks::last).unwrap_or_default()
+}
+
+/// The contents of a job's lock files, and whether a run holds the file. Empty if they cannot be read.
+fn contents(store: &Store, app_id: &AppId, job: &JobName) -> Vec<(bool, Content)> {
     let notes = notes_of(&store.runs(), app_id, job);
     let notes = notes.inspect_err(|error| debug!(%error, "the lock files of runs cannot be read")).unwrap_or_default();
-    notes.iter().map(|note| Content::parse(note).ticks).max_by_key(Ticks::last).unwrap_or_default()
+    notes.into_iter().map(|(is_held, note)| (is_held, Content::parse(&note))).collect()
 }
 
 /// The content of a lock file behind the mark.
