@@ -80,7 +80,7 @@ impl Ticks {
         }
         intervals.sort_unstable();
         let median = intervals[intervals.len() / 2];
-        let minutes = (median + 30) / 60 * 60;
+        let minutes = median.saturating_add(30) / 60 * 60;
         let is_near = (median - minutes).abs() <= (median / 20).min(MAX_JITTER_S);
         if is_near { minutes } else { median }.max(1)
     }
