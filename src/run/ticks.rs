@@ -6,17 +6,17 @@ use crate::model::UnixTime;
 
 /// The usual tick of a job of which too few runs are known, in seconds.
 const DEFAULT_TICK_S: i64 = 300;
-/// How much later or earlier than usual cron starts a run, in seconds.
+/// How much later or earlier than its minute cron starts a run at most, in seconds.
 const MAX_JITTER_S: i64 = 5;
 /// How many starts are kept.
 const KEPT: usize = 9;
 /// With fewer intervals between starts, the usual tick is not known.
 const MIN_INTERVALS: usize = 3;
-/// A stop is at least so many usual ticks long.
+/// The shortest stop, in usual ticks.
 const MIN_STOP_TICKS: i64 = 3;
 /// A shorter stop, such as a restart of the machine, is not worth a report, in seconds.
 const MIN_STOP_S: i64 = 600;
-/// With fewer starts before it, a job may be run by hand from time to time.
+/// With fewer starts before it no stop is known: the job may be run by hand from time to time.
 const MIN_STARTS: usize = 4;
 const DAY_S: i64 = 86_400;
 
@@ -70,8 +70,8 @@ impl Ticks {
 
     /// The usual tick: the median of the seconds between two runs, at least 1.
     ///
-    /// Five minutes until three such intervals are known. Cron starts runs each so many minutes, but not on the second, so
-    /// it is a number of minutes where it is near one.
+    /// Five minutes until three such intervals are known. Cron starts runs every few minutes, but not exactly on the second, so
+    /// a median near a whole number of minutes counts as that.
     #[must_use]
     pub fn usual_s(&self) -> i64 {
         let mut intervals: Vec<_> = self.0.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
@@ -80,7 +80,7 @@ impl Ticks {
         }
         intervals.sort_unstable();
         let median = intervals[intervals.len() / 2];
-        let minutes = (median + 30) / 60 * 60;
+        let minutes = median.saturating_add(30) / 60 * 60;
         let is_near = (median - minutes).abs() <= (median / 20).min(MAX_JITTER_S);
         if is_near { minutes } else { median }.max(1)
     }
