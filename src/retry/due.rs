@@ -25,6 +25,9 @@ pub const MAX_LEEWAY_S: i64 = 30;
 /// Two servers may differ by less, and a correction of the clock may be less.
 const MAX_AHEAD_S: i64 = 300;
 
+/// How late a new site is, in thousandths of its period, as it is not known since when it waits.
+pub const NEW_PERMILLE_LATE: u32 = 1000;
+
 /// How many seconds early a site counts as due: `min(period / 20, 30 s)`.
 ///
 /// Cron does not start a run exactly on the second.
@@ -84,12 +87,11 @@ impl Policy {
 
     /// How late a due site is at `now`, in thousandths of its period.
     ///
-    /// A new site counts as one period late, as it is not known since when it waits. One that is due because the clock was
-    /// wrong is not late.
+    /// A new site has [`NEW_PERMILLE_LATE`]. One that is due because the clock was wrong is not late.
     #[must_use]
     pub fn permille_late(&self, status: &PollStatus, now: UnixTime) -> u32 {
         if status.is_new() {
-            return 1000;
+            return NEW_PERMILLE_LATE;
         }
         let (Some(level), Some(due)) = (self.level(status.level), self.next_due_of_status(status)) else { return 0 };
         let late = i128::from(now.saturating_sub(due).max(0)) * 1000 / i128::from(level.period.mean_seconds());

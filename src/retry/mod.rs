@@ -21,7 +21,7 @@ mod policy;
 mod state;
 mod timeline;
 
-pub use due::{MAX_LEEWAY_S, ScanBounds};
+pub use due::{MAX_LEEWAY_S, NEW_PERMILLE_LATE, ScanBounds};
 pub use parse::InvalidRetry;
 pub use period::{Period, Unit};
 pub use policy::{Level, Policy, Times};

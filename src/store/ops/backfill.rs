@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::due::DueEntry;
 use crate::model::{BatchCode, PollStatus};
+use crate::retry::NEW_PERMILLE_LATE;
 use crate::store::engine::{Entry, Get, TX_BATCH, TreeName};
 use crate::store::error::{Error, Item, Result};
 use crate::store::schema::{
@@ -35,7 +36,7 @@ impl ReadSession {
             };
             if !has_status && !record.disabled && batch.contains(&key.locator.batch_code) {
                 let host = self.host_key.hash(&record.host());
-                new.push(DueEntry { locator: key.locator, host, due: 0, permille_late: 1000 });
+                new.push(DueEntry { locator: key.locator, host, due: 0, permille_late: NEW_PERMILLE_LATE });
             }
         }
         Ok(new)
