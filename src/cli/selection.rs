@@ -12,7 +12,7 @@ use super::error::{Error, Result};
 use super::{named, values};
 use crate::model::{AppId, Cxn, CxnId, FailureClass, JobName, PollStatus, UnixTime};
 use crate::retry::{Period, Policy, State};
-use crate::store::{self, AppNo, CxnKey, Job, JobNo, Statuses, Store};
+use crate::store::{self, AppNo, CxnKey, Job, JobNo, ReadSession, Statuses, Store};
 use crate::util::text::sanitize;
 
 /// The conditions of a filter; a connection must meet all of them.
@@ -158,13 +158,7 @@ impl Filter {
     /// The jobs by app, each with its policy.
     fn jobs(&self, context: &Context, store: &Store) -> Result<HashMap<AppNo, Vec<(Job, Policy)>>> {
         let mut jobs: HashMap<_, Vec<_>> = HashMap::new();
-        let apps = store.read(|session| {
-            let apps = session.apps()?.into_iter();
-            apps.map(|(no, app_id)| Ok((app_id, session.jobs(Some(no))?))).collect::<Result<Vec<_>, _>>()
-        })?;
-        for (app_id, job) in
-            apps.into_iter().flat_map(|(app_id, jobs)| jobs.into_iter().map(move |job| (app_id.clone(), job)))
-        {
+        for (app_id, job) in store.read(ReadSession::jobs_with_apps)? {
             if self.name.as_ref().is_none_or(|name| *name == job.name) {
                 let policy = self.schedule.policy(&context.config, &app_id, &job.name, Some(&job))?;
                 jobs.entry(job.app).or_default().push((job, policy));

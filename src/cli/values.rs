@@ -6,10 +6,9 @@ use std::time::Duration;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use ipnet::IpNet;
 
-use crate::model::{AppId, JobName, UnixTime};
+use crate::model::{AppId, JobName, MAX_WORKERS, Threads, UnixTime};
 use crate::retry::Period;
 use crate::retry::duration::{self, EXPECTED_DURATION};
-use crate::run::{MAX_WORKERS, Threads};
 use crate::util::home;
 use crate::util::time::MAX_UNIX_TIME;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::job_table::Origin;
+use super::origin::Origin;
 use crate::model::{AppId, UnixTime};
 use crate::util::file_error::FileError;
 use crate::util::home::InvalidTilde;

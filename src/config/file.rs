@@ -13,6 +13,7 @@ use tracing::debug;
 use super::app_table::AppTable;
 use super::cxnapp::read_optional;
 use super::error::{Error, Result};
+use super::heartbeat::HeartbeatUrl;
 use super::job_table::{self, JobTables};
 use super::limits::LimitTable;
 use super::listeners::ListenerTable;
@@ -41,8 +42,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// How long a call to a site may take.
     pub timeouts: Timeouts,
-    /// The URL to call after successful runs. It may hold a key, so it is not to be shown.
-    pub heartbeat: Option<String>,
+    /// The URL to call after successful runs.
+    pub heartbeat: Option<HeartbeatUrl>,
     /// How administrators of sites can reach the operator; part of the user agent.
     pub contact: Option<String>,
     /// How many polls at a time the addresses of a host get, in place of `--per-host`. A proxy takes more.

@@ -8,6 +8,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::de::DeTable;
 
+use super::heartbeat::HeartbeatUrl;
 use crate::model::{AppId, InvalidId, JobName, Threads};
 use crate::retry::Policy;
 use crate::retry::duration::TimeLimit;
@@ -15,7 +16,7 @@ use crate::site::Endpoint;
 use crate::util::home;
 
 /// The largest number of polls at a time of one address.
-const MAX_PER_HOST: u16 = 4096;
+pub(crate) const MAX_PER_HOST: u16 = 4096;
 
 /// A table `[jobs."org.example.myapp".NAME]`, or the options of a run. What is `None` is not there.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -41,9 +42,9 @@ pub struct JobTable {
     /// The directory of metrics.
     #[serde(deserialize_with = "home::deserialize")]
     pub metrics: Option<PathBuf>,
-    /// The URL to call after successful runs. It may hold a key, so it is not to be shown.
+    /// The URL to call after successful runs.
     #[serde(deserialize_with = "heartbeat")]
-    pub heartbeat: Option<String>,
+    pub heartbeat: Option<HeartbeatUrl>,
 }
 
 impl JobTable {
@@ -80,10 +81,10 @@ fn per_host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D
     }
 }
 
-fn heartbeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let url = String::deserialize(deserializer)?;
+fn heartbeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HeartbeatUrl>, D::Error> {
+    let url = HeartbeatUrl::deserialize(deserializer)?;
     // The message leaves the URL out, because it may hold a key.
-    if Endpoint::new(&url, None).is_ok() {
+    if Endpoint::new(&url.0, None).is_ok() {
         Ok(Some(url))
     } else {
         Err(D::Error::custom("expected an http or https URL"))
@@ -148,21 +149,6 @@ impl TryFrom<String> for AppKey {
 /// The tables of the jobs of one app.
 #[derive(Deserialize)]
 struct JobsOfApp(BTreeMap<JobName, JobTable>);
-
-/// Where a value of a job is from. An earlier origin has precedence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// An option of the command line.
-    Option,
-    /// An environment variable.
-    Variable,
-    /// The table of the job in the configuration file.
-    Job,
-    /// A key of the configuration for all jobs.
-    File,
-    /// The program.
-    Default,
-}
 
 #[cfg(test)]
 mod tests {

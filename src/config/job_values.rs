@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::file::Config;
-use super::job_table::{JobTable, Origin};
+use super::heartbeat::{HEARTBEAT_VARIABLE, HeartbeatUrl};
+use super::job_table::JobTable;
+use super::origin::Origin;
 use crate::model::{AppId, JobName, Threads};
 use crate::retry::Policy;
 use crate::retry::duration::TimeLimit;
 use crate::site::Endpoint;
 
-/// The environment variable that holds the heartbeat URL.
-pub(crate) const HEARTBEAT_VARIABLE: &str = "CXNPOLL_HEARTBEAT";
 /// How many polls at a time one address gets by default.
 const DEFAULT_PER_HOST: u16 = 4;
 
@@ -42,7 +42,7 @@ pub struct JobValues {
     /// The directory of metrics; `None` if none are written.
     pub metrics: Sourced<Option<PathBuf>>,
     /// The URL to call after successful runs; `None` if none is called.
-    heartbeat: Sourced<Option<String>>,
+    heartbeat: Sourced<Option<HeartbeatUrl>>,
 }
 
 impl JobValues {
@@ -53,8 +53,8 @@ impl JobValues {
     pub fn heartbeat(&self) -> Result<Option<(&str, Origin)>> {
         let Sourced { value, origin } = &self.heartbeat;
         match value {
-            Some(url) if Endpoint::new(url, None).is_err() => Err(Error::InvalidHeartbeat(*origin)),
-            Some(url) => Ok(Some((url, *origin))),
+            Some(url) if Endpoint::new(&url.0, None).is_err() => Err(Error::InvalidHeartbeat(*origin)),
+            Some(url) => Ok(Some((&url.0, *origin))),
             None => Ok(None),
         }
     }
@@ -74,7 +74,7 @@ impl Config {
     /// # Errors
     /// As [`JobValues::heartbeat`].
     pub fn heartbeat(&self, named: Option<&str>) -> Result<Option<(String, Origin)>> {
-        let options = JobTable { heartbeat: named.map(str::to_owned), ..JobTable::default() };
+        let options = JobTable { heartbeat: named.map(|url| HeartbeatUrl(url.to_owned())), ..JobTable::default() };
         let values = self.resolve(&options, None);
         Ok(values.heartbeat()?.map(|(url, origin)| (url.to_owned(), origin)))
     }
@@ -87,12 +87,17 @@ impl Config {
 
     fn resolve(&self, options: &JobTable, table: Option<&JobTable>) -> JobValues {
         let variable = env::var_os(HEARTBEAT_VARIABLE).filter(|value| !value.is_empty());
-        resolve(options, variable.map(|url| url.to_string_lossy().into_owned()), table, self)
+        resolve(options, variable.map(|url| HeartbeatUrl(url.to_string_lossy().into_owned())), table, self)
     }
 }
 
 /// Chooses each value: of an option, a variable, the job's table, all jobs, or the default.
-fn resolve(options: &JobTable, heartbeat: Option<String>, table: Option<&JobTable>, config: &Config) -> JobValues {
+fn resolve(
+    options: &JobTable,
+    heartbeat: Option<HeartbeatUrl>,
+    table: Option<&JobTable>,
+    config: &Config,
+) -> JobValues {
     let table = table.cloned().unwrap_or_default();
     let seconds = |limit: TimeLimit| limit.0;
     JobValues {
@@ -152,7 +157,7 @@ mod tests {
             timeout: Some(TimeLimit(Duration::from_secs(number.into()))),
             max_runtime: Some(TimeLimit(Duration::from_secs(number.into()))),
             metrics: Some(number.to_string().into()),
-            heartbeat: Some(format!("https://{number}.example.org/")),
+            heartbeat: Some(HeartbeatUrl(format!("https://{number}.example.org/"))),
         }
     }
 
@@ -168,7 +173,11 @@ mod tests {
             (max_runtime.value.map_or_else(String::new, seconds), max_runtime.origin),
             (metrics.value.map_or_else(String::new, |dir| dir.display().to_string()), metrics.origin),
             (
-                heartbeat.value.unwrap_or_default().replace("https://", "").replace(".example.org/", ""),
+                heartbeat
+                    .value
+                    .map_or_else(String::new, |url| url.0)
+                    .replace("https://", "")
+                    .replace(".example.org/", ""),
                 heartbeat.origin,
             ),
         ]
@@ -177,7 +186,7 @@ mod tests {
     #[test]
     fn options_precede_the_table_and_that_precedes_what_holds_for_all_jobs() {
         let all = parse("heartbeat = \"https://3.example.org/\"\n[timeouts]\ncall = 3\n").unwrap();
-        let url = || Some("https://4.example.org/".to_owned());
+        let url = || Some(HeartbeatUrl("https://4.example.org/".to_owned()));
         let of = |options: &JobTable, variable, table: Option<&JobTable>, config| {
             numbers(&resolve(options, variable, table, config))
         };
@@ -197,6 +206,14 @@ mod tests {
         assert_eq!(of_program, [&retry, "auto Default", "4 Default", timeout, " Default", " Default", heartbeat]);
         let [timeout, heartbeat] = ["3 File", "3 File"];
         assert_eq!(of_file, [&retry, "auto Default", "4 Default", timeout, " Default", " Default", heartbeat]);
+    }
+
+    #[test]
+    fn debug_output_has_no_heartbeat_url() {
+        let config = parse("heartbeat = \"https://T0KEN/\"\n[jobs.a.b]\nheartbeat = \"https://T0KEN/\"").unwrap();
+        let values = config.job_values(&"app:a".parse().unwrap(), &"b".parse().unwrap(), &JobTable::default());
+        let shown = format!("{config:?} {values:?}");
+        assert!(shown.contains("HeartbeatUrl(…)") && !shown.contains("T0KEN"), "{shown}");
     }
 
     #[test]

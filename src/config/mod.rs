@@ -7,10 +7,12 @@ mod certificate;
 mod cxnapp;
 mod error;
 mod file;
+mod heartbeat;
 mod job_table;
 mod job_values;
 mod limits;
 mod listeners;
+mod origin;
 #[cfg(test)]
 mod schema;
 
@@ -19,8 +21,11 @@ pub use certificate::EXPIRY_WARNING_DAYS;
 pub use error::{CertificateDefect, CertificateProblem, Error, Result};
 pub use file::{Backups, Config};
 pub(crate) use file::{CONFIG_VARIABLE, STORE_VARIABLE};
-pub use job_table::{JobTable, JobTables, Origin};
-pub(crate) use job_values::HEARTBEAT_VARIABLE;
+pub(crate) use heartbeat::HEARTBEAT_VARIABLE;
+pub use heartbeat::HeartbeatUrl;
+pub(crate) use job_table::MAX_PER_HOST;
+pub use job_table::{JobTable, JobTables};
 pub use job_values::{JobValues, Sourced};
 pub use limits::{LimitTable, LimitedSite};
 pub use listeners::ListenerTable;
+pub use origin::Origin;

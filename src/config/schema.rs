@@ -87,7 +87,7 @@ fn parse(text: &str) -> Result<Config, toml::de::Error> {
 /// Whether the program takes a file. It looks at the heartbeat and the names of apps only when it needs them.
 fn takes(text: &str) -> bool {
     parse(text).is_ok_and(|config| {
-        let heartbeat = config.heartbeat.as_deref().is_none_or(|url| config.heartbeat(Some(url)).is_ok());
+        let heartbeat = config.heartbeat.as_ref().is_none_or(|url| config.heartbeat(Some(&url.0)).is_ok());
         heartbeat && config.app_names().iter().all(|name| AppId::from_argument(name).is_ok())
     })
 }

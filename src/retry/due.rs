@@ -62,8 +62,8 @@ impl Policy {
 
     /// When a connection is due next as seen at `now`, or since when it is due; `None` is never.
     ///
-    /// A new one is due since 0, and after a wrong clock one is due since `now`. A poll that was brought forward within a
-    /// long period, and would be due by a shorter one before the last poll, is due since that.
+    /// A new one is due since 0, and after a wrong clock one is due since `now`. None is due before its last poll, as one
+    /// whose poll was brought forward would be after a change to a shorter period.
     #[must_use]
     pub fn when_due(&self, status: &PollStatus, disabled: bool, now: UnixTime) -> Option<UnixTime> {
         let due = self.next_due_of_status(status).filter(|_| !disabled)?.max(status.last_run);
@@ -101,7 +101,8 @@ impl Policy {
 
     /// Whether `last_run` lies more than five minutes ahead of `now`, which makes a site due.
     ///
-    /// So much later than [`PollStatus::period_start`], that is, since the due index knows no more.
+    /// What is compared is [`PollStatus::period_start`], as the due index has no other time.
+    ///
     /// `not_before` is wrong as well then. It does not show a wrong clock by itself, since a site may ask for a day. A site
     /// that is given up is not due, so this is `false`.
     #[must_use]
@@ -239,7 +240,7 @@ mod tests {
         let often = policy("20 min (x2)");
         assert!(often.is_due(&shifted, NOW + 1));
         assert_eq!(often.when_due(&shifted, false, NOW + 1), Some(NOW));
-        // A wrong clock makes it due as soon as its period did not begin yet.
+        // A wrong clock makes it due if its period begins more than five minutes ahead.
         let ahead = PollStatus { early_s: 80_000, ..status(0, NOW + 80_301) };
         assert!(daily.clock_was_wrong(&ahead, NOW) && daily.is_due(&ahead, NOW));
         assert!(!daily.clock_was_wrong(&ahead, NOW + 1) && !daily.is_due(&ahead, NOW + 1));

@@ -13,13 +13,16 @@ use tracing::debug;
 
 use super::PollRun;
 use super::backlog::Behind;
-use super::run_lock::{MARK, held_files, notes_of};
+use super::run_lock::{MARK, notes_of};
 use super::spread::SiteCounts;
 use super::ticks::{Stop, Ticks};
 use crate::model::{AppId, JobName, UnixTime};
 use crate::store::{Job, StateCounts, Store};
 use crate::util::lock::FileLock;
 use crate::util::time::unix_now;
+
+/// With more levels, sites are counted in each run: a lock file is not to be long.
+const MAX_COUNTED_LEVELS: usize = 256;
 
 /// A run that is active. The names of its fields are those of JSON and of the store's format.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +40,8 @@ pub struct ActiveRun {
 /// Lists the runs of a job that are active. It is empty if the lock files cannot be read.
 #[must_use]
 pub fn active_runs(store: &Store, app_id: &AppId, job: &JobName) -> Vec<ActiveRun> {
-    let held = held_files(&store.runs(), app_id, job);
-    let held = held.inspect_err(|error| debug!(%error, "the lock files of runs cannot be read")).unwrap_or_default();
-    let mut runs: Vec<_> = held.iter().map(|note| Content::parse(note).run.unwrap_or_default()).collect();
+    let held = contents(store, app_id, job).into_iter().filter(|(is_held, _)| *is_held);
+    let mut runs: Vec<_> = held.map(|(_, content)| content.run.unwrap_or_default()).collect();
     runs.sort_by(|a, b| (a.since, &a.batch).cmp(&(b.since, &b.batch)));
     runs
 }
@@ -65,9 +67,15 @@ pub fn no_run_since(
 /// It is empty if the lock files cannot be read, or if runs of other builds wrote them.
 #[must_use]
 pub fn ticks_of(store: &Store, app_id: &AppId, job: &JobName) -> Ticks {
+    let ticks = contents(store, app_id, job).into_iter().map(|(_, content)| content.ticks);
+    ticks.max_by_key(Ticks::last).unwrap_or_default()
+}
+
+/// The contents of a job's lock files, and whether a run holds the file. Empty if they cannot be read.
+fn contents(store: &Store, app_id: &AppId, job: &JobName) -> Vec<(bool, Content)> {
     let notes = notes_of(&store.runs(), app_id, job);
     let notes = notes.inspect_err(|error| debug!(%error, "the lock files of runs cannot be read")).unwrap_or_default();
-    notes.iter().map(|note| Content::parse(note).ticks).max_by_key(Ticks::last).unwrap_or_default()
+    notes.into_iter().map(|(is_held, note)| (is_held, Content::parse(&note))).collect()
 }
 
 /// The content of a lock file behind the mark.
@@ -168,6 +176,7 @@ impl<'a> Note<'a> {
 
     /// Adds how many connections are due, and how many sites there are if the run counted them.
     pub(super) fn set_due(&mut self, due: u64, sites: Option<SiteCounts>) {
+        let sites = sites.filter(|sites| sites.by_level.len() <= MAX_COUNTED_LEVELS);
         self.content.sites = sites.or(self.content.sites.take());
         if let Some(run) = &mut self.content.run {
             run.due = Some(due);
@@ -208,6 +217,20 @@ mod tests {
         assert_eq!(last(r#"{"since":7,"pid":8,"batch":null,"due":null}"#), None, "of a former build");
         for other in ["", "{", r#"{"ticks":[60,"#, r#"{"ticks":"60"}"#] {
             assert_eq!(last(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_note_of_any_expression_can_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut lock = FileLock::open(&directory.path().join("lock")).unwrap();
+        assert!(lock.try_acquire(Mode::Exclusive).unwrap());
+        for (now, levels, is_kept) in [(60, MAX_COUNTED_LEVELS, true), (120, 10_000, false)] {
+            let sites = SiteCounts { counted_at: now, by_level: vec![u64::MAX; levels] };
+            Note::write(&mut lock, Some(now)).set_due(7, Some(sites));
+            let note = Note::write(&mut lock, None);
+            let counted_at = note.sites().map(|sites| sites.counted_at);
+            assert_eq!((note.ticks().last(), counted_at == Some(now)), (Some(now), is_kept));
         }
     }
 

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Threads;
-use crate::model::{Lateness, MAX_WORKERS, UnixTime};
+use crate::model::{Lateness, MAX_WORKERS, Threads, UnixTime};
 
 /// How often it is reported that a job cannot keep up, in seconds.
 const REPORT_INTERVAL_S: i64 = 86_400;
-/// With this part of their time in polls, workers are what a run lacks. Otherwise polls wait for their hosts.
+/// If workers poll for at least this part of their time, a run lacks workers. Otherwise polls wait for their hosts.
 const BUSY_PERCENT: u128 = 50;
-/// What is needed is reported with so much to spare, in percent.
+/// How much is added to what is needed, in percent.
 const SPARE_PERCENT: u128 = 10;
 
 /// Sites that a run could not poll in time, and what would be needed for that.
@@ -76,8 +75,8 @@ pub(super) struct Ran {
 impl Pace {
     /// What a run could not poll in time; `None` if it kept up.
     ///
-    /// It did not if its time was over before all sites were polled. Nor did it if sites were late by a whole period while
-    /// runs took most of the time: then each run begins later than the one before ought to have ended.
+    /// It did not if its time was over before all sites were polled. Nor did it if sites were late by a whole period and the
+    /// run took more than half of the time between two runs.
     pub(super) fn backlog(&self, ran: &Ran) -> Option<Backlog> {
         let is_late = ran.lateness_s.is_some_and(|late| u64::from(late.p95) >= self.period.as_secs());
         let took_most =

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::spread::MAX_EXACT;
+use super::spread::{MAX_EXACT, ticks_until};
 use super::worker_count::FIRST_WORKERS;
 use super::{Spread, Ticks};
 use crate::model::{Failure, FailureClass, Outcome, PollStatus, UnixTime};
@@ -253,9 +253,8 @@ impl<I> Fleet<I> {
             return Some(self.next_run);
         }
         let Timetable { first, tick_s, .. } = self.timetable;
-        let wait = due.saturating_sub(self.policy.leeway(status.level)).saturating_sub(first);
         // A run polls no site twice.
-        Some(wait.saturating_add(tick_s - 1).div_euclid(tick_s).max(self.next_run))
+        Some(ticks_until(&self.policy, status.level, due, first, tick_s).max(self.next_run))
     }
 }
 

@@ -40,7 +40,6 @@ mod update;
 mod worker_count;
 mod workers;
 
-pub use crate::model::{MAX_WORKERS, Threads};
 pub use active::{ActiveRun, active_runs, no_run_since, ticks_of};
 pub use backlog::{Backlog, Lack};
 pub use error::Error;

@@ -127,27 +127,14 @@ fn hash(app_id: &AppId, job: &JobName) -> String {
     hex::encode(&hash.finalize()[..16])
 }
 
-/// The lock files of a job that runs hold now, with what these have written into them.
+/// What the runs of a job have written into their lock files, and whether one holds the file now.
 ///
 /// Only reads, so that it needs no permission to write. No run declines for it: while it looks, runs wait for the lock of
 /// the directory.
 ///
 /// # Errors
-/// Those of opening and locking the files.
-pub(super) fn held_files(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec<String>> {
-    Ok(read_notes(directory, app_id, job)?.into_iter().filter(|(is_held, _)| *is_held).map(|(_, note)| note).collect())
-}
-
-/// What the runs of a job have written into their lock files, whether they hold these or not.
-///
-/// # Errors
-/// As [`held_files`].
-pub(super) fn notes_of(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec<String>> {
-    Ok(read_notes(directory, app_id, job)?.into_iter().map(|(_, note)| note).collect())
-}
-
-/// The lock files of a job: whether a run holds it, and its content.
-fn read_notes(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec<(bool, String)>> {
+/// Those of opening, locking and reading the files.
+pub(super) fn notes_of(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec<(bool, String)>> {
     let mut lock = match File::open(directory.join(DIRECTORY_LOCK)) {
         Ok(file) => FileLock::new(file),
         // There was no run yet.
@@ -163,7 +150,8 @@ fn read_notes(directory: &Path, app_id: &AppId, job: &JobName) -> io::Result<Vec
         let is_of_job = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&hash));
         if is_of_job {
             let is_held = !FileLock::new(File::open(&path)?).try_acquire(Mode::Shared)?;
-            notes.push((is_held, fs::read_to_string(&path)?));
+            // Any other content than text means that nothing is known.
+            notes.push((is_held, String::from_utf8(fs::read(&path)?).unwrap_or_default()));
         }
     }
     Ok(notes)
@@ -313,6 +301,19 @@ mod tests {
         assert!(wanted.acquire(&mut Backoff::new(Duration::from_millis(20)), || ()).unwrap().is_none());
         let released = || held = None;
         assert!(wanted.acquire(&mut Backoff::new(Duration::from_secs(60)), released).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_damaged_lock_file_hides_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = [0, 1].map(|code| acquire(directory.path(), "default", code, code).unwrap());
+        let damaged = lock(directory.path(), "default", 0, 0);
+        fs::write(damaged.path(), [0xff]).unwrap();
+        let mut notes = notes_of(directory.path(), &damaged.app_id, &damaged.job).unwrap();
+        notes.sort();
+        assert_eq!(notes, [(true, String::new()), (true, MARK.to_owned())]);
+        drop(held);
+        assert!(notes_of(directory.path(), &damaged.app_id, &damaged.job).unwrap().iter().all(|(is_held, _)| !is_held));
     }
 
     fn files(directory: &Path) -> usize {

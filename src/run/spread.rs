@@ -16,12 +16,12 @@ use crate::retry::Policy;
 
 /// A run polls up to this many sites of a level without spreading them.
 pub(super) const MAX_EXACT: u64 = 100;
-/// A run may poll by this part more sites than the mean, in percent: less than what is noticed.
+/// By how much a run may exceed the mean before sites are spread, in percent.
 const TOLERANCE_PERCENT: u64 = 10;
 /// Levels with more ticks in a period are not spread.
-const MAX_TICKS: i64 = 1 << 20;
+const MAX_TICKS: usize = 1 << 20;
 
-/// Where the next polls go of the sites that a run polls.
+/// Decides when the sites that a run polls are polled next.
 #[derive(Debug, Clone)]
 pub struct Spread {
     policy: Policy,
@@ -35,16 +35,18 @@ pub struct Spread {
 /// The names of its fields are a part of the format of lock files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SiteCounts {
-    counted_at: UnixTime,
-    by_level: Vec<u64>,
+    pub(super) counted_at: UnixTime,
+    pub(super) by_level: Vec<u64>,
 }
 
 /// How many sites of a level are to be polled at each tick of the next period.
 #[derive(Debug, Clone)]
 struct LevelLoad {
-    /// The sites at each tick after `now`; empty if the level is not spread.
+    /// How many ticks a period has; 0 if the level is not spread.
+    ticks: usize,
+    /// The sites at each of these ticks after `now`; empty before the first is added.
     ///
-    /// At the last tick, a site that is polled now is due again.
+    /// At the last tick, a site that is polled now is due again. Most levels of a long expression have no sites.
     by_tick: Vec<u64>,
     /// How many of the level's sites are due now, and how many are scheduled or due in all.
     due: u64,
@@ -62,10 +64,9 @@ impl Spread {
         let tick_s = tick_s.max(1);
         let level = |level: u32| {
             let natural = policy.next_due(level, now).unwrap_or(UnixTime::MAX);
-            let ticks = ticks_until(policy, level, natural, now, tick_s);
-            let is_spread = (2..=MAX_TICKS).contains(&ticks);
-            let by_tick = if is_spread { vec![0; usize::try_from(ticks).unwrap_or(0)] } else { Vec::new() };
-            LevelLoad { by_tick, due: 0, total: 0, emptiest: None }
+            let ticks = usize::try_from(ticks_until(policy, level, natural, now, tick_s)).unwrap_or(0);
+            let ticks = if (2..=MAX_TICKS).contains(&ticks) { ticks } else { 0 };
+            LevelLoad { ticks, by_tick: Vec::new(), due: 0, total: 0, emptiest: None }
         };
         let count = u32::try_from(policy.levels().len()).unwrap_or(u32::MAX);
         Self { policy: policy.clone(), now, tick_s, levels: (0..count).map(level).collect() }
@@ -89,7 +90,7 @@ impl Spread {
         // The other sites are even enough, so it makes no difference where they are.
         let mut spread = Self::new(policy, now, tick_s);
         spread.levels.iter_mut().zip(&counts.by_level).for_each(|(level, total)| level.total = *total);
-        let mean: u64 = spread.levels.iter().map(|level| level.total / level.ticks()).sum();
+        let mean: u64 = spread.levels.iter().map(|level| level.total / level.ticks_per_period()).sum();
         (due <= mean.saturating_mul(100 + TOLERANCE_PERCENT) / 100).then_some(spread)
     }
 
@@ -112,8 +113,9 @@ impl Spread {
         level.total += count;
         if is_due {
             level.due += count;
-        } else if let Some(last) = level.by_tick.len().checked_sub(1) {
-            level.by_tick[usize::try_from(ticks - 1).unwrap_or(0).min(last)] += count;
+        } else if let [by_tick @ .., last] = level.by_tick() {
+            let tick = usize::try_from(ticks - 1).unwrap_or(0);
+            *by_tick.get_mut(tick).unwrap_or(last) += count;
         }
     }
 
@@ -124,9 +126,10 @@ impl Spread {
         let Some(level) = self.levels.get_mut(next.level as usize).filter(|_| next.not_before.is_none()) else {
             return count;
         };
-        let Some(last) = level.by_tick.len().checked_sub(1) else { return count };
-        let placed = count.min(level.limit().saturating_sub(level.by_tick[last]));
-        level.by_tick[last] += placed;
+        let limit = level.limit();
+        let Some(last) = level.by_tick().last_mut() else { return count };
+        let placed = count.min(limit.saturating_sub(*last));
+        *last += placed;
         placed
     }
 
@@ -144,10 +147,10 @@ impl Spread {
     }
 }
 
-/// How many ticks after `now` a site of a level is due that is next due at `due`, at least 1.
-fn ticks_until(policy: &Policy, level: u32, due: UnixTime, now: UnixTime, tick_s: i64) -> i64 {
-    let wait = due.saturating_sub(policy.leeway(level)).saturating_sub(now);
-    (wait.saturating_add(tick_s - 1) / tick_s).max(1)
+/// How many ticks after `from` a run polls a site that is due at `due`; negative if before.
+pub(super) fn ticks_until(policy: &Policy, level: u32, due: UnixTime, from: UnixTime, tick_s: i64) -> i64 {
+    let wait = due.saturating_sub(policy.leeway(level)).saturating_sub(from);
+    wait.saturating_add(tick_s - 1).div_euclid(tick_s)
 }
 
 /// By how many seconds the poll after that of `now` comes early if it is due after so many ticks.
@@ -161,26 +164,33 @@ fn early_for(policy: &Policy, level: u32, now: UnixTime, tick_s: i64, ticks: i64
     let start = policy.levels().get(level as usize)?.period.before(due);
     let early_s = u32::try_from(now.saturating_sub(start)).ok()?;
     let due = policy.next_due_of_status(&PollStatus { level, last_run: now, early_s, ..PollStatus::default() })?;
-    (ticks_until(policy, level, due, now, tick_s) == ticks && due > now).then_some(early_s)
+    (ticks_until(policy, level, due, now, tick_s).max(1) == ticks && due > now).then_some(early_s)
 }
 
 impl LevelLoad {
     /// How many ticks a period has, at least 1.
-    fn ticks(&self) -> u64 {
-        self.by_tick.len().max(1) as u64
+    fn ticks_per_period(&self) -> u64 {
+        self.ticks.max(1) as u64
+    }
+
+    /// The sites at each tick; empty if the level is not spread.
+    fn by_tick(&mut self) -> &mut [u64] {
+        self.by_tick.resize(self.ticks, 0);
+        &mut self.by_tick
     }
 
     /// The most sites that may be polled one period after `now`.
     fn limit(&self) -> u64 {
-        let tolerated = (self.total.saturating_mul(100 + TOLERANCE_PERCENT) / (100 * self.ticks())).max(MAX_EXACT);
-        if self.due > tolerated { self.total.div_ceil(self.ticks()) } else { tolerated }
+        let tolerated =
+            (self.total.saturating_mul(100 + TOLERANCE_PERCENT) / (100 * self.ticks_per_period())).max(MAX_EXACT);
+        if self.due > tolerated { self.total.div_ceil(self.ticks_per_period()) } else { tolerated }
     }
 
     /// Places a site, and returns by how many seconds it is brought forward; `None` if it is not.
     ///
     /// `early_for` returns by how many seconds one is brought forward to a number of ticks; `None` if that cannot be.
     fn place(&mut self, early_for: impl Fn(i64) -> Option<u32>) -> Option<u32> {
-        let last = self.by_tick.len().checked_sub(1)?;
+        let last = self.by_tick().len().checked_sub(1)?;
         if self.by_tick[last] >= self.limit() {
             let before = self.by_tick[..last].iter().enumerate();
             let emptiest =

@@ -14,7 +14,7 @@ use crate::util::time::duration;
 
 /// How many skipped hosts are listed in JSON, those with the most sites.
 const MAX_LISTED_HOSTS: usize = 20;
-/// From this lateness of the latest poll on it is a part of the text, in seconds.
+/// The text has the lateness if the latest poll was at least so late, in seconds.
 const SHOWN_LATENESS_S: u32 = 60;
 
 /// What a run did.

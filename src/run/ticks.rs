@@ -6,7 +6,7 @@ use crate::model::UnixTime;
 
 /// The usual tick of a job of which too few runs are known, in seconds.
 const DEFAULT_TICK_S: i64 = 300;
-/// How much later or earlier than usual cron starts a run, in seconds.
+/// How much later or earlier than its minute cron starts a run at most, in seconds.
 const MAX_JITTER_S: i64 = 5;
 /// How many starts are kept.
 const KEPT: usize = 9;
@@ -14,11 +14,11 @@ const KEPT: usize = 9;
 const MIN_INTERVALS: usize = 3;
 /// Uneven intervals repeat after at most so many runs.
 const MAX_REPEATED: usize = 4;
-/// A stop is at least so many usual ticks long.
+/// The shortest stop, in usual ticks.
 const MIN_STOP_TICKS: i64 = 3;
 /// A shorter stop, such as a restart of the machine, is not worth a report, in seconds.
 const MIN_STOP_S: i64 = 600;
-/// With fewer starts before it, a job may be run by hand from time to time.
+/// With fewer starts before it no stop is known: the job may be run by hand from time to time.
 const MIN_STARTS: usize = 4;
 const DAY_S: i64 = 86_400;
 
@@ -80,7 +80,7 @@ impl Ticks {
         let Some((median, is_usual)) = self.median_over(1) else { return DEFAULT_TICK_S };
         let repeated = || (2..=MAX_REPEATED).find_map(|runs| self.median_over(runs).filter(|(_, is_usual)| *is_usual));
         let median = if is_usual { median } else { repeated().map_or(median, |(median, _)| median) };
-        let minutes = (median + 30) / 60 * 60;
+        let minutes = median.saturating_add(30) / 60 * 60;
         let is_near = (median - minutes).abs() <= (median / 20).min(MAX_JITTER_S);
         if is_near { minutes } else { median }.max(1)
     }

@@ -22,6 +22,12 @@ pub fn unix_now() -> i64 {
     Utc::now().timestamp()
 }
 
+/// A time in UTC as people read it: `2026-01-31 12:00:00Z`.
+#[must_use]
+pub fn utc(at: i64) -> String {
+    rfc3339(at).replace('T', " ")
+}
+
 /// A duration in its two largest units: `3 h 20 min`. Negative seconds count as 0.
 #[must_use]
 pub fn duration(seconds: i64) -> String {
@@ -58,6 +64,11 @@ mod tests {
         for bad in [-1.0, 4_294_967_296.0, 1e19, f64::INFINITY, f64::NAN] {
             assert_eq!(seconds(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_time_has_a_blank_in_place_of_a_letter() {
+        assert_eq!(utc(1_769_860_800), "2026-01-31 12:00:00Z");
     }
 
     #[test]

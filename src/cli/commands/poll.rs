@@ -18,7 +18,7 @@ use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::table::Table;
 use crate::cli::ui::{logging, notice, output, skipped_hosts, terminal, time};
 use crate::cli::values;
-use crate::config::{Backups, Config, JobTable, JobValues, Origin};
+use crate::config::{Backups, Config, HeartbeatUrl, JobTable, JobValues, MAX_PER_HOST, Origin};
 use crate::exit;
 use crate::model::{AppId, AppMeta, CxnId, JobName, Threads};
 use crate::retry::Policy;
@@ -60,7 +60,7 @@ pub(in crate::cli) struct Poll {
     #[arg(long, value_name = "auto|N", value_parser = values::threads)]
     threads: Option<Threads>,
     /// Number of sites to poll at the same time per host [default: 4]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PER_HOST)))]
     per_host: Option<u16>,
     /// Limit of each call to a site: 30s, 2m, or a number of seconds [default: `timeouts.call` of the configuration, or 60]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
@@ -138,7 +138,7 @@ impl Poll {
             timeout: self.timeout.map(TimeLimit),
             max_runtime: self.max_runtime.map(TimeLimit),
             metrics: self.metrics.clone(),
-            heartbeat: self.heartbeat.clone(),
+            heartbeat: self.heartbeat.clone().map(HeartbeatUrl),
         }
     }
 

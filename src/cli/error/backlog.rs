@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::UnixTime;
 use crate::run::{Backlog, Lack};
 use crate::util::text::count;
-use crate::util::time::{duration, rfc3339};
+use crate::util::time::{duration, utc};
 
 /// The line about a run that could not poll all sites in time, with what would be needed for that.
 pub(in crate::cli) fn backlog_text(backlog: &Backlog) -> String {
@@ -34,11 +34,10 @@ pub(in crate::cli) fn backlog_text(backlog: &Backlog) -> String {
 
 /// The line about a time in which no run began. `spread` is the period over which the next polls are spread.
 pub(in crate::cli) fn stop_text(from: UnixTime, to: UnixTime, due: u64, spread: Option<Duration>) -> String {
-    let time = |at| rfc3339(at).replace('T', " ");
     let (length, verb) = (duration(to.saturating_sub(from)), if due == 1 { "is" } else { "are" });
     let spread = spread.map(|period| format!("; their next polls are spread over {}", duration(seconds(period))));
     let (sites, spread) = (count(due, "site"), spread.unwrap_or_default());
-    format!("no run began between {} and {} ({length}): {sites} {verb} due{spread}", time(from), time(to))
+    format!("no run began between {} and {} ({length}): {sites} {verb} due{spread}", utc(from), utc(to))
 }
 
 /// A duration in whole seconds, rounded up.

@@ -126,6 +126,9 @@ mod tests {
             ("heartbeat = \"a.example.org/T0KEN\" j", "1 | heartbeat = …"),
             ("heartbeat = { url = \"https:\\u002f\\u002fa/T0KEN\" }", "1 | heartbeat = …"),
             ("heartbeat = [\"T0KEN\"]", "1 | heartbeat = …"),
+            ("[jobs.\"a.b\".c]\nheartbeat = \"a.example.org/T0KEN\"", "2 | heartbeat = …"),
+            ("[jobs.\"a.b\"]\nc = { heartbeat = \"https://T0KEN\", threads = 0 }", "2 | c = …"),
+            ("jobs.\"a.b\".c.heartbeat = [\"T0KEN\"]", "1 | jobs.\" …"),
             ("[apps.\"T0KEN\"]\nsecret = 5", "secret = …"),
             ("[per-host]\nheartbeat = 'https://a.example.org/T0KEN'", "string \"https://…\", expected usize"),
         ] {

@@ -9,7 +9,7 @@ use std::any::Any;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -26,6 +26,11 @@ use crate::util::text::panic_message;
 /// sled and its threads take nearly all of it, and more with the allocator of the packages. Where it does not suffice, a
 /// failed allocation aborts the process.
 const MIN_ROOM: u64 = if cfg!(target_env = "musl") { 64 } else { 56 } << 20;
+/// How many threads sled starts for a database.
+const SLED_THREADS: usize = 7;
+/// The stack of a thread that only shows that it can be started.
+const PROBE_STACK_BYTES: usize = 64 << 10;
+
 /// One thread for all sessions: with a thread per session the allocator would give each its own arena.
 static THREAD: LazyLock<io::Result<ThreadPool>> = LazyLock::new(|| {
     if address_space_left().is_some_and(|left| left < MIN_ROOM) {
@@ -33,10 +38,19 @@ static THREAD: LazyLock<io::Result<ThreadPool>> = LazyLock::new(|| {
     }
     let builder = ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "store".to_owned());
     let pool = builder.start_handler(|_| filter::apply()).build().map_err(io::Error::other)?;
-    // sled waits for ever if it gets no thread of its own.
-    thread::Builder::new().spawn(|| ()).map_err(io::Error::other)?;
+    probe_threads().map_err(io::Error::other)?;
     Ok(pool)
 });
+
+/// Starts as many threads as sled does, for a moment: with fewer it may wait for ever.
+fn probe_threads() -> io::Result<()> {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let _closed = gate.lock();
+        let probe = |_| thread::Builder::new().stack_size(PROBE_STACK_BYTES).spawn_scoped(scope, || drop(gate.lock()));
+        (0..SLED_THREADS).try_for_each(|number| probe(number).map(drop))
+    })
+}
 
 /// Returns the room that a limit of the address space leaves, in bytes; `None` without a limit.
 pub(super) fn address_space_left() -> Option<u64> {

@@ -174,6 +174,18 @@ impl ReadSession {
         Ok(jobs)
     }
 
+    /// All jobs with their apps. Those that cannot be read are skipped.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn jobs_with_apps(&self) -> Result<Vec<(AppId, Job)>> {
+        let mut jobs = Vec::new();
+        for (no, app_id) in self.apps()? {
+            jobs.extend(self.jobs(Some(no))?.into_iter().map(|job| (app_id.clone(), job)));
+        }
+        Ok(jobs)
+    }
+
     /// The numbers and names of an app's jobs.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ cases! {
     store_made_by_root,
     store_read_only_and_a_signal,
     store_read_only_directory,
+    limits_few_processes,
     store_read_only_for_another_user,
     store_read_only_for_writers,
     store_read_only_mount,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{AppTable, Config, JobTable};
+use crate::config::{AppTable, Config, HeartbeatUrl, JobTable};
 use crate::model::{AppId, JobName};
 use crate::retry::Policy;
 
@@ -43,7 +43,7 @@ impl Answers {
             store: self.store.clone(),
             apps_dir: self.apps_dir.clone(),
             contact: self.contact.clone(),
-            heartbeat: self.heartbeat.clone(),
+            heartbeat: self.heartbeat.clone().map(HeartbeatUrl),
             apps: self.apps.iter().map(|app| (app.id.short().to_owned(), table(app))).collect(),
             jobs: self.apps.iter().filter_map(job).collect(),
             ..Config::default()

@@ -130,7 +130,7 @@ fn check(answers: &Answers, text: &str, output: &Path) -> Result<Config> {
     if config != answers.config() {
         return Err(Error::Panic("the new configuration does not read back".to_owned()));
     }
-    config.heartbeat(config.heartbeat.as_deref())?;
+    config.heartbeat(answers.heartbeat.as_deref())?;
     if let Some(directory) = config.apps_dir.as_ref().filter(|directory| !directory.is_dir()) {
         return Err(Error::NoDirectory(directory.clone()));
     }

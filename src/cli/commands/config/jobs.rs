@@ -7,6 +7,7 @@ use crate::cli::error::Report;
 use crate::cli::values;
 use crate::config::{JobTable, Origin};
 use crate::model::{AppId, JobName};
+use crate::store::ReadSession;
 
 /// Notes other retry expressions than those of the last runs, and tables of jobs that never ran.
 pub(super) fn find(context: &Context, findings: &mut Findings) {
@@ -51,13 +52,6 @@ type LastRetry = ((AppId, JobName), String);
 /// The jobs that ran; `None` if there is no store.
 fn jobs_that_ran(context: &Context) -> Result<Option<Vec<LastRetry>>, Report> {
     let Some(store) = context.existing_store(false)? else { return Ok(None) };
-    let jobs = store.read(|session| {
-        let mut jobs = Vec::new();
-        for (no, app) in session.apps()? {
-            let of_app = session.jobs(Some(no))?.into_iter();
-            jobs.extend(of_app.filter_map(|job| Some(((app.clone(), job.name), job.retry?))));
-        }
-        Ok(jobs)
-    })?;
-    Ok(Some(jobs))
+    let jobs = store.read(ReadSession::jobs_with_apps)?.into_iter();
+    Ok(Some(jobs.filter_map(|(app, job)| Some(((app, job.name), job.retry?))).collect()))
 }

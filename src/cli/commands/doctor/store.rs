@@ -248,13 +248,7 @@ fn check_records(store: &Store, findings: &mut Findings) {
 /// Reads the apps, the jobs and some healthy sites.
 fn content(store: &Store) -> Result<Content, StoreError> {
     let apps = store.read(ReadSession::apps)?;
-    let jobs = store.read(|session| {
-        let mut jobs = Vec::new();
-        for (no, app) in &apps {
-            jobs.extend(session.jobs(Some(*no))?.into_iter().map(|job| (app.clone(), job)));
-        }
-        Ok(jobs)
-    })?;
+    let jobs = store.read(ReadSession::jobs_with_apps)?;
     let now = crate::util::time::unix_now();
     let mut scan = Scan { until: Instant::now() + MAX_SCAN, ..Scan::new() };
     match store.for_each_cxn(|key, cxn, statuses| scan.add(key.locator.batch_code, cxn, &statuses)) {

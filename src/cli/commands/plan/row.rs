@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
-use crate::model::{AppId, CxnId, JobName, UnixTime};
+use crate::model::{AppId, CxnId, JobName, Threads, UnixTime};
 use crate::retry::Policy;
-use crate::run::Threads;
 use crate::run::forecast::{Forecast, ForecastRun, Timetable};
 use crate::store::{CxnKey, RunRecord};
 

@@ -2,8 +2,7 @@
 
 use super::row::{GivenUp, Question, Row, SiteCounts};
 use crate::cli::error::Result;
-use crate::model::{Cxn, JobName, PollStatus};
-use crate::run::Threads;
+use crate::model::{Cxn, JobName, PollStatus, Threads};
 use crate::run::forecast::{Fleet, MIN_WORKERS, is_failing};
 use crate::store::{AppNo, CxnKey, Store};
 

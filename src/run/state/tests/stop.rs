@@ -1,7 +1,7 @@
 //! How a run ends.
 
 use super::*;
-use crate::model::Lateness;
+use crate::model::{Lateness, Threads};
 use crate::run::backlog::Pace;
 
 #[test]
@@ -102,7 +102,7 @@ fn the_maximum_runtime_stops_the_run_without_an_error() {
 fn out_of_time(end: impl FnOnce(&mut Fixture)) -> (RunRecord, bool) {
     let mut run = Fixture::new(3000, |rules| {
         rules.max_runtime = Some(secs(5));
-        let (period, threads) = (secs(3600), crate::run::Threads::Fixed(2));
+        let (period, threads) = (secs(3600), Threads::Fixed(2));
         let (max_runtime, gap_s, is_after_stop) = (rules.max_runtime, None, false);
         rules.pace = Some(Pace { period, max_runtime, threads, gap_s, is_after_stop });
     });

@@ -10,9 +10,8 @@ use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::ui::time;
 use crate::cli::values;
 use crate::config::{Config, JobTable, Origin};
-use crate::model::{AppId, BatchCode, JobName, UnixTime};
+use crate::model::{AppId, BatchCode, JobName, Threads, UnixTime};
 use crate::retry::Policy;
-use crate::run::Threads;
 
 /// A job that did not run for so long is not missed, if another job of the app is scheduled.
 const MAX_FORGOTTEN_S: UnixTime = 30 * 86_400;
