@@ -69,7 +69,7 @@ pub(in crate::cli) struct Poll {
     /// 10m]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     max_runtime: Option<Duration>,
-    /// Poll at most this many sites, the most overdue first
+    /// Poll at most this many sites, those that are the latest relative to their period first
     #[arg(long, value_name = "N")]
     pub(in crate::cli) limit: Option<usize>,
     /// Poll only this connection, now, whether or not it is due

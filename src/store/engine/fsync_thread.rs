@@ -44,10 +44,11 @@ static THREAD: LazyLock<io::Result<ThreadPool>> = LazyLock::new(|| {
 
 /// Starts as many threads as sled does, for a moment: with fewer it may wait for ever.
 fn probe_threads() -> io::Result<()> {
-    let gate = Mutex::new(());
+    let until_all = Mutex::new(());
     thread::scope(|scope| {
-        let _closed = gate.lock();
-        let probe = |_| thread::Builder::new().stack_size(PROBE_STACK_BYTES).spawn_scoped(scope, || drop(gate.lock()));
+        let _started = until_all.lock();
+        let probe =
+            |_| thread::Builder::new().stack_size(PROBE_STACK_BYTES).spawn_scoped(scope, || drop(until_all.lock()));
         (0..SLED_THREADS).try_for_each(|number| probe(number).map(drop))
     })
 }
