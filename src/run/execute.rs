@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::active::Note;
 use super::around::{self, Emitted, PostPoll};
 use super::backlog::{Behind, Pace};
 use super::clock::RunClock;
@@ -20,6 +19,7 @@ use super::message::Message;
 use super::queue::{HostLimits, LookUp, Queue, SLOW};
 use super::recorder::Recorder;
 use super::run_lock::{self, RunLock};
+use super::run_note::Note;
 use super::selection::{self, Past, Selection};
 use super::state::RunState;
 use super::ticks::Stop;

@@ -4,7 +4,6 @@
 //! decision of a run and is pure. `coordinator` carries its decisions out and never waits for the store. `recorder`
 //! works on the store on its own thread, in short sessions; the store is not held while sites are polled.
 
-mod active;
 mod around;
 mod backlog;
 mod breaker;
@@ -27,6 +26,7 @@ mod queue;
 mod recorder;
 mod retry_change;
 mod run_lock;
+mod run_note;
 mod selection;
 mod signals;
 pub mod simulation;
@@ -40,7 +40,6 @@ mod update;
 mod worker_count;
 mod workers;
 
-pub use active::{ActiveRun, active_runs, no_run_since, ticks_of};
 pub use backlog::{Backlog, Lack};
 pub use error::Error;
 pub use fd_limit::max_workers;
@@ -48,10 +47,11 @@ pub use machine::available as available_memory;
 pub use poll_run::PollRun;
 pub use queue::Queue;
 pub use retry_change::RetryChange;
+pub use run_note::{ActiveRun, active_runs, ticks_of};
 pub use signals::{Signals, survive_file_size_limit};
 pub use spread::Spread;
 pub use summary::{Summary, run_json, run_text};
-pub use ticks::Ticks;
+pub use ticks::{Ticks, no_run_since};
 pub use update::{FILE_ONLY, Update, Warning};
 
 pub(crate) use summary::by_count;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixTime;
+use crate::store::{Job, StateCounts};
 
 /// The usual tick of a job of which too few runs are known, in seconds.
 const DEFAULT_TICK_S: i64 = 300;
@@ -99,6 +100,16 @@ impl Ticks {
     }
 }
 
+/// Returns since when no run of a job has begun although connections were due.
+///
+/// One is overdue at `now` if the first of them became due more than `limit_s` seconds ago, and the last run began more than
+/// `limit_s` seconds ago. `None` if none is overdue, or if a run is active.
+#[must_use]
+pub fn no_run_since(job: &Job, counts: &StateCounts, is_active: bool, now: UnixTime, limit_s: i64) -> Option<UnixTime> {
+    let since = counts.due_since?.max(job.last_run.as_ref()?.now);
+    (!is_active && now.saturating_sub(since) > limit_s).then_some(since)
+}
+
 /// A time in which no run of a job began. A part of the format of lock files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stop {
@@ -125,6 +136,8 @@ impl Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::JobName;
+    use crate::store::RunRecord;
 
     fn ticks(starts: &[UnixTime]) -> Ticks {
         let mut ticks = Ticks::default();
@@ -196,5 +209,21 @@ mod tests {
         assert_eq!([1806, 1807, 1808, 2406, 2407].map(|now| known.next_after(now)), [1807, 2407, 2407, 2407, 3007]);
         assert_eq!([0, 299, 300].map(|now| ticks(&[]).next_after(now)), [300, 300, 600], "as cron starts them");
         assert_eq!(ticks(&[7]).next_after(400), 607);
+    }
+
+    #[test]
+    fn a_run_is_overdue_if_connections_wait_and_none_begins() {
+        let since = |due_since, last_run: Option<UnixTime>, is_active: bool| {
+            let mut job = Job::unknown(1, 1, JobName::default());
+            job.last_run = last_run.map(|now| RunRecord { now, ..RunRecord::default() });
+            no_run_since(&job, &StateCounts { due_since, ..StateCounts::default() }, is_active, 1000, 100)
+        };
+        assert_eq!(since(Some(700), Some(800), false), Some(800));
+        assert_eq!(since(Some(899), Some(800), false), Some(899));
+        assert_eq!(since(Some(900), Some(800), false), None, "they are due for no longer than the limit");
+        assert_eq!(since(Some(700), Some(900), false), None, "the last run began within the limit");
+        assert_eq!(since(None, Some(100), false), None, "nothing is due");
+        assert_eq!(since(Some(700), None, false), None, "no run was ever recorded");
+        assert_eq!(since(Some(700), Some(800), true), None, "a run is active");
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn check(runs: &[LastRun], schedules: &Schedules, now: UnixTime, find
         }
         let Some(gap_s) = schedule.gaps.map(|gaps| gaps.longest_s) else { continue };
         let limit_s = gap_s.saturating_mul(MAX_MISSED_STARTS).saturating_add(schedule.max_runtime_s);
-        if let Some(since) = no_run_since(job, counts, active, now, limit_s) {
+        if let Some(since) = no_run_since(job, counts, !active.is_empty(), now, limit_s) {
             let message = format!(
                 "no run of {what} has begun since {}, although one should start every {}; {} due",
                 time::utc(since),

@@ -35,7 +35,7 @@ impl Row {
     /// How often cron starts runs is not known. The usual limit of a run is the longest pause to expect.
     pub(super) fn no_run_since(&self, now: UnixTime) -> Option<UnixTime> {
         let usual_s = i64::try_from(PollRun::default_max_runtime(&self.policy).as_secs()).unwrap_or(i64::MAX);
-        no_run_since(&self.job, &self.counts, &self.running, now, usual_s)
+        no_run_since(&self.job, &self.counts, !self.running.is_empty(), now, usual_s)
     }
 
     pub(super) fn json(&self) -> Value {

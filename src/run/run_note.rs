@@ -1,8 +1,8 @@
-//! The runs that are active now, as their lock files show.
+//! What runs leave in their lock files: which are active, and what the next one needs to know.
 //!
 //! A run writes its start into its lock file, behind those of the runs before. One that needs the database also writes its
 //! process and batch, and removes these when it ends. What a killed run leaves of them means nothing, because no process
-//! holds the lock. What stays is what the next run of the batch needs to know of the runs before.
+//! holds the lock. What stays is about the runs before.
 
 use std::process;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use super::run_lock::{MARK, notes_of};
 use super::spread::SiteCounts;
 use super::ticks::{Stop, Ticks};
 use crate::model::{AppId, JobName, UnixTime};
-use crate::store::{Job, StateCounts, Store};
+use crate::store::Store;
 use crate::util::lock::FileLock;
 use crate::util::time::unix_now;
 
@@ -44,22 +44,6 @@ pub fn active_runs(store: &Store, app_id: &AppId, job: &JobName) -> Vec<ActiveRu
     let mut runs: Vec<_> = held.map(|(_, content)| content.run.unwrap_or_default()).collect();
     runs.sort_by(|a, b| (a.since, &a.batch).cmp(&(b.since, &b.batch)));
     runs
-}
-
-/// Returns since when no run of a job has begun although connections were due.
-///
-/// One is overdue at `now` if the first of them became due more than `limit_s` seconds ago, and the last run began more than
-/// `limit_s` seconds ago. `None` if none is overdue, or if a run is active.
-#[must_use]
-pub fn no_run_since(
-    job: &Job,
-    counts: &StateCounts,
-    active: &[ActiveRun],
-    now: UnixTime,
-    limit_s: i64,
-) -> Option<UnixTime> {
-    let since = counts.due_since?.max(job.last_run.as_ref()?.now);
-    (active.is_empty() && now.saturating_sub(since) > limit_s).then_some(since)
 }
 
 /// Returns when the last runs of a job began, of the batch whose last run is the latest.
@@ -207,7 +191,6 @@ mod tests {
     use std::fs::{self, File};
 
     use super::*;
-    use crate::store::RunRecord;
     use crate::util::lock::Mode;
 
     #[test]
@@ -246,21 +229,5 @@ mod tests {
         assert_eq!(note.ticks().last(), Some(180));
         drop(note);
         assert!(fs::read_to_string(&path).unwrap().ends_with("[60,120]}"));
-    }
-
-    #[test]
-    fn a_run_is_overdue_if_connections_wait_and_none_begins() {
-        let since = |due_since, last_run: Option<UnixTime>, active: &[ActiveRun]| {
-            let mut job = Job::unknown(1, 1, JobName::default());
-            job.last_run = last_run.map(|now| RunRecord { now, ..RunRecord::default() });
-            no_run_since(&job, &StateCounts { due_since, ..StateCounts::default() }, active, 1000, 100)
-        };
-        assert_eq!(since(Some(700), Some(800), &[]), Some(800));
-        assert_eq!(since(Some(899), Some(800), &[]), Some(899));
-        assert_eq!(since(Some(900), Some(800), &[]), None, "they are due for no longer than the limit");
-        assert_eq!(since(Some(700), Some(900), &[]), None, "the last run began within the limit");
-        assert_eq!(since(None, Some(100), &[]), None, "nothing is due");
-        assert_eq!(since(Some(700), None, &[]), None, "no run was ever recorded");
-        assert_eq!(since(Some(700), Some(800), &[ActiveRun::default()]), None, "a run is active");
     }
 }
