@@ -11,6 +11,7 @@ mod status;
 mod threads;
 mod time;
 mod trace;
+mod transition;
 mod via_port;
 
 pub use cause::{Cause, Fault, TlsCause};
@@ -24,4 +25,5 @@ pub use status::{Attempt, PollStatus};
 pub use threads::{MAX_WORKERS, Threads};
 pub use time::UnixTime;
 pub use trace::PollTrace;
+pub use transition::{Condition, Transition};
 pub use via_port::{InvalidViaPort, ViaPort};

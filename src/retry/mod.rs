@@ -20,6 +20,7 @@ mod period;
 mod policy;
 mod state;
 mod timeline;
+mod transition;
 
 pub use due::{MAX_LEEWAY_S, NEW_PERMILLE_LATE, ScanBounds};
 pub use parse::InvalidRetry;
@@ -27,6 +28,7 @@ pub use period::{Period, Unit};
 pub use policy::{Level, Policy, Times};
 pub use state::State;
 pub use timeline::{Step, Timeline, warnings};
+pub use transition::MAX_GAP_PERIODS;
 
 #[cfg(test)]
 mod tests {

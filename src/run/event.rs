@@ -11,7 +11,7 @@ use super::outage::Outage;
 use super::update::Warning;
 use crate::model::{Outcome, PollStatus, UnixTime};
 use crate::retry::Policy;
-use crate::store::{HostKey, PollTask, SkipReason, SkippedHost};
+use crate::store::{HostKey, PollTask, RunOutage, SkipReason, SkippedHost};
 
 /// What happened.
 #[derive(Debug)]
@@ -118,6 +118,8 @@ pub(super) struct Rules {
     pub(super) slow: Duration,
     /// Since when all runs of the job ended for our own fault.
     pub(super) outage_since: Option<UnixTime>,
+    /// The last runs of the job that ended for our own fault.
+    pub(super) outages: Vec<RunOutage>,
     /// The key of the hashes of hosts and networks.
     pub(super) host_key: HostKey,
     /// What decides whether the run keeps up; `None` if it does not poll all that is due.

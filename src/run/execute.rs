@@ -174,9 +174,9 @@ impl PollRun {
                 return Ok(Summary { interrupted: signals.stop_code(), ..summary });
             }
             let post_poll = PostPoll::new(self, due, signals);
-            let outage_since = job.ongoing_outage(self.now);
+            let (outage_since, outages) = (job.ongoing_outage(self.now), job.outages);
             let (pace, behind) = (self.pace(&note), note.behind());
-            let rules = Rules { pace, behind, ..self.rules(context.client, outage_since, host_key) };
+            let rules = Rules { pace, behind, outages, ..self.rules(context.client, outage_since, host_key) };
             let mut state = RunState::new(rules, entries, first, opening, summary).with_spread(spread);
             let polled = self.poll(context, &mut state, &recorder, (sender, &messages), observe);
             note.set_behind(state.behind());
@@ -250,6 +250,7 @@ impl PollRun {
             max_runtime: self.max_runtime,
             slow: SLOW.min(client.timeout() / 2),
             outage_since,
+            outages: Vec::new(),
             host_key,
             pace: None,
             behind: Behind::default(),

@@ -15,7 +15,7 @@ use super::poll_run::PollRun;
 use super::selection::{self, Past, Selection, timed};
 use super::summary::count_recorded;
 use crate::store::error::{Error, Result};
-use crate::store::{Job, Limits, StatusUpdate, Store, WriteSession};
+use crate::store::{Entry, Frame, Job, Limits, RunRecord, SkipReason, StatusUpdate, Store, Trouble, WriteSession};
 use crate::util::text::panic_message;
 
 /// How long the last session of a run waits for the store at least.
@@ -149,6 +149,10 @@ impl Worker<'_> {
             let recorded = self.record(session, &updates)?;
             count_recorded(&mut record, &self.run.policy, &updates, &recorded);
             if let Some(job) = self.job.as_ref().filter(|_| is_last_run) {
+                let trouble = trouble_of(&record);
+                if trouble != job.last_run.as_ref().map(trouble_of).unwrap_or_default() {
+                    self.add_to_history(session, vec![Entry::Trouble(trouble)])?;
+                }
                 session.remember_run(job.no, &record)?;
             }
             Ok(record)
@@ -156,12 +160,30 @@ impl Worker<'_> {
         FinalReport { recorded, results_error }
     }
 
+    /// Adds entries of this run to history, before the store records what they are about.
+    fn add_to_history(&self, session: &WriteSession, entries: Vec<Entry>) -> Result<()> {
+        let job = Some((self.run.app.app_id.clone(), self.run.job.clone()));
+        self.store.history().append(session, Frame { at: self.run.now, job, entries })
+    }
+
     fn record(&self, session: &WriteSession, updates: &[StatusUpdate]) -> Result<Vec<bool>> {
         let Some(job) = &self.job else { return Ok(Vec::new()) };
+        self.store.history().begin(session, self.run.now)?;
+        self.add_to_history(session, session.transitions(job, updates)?)?;
         let recorded = session.record_outcomes(job, updates)?;
         for (update, _) in updates.iter().zip(&recorded).filter(|(_, recorded)| !**recorded) {
             info!(seq = update.locator.seq, "outcome dropped: the connection was changed while it was polled");
         }
         Ok(recorded)
+    }
+}
+
+/// What troubled a run.
+fn trouble_of(run: &RunRecord) -> Trouble {
+    let down = run.skipped_hosts_by_sites().into_iter().filter(|host| host.reason == SkipReason::Down);
+    Trouble {
+        fault: run.outage_cause.filter(|_| run.outage),
+        behind_since: run.behind_since,
+        down: down.map(|host| (host.address, host.sites)).collect(),
     }
 }

@@ -97,6 +97,7 @@ impl Simulation {
             max_runtime: None,
             slow: SLOW,
             outage_since: self.outage_since,
+            outages: Vec::new(),
             host_key: HostKey::TEST,
             pace: None,
             behind: Behind::default(),

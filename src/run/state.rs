@@ -14,6 +14,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::backlog::Behind;
@@ -67,6 +68,8 @@ struct Completed {
     duration_ms: u32,
     /// The short hash of the network that was called; `None` if none was.
     network: Option<u32>,
+    /// The address that was called; `None` if it is not known.
+    address: Option<IpAddr>,
 }
 
 /// The state of a run that polls.

@@ -12,6 +12,7 @@ use super::check::{self, Check};
 use super::due_hint::{self, JobHint};
 use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout};
 use super::error::{Error, Result};
+use super::history::History;
 use super::ops::{self, AdminAction, AdminTarget, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult};
 use super::schema::{AppNo, CxnKey, Job, ReadSession, Statuses, WriteSession};
@@ -150,6 +151,12 @@ impl Store {
     #[must_use]
     pub fn backup_dir(&self) -> PathBuf {
         self.sessions.source.backups()
+    }
+
+    /// The history of the store, which is read without a session.
+    #[must_use]
+    pub fn history(&self) -> History {
+        History::new(self.sessions.source.history())
     }
 
     /// Lists the backups in their order, as it is at `now`.

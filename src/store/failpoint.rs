@@ -61,12 +61,14 @@ pub enum Failpoint {
     ExportWritten,
     /// Metrics are written under their temporary name.
     MetricsWritten,
+    /// Changes are appended to history and synced, before the store records what they are about.
+    HistoryWritten,
 }
 
 #[cfg(feature = "fault-points")]
 impl Failpoint {
     /// All steps, in the order in which they come.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::StorePrepared,
         Self::LockAcquired,
         Self::DatabaseOpened,
@@ -94,6 +96,7 @@ impl Failpoint {
         Self::ResultsSynced,
         Self::ExportWritten,
         Self::MetricsWritten,
+        Self::HistoryWritten,
     ];
 }
 

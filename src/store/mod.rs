@@ -16,13 +16,14 @@
 //!   results.lock      held while results/ is open
 //!   results/          the database of kept results; not in backups
 //!   runs/             locks of runs
+//!   history/          what changed, one file per month, and what the last runs did
 //!   backups/          complete exports, compressed, named after their time
 //!   kept/             databases that were replaced, and in set-aside.jsonl the entries that a repair removed
 //! ```
 //!
 //! # Layers
-//! Imports point one way: [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `schema` →
-//! `engine` → `skipped` → `error`, `failpoint`.
+//! Imports point one way: [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `history` →
+//! `schema` → `engine` → `skipped` → `error`, `failpoint`.
 
 mod check;
 mod due_hint;
@@ -30,6 +31,7 @@ mod engine;
 pub mod error;
 mod face;
 pub mod failpoint;
+mod history;
 mod ops;
 mod results;
 mod schema;
@@ -40,14 +42,15 @@ pub use check::{Check, Counts};
 pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Refusal, Result};
 pub use face::{ExclusiveStore, Store};
+pub use history::{AdminEntry, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, SiteTransition, Trouble};
 pub use ops::{
     AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, PollTask, StateCounts, StatusPatch,
     StatusUpdate,
 };
 pub use results::{EncodedResult, Limits, StoredResult};
 pub use schema::{
-    AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunRecord, SkipReason, SkippedHost,
-    Statuses, WriteSession,
+    AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunOutage, RunRecord, SkipReason,
+    SkippedHost, Statuses, WriteSession,
 };
 pub(crate) use sessions::SLICE;
 pub use skipped::{Skipped, SkippedEntries};

@@ -24,7 +24,7 @@ use crate::model::{AppId, AppMeta, CxnId, JobName, Threads};
 use crate::retry::Policy;
 use crate::retry::duration::TimeLimit;
 use crate::run::{self, PollRun, Signals, Summary, Update};
-use crate::store::{PollTask, Store};
+use crate::store::{PollTask, RunEntry, Store};
 use crate::transfer::backup;
 use crate::util::text::{count, sanitize};
 use crate::util::time::unix_now;
@@ -221,6 +221,7 @@ impl Poll {
             Err(error) => {
                 let report = Report::from(Error::from(error));
                 write_metrics(values, plan, Some(store), &figures, report.exit_code);
+                add_to_history(plan, store, &figures, report.exit_code);
                 return Err(Error::Reported(report));
             }
         };
@@ -237,6 +238,9 @@ impl Poll {
         let code = summary.exit_code(self.strict, plan.only.is_some());
         let exit_code = context.exit_code(code);
         write_metrics(values, plan, Some(store), &summary, exit_code);
+        if summary.run.due > 0 {
+            add_to_history(plan, store, &summary, exit_code);
+        }
         if let Some(url) = heartbeat.filter(|_| exit_code == exit::OK) {
             call_heartbeat(context, url);
         }
@@ -285,6 +289,16 @@ fn write_metrics(values: &JobValues, plan: &PollRun, store: Option<&Store>, summ
         && let Err(error) = plan.write_metrics(directory, store, summary, exit_code, unix_now())
     {
         warn!("cannot write metrics to {}: {error}", directory.display());
+    }
+}
+
+/// Adds the run to history, unless it polled one connection by hand. A failure does not fail the run.
+fn add_to_history(plan: &PollRun, store: &Store, summary: &Summary, exit_code: u8) {
+    let entry = RunEntry { run: summary.run.clone(), exit_code };
+    if plan.only.is_none()
+        && let Err(error) = store.history().add_run(&plan.app.app_id, &plan.job, &entry)
+    {
+        warn!("the run is missing in the history: {}", Report::from(Error::from(error)));
     }
 }
 

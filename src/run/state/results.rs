@@ -8,7 +8,7 @@ use crate::run::Error;
 use crate::run::event::Effect;
 use crate::run::message::PollResult;
 use crate::run::outage::{Conclusion, Observation, Poll, network_hash};
-use crate::store::StatusUpdate;
+use crate::store::{CxnHash, SiteTransition, StatusUpdate};
 
 impl RunState {
     /// Applies a poll that ended.
@@ -29,7 +29,7 @@ impl RunState {
         }
         self.watch_host(&result, result.outcome.as_ref().ok(), effects);
         let duration_ms = result.duration_ms(paused.unwrap_or_default());
-        let PollResult { task, outcome, result, trace, began, .. } = result;
+        let PollResult { task, addresses, outcome, result, trace, began, .. } = result;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -44,12 +44,13 @@ impl RunState {
         if !self.rules.by_hand {
             self.summary.add_lateness(&task, began);
         }
+        let address = trace.address.or(addresses.first().copied());
         let network = trace.address.map(|address| network_hash(self.rules.host_key, address));
         let site = if outcome.is_err() { host(&task.cxn.site_url.to_string(), None) } else { String::new() };
         let poll =
             Poll { before: &task.status, host: task.host, site: &site, network, began, outcome: &outcome, trace };
         let seen = Observation::new(&poll);
-        let completed = Completed { task: Arc::unwrap_or_clone(task), outcome, duration_ms, network };
+        let completed = Completed { task: Arc::unwrap_or_clone(task), outcome, duration_ms, network, address };
         for completed in self.detector.observe(seen, completed) {
             self.count(completed, effects);
         }
@@ -71,7 +72,7 @@ impl RunState {
 
     /// Counts an outcome: works out the next state of the connection.
     fn count(&mut self, completed: Completed, effects: &mut Vec<Effect>) {
-        let Completed { task, outcome, duration_ms, network } = completed;
+        let Completed { task, outcome, duration_ms, network, address } = completed;
         let mut next = task.status.clone();
         self.rules.policy.apply(&mut next, self.rules.now, &outcome);
         if let Some(last) = next.attempts.last_mut() {
@@ -83,11 +84,16 @@ impl RunState {
         if outcome.is_ok() {
             next.network = network.or(next.network);
         }
+        let outages = self.rules.outages.iter().filter(|outage| outage.covers(task.locator.batch_code));
+        let outages: Vec<_> = outages.map(|outage| outage.at).collect();
+        let transition = self.rules.policy.transition(&task.status, &next, &outages);
+        let cxn = || CxnHash::from(&task.cxn.cxn_id);
+        let transition = transition.map(|transition| SiteTransition { cxn: cxn(), host: address, transition });
         self.summary.count(&outcome, &next);
         if self.rules.by_hand {
             effects.push(Effect::ReportByHand(outcome, next.clone()));
         }
-        self.updates.push(StatusUpdate { locator: task.locator, expected: task.status, next });
+        self.updates.push(StatusUpdate { locator: task.locator, expected: task.status, next, transition });
     }
 }
 

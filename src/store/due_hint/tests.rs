@@ -160,7 +160,7 @@ fn ask(
     now: UnixTime,
 ) -> Result<(JobHint, usize)> {
     let (app_id, name) = ("app:org.example.myapp".parse().unwrap(), name.parse().unwrap());
-    session.restore_job(&app_id, &name, Some(&policy.to_string()), None, None)?;
+    session.restore_job(&app_id, &name, Some(&policy.to_string()), None, None, &[])?;
     let job = session.ensure_job(session.intern_app(&app_id)?, &name)?;
     for (seq, status) in (0..).zip(statuses) {
         let locator = CxnLocator { batch_code: 7.try_into().unwrap(), seq };

@@ -23,6 +23,7 @@ const RUNS: &str = "runs";
 const BACKUPS: &str = "backups";
 const KEPT: &str = "kept";
 const RESULTS: &str = "results";
+const HISTORY: &str = "history";
 /// The due hint. Its name is part of the store's format.
 const DUE_HINT: &str = "outlook";
 /// The suffix of a database's directory while the database is built.
@@ -100,6 +101,11 @@ impl StoreLayout {
     /// The directory of the database of kept results.
     pub fn results(&self) -> PathBuf {
         self.0.join(RESULTS)
+    }
+
+    /// The directory of history.
+    pub fn history(&self) -> PathBuf {
+        self.0.join(HISTORY)
     }
 
     /// The directory of the backups.
@@ -181,7 +187,7 @@ pub(super) fn is_staging(name: &OsStr) -> bool {
 
 /// Whether an earlier attempt to create a store may have left this name in its directory.
 fn is_ours(name: &OsStr) -> bool {
-    let ours = [RUNS, BACKUPS, KEPT].into_iter().chain(LockName::ALL.map(LockName::file_name));
+    let ours = [RUNS, BACKUPS, KEPT, HISTORY].into_iter().chain(LockName::ALL.map(LockName::file_name));
     let replaced = [CURRENT, DUE_HINT, RESULTS].map(|name| ReplacedFile::new(Path::new(""), name));
     ours.into_iter().any(|ours| name == ours)
         || replaced.iter().any(|file| [&file.path, &file.staging].iter().any(|ours| name == ours.as_os_str()))
@@ -221,7 +227,7 @@ mod tests {
             fs::write(path.join(name), "").unwrap();
         }
         fs::write(ReplacedFile::new(&path, DUE_HINT).staging, "").unwrap();
-        for name in ["runs", "backups", "kept", "results", "results.new", "db-3.new", "db-2", "lost+found"] {
+        for name in ["runs", "backups", "kept", "results", "results.new", "db-3.new", "db-2", "history", "lost+found"] {
             fs::create_dir(path.join(name)).unwrap();
         }
         let layout = StoreLayout::prepared(&path).unwrap();

@@ -1,8 +1,9 @@
 //! Recording the outcomes of polls.
 
 use crate::model::PollStatus;
-use crate::store::engine::{TX_BATCH, TreeName, Tx, TxResult};
-use crate::store::error::Result;
+use crate::store::engine::{Get, TX_BATCH, TreeName, Tx, TxResult};
+use crate::store::error::{Result, if_readable};
+use crate::store::history::{Entry, SiteTransition};
 use crate::store::schema::{
     CxnKey, CxnLocator, DueFacts, DueKey, DueRecord, HostKey, Job, WriteSession, host_of, read, status_key,
     write_status,
@@ -17,9 +18,27 @@ pub struct StatusUpdate {
     pub expected: PollStatus,
     /// The status after the poll.
     pub next: PollStatus,
+    /// What it adds to history; `None` if nothing changed.
+    pub transition: Option<SiteTransition>,
 }
 
 impl WriteSession {
+    /// The transitions of updates that [`WriteSession::record_outcomes`] would record now.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::store::Error::Database). An entry that cannot be read is left out.
+    pub fn transitions(&self, job: &Job, updates: &[StatusUpdate]) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for update in updates {
+            if let Some(transition) = update.transition
+                && if_readable(expected(&self.trees, job, update))?.flatten().is_some()
+            {
+                entries.push(Entry::Transition(transition));
+            }
+        }
+        Ok(entries)
+    }
+
     /// Replaces statuses, and returns for each whether it was replaced.
     ///
     /// It is replaced only if level, count and lastRun (after a deferral, its end) are still the expected ones, and if
@@ -42,18 +61,20 @@ impl WriteSession {
     }
 }
 
-fn record_one(tx: &Tx, host_key: HostKey, job: &Job, update: &StatusUpdate) -> TxResult<bool> {
+/// The due entry of a connection whose status is the expected one; `None` if it is not.
+fn expected<G: Get>(from: &G, job: &Job, update: &StatusUpdate) -> Result<Option<DueRecord>, G::Error> {
     // Every status has one entry in the due index, whose key holds lastRun (or the end of the deferral) and the
     // disabled flag. A connection that is gone has none, and sequence numbers are never used again. So this entry is
     // the whole condition.
     let key = DueKey::of(job.no, update.locator, &update.expected, false);
-    match read::<DueRecord, _>(tx, &key.to_bytes())? {
-        Some(due) if (due.level, due.count) == (update.expected.level, update.expected.count) => {
-            let cxn = CxnKey { app: job.app, locator: update.locator };
-            let facts = DueFacts { disabled: false, host: host_of(tx, host_key, cxn, due.host)? };
-            write_status(tx, job.no, update.locator, Some((&update.expected, false)), (&update.next, facts))?;
-            Ok(true)
-        }
-        _ => Ok(false),
-    }
+    let due: Option<DueRecord> = read(from, &key.to_bytes())?;
+    Ok(due.filter(|due| (due.level, due.count) == (update.expected.level, update.expected.count)))
+}
+
+fn record_one(tx: &Tx, host_key: HostKey, job: &Job, update: &StatusUpdate) -> TxResult<bool> {
+    let Some(due) = expected(tx, job, update)? else { return Ok(false) };
+    let cxn = CxnKey { app: job.app, locator: update.locator };
+    let facts = DueFacts { disabled: false, host: host_of(tx, host_key, cxn, due.host)? };
+    write_status(tx, job.no, update.locator, Some((&update.expected, false)), (&update.next, facts))?;
+    Ok(true)
 }

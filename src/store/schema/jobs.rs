@@ -9,8 +9,9 @@ use super::counters::{bump_counters, take_next};
 use super::host_key::HostHash;
 use super::keys::{AppNo, CxnLocator, JobNo, job_name_key, meta_key, parse_number};
 use super::records::{Record, read};
-use super::run_record::{RunRecord, SkippedHost};
+use super::run_record::{RunOutage, RunRecord, SkippedHost};
 use super::session::{ReadSession, WriteSession};
+use crate::batch::Batch;
 use crate::model::{AppId, Fault, JobName, Lateness, UnixTime};
 use crate::store::engine::{TreeName, Tx, TxResult};
 use crate::store::error::{Error, Item, Result};
@@ -34,12 +35,14 @@ pub struct JobRecord {
     lateness_s: Option<(u32, u32, u32)>,
     /// Since when the runs of the last run's batch cannot keep up. Since version 4.
     behind_since: Option<UnixTime>,
+    /// The last runs that ended in an outage. Since version 5.
+    outages: Vec<RunOutage>,
 }
 
 impl Record for JobRecord {
     const TREE: TreeName = TreeName::Meta;
-    const VERSION: u8 = 4;
-    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0, 0, 0], &[0, 0, 0], &[0, 0]];
+    const VERSION: u8 = 5;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0, 0, 0, 0], &[0, 0, 0, 0], &[0, 0, 0], &[0]];
 }
 
 impl JobRecord {
@@ -57,6 +60,7 @@ impl JobRecord {
             skipped_hosts: Vec::new(),
             lateness_s: None,
             behind_since: None,
+            outages: Vec::new(),
         }
     }
 
@@ -69,6 +73,21 @@ impl JobRecord {
         self.lateness_s = run.and_then(|run| run.lateness_s).map(|Lateness { p50, p95, max }| (p50, p95, max));
         self.behind_since = run.and_then(|run| run.behind_since);
         self.last_run = run.cloned();
+    }
+
+    /// Remembers a run that ended in an outage. `continues` is whether the run before did, too.
+    fn add_outage(&mut self, run: &RunRecord, continues: bool) {
+        let Some(range) = run.batch.parse().ok().map(|batch: Batch| batch.range()).filter(|_| run.outage) else {
+            return;
+        };
+        let outage = RunOutage { at: run.now, first: range.start().get(), last: range.end().get() };
+        let is_same_batch = |other: &RunOutage| (other.first, other.last) == (outage.first, outage.last);
+        let has_batch = self.outages.iter().any(is_same_batch);
+        if continues && has_batch && run.ok + run.failed == 0 {
+            return;
+        }
+        self.outages.push(outage);
+        self.outages.drain(..self.outages.len().saturating_sub(MAX_OUTAGES));
     }
 
     /// What the last run did; `None` if the job never ran.
@@ -114,8 +133,15 @@ pub struct Job {
     ///
     /// `None` if the last run did not end in one.
     pub outage_since: Option<UnixTime>,
+    /// The last runs that ended in an outage, the oldest first.
+    ///
+    /// Runs that counted nothing are left out behind such a run of the same batch.
+    pub outages: Vec<RunOutage>,
     pub(in crate::store) backfilled: BackfillProgress,
 }
+
+/// A job remembers at most this many runs that ended in an outage.
+const MAX_OUTAGES: usize = 64;
 
 /// Since when all runs have ended in an outage, if one at `now` would go on with them.
 ///
@@ -136,7 +162,7 @@ impl Job {
     /// A job that the store does not know yet.
     pub(crate) fn unknown(no: JobNo, app: AppNo, name: JobName) -> Self {
         let backfilled = BackfillProgress::Nothing;
-        Self { no, app, name, retry: None, last_run: None, outage_since: None, backfilled }
+        Self { no, app, name, retry: None, last_run: None, outage_since: None, outages: Vec::new(), backfilled }
     }
 
     /// Whether the backfill has passed this connection, so that it must have a status for the job.
@@ -213,6 +239,7 @@ impl ReadSession {
             retry: record.retry.clone(),
             outage_since: record.outage_since,
             backfilled: record.backfilled,
+            outages: record.outages.clone(),
             last_run: record.into_last_run(),
         })
     }
@@ -248,6 +275,7 @@ impl WriteSession {
         retry: Option<&str>,
         last_run: Option<&RunRecord>,
         outage_since: Option<UnixTime>,
+        outages: &[RunOutage],
     ) -> Result<()> {
         let app = self.intern_app(app_id)?;
         let job = self.ensure_job(app, name)?;
@@ -255,6 +283,7 @@ impl WriteSession {
             record.retry = retry.map(str::to_owned);
             record.set_last_run(last_run);
             record.outage_since = outage_since;
+            record.outages = outages.to_vec();
             record.backfilled = BackfillProgress::All;
         })
     }
@@ -276,6 +305,7 @@ impl WriteSession {
             let since = ongoing_outage(record.outage_since, record.last_run.as_ref(), run.now);
             record.outage_since = run.outage_since(since);
             record.set_last_run(Some(run));
+            record.add_outage(run, since.is_some());
         })
     }
 
@@ -335,9 +365,10 @@ mod tests {
         let read = |bytes: &[u8]| JobRecord::from_bytes(bytes).map(JobRecord::into_last_run);
         assert_eq!(read(&bytes), Ok(Some(run.clone())));
 
-        let lateness = bytes.len() - 6;
+        let lateness = bytes.len() - 7;
         let hosts = lateness - 20;
         let former = |version, end| [&[version], &bytes[1..end]].concat();
+        assert_eq!(read(&former(4, bytes.len() - 1)), Ok(Some(run.clone())));
         let without_lateness = RunRecord { lateness_s: None, behind_since: None, ..run.clone() };
         assert_eq!(read(&former(3, lateness)), Ok(Some(without_lateness.clone())));
         let without_hosts = RunRecord { skipped_hosts: Vec::new(), ..without_lateness };
@@ -349,6 +380,26 @@ mod tests {
         assert_eq!(read(&with(hosts + 6, 250)), Ok(Some(RunRecord { skipped_hosts: Vec::new(), ..run })));
         record.set_last_run(None);
         assert_eq!(record, JobRecord { outage_since: Some(5), ..JobRecord::new(1, &JobName::default()) });
+    }
+
+    #[test]
+    fn a_job_remembers_the_runs_that_ended_in_an_outage() {
+        let mut record = JobRecord::new(1, &JobName::default());
+        let run =
+            |now, batch: &str, ok| RunRecord { now, batch: batch.into(), ok, outage: true, ..RunRecord::default() };
+        record.add_outage(&run(100, "0/1", 3), false);
+        record.add_outage(&run(200, "0/1", 0), true);
+        record.add_outage(&run(300, "0/1", 1), true);
+        record.add_outage(&run(400, "1/2", 0), true);
+        record.add_outage(&RunRecord { outage: false, ..run(500, "0/1", 9) }, false);
+        record.add_outage(&run(600, "0/1", 0), false);
+        let of = |code: u16| {
+            let outages = record.outages.iter().filter(|outage| outage.covers(code.try_into().unwrap()));
+            outages.map(|outage| outage.at).collect::<Vec<_>>()
+        };
+        assert_eq!((of(4_999), of(5_000)), (vec![100, 300, 600], vec![100, 300, 400, 600]));
+        (1000..1100).for_each(|now| record.add_outage(&run(now, "0/1", 0), false));
+        assert_eq!((record.outages.len(), record.outages[0].at), (MAX_OUTAGES, 1036));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use keys::{
     parse_number, parse_status_key, status_key,
 };
 pub use records::{CxnRecord, DueRecord, IdRecord, Record, SharedRecord, StatusRecord, first_text, read};
-pub use run_record::{RunRecord, SkipReason, SkippedHost};
+pub use run_record::{RunOutage, RunRecord, SkipReason, SkippedHost};
 pub use session::{EntryId, ReadSession, WriteSession};
 pub use shared::MAX_VALUE_BYTES;
 pub use statuses::{DueFacts, Statuses, delete_status, due_write, host_of, read_status, status_writes, write_status};

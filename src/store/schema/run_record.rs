@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::host_key::HostHash;
-use crate::model::{FailureClass, Fault, Lateness, UnixTime};
+use crate::model::{BatchCode, FailureClass, Fault, Lateness, UnixTime};
 
 /// Runs further apart, in seconds, are not a series of outages.
 const MAX_GAP_S: UnixTime = 86_400;
@@ -82,6 +82,26 @@ pub struct SkippedHost {
     pub sites: u64,
     /// The hashes of the names of their hosts, each once; not all of them if there are many.
     pub names: Vec<HostHash>,
+}
+
+/// A run that ended for our own fault, after which nothing is known of the sites of its batch until their next polls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunOutage {
+    /// The time at which the run checked what is due, UTC seconds.
+    pub at: UnixTime,
+    /// The first batch code that the run covered.
+    pub first: u16,
+    /// The last batch code that the run covered.
+    pub last: u16,
+}
+
+impl RunOutage {
+    /// Whether the run covered a batch code.
+    #[must_use]
+    pub fn covers(&self, batch_code: BatchCode) -> bool {
+        (self.first..=self.last).contains(&batch_code.get())
+    }
 }
 
 /// Why a run does not call a host any longer.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AppId, JobName, UnixTime};
-use crate::store::RunRecord;
+use crate::store::{RunOutage, RunRecord};
 
 /// The version of the format that is written. Earlier ones are read too: version 1 has no sequence numbers.
 pub const VERSION: u32 = 2;
@@ -42,6 +42,9 @@ pub struct JobEntry {
     pub retry: Option<String>,
     pub last_run: Option<RunRecord>,
     pub outage_since: Option<UnixTime>,
+    /// The last runs that ended in an outage. Former builds have none.
+    #[serde(default)]
+    pub outages: Vec<RunOutage>,
 }
 
 impl Line {

@@ -47,8 +47,9 @@ fn fill(session: &WriteSession, path: &Path) -> Result<()> {
     for_each_item(path, |item| {
         match item {
             Item::Job(job) => {
-                let JobEntry { app_id, job_name, retry, last_run, outage_since } = *job;
-                session.restore_job(&app_id, &job_name, retry.as_deref(), last_run.as_ref(), outage_since)?;
+                let JobEntry { app_id, job_name, retry, last_run, outage_since, outages } = *job;
+                let (retry, last_run) = (retry.as_deref(), last_run.as_ref());
+                session.restore_job(&app_id, &job_name, retry, last_run, outage_since, &outages)?;
             }
             Item::Cxn(patch) => batch.push(*patch),
         }

@@ -144,8 +144,8 @@ fn write(
 fn jobs(session: &ReadSession) -> store::Result<Vec<JobEntry>> {
     let mut jobs = Vec::new();
     for (app, app_id) in session.apps()? {
-        for Job { name: job_name, retry, last_run, outage_since, .. } in session.jobs(Some(app))? {
-            jobs.push(JobEntry { app_id: app_id.clone(), job_name, retry, last_run, outage_since });
+        for Job { name: job_name, retry, last_run, outage_since, outages, .. } in session.jobs(Some(app))? {
+            jobs.push(JobEntry { app_id: app_id.clone(), job_name, retry, last_run, outage_since, outages });
         }
     }
     Ok(jobs)

@@ -38,7 +38,7 @@ pub const LAYERS: Order = Order {
     lines: &[
         &["main", "lib", "app"],
         &["cli"],
-        &["run"],
+        &["run", "report", "notify"],
         &["listener", "transfer", "config"],
         &["site", "store"],
         &["protocol", "retry", "batch"],
@@ -55,6 +55,7 @@ pub const STORE: Order = Order {
         &["results", "ops"],
         &["sessions"],
         &["due_hint"],
+        &["history"],
         &["schema"],
         &["engine"],
         &["skipped"],

@@ -143,7 +143,7 @@ impl Schedules {
         let patches: Vec<_> = patches.collect();
         let retry = case.policy.to_string();
         let store = |session: &crate::store::WriteSession| {
-            session.restore_job(&app_id, &JobName::default(), Some(&retry), None, None)?;
+            session.restore_job(&app_id, &JobName::default(), Some(&retry), None, None, &[])?;
             session.upsert(&patches, false).map(drop)
         };
         self.fixture.store.write(store).unwrap();

@@ -60,6 +60,7 @@ impl Fixture {
             max_runtime: None,
             slow: secs(1),
             outage_since: None,
+            outages: Vec::new(),
             host_key: HostKey::TEST,
             pace: None,
             behind: Behind::default(),

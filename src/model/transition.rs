@@ -1,0 +1,62 @@
+//! Changes of what is known of a connection for a job, which are all that history has of polls.
+
+use super::{FailureClass, UnixTime};
+
+/// What the last counted poll of a connection showed.
+///
+/// The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Condition {
+    /// It was never polled.
+    New = 0,
+    /// The last poll succeeded.
+    Up = 1,
+    /// The last poll failed.
+    Failing = 2,
+    /// The last poll failed, and the connection is not due again.
+    GivenUp = 3,
+}
+
+impl Condition {
+    /// All conditions, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::New, Self::Up, Self::Failing, Self::GivenUp];
+
+    /// Whether the last poll failed.
+    #[must_use]
+    pub fn is_down(self) -> bool {
+        matches!(self, Self::Failing | Self::GivenUp)
+    }
+
+    /// The name in exports and JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Up => "up",
+            Self::Failing => "failing",
+            Self::GivenUp => "given-up",
+        }
+    }
+
+    /// The condition of a stored number; `None` for an unknown number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|condition| *condition as u8 == number)
+    }
+}
+
+/// A change of a connection's condition, or a time about which nothing is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transition {
+    /// The time of the poll after which the condition is known again, UTC seconds.
+    pub at: UnixTime,
+    /// The condition before.
+    pub from: Condition,
+    /// The condition from `at` on.
+    pub to: Condition,
+    /// The class of the failure; `None` if the poll succeeded, or if it is not known.
+    pub class: Option<FailureClass>,
+    /// From when on until `at` nothing is known; `None` if the condition before held until `at`.
+    pub unknown_from: Option<UnixTime>,
+}

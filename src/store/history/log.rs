@@ -1,0 +1,228 @@
+//! The files of history, and the entries in them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Datelike};
+
+use super::entry::{Entry, Frame};
+use super::frames::{FrameReader, put};
+use crate::model::UnixTime;
+use crate::store::error::{Error, Result};
+use crate::store::failpoint::{self, Failpoint};
+use crate::store::schema::WriteSession;
+use crate::util::file_error::{FileError, FileOp};
+use crate::util::fs_atomic::{private_dir, sync_dir};
+
+/// The most entries of one frame. More are split.
+const MAX_FRAME_ENTRIES: usize = 4096;
+const SUFFIX: &str = ".log";
+
+/// The history of a store.
+#[derive(Debug, Clone)]
+pub struct History {
+    dir: PathBuf,
+}
+
+/// The end of a frame: the name of its file without the suffix, and an offset in bytes.
+pub type Position = (String, u64);
+
+/// How far each file was read, in bytes.
+pub type Positions = BTreeMap<String, u64>;
+
+impl History {
+    /// The history in a directory, which need not exist yet.
+    pub(in crate::store) fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Appends entries, and makes them durable. Nothing is written if there are none.
+    ///
+    /// The session shows that no other process writes. It must not have recorded yet what the entries are about.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn append(&self, _session: &WriteSession, frame: Frame) -> Result<()> {
+        let mut bytes = Vec::new();
+        let Frame { at, job, entries } = frame;
+        for entries in entries.chunks(MAX_FRAME_ENTRIES) {
+            put(&mut bytes, &Frame { at, job: job.clone(), entries: entries.to_vec() }.to_bytes());
+        }
+        if bytes.is_empty() { Ok(()) } else { self.write(at, &bytes) }
+    }
+
+    /// Notes that history begins, unless it has begun. About the time before nothing is known.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn begin(&self, _session: &WriteSession, at: UnixTime) -> Result<()> {
+        if !self.segments()?.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        put(&mut bytes, &Frame { at, job: None, entries: Vec::new() }.to_bytes());
+        self.write(at, &bytes)
+    }
+
+    fn write(&self, at: UnixTime, bytes: &[u8]) -> Result<()> {
+        private_dir(&self.dir).map_err(FileError::at(FileOp::Create, &self.dir))?;
+        let path = self.path(&segment_of(at));
+        let is_new = !path.exists();
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(FileError::at(FileOp::Open, &path))?;
+        file.write_all(bytes).map_err(FileError::at(FileOp::Write, &path))?;
+        file.sync_data().map_err(FileError::at(FileOp::Sync, &path))?;
+        if is_new {
+            sync_dir(&self.dir).map_err(FileError::at(FileOp::Sync, &self.dir))?;
+        }
+        failpoint::hit(Failpoint::HistoryWritten);
+        Ok(())
+    }
+
+    /// When history begins, UTC seconds: the time of the first entry that is kept. `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn began(&self) -> Result<Option<UnixTime>> {
+        for segment in self.segments()? {
+            let frame = self.reader(&segment, 0)?.next(Frame::from_bytes).map_err(self.unreadable(&segment))?;
+            if let Some(frame) = frame.flatten() {
+                return Ok(Some(frame.at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Passes the frames of the months from that of `since` on to `emit`, by month, each month in the order of writing.
+    ///
+    /// What cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`Error::File`], and those of `emit`.
+    pub fn scan<E: From<Error>>(&self, since: UnixTime, mut emit: impl FnMut(Frame) -> Result<(), E>) -> Result<(), E> {
+        let first = segment_of(since);
+        for segment in self.segments()?.into_iter().filter(|segment| *segment >= first) {
+            self.scan_segment(&segment, 0, |frame, _| emit(frame))?;
+        }
+        Ok(())
+    }
+
+    /// Passes the frames behind positions to `emit`, with the position behind each.
+    ///
+    /// A file that has no position is read from its beginning.
+    ///
+    /// # Errors
+    /// [`Error::File`], and those of `emit`.
+    pub fn scan_behind<E: From<Error>>(
+        &self,
+        positions: &Positions,
+        mut emit: impl FnMut(Frame, Position) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for segment in self.segments()? {
+            let offset = positions.get(&segment).copied().unwrap_or(0);
+            self.scan_segment(&segment, offset, |frame, end| emit(frame, (segment.clone(), end)))?;
+        }
+        Ok(())
+    }
+
+    fn scan_segment<E: From<Error>>(
+        &self,
+        segment: &str,
+        offset: u64,
+        mut emit: impl FnMut(Frame, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut reader = self.reader(segment, offset)?;
+        while let Some(frame) = reader.next(Frame::from_bytes).map_err(self.unreadable(segment))? {
+            if let Some(frame) = frame {
+                emit(frame, reader.end())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The position behind all that is there.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn end(&self) -> Result<Positions> {
+        let size = |segment: String| {
+            let path = self.path(&segment);
+            let size = fs::metadata(&path).map_err(FileError::at(FileOp::Inspect, &path))?.len();
+            Ok((segment, size))
+        };
+        self.segments()?.into_iter().map(size).collect()
+    }
+
+    fn reader(&self, segment: &str, offset: u64) -> Result<FrameReader> {
+        let path = self.path(segment);
+        Ok(FrameReader::open(&path, offset).map_err(FileError::at(FileOp::Open, &path))?)
+    }
+
+    fn unreadable(&self, segment: &str) -> impl Fn(io::Error) -> Error {
+        let path = self.path(segment);
+        move |error| FileError::at(FileOp::Read, &path)(error).into()
+    }
+
+    pub(super) fn path(&self, segment: &str) -> PathBuf {
+        self.dir.join(format!("{segment}{SUFFIX}"))
+    }
+
+    /// The months that have a file, in order; none if there is no history yet.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(in crate::store) fn segments(&self) -> Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(FileError::at(FileOp::List, &self.dir))?,
+        };
+        let mut segments = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(FileError::at(FileOp::List, &self.dir))?.file_name();
+            segments.extend(
+                name.to_str()
+                    .and_then(|name| name.strip_suffix(SUFFIX))
+                    .filter(|name| is_month(name))
+                    .map(str::to_owned),
+            );
+        }
+        segments.sort_unstable();
+        Ok(segments)
+    }
+}
+
+/// The month of a time: `2026-11`. Months outside of the years 0 to 9999 count as the nearest within.
+fn segment_of(at: UnixTime) -> String {
+    match DateTime::from_timestamp(at, 0) {
+        Some(time) if (0..=9999).contains(&time.year()) => time.format("%Y-%m").to_string(),
+        _ if at < 0 => "0000-01".to_owned(),
+        _ => "9999-12".to_owned(),
+    }
+}
+
+fn is_month(name: &str) -> bool {
+    name.len() == 7
+        && name.bytes().enumerate().all(|(at, byte)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() })
+}
+
+/// Whether an entry is a transition of a connection.
+impl Entry {
+    /// The transition; `None` for another entry.
+    #[must_use]
+    pub fn transition(&self) -> Option<&super::SiteTransition> {
+        if let Self::Transition(transition) = self { Some(transition) } else { None }
+    }
+}
