@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{CxnId, PollStatus, Secret};
-use crate::store::{Entry, Frame, RunEntry, RunRecord, Store, Trouble};
+use crate::store::{Entry, Frame, RunEntry, RunProblems, RunRecord, Store};
 use crate::transfer::backup::{back_up, is_due};
 use crate::transfer::entry::line;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -222,7 +222,7 @@ fn only_one_process_writes_a_backup() {
 /// Adds a frame to the history of a store, and returns all frames.
 fn with_frame(store: &Store, at: UnixTime) -> Vec<Frame> {
     let down = (0..4_000).map(|host| (std::net::Ipv4Addr::from_bits(host).into(), 1)).collect();
-    let entries = vec![Entry::Trouble(Trouble { down, ..Trouble::default() })];
+    let entries = vec![Entry::RunProblems(RunProblems { down, ..RunProblems::default() })];
     store.write(|session| store.history().append(session, Frame { at, job: None, entries })).unwrap();
     frames(store)
 }
