@@ -14,6 +14,7 @@ use super::app_table::AppTable;
 use super::cxnapp::read_optional;
 use super::error::{Error, Result};
 use super::heartbeat::HeartbeatUrl;
+use super::history::History;
 use super::job_table::{self, JobTables};
 use super::limits::LimitTable;
 use super::listeners::ListenerTable;
@@ -57,6 +58,8 @@ pub struct Config {
     pub jobs: JobTables,
     /// When runs back up the store.
     pub backups: Backups,
+    /// How long history is kept.
+    pub history: History,
     /// How many results of listeners are kept.
     pub results: Limits,
     /// Listeners of polls and runs.
