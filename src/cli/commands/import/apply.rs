@@ -6,6 +6,7 @@ use crate::cli::error::{Error, Result};
 use crate::cli::ui::progress::Progress;
 use crate::store::{self, Change, CxnPatch, ReadSession, SLICE, Store, TX_BATCH, WriteSession};
 use crate::transfer::Record;
+use crate::util::time::unix_now;
 
 /// How many connections an import changes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -35,10 +36,13 @@ pub(super) fn apply(
     force: bool,
     progress: &Progress,
 ) -> Result<Counts> {
-    let mut counts = Counts::default();
+    let (mut counts, history) = (Counts::default(), store.history());
     loop {
         let mut slice = |session: &WriteSession| {
-            let upsert = |patches: &[CxnPatch]| session.upsert(patches, force);
+            let upsert = |patches: &[CxnPatch]| {
+                session.note_upsert(&history, patches, force, unix_now())?;
+                session.upsert(patches, force)
+            };
             // A connection that is gone since the check has no status to update.
             apply_slice(session, &mut records, upsert, Change::Unchanged, &mut counts, progress)
         };
