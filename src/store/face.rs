@@ -14,7 +14,7 @@ use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout}
 use super::error::{Error, Result};
 use super::history::History;
 use super::ops::{self, AdminAction, AdminTarget, StateCounts};
-use super::results::{self, EncodedResult, Limits, StoredResult};
+use super::results::{self, EncodedResult, Limits, StoredResult, Which};
 use super::schema::{AppNo, CxnKey, Job, ReadSession, Statuses, WriteSession};
 use super::sessions::Sessions;
 use super::skipped::SkippedEntries;
@@ -323,10 +323,7 @@ impl Store {
         results::keep(self.writable()?, results, limits)
     }
 
-    /// Passes results to `emit` by connection and job, the oldest first.
-    ///
-    /// They are those of one connection, of one job, or all. With `latest` it passes only the newest of each connection
-    /// and job.
+    /// Passes results to `emit` by connection and job: those of one connection, of one job, or all.
     ///
     /// # Errors
     /// As [`Store::keep_results`], and those of `emit`.
@@ -334,10 +331,10 @@ impl Store {
         &self,
         cxn_id: Option<&CxnId>,
         job: Option<&JobName>,
-        latest: bool,
+        which: Which,
         emit: impl FnMut(StoredResult) -> Result<(), E>,
     ) -> Result<(), E> {
-        results::for_each(self.with_results()?, cxn_id, job, latest, emit)
+        results::for_each(self.with_results()?, cxn_id, job, which, emit)
     }
 
     /// Removes results, and returns how many: of one connection, of one job, or all.

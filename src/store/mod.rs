@@ -53,7 +53,7 @@ pub use ops::{
     AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, PollTask, StateCounts, StatusPatch,
     StatusUpdate,
 };
-pub use results::{EncodedResult, Limits, StoredResult};
+pub use results::{EncodedResult, Limits, StoredResult, Which as WhichResults};
 pub use schema::{
     AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunOutage, RunRecord, SkipReason,
     SkippedHost, Statuses, WriteSession,
