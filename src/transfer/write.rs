@@ -101,7 +101,8 @@ fn fields(object: &Map<String, Value>, redact: bool) -> impl Iterator<Item = Opt
 /// A field that a spreadsheet shows as text, and does not run as a formula.
 ///
 /// The quote before it is the one of <https://owasp.org/www-community/attacks/CSV_Injection>.
-fn cell(text: &str) -> String {
+#[must_use]
+pub fn cell(text: &str) -> String {
     let quote =
         if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) { "'" } else { "" };
     format!("{quote}{}", escape(text))
