@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use csv::WriterBuilder;
 
 use crate::report::Ledger;
-use crate::transfer::cell;
+use crate::transfer::csv_cell;
 use crate::util::time::rfc3339;
 
 const HEADER: [&str; 10] =
@@ -18,8 +18,8 @@ pub(super) fn write(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
     for site in ledger.sites() {
         let lasts = site.incidents.last().filter(|incident| incident.to.is_none());
         writer.write_record([
-            cell(site.cxn_id.as_str()),
-            cell(&site.site_url.to_string()),
+            csv_cell(site.cxn_id.as_str()),
+            csv_cell(&site.site_url.to_string()),
             site.app_id.to_string(),
             site.job.to_string(),
             site.times.availability().map_or_else(String::new, |part| part.to_string()),
