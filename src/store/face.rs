@@ -175,7 +175,7 @@ impl Store {
     /// Lists the databases that were replaced and kept.
     ///
     /// # Errors
-    /// [`Error::File`] where the directory cannot be read.
+    /// [`Error::File`].
     pub fn kept(&self) -> Result<Vec<PathBuf>> {
         self.sessions.source.archived()
     }
@@ -276,10 +276,8 @@ impl Store {
 
     /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
     ///
-    /// What cannot be read is skipped: see [`Store::skipped`].
-    ///
-    /// Works in batches. A connection that is added meanwhile is passed too; one that is moved to another app meanwhile
-    /// may be passed twice.
+    /// What cannot be read is skipped: see [`Store::skipped`]. Works in batches. A connection that is added meanwhile is passed
+    /// too; one that is moved to another app meanwhile may be passed twice.
     ///
     /// # Errors
     /// Those of `emit` and of [`Store::read`].
@@ -288,6 +286,14 @@ impl Store {
         emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
     ) -> Result<(), E> {
         ops::for_each_cxn(&self.sessions, emit)
+    }
+
+    /// As [`Store::for_each_cxn`], but calls `count` in the sessions, so that it takes little memory.
+    ///
+    /// # Errors
+    /// Those of [`Store::read`].
+    pub fn count_cxns(&self, count: impl FnMut(CxnKey, Cxn, Statuses) + Send) -> Result<()> {
+        ops::count_cxns(&self.sessions, count)
     }
 
     /// Counts the connections of one app or of all apps in batches, also those that cannot be read.
