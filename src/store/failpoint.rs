@@ -63,12 +63,16 @@ pub enum Failpoint {
     MetricsWritten,
     /// Changes are appended to history and synced, before the store records what they are about.
     HistoryWritten,
+    /// A notification is noted and synced, and not sent yet.
+    NotificationNoted,
+    /// A channel accepted a notification, which is not noted yet.
+    NotificationSent,
 }
 
 #[cfg(feature = "fault-points")]
 impl Failpoint {
     /// All steps, in the order in which they come.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::StorePrepared,
         Self::LockAcquired,
         Self::DatabaseOpened,
@@ -97,6 +101,8 @@ impl Failpoint {
         Self::ExportWritten,
         Self::MetricsWritten,
         Self::HistoryWritten,
+        Self::NotificationNoted,
+        Self::NotificationSent,
     ];
 }
 

@@ -70,7 +70,7 @@ impl Fixture {
         let app_id = "app:org.example.myapp".parse().unwrap();
         let job = crate::model::JobName::default();
         let summary =
-            Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), threads: 0, interrupted: None };
+            Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), threads: 0, given_up_sites: Vec::new(), interrupted: None };
         let state = RunState::new(rules, entries, first, ms(4), summary);
         let (queue, in_flight, log) = (VecDeque::new(), Vec::new(), Vec::new());
         let (session, finish, last_host, permits) = (None, None, None, None);
