@@ -76,7 +76,9 @@ impl Sender<'_> {
         match channel {
             Channel::Command => {
                 let command = table.command.as_deref().unwrap_or_default();
-                program::run(command, dir, json(message), stop)
+                let mut line = json(message);
+                line.push(b'\n');
+                program::run(command, dir, line, stop)
             }
             Channel::Webhook => {
                 let Some(url) = &table.webhook else { return Ok(()) };
@@ -93,7 +95,7 @@ impl Sender<'_> {
     }
 }
 
-/// The JSON document of a message.
+/// The JSON document of a message, without line ends.
 fn json(message: &Message) -> Vec<u8> {
     serde_json::json!(message).to_string().into_bytes()
 }
@@ -136,6 +138,6 @@ mod tests {
         assert!(has("To: <ops@example.org>, <root>") && has("From: <cxnpoll@host.example.org>"), "{headers}");
         assert!(has("Message-ID: <1@host.example.org>") && has("Auto-Submitted: auto-generated"), "{headers}");
         assert!(!headers.lines().any(|header| header.starts_with("Bcc")) && headers.is_ascii(), "{headers}");
-        assert!(!mail.contains('\r') && body.contains("=C3=B6"), "{mail}");
+        assert!(!mail.contains('\r') && body == "Z3LDtsOfZXIKLgpGcm9tIGhlcmUK\n", "{mail}");
     }
 }

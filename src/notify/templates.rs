@@ -96,22 +96,25 @@ impl<'a> Templates<'a> {
 pub(super) fn sample() -> Message {
     let kinds = [Kind::OwnOutage, Kind::HostDown, Kind::GivenUp, Kind::Failing, Kind::Recovered, Kind::Late];
     let change = |kind| {
-        let sites = ChangedSite {
-            // The literals are valid.
-            cxn_id: "cxn:0123456789abcdef0123456789abcdef".parse().ok()?,
-            site_url: "https://site.example.org/civicrm/cxn/api".to_owned(),
-            at: 0,
-            class: Some("timeout".to_owned()),
+        let site = || {
+            Some(ChangedSite {
+                // The literal is valid.
+                cxn_id: "cxn:0123456789abcdef0123456789abcdef".parse().ok()?,
+                site_url: "https://site.example.org/civicrm/cxn/api".to_owned(),
+                at: 0,
+                class: (kind != Kind::Recovered).then(|| "timeout".to_owned()),
+            })
         };
+        let is_of_sites = !matches!(kind, Kind::OwnOutage | Kind::Late);
         Some(Change {
             kind,
             headline: String::new(),
             over: false,
             app_id: "app:org.example.myapp".parse().ok()?,
             job_name: "default".parse().ok()?,
-            count: 1,
+            count: is_of_sites.into(),
             hosts: vec!["203.0.113.7".to_owned()],
-            sites: vec![sites],
+            sites: site().filter(|_| is_of_sites).into_iter().collect(),
             since: 0,
             cause: Some("timeout".to_owned()),
         })
@@ -159,7 +162,8 @@ mod tests {
             ]
         );
         let site = "    https://site.example.org/civicrm/cxn/api (timeout)\n";
-        assert!(text.contains(&format!("* 400 sites were given up on 203.0.113.7\n{site}    and 399 more\n")), "{text}");
+        let listed = format!("* 400 sites were given up on 203.0.113.7\n{site}    and 399 more\n");
+        assert!(text.contains(&listed), "{text}");
         assert!(text.ends_with("since 1970-01-01 00:00:00Z\n"), "{text}");
     }
 

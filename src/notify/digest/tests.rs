@@ -215,6 +215,8 @@ fn own_outages_and_lateness_begin_and_end() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Each site that fails is in a message, or on a host that is; and once all sites answer, so do all messages.
     #[test]
     fn nothing_that_fails_is_missing(
