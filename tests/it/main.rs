@@ -47,6 +47,7 @@ mod log;
 mod metrics;
 mod names;
 mod network;
+mod notify;
 mod outage;
 mod output;
 mod per_host;
