@@ -7,6 +7,7 @@ mod testkit;
 
 mod admin;
 mod architecture;
+mod audit;
 mod backup;
 mod blame;
 mod call;
