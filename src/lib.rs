@@ -22,6 +22,8 @@ pub mod model;
 #[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
+pub mod report;
+#[doc(hidden)]
 pub mod retry;
 #[doc(hidden)]
 pub mod run;
