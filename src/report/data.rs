@@ -24,8 +24,8 @@ pub struct Report {
     pub longest: Vec<IncidentReport>,
     /// The incidents that began last, the latest first.
     pub latest: Vec<IncidentReport>,
-    /// What history has of connections that the store no longer has.
-    pub gone: Gone,
+    /// What history has of connections that the store no longer has; `None` if the report is about selected ones.
+    pub gone: Option<Gone>,
 }
 
 /// How long sites were up, down, and neither as far as is known, in seconds.

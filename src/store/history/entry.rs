@@ -88,6 +88,14 @@ pub struct AdminEntry {
     pub detail: String,
 }
 
+impl AdminEntry {
+    /// Whether the connections were removed.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        self.action == "remove"
+    }
+}
+
 #[derive(Encode, Decode)]
 enum Wire {
     /// Connection, seconds from the time of the frame, from, to, class or 0, seconds back to `unknown_from`, host.
