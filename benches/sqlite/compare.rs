@@ -125,6 +125,7 @@ impl Setup {
                 locator: task.locator,
                 next: polled(&task.status),
                 expected: task.status,
+                transition: None,
             });
             session.record_outcomes(&job, &outcomes.collect::<Vec<_>>())
         })?;

@@ -25,7 +25,7 @@ impl Policy {
         }
     }
 
-    /// The time one period after a connection was polled last, and the time after which nothing is known of it.
+    /// The time one period after the last poll, and the time after which nothing is known.
     ///
     /// The second is three periods after the poll. A given-up connection has the period of the last level. `None` if it was
     /// never polled.

@@ -15,7 +15,7 @@ use super::poll_run::PollRun;
 use super::selection::{self, Past, Selection, timed};
 use super::summary::count_recorded;
 use crate::store::error::{Error, Result};
-use crate::store::{Entry, Frame, Job, Limits, RunRecord, SkipReason, StatusUpdate, Store, Trouble, WriteSession};
+use crate::store::{Entry, Frame, Job, Limits, RunProblems, RunRecord, SkipReason, StatusUpdate, Store, WriteSession};
 use crate::util::text::panic_message;
 
 /// How long the last session of a run waits for the store at least.
@@ -149,9 +149,9 @@ impl Worker<'_> {
             let recorded = self.record(session, &updates)?;
             count_recorded(&mut record, &self.run.policy, &updates, &recorded);
             if let Some(job) = self.job.as_ref().filter(|_| is_last_run) {
-                let trouble = trouble_of(&record);
-                if trouble != job.last_run.as_ref().map(trouble_of).unwrap_or_default() {
-                    self.add_to_history(session, vec![Entry::Trouble(trouble)])?;
+                let problems = problems_of(&record);
+                if problems != job.last_run.as_ref().map(problems_of).unwrap_or_default() {
+                    self.add_to_history(session, vec![Entry::RunProblems(problems)])?;
                 }
                 session.remember_run(job.no, &record)?;
             }
@@ -178,10 +178,10 @@ impl Worker<'_> {
     }
 }
 
-/// What troubled a run.
-fn trouble_of(run: &RunRecord) -> Trouble {
+/// The problems of a run.
+fn problems_of(run: &RunRecord) -> RunProblems {
     let down = run.skipped_hosts_by_sites().into_iter().filter(|host| host.reason == SkipReason::Down);
-    Trouble {
+    RunProblems {
         fault: run.outage_cause.filter(|_| run.outage),
         behind_since: run.behind_since,
         down: down.map(|host| (host.address, host.sites)).collect(),

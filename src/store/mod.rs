@@ -42,7 +42,9 @@ pub use check::{Check, Counts};
 pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Refusal, Result};
 pub use face::{ExclusiveStore, Store};
-pub use history::{AdminEntry, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, SiteTransition, Trouble};
+pub use history::{
+    AdminEntry, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
+};
 pub use ops::{
     AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, PollTask, StateCounts, StatusPatch,
     StatusUpdate,

@@ -42,8 +42,8 @@ pub struct Frame {
 pub enum Entry {
     /// A connection's condition changed.
     Transition(SiteTransition),
-    /// What troubles the runs of the job is not what troubled the run before.
-    Trouble(Trouble),
+    /// The problems of the job's runs are not those of the run before.
+    RunProblems(RunProblems),
     /// An administrator changed connections.
     Admin(AdminEntry),
 }
@@ -62,10 +62,10 @@ pub struct SiteTransition {
     pub transition: Transition,
 }
 
-/// What troubles the runs of a job. All empty means that nothing does any longer.
+/// The problems of a run that its next runs may have as well; all empty if it had none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trouble {
-    /// The fault of this machine, its network or its configuration for which the run ended; `None` if it did not.
+pub struct RunProblems {
+    /// The fault for which the run ended; `None` if it did not end for one.
     pub fault: Option<Fault>,
     /// Since when the runs cannot keep up; `None` if they can.
     pub behind_since: Option<UnixTime>,
@@ -98,10 +98,10 @@ impl AdminEntry {
 
 #[derive(Encode, Decode)]
 enum Wire {
-    /// Connection, seconds from the time of the frame, from, to, class or 0, seconds back to `unknown_from`, host.
+    /// Connection, seconds after the frame, from, to, class or 0, seconds since `unknown_from`, host.
     Transition(u64, i64, u8, u8, u8, Option<i64>, Option<IpAddr>),
     /// Fault or 0, `behind_since`, `down`.
-    Trouble(u8, Option<i64>, Vec<(IpAddr, u64)>),
+    RunProblems(u8, Option<i64>, Vec<(IpAddr, u64)>),
     Admin(AdminEntry),
 }
 
@@ -122,8 +122,8 @@ impl Frame {
                 let back = unknown_from.map(|unknown_from| at.wrapping_sub(unknown_from));
                 Wire::Transition(cxn.0, at.wrapping_sub(self.at), *from as u8, *to as u8, class, back, *host)
             }
-            Entry::Trouble(Trouble { fault, behind_since, down }) => {
-                Wire::Trouble(fault.map_or(0, |fault| fault as u8), *behind_since, down.clone())
+            Entry::RunProblems(RunProblems { fault, behind_since, down }) => {
+                Wire::RunProblems(fault.map_or(0, |fault| fault as u8), *behind_since, down.clone())
             }
             Entry::Admin(admin) => Wire::Admin(admin.clone()),
         });
@@ -147,8 +147,8 @@ impl Frame {
                 let transition = Transition { at, from, to, class, unknown_from };
                 Some(Entry::Transition(SiteTransition { cxn: CxnHash(cxn), host, transition }))
             }
-            Wire::Trouble(fault, behind_since, down) => {
-                Some(Entry::Trouble(Trouble { fault: Fault::from_number(fault), behind_since, down }))
+            Wire::RunProblems(fault, behind_since, down) => {
+                Some(Entry::RunProblems(RunProblems { fault: Fault::from_number(fault), behind_since, down }))
             }
             Wire::Admin(admin) => Some(Entry::Admin(admin)),
         };
@@ -170,7 +170,7 @@ mod tests {
             unknown_from: Some(1_700_000_000),
         };
         let cxn = CxnHash::from(&"cxn:1".parse::<CxnId>().unwrap());
-        let trouble = Trouble {
+        let problems = RunProblems {
             fault: Some(Fault::Clock),
             behind_since: Some(5),
             down: vec![("2001:db8::1".parse().unwrap(), 396)],
@@ -188,7 +188,7 @@ mod tests {
             job: Some(("app:org.example.myapp".parse().unwrap(), "default".parse().unwrap())),
             entries: vec![
                 Entry::Transition(SiteTransition { cxn, host, transition }),
-                Entry::Trouble(trouble),
+                Entry::RunProblems(problems),
                 Entry::Admin(admin),
             ],
         };

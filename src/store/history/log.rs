@@ -106,9 +106,9 @@ impl History {
         Ok(None)
     }
 
-    /// Passes the frames of the months from that of `since` on to `emit`, by month, each month in the order of writing.
+    /// Passes the frames from the month of `since` on to `emit`.
     ///
-    /// What cannot be read is left out.
+    /// They come by month, and within a month in the order of writing. What cannot be read is left out.
     ///
     /// # Errors
     /// [`Error::File`], and those of `emit`.

@@ -17,6 +17,6 @@ mod frames;
 mod log;
 mod runs;
 
-pub use entry::{AdminEntry, CxnHash, Entry, Frame, SiteTransition, Trouble};
+pub use entry::{AdminEntry, CxnHash, Entry, Frame, RunProblems, SiteTransition};
 pub use log::{History, Position, Positions};
 pub use runs::RunEntry;

@@ -84,7 +84,9 @@ pub struct SkippedHost {
     pub names: Vec<HostHash>,
 }
 
-/// A run that ended for our own fault, after which nothing is known of the sites of its batch until their next polls.
+/// A run that ended for our own fault.
+///
+/// From then on nothing is known of the sites of its batch until their next polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunOutage {
