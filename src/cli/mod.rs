@@ -7,6 +7,7 @@ mod context;
 mod cxn_arg;
 mod error;
 mod named;
+mod output_file;
 mod reference;
 mod selection;
 pub mod simulation;
@@ -104,6 +105,7 @@ enum Command {
     Import(commands::import::Import),
     Export(commands::export::Export),
     Results(commands::results::Results),
+    Report(commands::report::Report),
     /// Check, back up, restore or compact the store
     #[command(subcommand)]
     Store(StoreCommand),
@@ -239,6 +241,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
+        Command::Report(command) => command.run(context),
         Command::Demo(command) => command.run(context),
         Command::Doctor(command) => Ok(command.run(context, parse_poll)),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
@@ -283,6 +286,7 @@ impl Command {
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
+            Self::Report(_) => "report",
             Self::Demo(_) => "demo",
             Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",

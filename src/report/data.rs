@@ -1,6 +1,7 @@
 //! What a report contains.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::model::{AppId, CxnId, FailureClass, Fault, JobName, Lateness, SiteUrl, UnixTime};
@@ -181,6 +182,27 @@ impl Times {
     pub fn availability(&self) -> Option<f64> {
         let known = self.up_s + self.down_s;
         (known > 0).then(|| self.up_s as f64 / known as f64)
+    }
+}
+
+impl Times {
+    /// The availability in percent, such as `99.95 %`; `None` if nothing is known.
+    ///
+    /// It is rounded down, so that it is 100 only if all known time is up.
+    #[must_use]
+    pub fn percent(&self) -> Option<String> {
+        let known = u128::from(self.up_s) + u128::from(self.down_s);
+        let hundredths = (u128::from(self.up_s) * 10_000).checked_div(known)?;
+        Some(format!("{}.{:02} %", hundredths / 100, hundredths % 100))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
     }
 }
 

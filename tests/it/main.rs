@@ -37,6 +37,7 @@ mod hostile;
 mod hosts;
 mod idle;
 mod import;
+mod inventory;
 mod job_tables;
 mod lateness;
 mod limits;

@@ -16,6 +16,7 @@ pub(in crate::cli) mod import;
 pub(in crate::cli) mod man;
 pub(in crate::cli) mod plan;
 pub(in crate::cli) mod poll;
+pub(in crate::cli) mod report;
 pub(in crate::cli) mod results;
 pub(in crate::cli) mod retry;
 pub(in crate::cli) mod status;

@@ -40,7 +40,7 @@ impl Compact {
                     // A compaction removes the database, and with it what cannot be read.
                     return Err(Error::NotCompacted);
                 }
-                backup::restore(exclusive, &backup.path, false)?;
+                backup::compact(exclusive, &backup.path)?;
                 Ok((before, exclusive.store().file_size()?, backup))
             })?;
         let connections = count(backup.cxns, "connection");

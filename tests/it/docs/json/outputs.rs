@@ -120,6 +120,7 @@ impl Runs {
         self.run("poll --json", &["poll", APP, "--json", "--name", "slow", "--threads", "1", "--max-runtime", "0.8"]);
         self.explain_all(MIDNIGHT);
         self.run("status --json", &["status", "--json", "--now", &MIDNIGHT.to_string()]);
+        self.run("results --table --json", &["results", "--table", "version", "--json"]);
         // Values that are too large are left out.
         self.world.append_config("[results]\nmax-kib = 0\n");
         self.poll_at(MIDNIGHT + HOUR, &[]);
