@@ -7,6 +7,7 @@ mod testkit;
 
 mod admin;
 mod architecture;
+mod audit;
 mod backup;
 mod blame;
 mod call;
@@ -47,6 +48,7 @@ mod log;
 mod metrics;
 mod names;
 mod network;
+mod notify;
 mod outage;
 mod output;
 mod per_host;

@@ -14,6 +14,7 @@ mod format_arg;
 pub(in crate::cli) mod get;
 pub(in crate::cli) mod import;
 pub(in crate::cli) mod man;
+pub(in crate::cli) mod notify;
 pub(in crate::cli) mod plan;
 pub(in crate::cli) mod poll;
 pub(in crate::cli) mod report;
