@@ -1,6 +1,7 @@
 //! `cxnpoll report`: availability, incidents and the health of runs.
 
 mod csv;
+mod html;
 mod json;
 mod text;
 
@@ -21,6 +22,7 @@ use crate::exit;
 use crate::model::{AppId, PollStatus};
 use crate::report::{Collector, Ledger};
 use crate::store::{Statuses, Store};
+use crate::util::time::unix_now;
 use text::Text;
 
 /// Show availability, incidents and the health of runs
@@ -31,7 +33,8 @@ use text::Text;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cxnpoll report org.civicrm.myapp --since 24h    # what broke last night\n  \
     cxnpoll report --url '*://www.example.org/*' --now 2026-11-01T00:00:00Z --since 31d    # October\n  \
-    cxnpoll report --since 365d --format csv --output sites.csv")]
+    cxnpoll report --since 365d --format csv --output sites.csv\n  \
+    cxnpoll report --format html --output report.html    # a page for a browser, to print or to mail")]
 pub(in crate::cli) struct Report {
     /// Report only about this app
     #[arg(value_name = "APP", value_parser = values::app, conflicts_with = "app")]
@@ -60,6 +63,8 @@ pub(in crate::cli) struct Report {
 enum Format {
     /// The worst sites and hosts, and the last incidents, for people
     Text,
+    /// One page for a browser, with the worst sites and hosts, and the longest and the last incidents
+    Html,
     /// One object with all sites and incidents
     Json,
     /// A line for each site and job
@@ -126,6 +131,7 @@ impl Report {
         let mut out = BufWriter::with_capacity(1 << 16, out);
         let written = match self.format {
             Format::Text => text.lines(&ledger.report(text::MOST))?.iter().try_for_each(|line| writeln!(out, "{line}")),
+            Format::Html => html::write(&ledger.report(html::MOST), unix_now(), &mut out),
             Format::Json => json::write(ledger, &mut out),
             Format::Csv => csv::write(ledger, &mut out),
         };
