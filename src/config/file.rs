@@ -183,9 +183,10 @@ impl Config {
         let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file].into_iter().flatten();
         let of_apps = config.apps.values_mut().filter_map(|app| app.app_cert.as_mut());
         let of_jobs = config.jobs.values_mut().filter_map(|job| job.metrics.as_mut());
-        let of_notify = config.notify.iter_mut().flat_map(|notify| {
-            [&mut notify.webhook_secret_file, &mut notify.sendmail_program].into_iter().flatten()
-        });
+        let of_notify = config
+            .notify
+            .iter_mut()
+            .flat_map(|notify| [&mut notify.webhook_secret_file, &mut notify.sendmail_program].into_iter().flatten());
         for path in paths.chain(of_apps).chain(of_jobs).chain(of_notify) {
             *path = dir.join(&*path);
         }

@@ -100,7 +100,9 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String
         !address.is_empty() && !address.starts_with('-') && address.chars().all(is_plain)
     };
     if !text.split(',').map(|address| address.trim_matches(' ')).all(is_address) {
-        return Err(de::Error::custom("expected an address such as ops@example.org, or several with commas between them"));
+        return Err(de::Error::custom(
+            "expected an address such as ops@example.org, or several with commas between them",
+        ));
     }
     Ok(Some(text))
 }

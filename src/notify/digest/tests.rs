@@ -77,8 +77,7 @@ impl Fleet {
 
     fn changes(&mut self, now: UnixTime) -> Vec<Change> {
         let entries = std::mem::take(&mut self.entries).into_iter();
-        let frames: Vec<_> =
-            entries.map(|(at, entry)| Frame { at, job: Some(job()), entries: vec![entry] }).collect();
+        let frames: Vec<_> = entries.map(|(at, entry)| Frame { at, job: Some(job()), entries: vec![entry] }).collect();
         // The state is kept in a file.
         let json = serde_json::to_string(&self.tracker).unwrap();
         self.tracker = serde_json::from_str(&json).unwrap();
@@ -205,19 +204,23 @@ fn own_outages_and_lateness_begin_and_end() {
     let outage = RunProblems { fault: Some(Fault::Clock), behind_since: Some(NOW - HOUR), ..RunProblems::default() };
     fleet.problems(NOW, outage.clone());
     let changes = fleet.changes(NOW);
-    assert_eq!((changes[0].kind, changes[0].over, changes[0].cause.as_deref()), (Kind::OwnOutage, false, Some("clock")));
+    assert_eq!(
+        (changes[0].kind, changes[0].over, changes[0].cause.as_deref()),
+        (Kind::OwnOutage, false, Some("clock"))
+    );
     assert_eq!((changes[1].kind, changes[1].over, changes[1].since), (Kind::Late, false, NOW - HOUR));
     fleet.problems(NOW + 60, outage);
     assert_eq!(fleet.changes(NOW + 60), []);
     fleet.problems(NOW + HOUR, RunProblems::default());
-    let over: Vec<_> = fleet.changes(NOW + HOUR).iter().map(|change| (change.kind, change.over, change.since)).collect();
+    let over: Vec<_> =
+        fleet.changes(NOW + HOUR).iter().map(|change| (change.kind, change.over, change.since)).collect();
     assert_eq!(over, [(Kind::OwnOutage, true, NOW), (Kind::Late, true, NOW - HOUR)]);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Each site that fails is in a message, or on a host that is; and once all sites answer, so do all messages.
+    /// Each site that fails is in a message, or on a host that is. Once all answer, nothing is left.
     #[test]
     fn nothing_that_fails_is_missing(
         seed in proptest::collection::vec((0_u64..30, any::<bool>(), 1_i64..90), 1..150),

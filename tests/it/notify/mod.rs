@@ -56,13 +56,15 @@ fn changes_are_sent_once_and_at_most_one_message_in_an_hour() {
         poll(&world, MIDNIGHT + tick * 5 * MINUTE, &retry);
     }
     let sent = messages(&world);
-    let summary: Vec<_> = sent.iter().map(|message| (message["at"].as_i64().unwrap() - MIDNIGHT, changes(message))).collect();
+    let summary: Vec<_> =
+        sent.iter().map(|message| (message["at"].as_i64().unwrap() - MIDNIGHT, changes(message))).collect();
     assert_eq!(summary, [(0, vec![("failing", 2)]), (HOUR, vec![("recovered", 1)])]);
     let failing = &sent[0]["changes"][0];
     assert_eq!((&failing["appId"], &failing["jobName"]), (&format!("app:{APP}").into(), &"default".into()));
     let hosts: BTreeSet<_> = failing["hosts"].as_array().unwrap().iter().map(|host| host.as_str().unwrap()).collect();
     assert_eq!(hosts, ["127.0.2.1", "127.0.3.1"].into());
-    let ids: BTreeSet<_> = failing["sites"].as_array().unwrap().iter().map(|site| site["cxnId"].as_str().unwrap()).collect();
+    let ids: BTreeSet<_> =
+        failing["sites"].as_array().unwrap().iter().map(|site| site["cxnId"].as_str().unwrap()).collect();
     assert_eq!(ids, [sites[1].cxn_id.as_str(), &sites[2].cxn_id].into());
     assert_ne!(sent[0]["id"], sent[1]["id"]);
     assert!(sent[0]["text"].as_str().unwrap().contains("* 2 sites are failing on 2 hosts: http\n"), "{}", sent[0]);
@@ -88,7 +90,8 @@ fn own_outages_are_sent_when_they_begin_and_end() {
     world.server.resume_listening().unwrap();
     poll(&world, MIDNIGHT + 2 * HOUR, &[]);
     let sent = messages(&world);
-    let of: Vec<_> = sent.iter().map(|message| &message["changes"][0]).map(|change| (&change["kind"], &change["over"])).collect();
+    let of: Vec<_> =
+        sent.iter().map(|message| &message["changes"][0]).map(|change| (&change["kind"], &change["over"])).collect();
     let kind = Value::from("own-outage");
     assert_eq!(of, [(&kind, &false.into()), (&kind, &true.into())], "{sent:?}");
     assert_eq!(sent[0]["changes"][0]["cause"], "network");
@@ -124,8 +127,15 @@ fn a_failing_command_is_a_warning_once_in_an_hour_and_gets_the_same_message_agai
     assert_eq!(run(0), (0, warning.to_owned()));
     assert_eq!(run(1), (0, String::new()));
     assert_eq!(run(6), (0, warning.to_owned()));
+    let doctor = || stdout(&world.run(&["doctor", "--json"]));
+    assert!(
+        doctor().contains("the notification by command of 2026-01-01 00:00:00Z is not delivered yet"),
+        "{}",
+        doctor()
+    );
     fs::write(world.path("works"), "").unwrap();
     assert_eq!((run(7), run(8)), ((0, String::new()), (0, String::new())));
+    assert!(!doctor().contains("is not delivered yet"), "{}", doctor());
     let sent = messages(&world);
     assert_eq!(sent.len(), 4);
     assert!(sent.iter().all(|message| *message == sent[0]), "{sent:?}");
@@ -174,7 +184,10 @@ fn test_reports_each_channel() {
     assert!(without.contains("hint: add one to the table [notify]"), "{without}");
     configure(&world, "1h", &format!("{COMMAND}sendmail = \"ops@example.org\"\nsendmail-program = \"/nowhere\"\n"));
     assert!(world.refused(78, &["notify", "test", "--channel", "webhook"]).contains("no channel `webhook`"));
-    assert_eq!(stdout(&world.run(&["notify", "test", "--channel", "command"])), "CHANNEL  RESULT\ncommand  delivered\n");
+    assert_eq!(
+        stdout(&world.run(&["notify", "test", "--channel", "command"])),
+        "CHANNEL  RESULT\ncommand  delivered\n"
+    );
     let sent = messages(&world);
     assert_eq!((&sent[0]["test"], changes(&sent[0])), (&true.into(), vec![]));
     assert!(sent[0]["subject"].as_str().unwrap().ends_with(": this is a test"), "{}", sent[0]);
@@ -199,7 +212,11 @@ fn config_check_finds_what_keeps_channels_from_working() {
     for (table, secret_mode, expected) in [
         ("command = [\"./gone\"]\n", 0o600, "notify: command: cannot execute"),
         ("command = [\"sh\"]\nbody = \"{{ hots }}\"\n", 0o600, "notify: the template `body` (line 1): "),
-        ("sendmail = \"a@example.org\"\nsendmail-program = \"gone\"\n", 0o600, "notify: sendmail-program: cannot execute"),
+        (
+            "sendmail = \"a@example.org\"\nsendmail-program = \"gone\"\n",
+            0o600,
+            "notify: sendmail-program: cannot execute",
+        ),
         (webhook, 0o644, "notify: webhook-secret-file: all users may read the key"),
         (webhook, 0o600, "key has no key"),
         ("webhook = \"ftp://T0KEN\"\n", 0o600, "expected an http or https URL"),
