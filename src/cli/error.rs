@@ -7,7 +7,7 @@ mod config;
 mod file;
 mod import;
 mod listener;
-mod notify;
+pub(in crate::cli) mod notify;
 mod outage;
 mod report;
 mod results;
@@ -24,7 +24,6 @@ use crate::config::Error as ConfigError;
 use crate::exit;
 use crate::listener::{Error as ListenerError, InvalidListener};
 use crate::model::{AppId, CxnId, Failure, FailureClass, InvalidId, JobName};
-use crate::notify::Channel;
 use crate::retry::InvalidRetry;
 use crate::run::Error as RunError;
 use crate::store::{Error as StoreError, Skipped};
@@ -35,7 +34,6 @@ pub(in crate::cli) use backlog::{backlog_text, stop_text};
 pub(in crate::cli) use config::hide_urls;
 pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;
-pub(in crate::cli) use notify::{delivery_reason, delivery_text, given_up_text, template_text};
 pub(in crate::cli) use outage::outage_text;
 pub(in crate::cli) use report::Report;
 pub(in crate::cli) use results::ResultsProblem;
@@ -176,8 +174,6 @@ pub(in crate::cli) enum Error {
     },
     /// The retry expression that the store holds for a job cannot be read.
     StoredRetry(InvalidRetry),
-    /// The configuration has not this channel for notifications; `None` if it has none at all.
-    NoChannel(Option<Channel>),
     /// There is no such directory to write to.
     NoDirectory(PathBuf),
     /// There is no such command to describe.
@@ -285,7 +281,6 @@ impl From<Error> for Report {
                 Self::not_found(format!("{} has only backups from the future", dir.display()))
                     .hint("correct the clock, or name a backup file")
             }
-            Error::NoChannel(channel) => notify::no_channel(channel),
             Error::NoDirectory(path) => Self::not_found(format!("there is no directory {}", path.display())),
             Error::InputFile { path, error } => Self::not_found(format!("cannot read {}: {error}", path.display())),
             Error::OutputFile { path, kind } => output_file(&path, kind),

@@ -117,6 +117,19 @@ impl<'a> Notifier<'a> {
         Ok(failed)
     }
 
+    /// The channels with a message that they did not accept yet, and the time of the run that made it.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn undelivered(&self) -> Result<Vec<(Channel, UnixTime)>, Error> {
+        let state = self.files.load()?;
+        let pending = |channel: Channel| {
+            let of_channel = state.channels.get(channel.name())?;
+            of_channel.warned_at.and(of_channel.pending.as_ref()).map(|message| (channel, message.at))
+        };
+        Ok(Channel::of(self.table).into_iter().filter_map(pending).collect())
+    }
+
     /// A message that only shows that a channel works.
     #[must_use]
     pub fn test_message(table: &NotifyTable, now: UnixTime) -> Message {
