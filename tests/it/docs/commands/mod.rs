@@ -21,9 +21,9 @@ const COMMANDS: &[(&str, usize)] = &[
     ("CONTRIBUTING.md", 2),
     ("README.md", 18),
     ("docs/benchmarks.md", 13),
-    ("docs/commands.md", 49),
+    ("docs/commands.md", 52),
     ("docs/configuration.md", 11),
-    ("docs/connections.md", 10),
+    ("docs/connections.md", 13),
     ("docs/install.md", 29),
     ("docs/json.md", 2),
     ("docs/listeners.md", 19),
@@ -48,6 +48,9 @@ const FAILURES: &[(&str, &str, i32)] = &[
     ("docs/commands.md", "cxnpoll export connections.jsonl", 2),
     ("docs/commands.md", "cxnpoll store restore /", 66),
     ("docs/commands.md", "cxnpoll store restore", 2),
+    // The site has not moved.
+    ("docs/commands.md", "cxnpoll follow", 3),
+    ("docs/connections.md", "cxnpoll follow", 3),
 ];
 
 /// Languages of blocks that are not executed.
