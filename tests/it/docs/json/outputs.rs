@@ -169,6 +169,9 @@ impl Runs {
 
     fn change(&mut self) {
         let id = self.ids[4].clone();
+        for via_port in ["viaPort=127.0.0.1:9", "viaPort="] {
+            self.run("set --json", &["set", &id, via_port, "--json"]);
+        }
         for command in ["disable", "enable", "revive"] {
             self.run("With `--dry-run`", &[command, &id, "--json", "--dry-run"]);
             self.run(&format!("{command} --json"), &[command, &id, "--json"]);
