@@ -24,6 +24,8 @@ pub mod notify;
 #[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
+pub mod report;
+#[doc(hidden)]
 pub mod retry;
 #[doc(hidden)]
 pub mod run;

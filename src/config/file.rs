@@ -14,6 +14,7 @@ use super::app_table::AppTable;
 use super::cxnapp::read_optional;
 use super::error::{Error, Result};
 use super::heartbeat::HeartbeatUrl;
+use super::history::History;
 use super::job_table::{self, JobTables};
 use super::limits::LimitTable;
 use super::listeners::ListenerTable;
@@ -58,6 +59,8 @@ pub struct Config {
     pub jobs: JobTables,
     /// When runs back up the store.
     pub backups: Backups,
+    /// How long history is kept.
+    pub history: History,
     /// Messages about what changed; `None` without the table.
     pub notify: Option<NotifyTable>,
     /// How many results of listeners are kept.

@@ -8,6 +8,7 @@ mod cxnapp;
 mod error;
 mod file;
 mod heartbeat;
+mod history;
 mod job_table;
 mod job_values;
 mod limits;

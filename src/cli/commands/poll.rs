@@ -223,7 +223,7 @@ impl Poll {
             Err(error) => {
                 let report = Report::from(Error::from(error));
                 write_metrics(values, plan, Some(store), &figures, report.exit_code);
-                add_to_history(plan, store, &figures, report.exit_code);
+                add_to_history(context, plan, store, &figures, report.exit_code);
                 notifying.finish(&figures);
                 return Err(Error::Reported(report));
             }
@@ -242,7 +242,7 @@ impl Poll {
         let exit_code = context.exit_code(code);
         write_metrics(values, plan, Some(store), &summary, exit_code);
         if summary.run.due > 0 {
-            add_to_history(plan, store, &summary, exit_code);
+            add_to_history(context, plan, store, &summary, exit_code);
         }
         if let Some(url) = heartbeat.filter(|_| exit_code == exit::OK) {
             call_heartbeat(context, url);
@@ -296,13 +296,19 @@ fn write_metrics(values: &JobValues, plan: &PollRun, store: Option<&Store>, summ
     }
 }
 
-/// Adds the run to history, unless it polled one connection by hand. A failure does not fail the run.
-fn add_to_history(plan: &PollRun, store: &Store, summary: &Summary, exit_code: u8) {
-    let entry = RunEntry { run: summary.run.clone(), exit_code };
-    if plan.only.is_none()
-        && let Err(error) = store.history().add_run(&plan.app.app_id, &plan.job, &entry)
-    {
+/// Adds the run to history, and removes what is too old, unless it polled one connection by hand.
+///
+/// A failure does not fail the run.
+fn add_to_history(context: &Context, plan: &PollRun, store: &Store, summary: &Summary, exit_code: u8) {
+    if plan.only.is_some() {
+        return;
+    }
+    let (history, entry) = (store.history(), RunEntry { run: summary.run.clone(), exit_code });
+    if let Err(error) = history.add_run(&plan.app.app_id, &plan.job, &entry) {
         warn!("the run is missing in the history: {}", Report::from(Error::from(error)));
+    }
+    if let Err(error) = history.remove_old(plan.now, context.config.history.days) {
+        warn!("old history stays: {}", Report::from(Error::from(error)));
     }
 }
 

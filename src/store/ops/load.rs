@@ -118,6 +118,30 @@ pub fn for_each_cxn<E: From<Error>>(
     sessions: &Sessions,
     mut emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
 ) -> Result<(), E> {
+    scan_cxns(
+        sessions,
+        |key, cxn, statuses| Some((key, cxn, statuses)),
+        |(key, cxn, statuses)| emit(key, cxn, statuses),
+    )
+}
+
+/// As [`for_each_cxn`], but calls `count` in the sessions, so that no connections are kept until one ends.
+///
+/// # Errors
+/// Those of [`Sessions::read`].
+pub fn count_cxns(sessions: &Sessions, mut count: impl FnMut(CxnKey, Cxn, Statuses) + Send) -> Result<()> {
+    let read = |key, cxn, statuses| {
+        count(key, cxn, statuses);
+        None::<()>
+    };
+    scan_cxns(sessions, read, |()| Ok::<_, Error>(()))
+}
+
+fn scan_cxns<T: Send, E: From<Error>>(
+    sessions: &Sessions,
+    mut read: impl FnMut(CxnKey, Cxn, Statuses) -> Option<T> + Send,
+    mut emit: impl FnMut(T) -> Result<(), E>,
+) -> Result<(), E> {
     sessions.locks.lock_shared(|| {
         let mut from = 0;
         loop {
@@ -134,9 +158,9 @@ pub fn for_each_cxn<E: From<Error>>(
                 }
                 let entry_id = || session.entry_id(TreeName::Cxn, &key.to_bytes(), key);
                 let Some(cxn) = session.skip(decode_cxn(session, key, value), entry_id)? else { return Ok(None) };
-                Ok(Some((key, cxn, session.statuses(key)?)))
+                Ok(read(key, cxn, session.statuses(key)?))
             };
-            sessions.scan_in_batches(TreeName::Cxn, &[], read, |(key, cxn, statuses)| emit(key, cxn, statuses))?;
+            sessions.scan_in_batches(TreeName::Cxn, &[], read, &mut emit)?;
             from = to;
         }
     })
