@@ -93,7 +93,9 @@ impl Tracker {
             state.failing.keys().for_each(|cxn| _ = add(job, CxnHash(*cxn)));
         }
         for (job, recovered) in self.hosts.values().flat_map(|host| &host.recovered) {
-            recovered.iter().for_each(|(cxn, _)| _ = add(job, CxnHash(*cxn)));
+            for (cxn, _) in recovered {
+                add(job, CxnHash(*cxn));
+            }
         }
         wanted
     }
@@ -141,17 +143,14 @@ impl Tracker {
         match state.failing.remove(&cxn) {
             Some(failing) => {
                 let recovered = Item { host: failing.host.clone(), class: None, ..item };
-                match self.hosts.get_mut(&failing.host) {
-                    Some(host) => {
-                        host.answered_at.get_or_insert(at);
-                        host.recovered.entry(job.clone()).or_default().push((cxn, at));
+                if let Some(host) = self.hosts.get_mut(&failing.host) {
+                    host.answered_at.get_or_insert(at);
+                    host.recovered.entry(job.clone()).or_default().push((cxn, at));
+                } else {
+                    if failing.is_new {
+                        news.add(Kind::Failing, job, failing.item(cxn));
                     }
-                    None => {
-                        if failing.is_new {
-                            news.add(Kind::Failing, job, failing.item(cxn));
-                        }
-                        news.add(Kind::Recovered, job, recovered);
-                    }
+                    news.add(Kind::Recovered, job, recovered);
                 }
             }
             // It failed before notifications were configured.
@@ -241,7 +240,9 @@ impl Tracker {
                 host.recovered.insert(job, Vec::new());
             }
             if is_over {
-                failing.iter().for_each(|(job, cxn, of)| news.add_host(Kind::Failing, job, name, [of.item(**cxn)], 0));
+                for (job, cxn, of) in failing {
+                    news.add_host(Kind::Failing, job, name, [of.item(*cxn)], 0);
+                }
             }
             host.answered_at = None;
             !is_over

@@ -219,7 +219,7 @@ fn sites(session: &ReadSession, wanted: &BTreeMap<JobId, BTreeSet<CxnHash>>) -> 
             let status = session.status(job.no, key.locator)?.unwrap_or_default();
             let site = Site {
                 host: cxn.host(),
-                site_url: sanitize(&cxn.site_url.without_query()),
+                url: sanitize(&cxn.site_url.without_query()),
                 is_down: policy.condition(&status).is_down(),
                 last_run: status.last_run,
                 cxn_id: cxn.cxn_id,

@@ -77,22 +77,24 @@ impl News {
             since,
             cause,
         });
-        let of_sites =
-            self.sites.into_iter().map(|((kind, job, host), group)| change(kind, job, host, &group, (self.now, sites)));
+        let of_sites = self
+            .sites
+            .into_iter()
+            .map(|((kind, job, host), group)| change(kind, job, host.as_ref(), &group, (self.now, sites)));
         let mut changes: Vec<_> = of_runs.chain(of_sites).collect();
         changes.sort_by_key(|change| change.kind);
         changes
     }
 }
 
-fn change(kind: Kind, job: JobId, host: Option<String>, group: &Group, (now, sites): (UnixTime, &Sites)) -> Change {
+fn change(kind: Kind, job: JobId, host: Option<&String>, group: &Group, (now, sites): (UnixTime, &Sites)) -> Change {
     let Group { items, skipped } = group;
     let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
     items.iter().filter_map(|item| item.class.as_deref()).for_each(|class| *classes.entry(class).or_default() += 1);
-    let hosts: BTreeSet<_> = host.iter().chain(items.iter().map(|item| &item.host)).collect();
+    let hosts: BTreeSet<_> = host.into_iter().chain(items.iter().map(|item| &item.host)).collect();
     let site = |item: &Item| {
         let site = sites.get(&job, item.cxn)?;
-        let (cxn_id, site_url) = (site.cxn_id.clone(), site.site_url.clone());
+        let (cxn_id, site_url) = (site.cxn_id.clone(), site.url.clone());
         Some(ChangedSite { cxn_id, site_url, at: item.at, class: item.class.clone() })
     };
     Change {

@@ -11,8 +11,8 @@ pub(in crate::notify) type JobId = (AppId, JobName);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::notify) struct Site {
     pub(in crate::notify) cxn_id: CxnId,
-    /// Without credentials and query.
-    pub(in crate::notify) site_url: String,
+    /// The URL of its API, without credentials and query.
+    pub(in crate::notify) url: String,
     /// The name of its host.
     pub(in crate::notify) host: String,
     /// Whether its last poll failed.

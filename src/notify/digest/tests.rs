@@ -34,7 +34,7 @@ impl Fleet {
     fn add(&mut self, number: u64, host: u8) {
         let site = Site {
             cxn_id: format!("cxn:{number}").parse().unwrap(),
-            site_url: format!("https://{number}.example.org/"),
+            url: format!("https://{number}.example.org/"),
             host: format!("{number}.example.org"),
             is_down: false,
             last_run: 0,
