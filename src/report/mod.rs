@@ -1,5 +1,6 @@
 //! Reports: how available sites were, which incidents there were, and what runs did, from history.
 
+mod changes;
 mod collector;
 mod data;
 mod incidents;
@@ -10,6 +11,7 @@ mod runs;
 mod slices;
 mod timeline;
 
+pub use changes::{Changes, changes};
 pub use collector::{Collector, JobNo};
 pub use data::{
     Gone, Host, HostReport, Incident, IncidentReport, JobReport, Report, RunHealth, SiteReport, Slice, Times,

@@ -49,6 +49,7 @@ mod names;
 mod network;
 mod outage;
 mod output;
+mod past;
 mod per_host;
 mod plan;
 mod poll;

@@ -21,7 +21,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("CONTRIBUTING.md", 2),
     ("README.md", 18),
     ("docs/benchmarks.md", 13),
-    ("docs/commands.md", 52),
+    ("docs/commands.md", 56),
     ("docs/configuration.md", 11),
     ("docs/connections.md", 10),
     ("docs/install.md", 29),
