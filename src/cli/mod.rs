@@ -1,6 +1,7 @@
 //! The command line: its commands, and the dispatch to them.
 
 mod arguments;
+mod availability;
 mod commands;
 mod completion;
 mod context;

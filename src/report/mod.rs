@@ -1,5 +1,6 @@
 //! Reports: how available sites were, which incidents there were, and what runs did, from history.
 
+mod changes;
 mod collector;
 mod data;
 mod incidents;
@@ -11,6 +12,7 @@ mod slices;
 mod strip;
 mod timeline;
 
+pub use changes::{Changes, changes};
 pub use collector::{Collector, JobNo};
 pub use data::{
     Gone, Host, HostReport, Incident, IncidentReport, JobReport, Report, RunHealth, SiteReport, Slice, Times,

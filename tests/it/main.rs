@@ -52,6 +52,7 @@ mod network;
 mod notify;
 mod outage;
 mod output;
+mod past;
 mod per_host;
 mod plan;
 mod poll;

@@ -5,23 +5,23 @@ mod html;
 mod json;
 mod text;
 
-use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::availability;
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Result};
 use crate::cli::output_file;
-use crate::cli::selection::{Filter, Match};
+use crate::cli::selection::Filter;
 use crate::cli::ui::output::Output;
 use crate::cli::values::{self, Since};
 use crate::exit;
-use crate::model::{AppId, PollStatus};
-use crate::report::{Collector, Ledger};
-use crate::store::{Statuses, Store};
+use crate::model::AppId;
+use crate::report::Ledger;
+use crate::store::Store;
 use crate::util::time::unix_now;
 use text::Text;
 
@@ -97,28 +97,8 @@ impl Report {
 
     /// Reads the store, then history.
     fn ledger(&self, context: &Context, store: &Store) -> Result<Ledger> {
-        let (history, to) = (store.history(), self.filter.now(context));
-        let is_selection = !self.cxn.is_empty() || self.filter.selects_among_connections();
-        let mut collector = Collector::new(&history, self.since.before(to), to, is_selection)?;
-        let jobs = self.filter.jobs_with_apps(context, store)?.into_iter();
-        let jobs: HashMap<_, _> =
-            jobs.map(|(app_id, job, policy)| (job.no, collector.add_job(app_id, &job, policy))).collect();
-        let never_polled = PollStatus::default();
-        let mut add = |found: &Match, statuses: &Statuses| {
-            let status =
-                |name| statuses.iter().find(|(job, _)| job == name).map_or(&never_polled, |(_, status)| status);
-            let of = found.jobs.iter().filter_map(|job| Some((*jobs.get(&job.no)?, status(&job.name))));
-            collector.add(&found.cxn, of);
-        };
-        if self.cxn.is_empty() {
-            self.filter.count(context, store, add)?;
-        } else {
-            self.filter.each(context, store, &self.cxn, |found, statuses| {
-                add(&found, &statuses);
-                Ok::<_, Error>(())
-            })?;
-        }
-        Ok(collector.read(&history)?)
+        let from = self.since.before(self.filter.now(context));
+        Ok(availability::collector(context, store, &self.filter, &self.cxn, from)?.read(&store.history())?)
     }
 
     fn write(
