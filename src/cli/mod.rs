@@ -7,6 +7,8 @@ mod context;
 mod cxn_arg;
 mod error;
 mod named;
+mod notifying;
+mod output_file;
 mod reference;
 mod selection;
 pub mod simulation;
@@ -101,12 +103,18 @@ enum Command {
     /// more need --all and --yes. Connections that the store cannot read are removed too, if they are named.
     #[command(after_help = "Example, for cron:\n  cxnpoll remove --state given-up --older-than '6 month' --all --yes")]
     Remove(commands::admin::AdminArgs),
+    Set(commands::set::Set),
+    Follow(commands::follow::Follow),
     Import(commands::import::Import),
     Export(commands::export::Export),
     Results(commands::results::Results),
+    Report(commands::report::Report),
     /// Check, back up, restore or compact the store
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Send notifications about sites and runs
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -122,6 +130,11 @@ enum StoreCommand {
     Backup(commands::store::backup::Backup),
     Restore(commands::store::restore::Restore),
     Compact(commands::store::compact::Compact),
+}
+
+#[derive(Subcommand)]
+enum NotifyCommand {
+    Test(commands::notify::Test),
 }
 
 #[derive(Subcommand)]
@@ -236,13 +249,17 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Disable(command) => command.run(context, AdminAction::Disable),
         Command::Enable(command) => command.run(context, AdminAction::Enable),
         Command::Remove(command) => command.run(context, AdminAction::Remove),
+        Command::Set(command) => command.run(context),
+        Command::Follow(command) => command.run(context),
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
+        Command::Report(command) => command.run(context),
         Command::Demo(command) => command.run(context),
         Command::Doctor(command) => Ok(command.run(context, parse_poll)),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
+        Command::Notify(NotifyCommand::Test(command)) => command.run(context),
         Command::Config(ConfigCommand::Init(command)) => command.run(context),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
         Command::Config(ConfigCommand::Show(command)) => command.run(context),
@@ -280,13 +297,17 @@ impl Command {
             Self::Disable(_) => "disable",
             Self::Enable(_) => "enable",
             Self::Remove(_) => "remove",
+            Self::Set(_) => "set",
+            Self::Follow(_) => "follow",
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
+            Self::Report(_) => "report",
             Self::Demo(_) => "demo",
             Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
+            Self::Notify(NotifyCommand::Test(_)) => "notify test",
             Self::Config(ConfigCommand::Init(_)) => "config init",
             Self::Config(ConfigCommand::Check(_)) => "config check",
             Self::Config(ConfigCommand::Show(_)) => "config show",

@@ -1,13 +1,15 @@
 //! Collects what a report is about: sites from the store, then what history has of them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::data::{Gone, RunHealth};
 use super::incidents::{Incidents, NONE};
 use super::ledger::Ledger;
 use super::names::Names;
 use super::slices::Slices;
-use super::timeline::{Event, HostNo, Open, Present, Sink, Timeline};
+use super::strip::Strip;
+use super::timeline::{Event, HostNo, Open, Origin, Present, Seconds, Sink, Timeline};
 use crate::model::{AppId, Cxn, FailureClass, JobName, PollStatus, Transition, UnixTime};
 use crate::retry::Policy;
 use crate::store::{AdminEntry, CxnHash, Entry, Error, Frame, History, Job, Result, RunOutage, SiteTransition};
@@ -20,17 +22,43 @@ pub struct Collector {
     to: UnixTime,
     began: Option<UnixTime>,
     jobs: Vec<JobSums>,
-    /// The sites by job and connection.
-    numbers: HashMap<(JobNo, CxnHash), u32>,
+    /// The numbers of the sites.
+    numbers: HashMap<SiteKey, u32, BuildHasherDefault<KeyHasher>>,
     sites: Vec<Site>,
     names: Names,
     incidents: Incidents,
     /// The connections that the store does not have, and their failures; `None` if the sites are a selection.
-    gone: Option<(HashSet<(JobNo, CxnHash)>, u64)>,
+    gone: Option<(HashSet<SiteKey>, u64)>,
 }
 
 /// The number of a job in a report.
 pub type JobNo = u16;
+
+/// A connection for one job. The hash is as good as random, so nothing better is needed for a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct SiteKey(u64);
+
+impl SiteKey {
+    fn new(job: JobNo, cxn: CxnHash) -> Self {
+        Self(cxn.0.rotate_left(job.into()).wrapping_add(job.into()))
+    }
+}
+
+/// Takes the key as its hash.
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
 
 /// A job, and the sums of its sites.
 #[derive(Debug)]
@@ -66,12 +94,14 @@ pub(super) struct SiteSums {
     pub(super) without_host_s: u32,
     /// The last of its incidents, or [`NONE`].
     pub(super) last: u32,
+    pub(super) strip: Strip,
 }
 
 /// Takes the spans and incidents of a site.
 struct SiteSink<'a> {
-    from: UnixTime,
-    to: UnixTime,
+    origin: Origin,
+    /// The end of the report.
+    end: Seconds,
     job: &'a mut JobSums,
     sums: &'a mut SiteSums,
     incidents: &'a mut Incidents,
@@ -83,18 +113,21 @@ impl Collector {
     /// # Errors
     /// History cannot be read.
     pub fn new(history: &History, from: UnixTime, to: UnixTime, is_selection: bool) -> Result<Self> {
-        let to = to.max(from);
-        Ok(Self {
+        Ok(Self::with_began(history.began()?, from, to, is_selection))
+    }
+
+    fn with_began(began: Option<UnixTime>, from: UnixTime, to: UnixTime, is_selection: bool) -> Self {
+        Self {
             from,
-            to,
-            began: history.began()?,
+            to: to.max(from),
+            began,
             jobs: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
             sites: Vec::new(),
             names: Names::default(),
-            incidents: Incidents::new(from, to),
+            incidents: Incidents::default(),
             gone: (!is_selection).then(Default::default),
-        })
+        }
     }
 
     /// Adds a job with its policy.
@@ -123,10 +156,12 @@ impl Collector {
             let JobSums { policy, outages, sites, .. } = &mut self.jobs[usize::from(job)];
             *sites += 1;
             let outages = outages.iter().filter(|outage| outage.covers(cxn.batch_code)).map(|outage| outage.at);
-            let present = Present::of(policy, status, outages);
-            let timeline = Timeline::new(self.began.unwrap_or(UnixTime::MAX));
-            let sums = SiteSums { name, job, up_s: 0, down_s: 0, without_host_s: 0, last: NONE };
-            self.numbers.insert((job, hash), u32::try_from(self.sites.len()).unwrap_or(NONE));
+            let origin = Origin(self.from);
+            let present = Present::of(origin, policy, status, outages);
+            let timeline = Timeline::new(origin.seconds(self.began.unwrap_or(UnixTime::MAX)));
+            let (last, strip) = (NONE, Strip::default());
+            let sums = SiteSums { name, job, up_s: 0, down_s: 0, without_host_s: 0, last, strip };
+            self.numbers.insert(SiteKey::new(job, hash), u32::try_from(self.sites.len()).unwrap_or(NONE));
             self.sites.push(Site { timeline, present, sums });
         }
     }
@@ -153,15 +188,9 @@ impl Collector {
     fn read_since(mut self, history: &History, since: UnixTime) -> Result<Ledger> {
         let numbers = self.jobs.iter().zip(0..).map(|(job, number)| ((job.app_id.clone(), job.job.clone()), number));
         let numbers: HashMap<_, JobNo> = numbers.collect();
-        history.scan(since, |Frame { at, job, entries }| {
-            let job = job.and_then(|job| numbers.get(&job).copied());
-            for entry in entries {
-                match (job, entry) {
-                    (Some(job), Entry::Transition(transition)) => self.transition(job, &transition),
-                    (_, Entry::Admin(admin)) => self.admin(at, &admin),
-                    _ => {}
-                }
-            }
+        history.scan(since, |frame| {
+            let job = frame.job.as_ref().and_then(|job| numbers.get(job).copied());
+            self.frame(job, &frame);
             Ok::<_, Error>(())
         })?;
         for job in &mut self.jobs {
@@ -171,20 +200,32 @@ impl Collector {
         Ok(self.finish())
     }
 
-    fn transition(&mut self, job: JobNo, SiteTransition { cxn, host, transition }: &SiteTransition) {
-        match self.numbers.get(&(job, *cxn)) {
-            Some(number) => {
-                let host = if transition.to.is_down() { self.incidents.host(*host) } else { HostNo::default() };
-                self.event(*number, Event::Transition(*transition, host));
+    /// Takes a frame of history; `job` is `None` if the report is not about its job.
+    fn frame(&mut self, job: Option<JobNo>, frame: &Frame) {
+        for entry in &frame.entries {
+            match (job, entry) {
+                (Some(job), Entry::Transition(transition)) => self.transition(job, transition),
+                (_, Entry::Admin(admin)) => self.admin(frame.at, admin),
+                _ => {}
             }
-            None => self.add_gone(job, *cxn, transition),
         }
     }
 
-    fn add_gone(&mut self, job: JobNo, cxn: CxnHash, transition: &Transition) {
+    fn transition(&mut self, job: JobNo, SiteTransition { cxn, host, transition }: &SiteTransition) {
+        let key = SiteKey::new(job, *cxn);
+        match self.numbers.get(&key) {
+            Some(number) => {
+                let host = if transition.to.is_down() { self.incidents.host(*host) } else { HostNo::default() };
+                self.event(*number, Event::new(Origin(self.from), transition, host));
+            }
+            None => self.add_gone(key, transition),
+        }
+    }
+
+    fn add_gone(&mut self, key: SiteKey, transition: &Transition) {
         if let Some((sites, incidents)) = self.gone.as_mut().filter(|_| (self.from..=self.to).contains(&transition.at))
         {
-            sites.insert((job, cxn));
+            sites.insert(key);
             *incidents += u64::from(transition.to.is_down() && !transition.from.is_down());
         }
     }
@@ -197,38 +238,46 @@ impl Collector {
         for cxn_id in admin.cxns.iter().filter_map(|cxn_id| cxn_id.parse().ok()) {
             let hash = CxnHash::from(&cxn_id);
             for job in 0..jobs {
-                if let Some(number) = self.numbers.get(&(job, hash)) {
-                    self.event(*number, Event::Removed(at));
+                if let Some(number) = self.numbers.get(&SiteKey::new(job, hash)) {
+                    self.event(*number, Event::Removed(Origin(self.from).seconds(at)));
                 }
             }
         }
     }
 
     fn event(&mut self, number: u32, event: Event) {
-        let Self { from, to, ref mut jobs, ref mut sites, ref mut incidents, .. } = *self;
+        let (origin, end) = self.bounds();
+        let Self { jobs, sites, incidents, .. } = self;
         let Site { timeline, sums, .. } = &mut sites[number as usize];
         let job = &mut jobs[usize::from(sums.job)];
-        timeline.event(event, &mut SiteSink { from, to, job, sums, incidents });
+        timeline.event(event, &mut SiteSink { origin, end, job, sums, incidents });
+    }
+
+    fn bounds(&self) -> (Origin, Seconds) {
+        let origin = Origin(self.from);
+        (origin, origin.seconds(self.to))
     }
 
     fn finish(self) -> Ledger {
+        let (origin, end) = self.bounds();
         let Self { from, to, began, mut jobs, sites, names, mut incidents, gone, .. } = self;
-        let end = |Site { timeline, present, mut sums }| {
+        let finish = |Site { timeline, present, mut sums }| {
             let job = &mut jobs[usize::from(sums.job)];
-            timeline.end(&present, &mut SiteSink { from, to, job, sums: &mut sums, incidents: &mut incidents });
+            timeline.end(&present, &mut SiteSink { origin, end, job, sums: &mut sums, incidents: &mut incidents });
             sums
         };
-        let sites = sites.into_iter().map(end).collect();
+        let sites = sites.into_iter().map(finish).collect();
         let gone = gone.map(|(sites, incidents)| Gone { sites: sites.len() as u64, incidents });
         Ledger { from, to, began, jobs, sites, names, incidents, gone }
     }
 }
 
 impl Sink for SiteSink<'_> {
-    fn span(&mut self, is_up: bool, from: UnixTime, to: UnixTime, host: HostNo) {
-        let (from, to) = (from.max(self.from), to.min(self.to));
+    fn span(&mut self, is_up: bool, from: Seconds, to: Seconds, host: HostNo) {
+        let (from, to) = (from.max(0), to.min(self.end));
         let Some(seconds) = u32::try_from(to.saturating_sub(from)).ok().filter(|seconds| *seconds > 0) else { return };
-        self.job.slices.add_span(is_up, from, to);
+        self.job.slices.add_span(is_up, self.origin.time(from), self.origin.time(to));
+        self.sums.strip.add(is_up, (from.into(), to.into()), (0, self.end.into()));
         if is_up {
             self.sums.up_s += seconds;
             return;
@@ -240,16 +289,23 @@ impl Sink for SiteSink<'_> {
         }
     }
 
-    fn incident(&mut self, incident: Open, to: Option<UnixTime>) {
-        let Some(last) = self.incidents.add(self.sums.last, incident, to) else { return };
-        self.sums.last = last;
+    fn incident(&mut self, incident: Open, to: Option<Seconds>) {
+        let to = to.filter(|to| *to <= self.end);
+        // Those that are not within the time of the report are left out.
+        if incident.from > self.end || to.is_some_and(|to| to <= 0) {
+            return;
+        }
+        self.sums.last = self.incidents.add(self.sums.last, incident, to);
         self.job.incidents += 1;
-        self.job.down += u64::from(to.is_none_or(|to| to > self.to));
+        self.job.down += u64::from(to.is_none());
         if let Some(class) = incident.class {
             *self.job.classes.entry(class).or_default() += 1;
         }
-        if (self.from..=self.to).contains(&incident.from) {
-            self.job.slices.add_incident(incident.from);
+        if incident.from >= 0 {
+            self.job.slices.add_incident(self.origin.time(incident.from));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,10 @@
 //! What a report contains.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
+use super::strip::Strip;
 use crate::model::{AppId, CxnId, FailureClass, Fault, JobName, Lateness, SiteUrl, UnixTime};
 
 /// A report about the time from `from` to `to`, without the sites that are not among the worst.
@@ -20,6 +22,8 @@ pub struct Report {
     pub worst_sites: Vec<SiteReport>,
     /// The hosts whose sites were down the longest together, the worst first.
     pub worst_hosts: Vec<HostReport>,
+    /// How many hosts had sites with incidents, also those that are not among the worst.
+    pub hosts: u64,
     /// The incidents that lasted longest, the longest first.
     pub longest: Vec<IncidentReport>,
     /// The incidents that began last, the latest first.
@@ -92,6 +96,8 @@ pub struct SiteReport {
     pub times: Times,
     /// Its incidents, the oldest first.
     pub incidents: Vec<Incident>,
+    /// When it was up and down, roughly.
+    pub strip: Strip,
 }
 
 /// A time from a site's first failing poll to its next successful one.
@@ -181,6 +187,27 @@ impl Times {
     pub fn availability(&self) -> Option<f64> {
         let known = self.up_s + self.down_s;
         (known > 0).then(|| self.up_s as f64 / known as f64)
+    }
+}
+
+impl Times {
+    /// The availability in percent, such as `99.95 %`; `None` if nothing is known.
+    ///
+    /// It is rounded down, so that it is 100 only if all known time is up.
+    #[must_use]
+    pub fn percent(&self) -> Option<String> {
+        let known = u128::from(self.up_s) + u128::from(self.down_s);
+        let hundredths = (u128::from(self.up_s) * 10_000).checked_div(known)?;
+        Some(format!("{}.{:02} %", hundredths / 100, hundredths % 100))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
     }
 }
 

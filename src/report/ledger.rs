@@ -7,6 +7,7 @@ use super::collector::{JobSums, SiteSums};
 use super::data::{Gone, Host, HostReport, IncidentReport, JobReport, Report, SiteReport, Times};
 use super::incidents::Incidents;
 use super::names::Names;
+use super::timeline::Origin;
 use crate::model::UnixTime;
 
 /// The times and incidents of all sites of a report.
@@ -67,7 +68,7 @@ impl Ledger {
             }
             let mut on = Vec::new();
             let mut without_host = 0;
-            for (index, incident, host) in self.incidents.list(site.last) {
+            for (index, incident, host) in self.incidents.list(Origin(self.from), site.last) {
                 longest.add((incident.duration_s(self.to), incident.from, Reverse((number, index))));
                 latest.add((incident.from, incident.duration_s(self.to), Reverse((number, index))));
                 match (host.0 as usize).checked_sub(1) {
@@ -98,6 +99,7 @@ impl Ledger {
         });
         let mut hosts: Vec<_> = hosts.chain(names.into_values()).filter(|host| host.incidents > 0).collect();
         hosts.sort_by(|a, b| (b.down_s, b.incidents, &a.host).cmp(&(a.down_s, a.incidents, &b.host)));
+        let all_hosts = hosts.len() as u64;
         hosts.truncate(most);
         Report {
             from: self.from,
@@ -106,6 +108,7 @@ impl Ledger {
             jobs: self.jobs(),
             worst_sites: worst.into_iter().map(|(.., Reverse(site))| self.site(site)).collect(),
             worst_hosts: hosts,
+            hosts: all_hosts,
             longest: longest.into_iter().map(|(.., Reverse(key))| self.incident(key)).collect(),
             latest: latest.into_iter().map(|(.., Reverse(key))| self.incident(key)).collect(),
             gone: self.gone,
@@ -143,7 +146,7 @@ impl Ledger {
             app_id: app_id.clone(),
             job: job.clone(),
             site_url: self.names.site_url(name),
-            incident: self.incidents.get(incident),
+            incident: self.incidents.get(Origin(self.from), incident),
         }
     }
 
@@ -151,7 +154,8 @@ impl Ledger {
         let site = &self.sites[number];
         let SiteSums { name, job, last, .. } = *site;
         let JobSums { app_id, job, .. } = &self.jobs[usize::from(job)];
-        let mut incidents: Vec<_> = self.incidents.list(last).map(|(_, incident, _)| incident).collect();
+        let mut incidents: Vec<_> =
+            self.incidents.list(Origin(self.from), last).map(|(_, incident, _)| incident).collect();
         incidents.reverse();
         SiteReport {
             cxn_id: self.names.cxn_id(name),
@@ -160,6 +164,7 @@ impl Ledger {
             site_url: self.names.site_url(name),
             times: self.times(site),
             incidents,
+            strip: site.strip,
         }
     }
 

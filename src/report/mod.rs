@@ -8,6 +8,7 @@ mod names;
 mod recent;
 mod runs;
 mod slices;
+mod strip;
 mod timeline;
 
 pub use collector::{Collector, JobNo};
@@ -16,3 +17,4 @@ pub use data::{
 };
 pub use ledger::Ledger;
 pub use recent::{RECENT_S, of_connection};
+pub use strip::{Cell, STRIP_CELLS, Strip};

@@ -12,7 +12,7 @@ use super::check::{self, Check};
 use super::due_hint::{self, JobHint};
 use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout};
 use super::error::{Error, Result};
-use super::history::History;
+use super::history::{Audit, History};
 use super::ops::{self, AdminAction, AdminTarget, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult, Which};
 use super::schema::{AppNo, CxnKey, Job, ReadSession, Statuses, WriteSession};
@@ -175,7 +175,7 @@ impl Store {
     /// Lists the databases that were replaced and kept.
     ///
     /// # Errors
-    /// [`Error::File`] where the directory cannot be read.
+    /// [`Error::File`].
     pub fn kept(&self) -> Result<Vec<PathBuf>> {
         self.sessions.source.archived()
     }
@@ -269,17 +269,15 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::write`]. Changes made before the error are kept.
-    pub fn admin(&self, targets: &[AdminTarget], action: AdminAction) -> Result<u64> {
+    pub fn admin(&self, targets: &[AdminTarget], action: AdminAction, audit: &Audit) -> Result<u64> {
         let sessions = self.writable()?;
-        ops::admin(sessions, targets, action, |removed| results::delete(sessions, removed))
+        ops::admin(sessions, targets, action, audit, |removed| results::delete(sessions, removed))
     }
 
     /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
     ///
-    /// What cannot be read is skipped: see [`Store::skipped`].
-    ///
-    /// Works in batches. A connection that is added meanwhile is passed too; one that is moved to another app meanwhile
-    /// may be passed twice.
+    /// What cannot be read is skipped: see [`Store::skipped`]. Works in batches. A connection that is added meanwhile is passed
+    /// too; one that is moved to another app meanwhile may be passed twice.
     ///
     /// # Errors
     /// Those of `emit` and of [`Store::read`].
@@ -288,6 +286,14 @@ impl Store {
         emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
     ) -> Result<(), E> {
         ops::for_each_cxn(&self.sessions, emit)
+    }
+
+    /// As [`Store::for_each_cxn`], but calls `count` in the sessions, so that it takes little memory.
+    ///
+    /// # Errors
+    /// Those of [`Store::read`].
+    pub fn count_cxns(&self, count: impl FnMut(CxnKey, Cxn, Statuses) + Send) -> Result<()> {
+        ops::count_cxns(&self.sessions, count)
     }
 
     /// Counts the connections of one app or of all apps in batches, also those that cannot be read.

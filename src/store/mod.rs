@@ -46,7 +46,7 @@ pub use exclusive::ExclusiveStore;
 pub use face::Store;
 pub(crate) use history::is_file_name as is_history_file;
 pub use history::{
-    AdminEntry, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
+    AdminEntry, Audit, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
     StagedHistory,
 };
 pub use ops::{

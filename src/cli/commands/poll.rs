@@ -13,6 +13,7 @@ use crate::batch::Batch;
 use crate::cli::context::{Clock, Context};
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Report, Result};
+use crate::cli::notifying::Notifying;
 use crate::cli::ui::progress::RunProgress;
 use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::table::Table;
@@ -200,6 +201,7 @@ impl Poll {
         heartbeat: Option<&str>,
     ) -> Result<u8> {
         let signals = Signals::listen().map_err(Error::Signals)?;
+        let notifying = Notifying::begin(context, store, plan, &signals);
         let client = Arc::new(context.client(&plan.app, Some(values.timeout.value))?);
         let declines_silently = context.global.quiet || plan.only.is_none() && !context.shows_notices();
         let mut progress = RunProgress::new(context.progress_display());
@@ -222,6 +224,7 @@ impl Poll {
                 let report = Report::from(Error::from(error));
                 write_metrics(values, plan, Some(store), &figures, report.exit_code);
                 add_to_history(context, plan, store, &figures, report.exit_code);
+                notifying.finish(&figures);
                 return Err(Error::Reported(report));
             }
         };
@@ -244,6 +247,7 @@ impl Poll {
         if let Some(url) = heartbeat.filter(|_| exit_code == exit::OK) {
             call_heartbeat(context, url);
         }
+        notifying.finish(&summary);
         Ok(code)
     }
 
@@ -311,7 +315,7 @@ fn add_to_history(context: &Context, plan: &PollRun, store: &Store, summary: &Su
 /// Calls the heartbeat URL. A failure does not fail the run.
 fn call_heartbeat(context: &Context, url: &str) {
     // The warning leaves the URL out, because it may hold a key.
-    match context.heartbeat_client().map(|client| client.get(url)) {
+    match context.client_for_own_urls().map(|client| client.get(url)) {
         Ok(Ok(())) => {}
         Ok(Err(failure)) => warn!("the heartbeat failed: {failure}"),
         Err(error) => warn!("the heartbeat failed: {}", Report::from(error)),

@@ -15,6 +15,8 @@ pub enum Change {
     Added,
     /// Something differs from what was stored.
     Updated,
+    /// The connection leaves this app for another, where it is new.
+    Moved,
     /// Nothing is written.
     Unchanged,
 }
@@ -82,7 +84,8 @@ impl Diff {
     pub fn change(&self) -> Change {
         match self {
             Self::Add { replaces: None, .. } => Change::Added,
-            Self::Add { .. } | Self::Update { .. } => Change::Updated,
+            Self::Add { .. } => Change::Moved,
+            Self::Update { .. } => Change::Updated,
             Self::Keep => Change::Unchanged,
         }
     }

@@ -131,12 +131,7 @@ fn each_kind_of_patch_changes_what_it_should() {
         ("disabled", CxnPatch { disabled: FieldPatch::Set(true), ..patch(1) }, false, Change::Updated),
         ("still disabled", patch(1), false, Change::Unchanged),
         ("enabled", CxnPatch { disabled: FieldPatch::Clear, ..patch(1) }, false, Change::Updated),
-        (
-            "another app",
-            CxnPatch { app_id: "app:org.example.two".parse().unwrap(), ..patch(1) },
-            false,
-            Change::Updated,
-        ),
+        ("another app", CxnPatch { app_id: "app:org.example.two".parse().unwrap(), ..patch(1) }, false, Change::Moved),
     ];
     store
         .write(|session| {
