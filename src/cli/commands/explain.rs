@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::cxn_arg::CxnArg;
-use crate::cli::error::{ALLOW_OWN_NETWORK, Result};
+use crate::cli::error::{ALLOW_OWN_NETWORK, Result, argument};
 use crate::cli::selection::last_outcome;
 use crate::cli::ui::{outage, output, skipped_hosts, terminal, time, wrap};
 use crate::cli::values;
@@ -161,12 +161,12 @@ impl Case {
         }));
         sentences.extend(self.forecast());
         if let Some(url) = self.moved_to() {
-            // The suggestion has none, as they are not shown.
-            let has_credentials = cxn.site_url.to_string() != cxn.site_url.with_credentials();
-            let credentials = if has_credentials { " and the same user name and password" } else { "" };
-            sentences.push(format!(
-                "The site seems to have moved. If so, import the connection with \"siteUrl\": \"{url}\"{credentials}."
-            ));
+            let id = argument(cxn.cxn_id.as_str());
+            let command = match &cxn.via_port {
+                None => format!("cxnpoll follow {id}"),
+                Some(_) => format!("cxnpoll set {id} siteUrl=… viaPort=…"),
+            };
+            sentences.push(format!("The site seems to have moved to {url}. If so: {command}"));
         }
         if !status.attempts.is_empty() {
             sentences.push("Last polls:".to_owned());

@@ -153,12 +153,12 @@ fn a_credible_new_address_is_suggested() {
     let mut status = polled();
     status.remember(NOW - 99, &Err(Failure::new(FailureClass::Redirect, message)));
     let mut case = case(status);
-    let suggestion = "The site seems to have moved. If so, import the connection with \
-                      \"siteUrl\": \"https://www.site.example.org/\"";
-    assert!(case.sentences().contains(&format!("{suggestion}.")), "{:?}", case.sentences());
+    let suggestion = "The site seems to have moved to https://www.site.example.org/. If so: cxnpoll";
+    assert!(case.sentences().contains(&format!("{suggestion} follow cxn:1")), "{:?}", case.sentences());
     assert_eq!(case.json()["suggestedSiteUrl"], "https://www.site.example.org/");
-    case.cxn.site_url = "https://jo:sesame@site.example.org".into();
-    assert!(case.sentences().contains(&format!("{suggestion} and the same user name and password.")));
+    case.cxn.via_port = Some("127.0.0.1:80".parse().unwrap());
+    let set = format!("{suggestion} set cxn:1 siteUrl=… viaPort=…");
+    assert!(case.sentences().contains(&set), "{:?}", case.sentences());
     case.status.remember(NOW, &Ok(()));
     assert_eq!(case.json()["suggestedSiteUrl"], Value::Null);
 }

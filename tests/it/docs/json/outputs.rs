@@ -13,6 +13,11 @@ pub(super) type Outputs = BTreeMap<String, Vec<Value>>;
 const HOUR: i64 = 3600;
 /// The job `fails` keeps a reply and then fails. The job `slow` takes time for each site.
 const LISTENERS: &str = r#"
+[notify]
+every = "5m"
+command = ["sh", "-c", "cat >> messages"]
+sendmail = "root"
+sendmail-program = "/nowhere"
 [[listeners]]
 event = "app:org.example.myapp:job=default:poll"
 keep = true
@@ -82,6 +87,7 @@ impl Runs {
         sites.push(own_host(8, "ok"));
         sites.push(own_host(9, "ok"));
         sites.push(own_host(10, "ok"));
+        sites.push(own_host(11, "fail-first-1"));
         self.ids = sites.iter().map(|site| site.cxn_id.clone()).collect();
         let mut lines: Vec<Value> = sites.iter().map(|site| serde_json::from_str(&site.jsonl()).unwrap()).collect();
         lines[8]["viaPort"] = json!("127.0.0.1:9");
@@ -123,7 +129,12 @@ impl Runs {
         self.run("results --table --json", &["results", "--table", "version", "--json"]);
         // Values that are too large are left out.
         self.world.append_config("[results]\nmax-kib = 0\n");
+        let recovers = self.ids[11].clone();
+        self.poll_at(MIDNIGHT + HOUR, &["--cxn", &recovers]);
         self.poll_at(MIDNIGHT + HOUR, &[]);
+        let messages = fs::read_to_string(self.world.path("messages")).unwrap();
+        self.keep("A notification", messages.lines().map(|line| serde_json::from_str(line).unwrap()).collect());
+        self.run("notify test --json", &["notify", "test", "--json"]);
     }
 
     fn explain_all(&mut self, now: i64) {
@@ -158,6 +169,9 @@ impl Runs {
 
     fn change(&mut self) {
         let id = self.ids[4].clone();
+        for via_port in ["viaPort=127.0.0.1:9", "viaPort="] {
+            self.run("set --json", &["set", &id, via_port, "--json"]);
+        }
         for command in ["disable", "enable", "revive"] {
             self.run("With `--dry-run`", &[command, &id, "--json", "--dry-run"]);
             self.run(&format!("{command} --json"), &[command, &id, "--json"]);
