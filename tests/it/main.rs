@@ -10,6 +10,7 @@ mod architecture;
 mod audit;
 mod backup;
 mod blame;
+mod browser;
 mod call;
 mod cases;
 mod check;
