@@ -46,8 +46,8 @@ pub use history::{
     AdminEntry, Audit, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
 };
 pub use ops::{
-    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, PollTask, StateCounts, StatusPatch,
-    StatusUpdate,
+    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, Moved, PollTask, StateCounts,
+    StatusPatch, StatusUpdate,
 };
 pub use results::{EncodedResult, Limits, StoredResult};
 pub use schema::{
