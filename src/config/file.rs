@@ -65,6 +65,8 @@ pub struct Config {
     pub notify: Option<NotifyTable>,
     /// How many results of listeners are kept.
     pub results: Limits,
+    /// Whether runs follow sites that move.
+    pub follow: Follow,
     /// Listeners of polls and runs.
     pub listeners: Vec<ListenerTable>,
     /// The file that was read; `None` if there is none and everything has its default.
@@ -80,6 +82,14 @@ pub struct Backups {
     pub every_hours: u32,
     /// How many backups are kept, the newest.
     pub keep: NonZeroUsize,
+}
+
+/// Whether runs follow sites that move.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Follow {
+    /// Whether a site gets the target of its permanent redirect as siteUrl, after three days.
+    pub permanent: bool,
 }
 
 impl Default for Backups {

@@ -21,7 +21,7 @@ mod schema;
 pub use app_table::AppTable;
 pub use certificate::EXPIRY_WARNING_DAYS;
 pub use error::{CertificateDefect, CertificateProblem, Error, Result};
-pub use file::{Backups, Config};
+pub use file::{Backups, Config, Follow};
 pub(crate) use file::{CONFIG_VARIABLE, STORE_VARIABLE};
 pub(crate) use heartbeat::HEARTBEAT_VARIABLE;
 pub use heartbeat::HeartbeatUrl;

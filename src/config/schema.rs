@@ -24,6 +24,7 @@ timeouts = { resolve = 10, connect = 0.5, tls = "10s", first-byte = "1h 30m", ca
 backups = { every-hours = 24, keep = 7 }
 history = { days = 400 }
 results = { all = 50, failures = 20, max-kib = 256 }
+follow = { permanent = true }
 
 [notify]
 every = "1h"
@@ -313,6 +314,7 @@ fn schema_has_the_keys_of_the_program() {
         (&schema["properties"]["history"], "[history]\nunknown = 1".to_owned()),
         (&schema["properties"]["results"], "[results]\nunknown = 1".to_owned()),
         (&schema["properties"]["notify"], "[notify]\nunknown = 1".to_owned()),
+        (&schema["properties"]["follow"], "[follow]\nunknown = 1".to_owned()),
         (&schema["properties"]["apps"]["additionalProperties"], "[apps.a]\nunknown = 1".to_owned()),
         (
             &schema["properties"]["jobs"]["additionalProperties"]["additionalProperties"],
@@ -336,7 +338,7 @@ fn schema_has_the_keys_of_the_program() {
 fn defaults_of_the_schema_are_those_of_the_program() {
     let schema = schema();
     let outside = [("", &schema), ("timeouts", &schema["properties"]["timeouts"])];
-    let tables = ["backups", "history", "results"].map(|table| (table, &schema["properties"][table]));
+    let tables = ["backups", "history", "results", "follow"].map(|table| (table, &schema["properties"][table]));
     let mut compared = 0;
     for (table, of) in outside.into_iter().chain(tables) {
         for (key, property) in of["properties"].as_object().unwrap() {

@@ -8,6 +8,8 @@ use crate::transfer::MAX_URL_BYTES;
 
 /// How many permanent redirects are followed, one after the other.
 const MAX_REDIRECTS: usize = 3;
+/// On how many days a run must meet a redirect before it follows it.
+pub(super) const MIN_DAYS: u8 = 3;
 
 /// Follows permanent redirects until a poll succeeds without any.
 ///

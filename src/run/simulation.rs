@@ -213,6 +213,7 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
                 limit,
                 outcome: Ok(outcome),
                 result: None,
+                redirect: None,
                 trace,
                 began,
                 queued,

@@ -277,7 +277,7 @@ mod tests {
             let status = |level| PollStatus { level, last_run: 1, ..PollStatus::default() };
             let batch_code = crate::model::BatchCode::MIN;
             let locator = crate::store::CxnLocator { batch_code, seq: 7 };
-            StatusUpdate { locator, expected: status(expected), next: status(next), transition: None }
+            StatusUpdate { locator, expected: status(expected), next: status(next), transition: None, moved: None }
         };
         let mut run = RunRecord::default();
         let updates = [update(0, 1), update(0, 1), update(1, 2), update(0, 0)];

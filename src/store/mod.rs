@@ -50,8 +50,8 @@ pub use history::{
     StagedHistory,
 };
 pub use ops::{
-    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, PollTask, StateCounts, StatusPatch,
-    StatusUpdate,
+    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, Moved, PollTask, StateCounts,
+    StatusPatch, StatusUpdate,
 };
 pub use results::{EncodedResult, Limits, StoredResult, Which as WhichResults};
 pub use schema::{

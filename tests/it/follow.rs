@@ -7,7 +7,9 @@ use std::thread;
 use civisite::Site;
 use serde_json::{Value, json};
 
-use crate::testkit::{MIDNIGHT, World, assert_quiet};
+use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, stderr};
+
+const DAY: i64 = 86_400;
 
 /// Starts a server that redirects each path `/STATUS/TARGET` to `TARGET`. Returns its URL, which ends with a slash.
 fn redirector() -> String {
@@ -96,4 +98,47 @@ fn follow_refuses_every_other_redirect() {
     assert_quiet(&world.run(&["set", &cxn, "viaPort=127.0.0.1:9"]));
     let message = world.refused(2, &["follow", &cxn]);
     assert!(message.contains("has a viaPort") && message.contains("hint: set both"), "{message}");
+}
+
+#[test]
+fn runs_follow_a_permanent_redirect_on_the_third_day() {
+    let world = World::new();
+    let mut sites = world.sites(["redirect-301", "redirect-308", "redirect-302", "redirect-301", "ok", "ok"]);
+    // The same host, and another port.
+    sites[4].site_url = format!("{}301/{}", redirector(), sites[4].site_url);
+    world.import(&sites);
+    world.append_config("[follow]\npermanent = true\n");
+    let poll = |now: i64| {
+        let summary = world.run(&["poll", APP, "--per-host", "64", "-v", "--now", &now.to_string()]);
+        (stderr(&summary), sites.iter().map(|site| site_url(&world, site)).collect::<Vec<_>>())
+    };
+    let before: Vec<_> = sites.iter().map(|site| site.site_url.clone()).collect();
+    for now in [MIDNIGHT, MIDNIGHT + DAY - 3600, MIDNIGHT + DAY] {
+        assert_eq!(poll(now).1, before);
+    }
+    // A user's change in between begins anew.
+    assert_quiet(&world.run(&["set", &sites[3].cxn_id, &format!("siteUrl={}?", sites[3].site_url)]));
+    let now = MIDNIGHT + 5 * DAY;
+    let (log, after) = poll(now);
+    assert_eq!(log.matches("permanent redirects are followed").count(), 2, "{log}");
+    assert_eq!(after[..2], [0, 1].map(|number| world.site(number, "ok").site_url));
+    assert_eq!(after[2..], [before[2].clone(), before[3].clone() + "?", before[4].clone(), before[5].clone()]);
+    for (number, state) in [(0, "healthy"), (1, "healthy"), (2, "retrying"), (3, "retrying"), (4, "retrying")] {
+        assert_eq!(world.explain(&sites[number], now)["state"], state, "{number}");
+    }
+    let actions = world.explain(&sites[0], now)["adminActions"].clone();
+    assert_eq!(actions[1]["detail"], format!("siteUrl {} → {}", before[0], after[0]));
+    assert_eq!((&actions[1]["action"], &actions[1]["user"]), (&json!("follow"), &json!("cxnpoll")));
+    world.assert_sound();
+    assert_eq!(poll(now + DAY).1, after);
+}
+
+#[test]
+fn runs_follow_nothing_by_default() {
+    let world = World::with(["redirect-301"]);
+    let site = world.site(0, "redirect-301");
+    for day in 0..5 {
+        world.poll(MIDNIGHT + day * DAY, &[]);
+    }
+    assert_eq!(site_url(&world, &site), site.site_url);
 }

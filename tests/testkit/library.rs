@@ -191,7 +191,7 @@ impl Writer {
             let replacements = session.load(&job, &self.policy, Some(now), &due)?.into_iter().map(|task| {
                 let mut next = task.status.clone();
                 self.policy.apply(&mut next, now, &Ok(()));
-                StatusUpdate { locator: task.locator, expected: task.status, next, transition: None }
+                StatusUpdate { locator: task.locator, expected: task.status, next, transition: None, moved: None }
             });
             session.record_outcomes(&job, &replacements.collect::<Vec<_>>())
         });

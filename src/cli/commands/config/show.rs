@@ -198,6 +198,7 @@ fn limits(config: &Config, written: &toml::Table) -> Vec<Setting> {
         ("results", "all", json!(config.results.all)),
         ("results", "failures", json!(config.results.failures)),
         ("results", "max-kib", json!(config.results.max_kib)),
+        ("follow", "permanent", json!(config.follow.permanent)),
     ]
     .map(|(table, key, value)| Setting::new(format!("{table}.{key}"), value, source(table, key)))
     .into()

@@ -254,6 +254,7 @@ fn result(task: PollTask, began: Duration, ended: Duration, outcome: Result<Outc
         limit: 4,
         outcome,
         result: None,
+        redirect: None,
         trace,
         began,
         queued,
