@@ -22,8 +22,8 @@
 //! ```
 //!
 //! # Layers
-//! Imports point one way: [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `history` →
-//! `schema` → `engine` → `skipped` → `error`, `failpoint`.
+//! Imports point one way: [`ExclusiveStore`] → [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` →
+//! `history` → `schema` → `engine` → `skipped` → `error`, `failpoint`.
 
 mod check;
 mod due_hint;

@@ -30,7 +30,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("docs/monitoring.md", 2),
     ("docs/moving-from-cxnapp.md", 19),
     ("docs/notifications.md", 3),
-    ("docs/running.md", 8),
+    ("docs/running.md", 9),
     ("docs/scaling.md", 2),
     ("docs/schedule.md", 10),
     ("docs/troubleshooting.md", 8),
