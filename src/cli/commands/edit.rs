@@ -50,12 +50,14 @@ impl Edit {
         let lines: Vec<_> =
             differences.iter().map(|difference| format!("{}  {}", cxn.cxn_id, difference.shown())).collect();
         if mode.dry_run {
-            if !mode.json {
-                lines.iter().for_each(|line| output::line(line));
+            for line in lines.iter().filter(|_| !mode.json) {
+                output::line(line);
             }
         } else {
             let mut preview = Preview::default();
-            lines.iter().for_each(|line| preview.add(|| line.clone()));
+            for line in &lines {
+                preview.add(|| line.clone());
+            }
             let change = Change {
                 action: format!("change {}", cxn.cxn_id),
                 count: Some(differences.len().min(1)),
@@ -68,7 +70,9 @@ impl Edit {
             }
             if !differences.is_empty() {
                 self.write(store, cxn, &differences, mode)?;
-                lines.iter().for_each(|line| context.notify(&format!("changed {line}")));
+                for line in &lines {
+                    context.notify(&format!("changed {line}"));
+                }
             }
         }
         if differences.is_empty() {
