@@ -34,6 +34,7 @@ pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;
 pub(in crate::cli) use outage::outage_text;
 pub(in crate::cli) use report::Report;
+pub(in crate::cli) use transfer::bad_backup;
 
 /// What helps where the network policy refuses a site.
 pub(in crate::cli) const ALLOW_OWN_NETWORK: &str =

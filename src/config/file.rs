@@ -74,12 +74,14 @@ pub struct Backups {
     pub every_hours: u32,
     /// How many backups are kept, the newest.
     pub keep: NonZeroUsize,
+    /// Whether a run restores the backup that it wrote to a temporary store, to check it.
+    pub verify: bool,
 }
 
 impl Default for Backups {
     /// One per day, for a week.
     fn default() -> Self {
-        Self { every_hours: 24, keep: const { NonZeroUsize::new(7).unwrap() } }
+        Self { every_hours: 24, keep: const { NonZeroUsize::new(7).unwrap() }, verify: false }
     }
 }
 

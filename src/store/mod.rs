@@ -22,7 +22,7 @@
 //! ```
 //!
 //! # Layers
-//! Imports point one way: [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `history` →
+//! Imports point one way: `temporary` → [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `history` →
 //! `schema` → `engine` → `skipped` → `error`, `failpoint`.
 
 mod check;
@@ -37,6 +37,7 @@ mod results;
 mod schema;
 mod sessions;
 mod skipped;
+mod temporary;
 
 pub use check::{Check, Counts};
 pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};

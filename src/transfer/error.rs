@@ -1,7 +1,7 @@
 //! What can go wrong with imports, exports and backups, with the data that a message needs.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::model::{CxnId, InvalidId};
 use crate::store;
@@ -59,6 +59,13 @@ pub enum Error {
 
 /// The result of an import, an export or a backup.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The error of a file that is not a complete backup.
+    pub(super) fn invalid_backup(path: &Path, problem: BackupProblem) -> Self {
+        Self::InvalidBackup { path: path.to_owned(), problem, older: None }
+    }
+}
 
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
@@ -207,4 +214,17 @@ pub enum BackupProblem {
     WrongChecksum,
     /// Something follows the last line.
     TrailingData,
+    /// The store that was restored from it has faults.
+    Faults {
+        /// How many.
+        count: u64,
+        /// The first of them, as `store check` prints it.
+        first: String,
+    },
+    /// A connection is restored with other values.
+    CxnDiffers(CxnId),
+    /// This many connections are not restored.
+    CxnsMissing(usize),
+    /// The jobs are restored with other values.
+    JobsDiffer,
 }

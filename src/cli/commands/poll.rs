@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::batch::Batch;
 use crate::cli::context::{Clock, Context};
 use crate::cli::cxn_arg::CxnArg;
-use crate::cli::error::{Error, Report, Result};
+use crate::cli::error::{Error, Report, Result, bad_backup};
 use crate::cli::ui::progress::RunProgress;
 use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::table::Table;
@@ -314,7 +314,7 @@ fn call_heartbeat(context: &Context, url: &str) {
 
 /// Backs up the store if a backup is due. A failure does not fail the run.
 fn back_up(context: &Context, store: &Store, signals: &Signals) {
-    let Backups { every_hours, keep } = context.config.backups;
+    let Backups { every_hours, keep, verify } = context.config.backups;
     let every_s = i64::from(every_hours) * 3600;
     let stop = || signals.stop_code().is_some();
     let backup = || {
@@ -334,6 +334,9 @@ fn back_up(context: &Context, store: &Store, signals: &Signals) {
     match backup() {
         Ok(Some(backup)) => {
             info!("backed up {} to {}", count(backup.cxns, "connection"), backup.path.display());
+            if verify && let Err(error) = backup::rehearse(Some(store), &backup.path, stop) {
+                warn!("cannot check the backup: {}", bad_backup(error));
+            }
         }
         Ok(None) => {}
         Err(error) => warn!("cannot write a backup: {}", Report::from(Error::from(error))),

@@ -50,6 +50,20 @@ impl From<transfer::Error> for Report {
     }
 }
 
+/// The report of a check that restores a backup.
+pub(in crate::cli) fn bad_backup(error: transfer::Error) -> Report {
+    let transfer::Error::InvalidBackup { path, problem, older } = error else { return error.into() };
+    let hint = older.map_or_else(
+        || {
+            "look for faults of the disk and the memory, and write another with `cxnpoll store backup --verify`"
+                .to_owned()
+        },
+        |older| format!("check the backup before it with `cxnpoll store restore --check {}`", older.display()),
+    );
+    let message = format!("{} cannot be restored: {problem}", path.display());
+    Report::new(exit::STORE, message).hint(hint)
+}
+
 /// An input that is refused as a whole. Inputs are read to their end before anything is applied.
 fn bad_input(problem: &str) -> Report {
     Report::new(exit::BAD_DATA, format!("{problem}\nnothing was imported"))
@@ -136,6 +150,12 @@ impl fmt::Display for BackupProblem {
             Self::InvalidLine { line, problem } => write!(f, "line {line}: {problem}"),
             Self::WrongChecksum => f.write_str("its checksum is wrong"),
             Self::TrailingData => f.write_str("something follows its end"),
+            Self::Faults { count: faults, first } => {
+                write!(f, "the store that is restored from it has {}: {}", count(*faults, "fault"), sanitize(first))
+            }
+            Self::CxnDiffers(cxn_id) => write!(f, "{cxn_id} is restored with other values"),
+            Self::CxnsMissing(cxns) => write!(f, "{} would be missing", count(*cxns as u64, "connection")),
+            Self::JobsDiffer => f.write_str("its jobs are restored with other values"),
         }
     }
 }

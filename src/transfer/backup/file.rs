@@ -1,6 +1,7 @@
 //! Backups as files, and when the next is due.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use tracing::warn;
 
 use crate::model::UnixTime;
 use crate::store::{BackupTimes, Store};
-use crate::transfer::error::Result;
+use crate::transfer::error::{Error, Result};
 
 /// A backup that was written or checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,24 @@ pub struct Backup {
     pub bytes: u64,
     /// How many entries it lacks because they could not be read.
     pub lacks: u64,
+}
+
+/// Why work on a backup did not get to its end.
+pub(super) enum Interrupt {
+    Stopped,
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Interrupt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Whether a directory does not exist, or cannot be written by this process.
+pub(super) fn is_refused(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::NotFound | Kind::PermissionDenied | Kind::ReadOnlyFilesystem)
 }
 
 /// The name of the newest backup that lacks entries.

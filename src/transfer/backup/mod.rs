@@ -7,9 +7,13 @@
 
 mod file;
 mod lines;
+mod rehearsals;
+mod rehearse;
 mod restore;
 mod write;
 
 pub use file::{Backup, is_due, warn_of_future};
+pub use rehearsals::Rehearsals;
+pub use rehearse::rehearse;
 pub use restore::{restore, verify};
 pub use write::back_up;

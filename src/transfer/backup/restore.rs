@@ -21,13 +21,20 @@ use crate::util::file_error::{FileError, FileOp};
 /// [`Error::OpenBackup`] where the file cannot be opened, [`Error::InvalidBackup`] where it is not a backup or damaged.
 pub fn verify(path: &Path) -> Result<Backup> {
     let mut cxns = 0;
-    let (at, lacks) = for_each_item(path, |item| {
+    let (at, lacks) = for_each_item(path, |_, item| {
         cxns += u64::from(matches!(item, Item::Cxn(_)));
-        Ok(())
+        Ok::<_, Error>(())
     })?;
-    let bytes =
-        fs::metadata(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Inspect, path)(error)))?.len();
-    Ok(Backup { path: path.to_owned(), at, cxns, bytes, lacks })
+    Ok(Backup { path: path.to_owned(), at, cxns, bytes: size(path)?, lacks })
+}
+
+/// The size of a backup in bytes.
+///
+/// # Errors
+/// [`Error::OpenBackup`].
+pub(super) fn size(path: &Path) -> Result<u64> {
+    let metadata = fs::metadata(path).map_err(FileError::at(FileOp::Inspect, path));
+    Ok(metadata.map_err(Error::OpenBackup)?.len())
 }
 
 /// Replaces the content of a store by that of a backup, which is checked before.
@@ -38,42 +45,58 @@ pub fn verify(path: &Path) -> Result<Backup> {
 /// Those of [`verify`] and [`ExclusiveStore::replace`]. The store is unchanged then.
 pub fn restore(store: &ExclusiveStore, path: &Path, keep: bool) -> Result<(Backup, Vec<PathBuf>)> {
     let backup = verify(path)?;
-    let ((), kept) = store.replace(keep, |session| fill(session, path))?;
+    let (_, kept) = store.replace(keep, |session| fill(session, path, |_, _| Ok::<_, Error>(())))?;
     Ok((backup, kept))
 }
 
-fn fill(session: &WriteSession, path: &Path) -> Result<()> {
+/// Fills a database with a backup, and passes each line to `inspect` with what it restores.
+///
+/// Returns when the backup was written, and how many entries it lacks.
+///
+/// # Errors
+/// Those of `inspect`, and as [`restore`].
+pub(super) fn fill<E: From<Error>>(
+    session: &WriteSession,
+    path: &Path,
+    mut inspect: impl FnMut(&str, &Item) -> Result<(), E>,
+) -> Result<(UnixTime, u64), E> {
     let mut batch: Vec<CxnPatch> = Vec::with_capacity(TX_BATCH);
-    for_each_item(path, |item| {
+    let upsert = |batch: &[CxnPatch]| session.upsert(batch, true).map(drop).map_err(Error::from);
+    let read = for_each_item(path, |text, item| {
+        inspect(text, &item)?;
         match item {
             Item::Job(job) => {
                 let JobEntry { app_id, job_name, retry, last_run, outage_since, outages } = *job;
                 let (retry, last_run) = (retry.as_deref(), last_run.as_ref());
-                session.restore_job(&app_id, &job_name, retry, last_run, outage_since, &outages)?;
+                let restored = session.restore_job(&app_id, &job_name, retry, last_run, outage_since, &outages);
+                restored.map_err(Error::from)?;
             }
             Item::Cxn(patch) => batch.push(*patch),
         }
         if batch.len() == TX_BATCH {
-            session.upsert(&batch, true)?;
+            upsert(&batch)?;
             batch.clear();
         }
-        Ok(())
+        Ok::<_, E>(())
     })?;
-    session.upsert(&batch, true)?;
-    Ok(())
+    upsert(&batch)?;
+    Ok(read)
 }
 
 /// What a line of a backup restores.
-enum Item {
+pub(super) enum Item {
     Job(Box<JobEntry>),
     Cxn(Box<CxnPatch>),
 }
 
-/// Reads a backup to its end, checks it, and emits what each line restores.
+/// Reads a backup to its end, checks it, and emits each line with what it restores.
 ///
 /// Returns when it was written, and how many entries it lacks.
-fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Result<(UnixTime, u64)> {
-    let invalid = |problem: BackupProblem| Error::InvalidBackup { path: path.to_owned(), problem, older: None };
+fn for_each_item<E: From<Error>>(
+    path: &Path,
+    mut emit: impl FnMut(&str, Item) -> Result<(), E>,
+) -> Result<(UnixTime, u64), E> {
+    let invalid = |problem: BackupProblem| E::from(Error::invalid_backup(path, problem));
     let file = File::open(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Open, path)(error)))?;
     let mut reader = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
     let (mut hash, mut text, mut line, mut at, mut cxns) = (Sha256::new(), String::new(), 0, 0, 0_u64);
@@ -86,14 +109,14 @@ fn for_each_item(path: &Path, mut emit: impl FnMut(Item) -> Result<()>) -> Resul
         if text.starts_with(r#"{"cxnId""#) && line > 1 {
             cxns += 1;
             let patch = parse(&text).map_err(|problem| invalid(BackupProblem::InvalidLine { line, problem }))?;
-            emit(Item::Cxn(Box::new(patch)))?;
+            emit(&text, Item::Cxn(Box::new(patch)))?;
         } else {
             match serde_json::from_str(&text) {
                 Ok(Line::Backup { version: 1..=VERSION, at: written, .. }) if line == 1 => at = written,
                 Ok(Line::Backup { version: found, .. }) if line == 1 => {
                     return Err(invalid(BackupProblem::UnknownVersion { found, known: VERSION }));
                 }
-                Ok(Line::Job(job)) if line > 1 => emit(Item::Job(job))?,
+                Ok(Line::Job(job)) if line > 1 => emit(&text, Item::Job(job))?,
                 Ok(Line::End { cxns: expected, sha256, lacks }) if line > 1 => {
                     if expected != cxns || sha256 != hex::encode(hash.finalize()) {
                         return Err(invalid(BackupProblem::WrongChecksum));

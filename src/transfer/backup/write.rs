@@ -9,8 +9,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
-use super::file::{Backup, PARTIAL};
+use super::file::{Backup, Interrupt, PARTIAL};
 use super::lines::{JobEntry, Line, VERSION};
+use super::rehearsals::Rehearsals;
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::{self, Backups, Job, ReadSession, Store, backup_name};
 use crate::transfer::entry::line;
@@ -18,6 +19,7 @@ use crate::transfer::error::{Error, Result};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{AtomicFile, Durability, private_dir, sync_dir};
 use crate::util::lock::{FileLock, Mode};
+use crate::util::private_temp::remove_abandoned;
 
 /// The name of a backup while it is written.
 const STAGING: &str = "backup.writing";
@@ -26,7 +28,7 @@ const LOCK: &str = "backup.lock";
 
 /// Writes a backup of a store at `now`, then removes all backups but the newest `keep`.
 ///
-/// The one that it wrote counts as the newest, whatever the time is.
+/// The one that it wrote counts as the newest, whatever the time is. The last one that could be restored stays, however old.
 ///
 /// `None` means that no backup was written, because `stop` returned true or another process is writing one.
 ///
@@ -47,6 +49,7 @@ fn write_and_rotate(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl F
     if !lock.try_acquire(Mode::Exclusive).map_err(at(FileOp::Lock, &lock_path))? {
         return Ok(None);
     }
+    remove_abandoned(&dir);
     let Backups { past, future, next_sequence } = store.backups(now.timestamp())?;
     let (staging, path) = (dir.join(STAGING), unused_path(&dir, now));
     let mut file = AtomicFile::staged_as(&staging, &path).map_err(at(FileOp::Create, &staging))?;
@@ -69,7 +72,8 @@ fn write_and_rotate(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl F
     sync_dir(store.path()).map_err(at(FileOp::Sync, store.path()))?;
     failpoint::hit(Failpoint::BackupRenamed);
     if lacks == 0 {
-        let old = past.into_iter().chain(future).skip(keep.max(1) - 1);
+        let rehearsals = Rehearsals::read(store);
+        let old = past.into_iter().chain(future).skip(keep.max(1) - 1).filter(|old| !rehearsals.is_last_good(old));
         for old in old.chain(partial.exists().then_some(partial)) {
             fs::remove_file(&old).map_err(at(FileOp::Remove, &old))?;
             failpoint::hit(Failpoint::OldBackupRemoved);
@@ -89,18 +93,6 @@ fn unused_path(dir: &Path, now: DateTime<Utc>) -> PathBuf {
 fn at(op: FileOp, path: &Path) -> impl Fn(io::Error) -> Error {
     let at = FileError::at(op, path);
     move |error| Error::File(at(error))
-}
-
-/// Why a backup was not written to its end.
-enum Interrupt {
-    Stopped,
-    Failed(Error),
-}
-
-impl<E: Into<Error>> From<E> for Interrupt {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
 }
 
 /// Writes all lines; returns the number of connections and that of the entries that could not be read.
@@ -141,7 +133,7 @@ fn write(
 }
 
 /// The jobs of all apps.
-fn jobs(session: &ReadSession) -> store::Result<Vec<JobEntry>> {
+pub(super) fn jobs(session: &ReadSession) -> store::Result<Vec<JobEntry>> {
     let mut jobs = Vec::new();
     for (app, app_id) in session.apps()? {
         for Job { name: job_name, retry, last_run, outage_since, outages, .. } in session.jobs(Some(app))? {

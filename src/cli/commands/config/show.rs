@@ -193,6 +193,7 @@ fn limits(config: &Config, written: &toml::Table) -> Vec<Setting> {
         ("timeouts", "call", json!(timeouts.call.as_secs_f64())),
         ("backups", "every-hours", json!(config.backups.every_hours)),
         ("backups", "keep", json!(config.backups.keep)),
+        ("backups", "verify", json!(config.backups.verify)),
         ("results", "all", json!(config.results.all)),
         ("results", "failures", json!(config.results.failures)),
         ("results", "max-kib", json!(config.results.max_kib)),

@@ -13,9 +13,10 @@ use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::Report;
+use crate::cli::ui::time;
 use crate::model::UnixTime;
 use crate::store::Store;
-use crate::transfer::backup;
+use crate::transfer::backup::{self, Rehearsals};
 use crate::util::text::shell_quoted;
 
 /// How long the newest backup is read.
@@ -53,6 +54,10 @@ pub(super) fn check(context: &Context, store: &Store, last_run: Option<UnixTime>
         );
     }
     verify_newest(context, store, findings);
+    if let Some((bad, at)) = Rehearsals::read(store).bad(store) {
+        let message = format!("{} could not be restored when it was checked at {}", bad.display(), time::utc(at));
+        findings.add(Check::Backups, message, "write another and check it: cxnpoll store backup --verify");
+    }
     // Only a run writes a backup, at its end. The runs that a restored store remembers were another's.
     let activated = fs::metadata(store.path().join("CURRENT")).map_or(0, |metadata| metadata.mtime());
     let Some(last_run) = last_run.filter(|last_run| *last_run >= activated) else { return };
@@ -60,7 +65,7 @@ pub(super) fn check(context: &Context, store: &Store, last_run: Option<UnixTime>
     match times.latest {
         None if times.future.is_empty() => findings.add(Check::Backups, "there is no backup of the store", write),
         Some(latest) if last_run - latest > 2 * every_s => {
-            let age = crate::cli::ui::time::duration(context.started - latest);
+            let age = time::duration(context.started - latest);
             let every = context.config.backups.every_hours;
             findings.add(
                 Check::Backups,

@@ -46,7 +46,7 @@ impl Compact {
         let connections = count(backup.cxns, "connection");
         context.notify(&format!("{} before, {} now, {connections}", HumanBytes(before), HumanBytes(after)));
         if self.json {
-            let backup = backup_text::json(&backup);
+            let backup = backup_text::json(&backup, false);
             output::json(&json!({"bytesBefore": before, "bytesAfter": after, "backup": backup}));
         }
         Ok(exit::OK)
