@@ -13,6 +13,7 @@ mod job_values;
 mod limits;
 mod listeners;
 mod origin;
+mod recipients;
 #[cfg(test)]
 mod schema;
 

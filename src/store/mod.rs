@@ -40,7 +40,7 @@ mod skipped;
 mod temporary;
 
 pub use check::{Check, Counts};
-pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
+pub(crate) use engine::{BackupTimes, Backups, SEQUENCE_NOTE, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Refusal, Result};
 pub use face::{ExclusiveStore, Store};
 pub use history::{

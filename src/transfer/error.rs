@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{CxnId, InvalidId};
 use crate::store;
+use crate::util::encryption::InvalidIdentities;
 use crate::util::file_error::FileError;
 
 /// An error of an import, an export or a backup.
@@ -46,6 +47,22 @@ pub enum Error {
     File(FileError),
     /// A backup cannot be opened or examined.
     OpenBackup(FileError),
+    /// A backup cannot be decrypted with the keys that were given.
+    Undecryptable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: KeyProblem,
+    },
+    /// A file of private keys cannot be read.
+    OpenIdentity(FileError),
+    /// A file of private keys holds something else.
+    InvalidIdentity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: InvalidIdentities,
+    },
     /// The file is not a complete backup.
     InvalidBackup {
         /// The file.
@@ -84,6 +101,8 @@ pub enum Foreign {
     Zip,
     /// A backup of a store.
     Backup,
+    /// Encrypted with age.
+    Encrypted,
 }
 
 /// What is wrong with one record of an input. No problem holds a secret.
@@ -184,11 +203,24 @@ pub enum Problem {
     UnknownCxn(CxnId),
 }
 
+/// Why a backup cannot be decrypted with the keys that were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// None was given.
+    NoKey,
+    /// It is encrypted to other keys.
+    OtherKey,
+    /// It is encrypted with a passphrase.
+    Passphrase,
+}
+
 /// Why a file is not a complete backup.
 #[derive(Debug)]
 pub enum BackupProblem {
-    /// It cannot be read or decompressed to its end.
+    /// It cannot be read, decrypted or decompressed to its end.
     Unreadable(io::Error),
+    /// The header of an encrypted backup is damaged, or of a newer version.
+    DamagedHeader,
     /// It ends without the last line of a backup.
     NoEnd,
     /// It has another version of the format.

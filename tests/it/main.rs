@@ -8,6 +8,7 @@ mod testkit;
 mod admin;
 mod architecture;
 mod backup;
+mod backup_encryption;
 mod blame;
 mod call;
 mod cases;

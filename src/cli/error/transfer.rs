@@ -1,14 +1,20 @@
 //! Texts, hints and exit codes for errors of imports, exports and backups.
 
 use std::fmt;
+use std::path::Path;
 
 use super::file;
 use super::report::Report;
 use crate::exit;
 use crate::transfer::{
-    self, BackupProblem, Foreign, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_RECORD_BYTES, MAX_URL_BYTES, Position, Problem,
+    self, BackupProblem, Foreign, KeyProblem, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_RECORD_BYTES, MAX_URL_BYTES,
+    Position, Problem,
 };
+use crate::util::encryption::InvalidIdentities;
 use crate::util::text::{count, sanitize};
+
+/// What helps where a file is no private key.
+const NAME_IDENTITY: &str = "name the file that age-keygen wrote; its key begins with AGE-SECRET-KEY-";
 
 impl From<transfer::Error> for Report {
     fn from(error: transfer::Error) -> Self {
@@ -38,11 +44,13 @@ impl From<transfer::Error> for Report {
             E::DuplicateColumn { line, column } => {
                 bad_input(&format!("line {line}: column {} occurs twice", sanitize(&column)))
             }
-            E::OpenBackup(error) => Self::not_found(file::text(&error)),
+            E::OpenBackup(error) | E::OpenIdentity(error) => Self::not_found(file::text(&error)),
+            E::Undecryptable { path, problem } => undecryptable(&path, problem),
+            E::InvalidIdentity { path, problem } => invalid_identity(&path, problem),
             E::InvalidBackup { path, problem, older } => {
                 let hint = older.map_or_else(
                     || "look for an older one in the directory `backups` of the store".to_owned(),
-                    |older| format!("restore the backup before it with `cxnpoll store restore {}`", older.display()),
+                    |older| format!("restore the backup before it with `{}`", file::restore_command("", &older)),
                 );
                 Self::new(exit::BAD_DATA, format!("{} is not a complete backup: {problem}", path.display())).hint(hint)
             }
@@ -58,10 +66,35 @@ pub(in crate::cli) fn bad_backup(error: transfer::Error) -> Report {
             "look for faults of the disk and the memory, and write another with `cxnpoll store backup --verify`"
                 .to_owned()
         },
-        |older| format!("check the backup before it with `cxnpoll store restore --check {}`", older.display()),
+        |older| format!("check the backup before it with `{}`", file::restore_command("--check ", &older)),
     );
     let message = format!("{} cannot be restored: {problem}", path.display());
     Report::new(exit::STORE, message).hint(hint)
+}
+
+fn undecryptable(path: &Path, problem: KeyProblem) -> Report {
+    let path = path.display();
+    match problem {
+        KeyProblem::NoKey => Report::usage(format!("{path} is encrypted"))
+            .hint("name the file of the private key with --identity, as age-keygen wrote it"),
+        KeyProblem::OtherKey => Report::new(exit::BAD_DATA, format!("{path} is encrypted to another key"))
+            .hint("name the private key of one of its recipients with --identity; with that key, the file is damaged"),
+        KeyProblem::Passphrase => Report::new(exit::BAD_DATA, format!("{path} is encrypted with a passphrase"))
+            .hint("decrypt it with `age --decrypt`, and restore the result"),
+    }
+}
+
+fn invalid_identity(path: &Path, problem: InvalidIdentities) -> Report {
+    let path = path.display();
+    let (message, hint) = match problem {
+        InvalidIdentities::Encrypted => (
+            format!("the private key {path} is encrypted"),
+            "decrypt it on the way: age --decrypt KEY | cxnpoll store restore FILE --identity - --yes",
+        ),
+        InvalidIdentities::Empty => (format!("{path} holds no private key"), NAME_IDENTITY),
+        InvalidIdentities::Line(line) => (format!("{path}, line {line}: not a private key of age"), NAME_IDENTITY),
+    };
+    Report::new(exit::BAD_DATA, message).hint(hint)
 }
 
 /// An input that is refused as a whole. Inputs are read to their end before anything is applied.
@@ -75,6 +108,9 @@ fn foreign_input(foreign: Foreign) -> Report {
         Foreign::Compressed(program) => bad_input(&format!("the input is compressed with {program}"))
             .hint("decompress it; only gzip is read as it is"),
         Foreign::Zip => bad_input("the input is a ZIP archive, or a spreadsheet").hint("save it as CSV"),
+        Foreign::Encrypted => bad_input("the input is encrypted with age").hint(
+            "restore a backup with `cxnpoll store restore FILE --identity KEY`, or decrypt the input with `age --decrypt`",
+        ),
         Foreign::Backup => {
             bad_input("the input is a backup of a store").hint("restore it with `cxnpoll store restore FILE`")
         }
@@ -142,6 +178,7 @@ impl fmt::Display for BackupProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(error) => write!(f, "{error}"),
+            Self::DamagedHeader => f.write_str("its encryption has a damaged header, or is of a newer version of age"),
             Self::NoEnd => f.write_str("its end is missing"),
             Self::UnknownVersion { found, known } => {
                 write!(f, "it has version {found}, this program reads version {known}")

@@ -45,10 +45,10 @@ pub(super) fn is_refused(error: &io::Error) -> bool {
     matches!(error.kind(), Kind::NotFound | Kind::PermissionDenied | Kind::ReadOnlyFilesystem)
 }
 
-/// The name of the newest backup that lacks entries.
+/// The names of the newest backup that lacks entries: as it is, and encrypted.
 ///
-/// It is not the name of a backup, so that it takes no complete one's place: neither in a rotation nor as the newest.
-pub const PARTIAL: &str = "partial.gz";
+/// Those are no names of backups, so that it takes no complete one's place: neither in a rotation nor as the newest.
+pub const PARTIALS: [&str; 2] = ["partial.gz", "partial.gz.age"];
 
 /// Whether the newest backup of a store is at least `every_s` seconds old, or there is none.
 ///
@@ -59,9 +59,9 @@ pub const PARTIAL: &str = "partial.gz";
 pub fn is_due(store: &Store, now: DateTime<Utc>, every_s: i64) -> Result<bool> {
     let now = now.timestamp();
     let BackupTimes { latest, .. } = store.backup_times(now)?;
-    let partial = fs::metadata(store.backup_dir().join(PARTIAL)).ok().map(|metadata| metadata.mtime());
+    let partials = PARTIALS.iter().filter_map(|name| fs::metadata(store.backup_dir().join(name)).ok());
     let is_old = |at: i64| now.abs_diff(at) >= every_s.unsigned_abs();
-    Ok(latest.is_none_or(is_old) && partial.is_none_or(is_old))
+    Ok(latest.into_iter().chain(partials.map(|metadata| metadata.mtime())).all(is_old))
 }
 
 /// Warns of backups whose time is in the future, because the clock was wrong then or is now.

@@ -14,6 +14,7 @@ use crate::store::failpoint::{self, Failpoint};
 use crate::store::{ExclusiveStore, Store};
 use crate::transfer::entry::{line, reformat};
 use crate::transfer::error::{BackupProblem, Error, Result};
+use crate::util::encryption::Identities;
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::private_temp::PrivateTempDir;
 
@@ -26,10 +27,15 @@ use crate::util::private_temp::PrivateTempDir;
 ///
 /// # Errors
 /// As [`restore`](super::restore), and [`Error::InvalidBackup`] for a backup whose restored store has faults or differs.
-pub fn rehearse(store: Option<&Store>, path: &Path, stop: impl Fn() -> bool + Sync) -> Result<Option<Backup>> {
-    let result = temporary_dir(store)
-        .map_err(Interrupt::from)
-        .and_then(|dir| Store::with_temporary(dir.path(), |temporary| restore_and_compare(temporary, path, stop)));
+pub fn rehearse(
+    store: Option<&Store>,
+    path: &Path,
+    identities: &Identities,
+    stop: impl Fn() -> bool + Sync,
+) -> Result<Option<Backup>> {
+    let result = temporary_dir(store).map_err(Interrupt::from).and_then(|dir| {
+        Store::with_temporary(dir.path(), |temporary| restore_and_compare(temporary, path, identities, stop))
+    });
     let result = match result {
         Ok(backup) => Ok(Some(backup)),
         Err(Interrupt::Stopped) => return Ok(None),
@@ -100,6 +106,7 @@ impl Content {
 fn restore_and_compare(
     temporary: &ExclusiveStore,
     path: &Path,
+    identities: &Identities,
     stop: impl Fn() -> bool + Sync,
 ) -> Result<Backup, Interrupt> {
     let (mut content, mut cxns) = (Content::default(), 0);
@@ -108,7 +115,7 @@ fn restore_and_compare(
         cxns += u64::from(matches!(item, Item::Cxn(_)));
         if stop() { Err(Interrupt::Stopped) } else { Ok(()) }
     };
-    let ((at, lacks), _) = temporary.replace(false, |session| fill(session, path, inspect))?;
+    let ((at, lacks), _) = temporary.replace(false, |session| fill(session, path, identities, inspect))?;
     let check = temporary.store().check(false)?;
     if let Some(first) = check.first_faults.into_iter().next() {
         return Err(Error::invalid_backup(path, BackupProblem::Faults { count: check.faults, first }).into());
@@ -139,7 +146,7 @@ mod tests {
         let store = Store::create(&dir.join("store"), Duration::from_secs(10)).unwrap();
         let patches: Vec<_> = (1..4).map(|number| parse(&text(number)).unwrap()).collect();
         store.write(|session| session.upsert(&patches, false)).unwrap();
-        let backup = back_up(&store, Utc::now(), 7, || false).unwrap().unwrap();
+        let (backup, _) = back_up(&store, Utc::now(), 7, &[], || false).unwrap().unwrap();
         (store, backup)
     }
 
@@ -149,7 +156,7 @@ mod tests {
         let mut content = Content::default();
         Store::with_temporary(dir.path(), |temporary| {
             let add = |text: &str, item: &Item| Ok::<_, Error>(content.add(text.trim_end(), item));
-            temporary.replace(false, |session| fill(session, path, add)).map(drop)
+            temporary.replace(false, |session| fill(session, path, &Identities::default(), add)).map(drop)
         })
         .unwrap();
         content
@@ -159,13 +166,14 @@ mod tests {
     fn a_whole_backup_is_restored_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let (store, backup) = backed_up(dir.path());
-        assert_eq!(rehearse(Some(&store), &backup.path, || false).unwrap(), Some(backup.clone()));
+        let none = Identities::default();
+        assert_eq!(rehearse(Some(&store), &backup.path, &none, || false).unwrap(), Some(backup.clone()));
         let names = |store: &Store| fs::read_dir(store.backup_dir()).unwrap().count();
         assert_eq!(names(&store), 3, "the backup, the lock and the record");
-        assert!(matches!(rehearse(Some(&store), &backup.path, || true), Ok(None)));
+        assert!(matches!(rehearse(Some(&store), &backup.path, &none, || true), Ok(None)));
         assert_eq!(names(&store), 3);
         // Without a store it is somewhere else.
-        assert_eq!(rehearse(None, &backup.path, || false).unwrap(), Some(backup));
+        assert_eq!(rehearse(None, &backup.path, &none, || false).unwrap(), Some(backup));
     }
 
     #[test]

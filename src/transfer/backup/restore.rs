@@ -12,16 +12,20 @@ use super::lines::{JobEntry, Line, VERSION};
 use crate::model::UnixTime;
 use crate::store::{CxnPatch, ExclusiveStore, TX_BATCH, WriteSession};
 use crate::transfer::entry::parse;
-use crate::transfer::error::{BackupProblem, Error, Result};
+use crate::transfer::error::{BackupProblem, Error, KeyProblem, Result};
+use crate::util::encryption::{Identities, MAGIC, Undecryptable, decrypt};
 use crate::util::file_error::{FileError, FileOp};
 
 /// Checks that a backup is complete and that every line of it can be restored.
 ///
+/// An encrypted one needs an identity of one of its recipients.
+///
 /// # Errors
-/// [`Error::OpenBackup`] where the file cannot be opened, [`Error::InvalidBackup`] where it is not a backup or damaged.
-pub fn verify(path: &Path) -> Result<Backup> {
+/// [`Error::OpenBackup`] where the file cannot be opened, [`Error::InvalidBackup`] where it is not a backup or damaged,
+/// [`Error::Undecryptable`].
+pub fn verify(path: &Path, identities: &Identities) -> Result<Backup> {
     let mut cxns = 0;
-    let (at, lacks) = for_each_item(path, |_, item| {
+    let (at, lacks) = for_each_item(path, identities, |_, item| {
         cxns += u64::from(matches!(item, Item::Cxn(_)));
         Ok::<_, Error>(())
     })?;
@@ -43,9 +47,14 @@ pub(super) fn size(path: &Path) -> Result<u64> {
 ///
 /// # Errors
 /// Those of [`verify`] and [`ExclusiveStore::replace`]. The store is unchanged then.
-pub fn restore(store: &ExclusiveStore, path: &Path, keep: bool) -> Result<(Backup, Vec<PathBuf>)> {
-    let backup = verify(path)?;
-    let (_, kept) = store.replace(keep, |session| fill(session, path, |_, _| Ok::<_, Error>(())))?;
+pub fn restore(
+    store: &ExclusiveStore,
+    path: &Path,
+    identities: &Identities,
+    keep: bool,
+) -> Result<(Backup, Vec<PathBuf>)> {
+    let backup = verify(path, identities)?;
+    let (_, kept) = store.replace(keep, |session| fill(session, path, identities, |_, _| Ok::<_, Error>(())))?;
     Ok((backup, kept))
 }
 
@@ -58,11 +67,12 @@ pub fn restore(store: &ExclusiveStore, path: &Path, keep: bool) -> Result<(Backu
 pub(super) fn fill<E: From<Error>>(
     session: &WriteSession,
     path: &Path,
+    identities: &Identities,
     mut inspect: impl FnMut(&str, &Item) -> Result<(), E>,
 ) -> Result<(UnixTime, u64), E> {
     let mut batch: Vec<CxnPatch> = Vec::with_capacity(TX_BATCH);
     let upsert = |batch: &[CxnPatch]| session.upsert(batch, true).map(drop).map_err(Error::from);
-    let read = for_each_item(path, |text, item| {
+    let read = for_each_item(path, identities, |text, item| {
         inspect(text, &item)?;
         match item {
             Item::Job(job) => {
@@ -94,11 +104,11 @@ pub(super) enum Item {
 /// Returns when it was written, and how many entries it lacks.
 fn for_each_item<E: From<Error>>(
     path: &Path,
+    identities: &Identities,
     mut emit: impl FnMut(&str, Item) -> Result<(), E>,
 ) -> Result<(UnixTime, u64), E> {
     let invalid = |problem: BackupProblem| E::from(Error::invalid_backup(path, problem));
-    let file = File::open(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Open, path)(error)))?;
-    let mut reader = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
+    let mut reader = BufReader::new(MultiGzDecoder::new(open(path, identities)?));
     let (mut hash, mut text, mut line, mut at, mut cxns) = (Sha256::new(), String::new(), 0, 0, 0_u64);
     loop {
         text.clear();
@@ -135,12 +145,31 @@ fn for_each_item<E: From<Error>>(
     }
 }
 
+/// Opens a backup, and decrypts it if it is encrypted.
+fn open(path: &Path, identities: &Identities) -> Result<Box<dyn BufRead>> {
+    let file = File::open(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Open, path)(error)))?;
+    let mut file = BufReader::new(file);
+    let unreadable = |error| Error::invalid_backup(path, BackupProblem::Unreadable(error));
+    if !file.fill_buf().map_err(unreadable)?.starts_with(MAGIC) {
+        return Ok(Box::new(file));
+    }
+    let wrong_key = |problem| Error::Undecryptable { path: path.to_owned(), problem };
+    let reader = decrypt(file, identities).map_err(|problem| match problem {
+        Undecryptable::OtherKey if identities.is_empty() => wrong_key(KeyProblem::NoKey),
+        Undecryptable::OtherKey => wrong_key(KeyProblem::OtherKey),
+        Undecryptable::Passphrase => wrong_key(KeyProblem::Passphrase),
+        Undecryptable::Damaged => Error::invalid_backup(path, BackupProblem::DamagedHeader),
+        Undecryptable::Read(error) => unreadable(error),
+    })?;
+    Ok(Box::new(BufReader::new(reader)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{CxnId, PollStatus, Secret};
     use crate::store::Store;
-    use crate::transfer::backup::{back_up, is_due};
+    use crate::transfer::backup::{self, is_due};
     use crate::transfer::entry::line;
     use chrono::{DateTime, TimeDelta, Utc};
     use flate2::Compression;
@@ -163,6 +192,11 @@ mod tests {
         store
     }
 
+    /// Writes a backup that is not encrypted.
+    fn back_up(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl Fn() -> bool) -> Result<Option<Backup>> {
+        Ok(backup::back_up(store, now, keep, &[], stop)?.map(|(backup, _)| backup))
+    }
+
     fn all(store: &Store) -> Vec<String> {
         let mut lines = Vec::new();
         store
@@ -177,7 +211,9 @@ mod tests {
 
     fn restore_to(store: &Store, path: &Path) -> Result<(Backup, Vec<PathBuf>)> {
         let wait = Duration::from_secs(10);
-        Store::lock_exclusively(store.path(), wait, "store restore", |store| restore(store, path, true))
+        Store::lock_exclusively(store.path(), wait, "store restore", |store| {
+            restore(store, path, &Identities::default(), true)
+        })
     }
 
     #[test]
@@ -187,7 +223,7 @@ mod tests {
         let before = all(&store);
         let backup = back_up(&store, Utc::now(), 7, || false).unwrap().unwrap();
         assert_eq!(backup.cxns, 600);
-        assert_eq!(verify(&backup.path).unwrap(), backup);
+        assert_eq!(verify(&backup.path, &Identities::default()).unwrap(), backup);
         let id: CxnId = "cxn:1".parse().unwrap();
         store
             .write(|session| {
@@ -228,7 +264,7 @@ mod tests {
     fn an_invalid_backup_has_a_problem() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("backup");
-        assert!(matches!(verify(&path), Err(Error::OpenBackup(_))));
+        assert!(matches!(verify(&path, &Identities::default()), Err(Error::OpenBackup(_))));
         let first =
             Line::Backup { version: VERSION, at: 0, program: String::new(), sequence: Some(1) }.to_json() + "\n";
         let end = |cxns, text: &str| {
@@ -239,7 +275,7 @@ mod tests {
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
             gzip.write_all(text.as_bytes()).unwrap();
             fs::write(&path, gzip.finish().unwrap()).unwrap();
-            match verify(&path) {
+            match verify(&path, &Identities::default()) {
                 Ok(backup) => format!("valid: {}", backup.cxns),
                 Err(Error::InvalidBackup { problem, .. }) => format!("{problem:?}"),
                 Err(error) => format!("{error:?}"),
@@ -326,7 +362,7 @@ mod tests {
         // The only one that is kept is the one that was written, whatever the clock shows.
         let last = back_up(&store, now - TimeDelta::days(10), 1, || false).unwrap().unwrap();
         assert_eq!(fs::read_dir(store.backup_dir()).unwrap().count(), 2, "a backup and its lock");
-        assert_eq!(verify(&last.path).unwrap(), last);
+        assert_eq!(verify(&last.path, &Identities::default()).unwrap(), last);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::content::{Content, EXPORTED, Lines, comparable};
 use crate::testkit::APP;
-use crate::testkit::library::{exported_line, polled_line, revived_line};
+use crate::testkit::library::{BACKUP_KEY, BACKUP_RECIPIENT, exported_line, polled_line, revived_line};
 
 /// The retry expression of the job. It never gives a site up.
 pub const RETRY: &str = "1 hour (x2); 1 day (x*)";
@@ -36,6 +36,7 @@ pub enum Action {
         cxns: Vec<String>,
         app: Option<&'static str>,
     },
+    /// With `verify`, it is encrypted too.
     Backup {
         verify: bool,
     },
@@ -86,8 +87,10 @@ impl Action {
                 }
             }
             Self::Backup { verify: false } => add(&["store", "backup", "--json"]),
-            Self::Backup { verify: true } => add(&["store", "backup", "--verify"]),
-            Self::Restore { backup } => add(&["store", "restore", "--yes", &format!("store/backups/{backup}")]),
+            Self::Backup { verify: true } => add(&["store", "backup", "--verify", "--recipient", BACKUP_RECIPIENT]),
+            Self::Restore { backup } => {
+                add(&["store", "restore", "--yes", &format!("store/backups/{backup}"), "--identity", BACKUP_KEY]);
+            }
             Self::Compact => add(&["store", "compact"]),
             Self::Repair { .. } => add(&["store", "check", "--repair"]),
             Self::RemoveResults { cxn: Some(cxn) } => add(&["results", "--remove", cxn]),

@@ -194,6 +194,8 @@ fn limits(config: &Config, written: &toml::Table) -> Vec<Setting> {
         ("backups", "every-hours", json!(config.backups.every_hours)),
         ("backups", "keep", json!(config.backups.keep)),
         ("backups", "verify", json!(config.backups.verify)),
+        ("backups", "recipients", config.backups.recipients.iter().map(|key| json!(key.to_string())).collect()),
+        ("backups", "recipients-file", json!(config.backups.recipients_file)),
         ("results", "all", json!(config.results.all)),
         ("results", "failures", json!(config.results.failures)),
         ("results", "max-kib", json!(config.results.max_kib)),

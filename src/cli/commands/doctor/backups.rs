@@ -16,7 +16,9 @@ use crate::cli::error::Report;
 use crate::cli::ui::time;
 use crate::model::UnixTime;
 use crate::store::Store;
+use crate::transfer::Error as TransferError;
 use crate::transfer::backup::{self, Rehearsals};
+use crate::util::encryption::Identities;
 use crate::util::text::shell_quoted;
 
 /// How long the newest backup is read.
@@ -84,10 +86,14 @@ fn verify_newest(context: &Context, store: &Store, findings: &mut Findings) {
     let (sender, receiver) = mpsc::channel();
     let read = path.clone();
     // After the limit nothing waits for it.
-    let verify = move || sender.send(backup::verify(&read));
+    let verify = move || sender.send(backup::verify(&read, &Identities::default()));
     let started = thread::Builder::new().spawn(verify);
     match started.ok().and_then(|_| receiver.recv_timeout(MAX_VERIFY).ok()) {
         Some(Ok(_)) => {}
+        Some(Err(TransferError::Undecryptable { .. })) => findings.skip(
+            Check::Backups,
+            "the newest backup is encrypted: check it with `cxnpoll store restore --check --identity FILE`",
+        ),
         Some(Err(error)) => {
             let access = users::access_remedy(&path);
             let Report { message, .. } = error.into();

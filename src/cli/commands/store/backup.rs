@@ -21,6 +21,9 @@ pub(in crate::cli) struct Backup {
     /// Check the backup: restore it to a temporary store, and compare that with the backup
     #[arg(long)]
     verify: bool,
+    /// Encrypt the backup to this public key of age, in place of those of the configuration (repeatable)
+    #[arg(long, value_name = "KEY")]
+    recipient: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -33,12 +36,15 @@ impl Backup {
         let now = Utc::now();
         warn_of_future(&store, now)?;
         let stop = || signals.stop_code().is_some();
-        let Some(backup) = back_up(&store, now, context.config.backups.keep.get(), stop)? else {
+        let recipients = context.config.backup_recipients(&self.recipient)?;
+        let Some((backup, key)) = back_up(&store, now, context.config.backups.keep.get(), &recipients, stop)? else {
             return signals.stop_code().ok_or(Error::BackupInProgress);
         };
         context.notify(&format!("{}: {}", backup.path.display(), backup_text::size(&backup)));
         if self.verify {
-            if rehearse(Some(&store), &backup.path, stop).map_err(|error| Error::Reported(bad_backup(error)))?.is_none()
+            if rehearse(Some(&store), &backup.path, &key, stop)
+                .map_err(|error| Error::Reported(bad_backup(error)))?
+                .is_none()
             {
                 return Ok(signals.stop_code().unwrap_or(exit::OK));
             }

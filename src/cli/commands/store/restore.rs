@@ -18,6 +18,7 @@ use crate::run::Signals;
 use crate::store::{Backups, Error as StoreError, Store};
 use crate::transfer::Error as TransferError;
 use crate::transfer::backup::{self, Backup};
+use crate::util::encryption::Identities;
 use crate::util::text::count;
 
 /// Replace the content of the store with a backup
@@ -36,6 +37,9 @@ pub(in crate::cli) struct Restore {
     /// Only check the backup: restore it to a temporary store, and compare that with the backup
     #[arg(long)]
     check: bool,
+    /// File with the private key of an encrypted backup, as age-keygen writes it; - is standard input
+    #[arg(long, value_name = "FILE", value_parser = values::path())]
+    identity: Option<PathBuf>,
     #[command(flatten)]
     confirmation: Confirmation,
     /// Print JSON
@@ -45,8 +49,12 @@ pub(in crate::cli) struct Restore {
 
 impl Restore {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
+        let identities = match &self.identity {
+            Some(path) => backup::read_identities(path)?,
+            None => Identities::default(),
+        };
         if self.check {
-            return self.check(context);
+            return self.check(context, &identities);
         }
         let path = context.store_path()?;
         let existing = match &self.file {
@@ -64,14 +72,14 @@ impl Restore {
                 Some(selected) => selected,
                 none => none.insert(Selected::newest(store)?),
             };
-            let backup = selected.naming_older(backup::verify(&selected.path))?;
+            let backup = selected.naming_older(backup::verify(&selected.path, &identities))?;
             if !context.confirm(change(&replaced, &backup), &Preview::default())? {
                 return Ok(exit::OK);
             }
         }
         let (backup, kept) = Store::lock_exclusively(&path, context.global.store_wait, "store restore", |store| {
             let selected = selected.map_or_else(|| Selected::newest(store.store()), Ok)?;
-            Ok::<_, Error>(selected.naming_older(backup::restore(store, &selected.path, true))?)
+            Ok::<_, Error>(selected.naming_older(backup::restore(store, &selected.path, &identities, true))?)
         })?;
         context.notify(&format!("restored {}: {}", backup.path.display(), backup_text::size(&backup)));
         warn_of_lacks(&backup);
@@ -87,7 +95,7 @@ impl Restore {
     }
 
     /// Restores the backup to a temporary store.
-    fn check(self, context: &Context) -> Result<u8> {
+    fn check(self, context: &Context, identities: &Identities) -> Result<u8> {
         let store = match &self.file {
             Some(_) => context.existing_store(false)?,
             None => Some(context.store()?),
@@ -97,7 +105,7 @@ impl Restore {
             (file, _) => Selected { path: file.unwrap_or_default(), older: None },
         };
         let signals = Signals::listen().map_err(Error::Signals)?;
-        let checked = backup::rehearse(store.as_ref(), &selected.path, || signals.stop_code().is_some());
+        let checked = backup::rehearse(store.as_ref(), &selected.path, identities, || signals.stop_code().is_some());
         let Some(backup) = selected.naming_older(checked).map_err(|error| Error::Reported(bad_backup(error)))? else {
             return Ok(signals.stop_code().unwrap_or(exit::OK));
         };
