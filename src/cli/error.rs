@@ -7,8 +7,10 @@ mod config;
 mod file;
 mod import;
 mod listener;
+mod notify;
 mod outage;
 mod report;
+mod results;
 mod run;
 mod store;
 #[cfg(test)]
@@ -22,6 +24,7 @@ use crate::config::Error as ConfigError;
 use crate::exit;
 use crate::listener::{Error as ListenerError, InvalidListener};
 use crate::model::{AppId, CxnId, Failure, FailureClass, InvalidId, JobName};
+use crate::notify::Channel;
 use crate::retry::InvalidRetry;
 use crate::run::Error as RunError;
 use crate::store::{Error as StoreError, Skipped};
@@ -32,8 +35,10 @@ pub(in crate::cli) use backlog::{backlog_text, stop_text};
 pub(in crate::cli) use config::hide_urls;
 pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;
+pub(in crate::cli) use notify::{delivery_reason, delivery_text, given_up_text, template_text};
 pub(in crate::cli) use outage::outage_text;
 pub(in crate::cli) use report::Report;
+pub(in crate::cli) use results::ResultsProblem;
 pub(in crate::cli) use transfer::bad_backup;
 
 /// What helps where the network policy refuses a site.
@@ -68,8 +73,6 @@ pub(in crate::cli) enum Error {
         /// What the command does to connections: `remove`.
         verb: &'static str,
     },
-    /// `results --remove` was given neither a connection nor `--all`.
-    NoResultsSelected,
     /// A change needs a confirmation, and there is no terminal to ask at.
     Unconfirmed {
         /// What would be done: `remove 7 connections`.
@@ -77,8 +80,8 @@ pub(in crate::cli) enum Error {
         /// What confirms it, as a hint.
         hint: &'static str,
     },
-    /// No listener kept a result of this connection.
-    NothingKept(String),
+    /// `results` cannot do what it was asked for.
+    Results(ResultsProblem),
     /// The directory holds no backup of the store that is not from the future.
     NoBackup {
         /// The directory.
@@ -174,6 +177,8 @@ pub(in crate::cli) enum Error {
     },
     /// The retry expression that the store holds for a job cannot be read.
     StoredRetry(InvalidRetry),
+    /// The configuration has not this channel for notifications; `None` if it has none at all.
+    NoChannel(Option<Channel>),
     /// There is no such directory to write to.
     NoDirectory(PathBuf),
     /// There is no such command to describe.
@@ -273,8 +278,7 @@ impl From<Error> for Report {
             Error::OtherApp { cxn_id, app_id, expected } => {
                 Self::not_found(format!("{cxn_id} is a connection of {app_id}, not of {expected}"))
             }
-            Error::NothingKept(text) => Self::not_found(format!("no results are kept for {text}"))
-                .hint("set `keep = true` for a listener, or keep replies in a listener program"),
+            Error::Results(problem) => problem.into(),
             Error::NoBackup { dir, future: 0 } => {
                 Self::not_found(format!("there is no backup in {}", dir.display())).hint("name a backup file")
             }
@@ -282,6 +286,7 @@ impl From<Error> for Report {
                 Self::not_found(format!("{} has only backups from the future", dir.display()))
                     .hint("correct the clock, or name a backup file")
             }
+            Error::NoChannel(channel) => notify::no_channel(channel),
             Error::NoDirectory(path) => Self::not_found(format!("there is no directory {}", path.display())),
             Error::InputFile { path, error } => Self::not_found(format!("cannot read {}: {error}", path.display())),
             Error::OutputFile { path, kind } => output_file(&path, kind),
@@ -305,9 +310,6 @@ impl From<Error> for Report {
             Error::DemoServer(error) => Self::cannot("serve simulated sites on 127.0.0.1", &error),
             Error::NoCxnSelected { verb } => Self::usage(format!("no connections selected to {verb}"))
                 .hint("name connections, filter them (--state, --app, --url, …), or use --all"),
-            Error::NoResultsSelected => {
-                Self::usage("no results selected to remove").hint("name a connection, or use --all")
-            }
             Error::Unconfirmed { action, hint } => {
                 Self::usage(format!("refusing to {action} without asking; nothing was changed")).hint(hint)
             }

@@ -22,6 +22,7 @@ heartbeat = "https://hc.example.org/ping/0123"
 per-host = { "proxy.example.org" = 64 }
 timeouts = { resolve = 10, connect = 0.5, tls = "10s", first-byte = "1h 30m", call = 60 }
 backups = { every-hours = 24, keep = 7, verify = true, recipients = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"], recipients-file = "keys.txt" }
+history = { days = 400 }
 results = { all = 50, failures = 20, max-kib = 256 }
 
 [[limits]]
@@ -238,6 +239,8 @@ fn schema_and_program_accept_the_same_files() {
         "[[listeners]]\nevent = 'app:a.b:poll'\nprogram = ['x']",
         "[[listeners]]\nevent = 'civi_cxn.poll'\nprogram = 'x'",
         "[timeouts]\ncall = '2 months'",
+        "[history]\ndays = 3650",
+        "[history]\ndays = 3651",
         "[jobs.'org example'.default]",
         "[jobs.'.a'.default]",
         "[jobs.a.'']",
@@ -289,6 +292,7 @@ fn schema_has_the_keys_of_the_program() {
         (&schema, "unknown = 1".to_owned()),
         (&schema["properties"]["timeouts"], "[timeouts]\nunknown = 1".to_owned()),
         (&schema["properties"]["backups"], "[backups]\nunknown = 1".to_owned()),
+        (&schema["properties"]["history"], "[history]\nunknown = 1".to_owned()),
         (&schema["properties"]["results"], "[results]\nunknown = 1".to_owned()),
         (&schema["properties"]["apps"]["additionalProperties"], "[apps.a]\nunknown = 1".to_owned()),
         (
@@ -313,7 +317,7 @@ fn schema_has_the_keys_of_the_program() {
 fn defaults_of_the_schema_are_those_of_the_program() {
     let schema = schema();
     let outside = [("", &schema), ("timeouts", &schema["properties"]["timeouts"])];
-    let tables = ["backups", "results"].map(|table| (table, &schema["properties"][table]));
+    let tables = ["backups", "history", "results"].map(|table| (table, &schema["properties"][table]));
     let mut compared = 0;
     for (table, of) in outside.into_iter().chain(tables) {
         for (key, property) in of["properties"].as_object().unwrap() {

@@ -18,17 +18,18 @@
 //!   runs/             locks of runs
 //!   history/          what changed, one file per month, and what the last runs did
 //!   backups/          complete exports, compressed, named after their time
-//!   kept/             databases that were replaced, and in set-aside.jsonl the entries that a repair removed
+//!   kept/             databases and histories that were replaced, and what a repair removed
 //! ```
 //!
 //! # Layers
-//! Imports point one way: `temporary` → [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `history` →
+//! Imports point one way: `temporary` → `exclusive` → [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `history` →
 //! `schema` → `engine` → `skipped` → `error`, `failpoint`.
 
 mod check;
 mod due_hint;
 mod engine;
 pub mod error;
+mod exclusive;
 mod face;
 pub mod failpoint;
 mod history;
@@ -42,15 +43,18 @@ mod temporary;
 pub use check::{Check, Counts};
 pub(crate) use engine::{BackupTimes, Backups, SEQUENCE_NOTE, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Refusal, Result};
-pub use face::{ExclusiveStore, Store};
+pub use exclusive::ExclusiveStore;
+pub use face::Store;
+pub(crate) use history::is_file_name as is_history_file;
 pub use history::{
-    AdminEntry, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
+    AdminEntry, Audit, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
+    StagedHistory,
 };
 pub use ops::{
     AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, PollTask, StateCounts, StatusPatch,
     StatusUpdate,
 };
-pub use results::{EncodedResult, Limits, StoredResult};
+pub use results::{EncodedResult, Limits, StoredResult, Which as WhichResults};
 pub use schema::{
     AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunOutage, RunRecord, SkipReason,
     SkippedHost, Statuses, WriteSession,

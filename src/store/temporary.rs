@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::engine::{SLED_LOCK_TIMEOUT, StoreLayout, wait_until_closed};
 use super::error::Error;
-use super::face::{ExclusiveStore, Store};
+use super::exclusive::ExclusiveStore;
+use super::face::Store;
 
 impl Store {
     /// Runs `work` on an empty store in a private temporary directory, which the caller removes.

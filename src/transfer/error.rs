@@ -259,4 +259,6 @@ pub enum BackupProblem {
     CxnsMissing(usize),
     /// The jobs are restored with other values.
     JobsDiffer,
+    /// The files of history are restored with other content.
+    HistoryDiffers,
 }

@@ -18,7 +18,7 @@ fn explain_shows_a_redirect_to_another_path_and_does_not_suggest_it() {
 }
 
 /// The keys of `explain --json`, in order.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "cxnId",
     "appId",
     "jobName",
@@ -32,6 +32,7 @@ const KEYS: [&str; 13] = [
     "suggestedSiteUrl",
     "skipped",
     "attempts",
+    "adminActions",
 ];
 
 #[test]

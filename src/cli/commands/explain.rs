@@ -1,5 +1,7 @@
 //! `cxnpoll explain`: why a connection is due or not.
 
+mod actions;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -14,7 +16,7 @@ use crate::exit;
 use crate::model::{Cxn, FailureClass, JobName, PollStatus, UnixTime};
 use crate::retry::{Policy, State, Times};
 use crate::site::suggested_site_url;
-use crate::store::{DueEntry, HostHash, PollTask, RunRecord, SkippedHost};
+use crate::store::{AdminEntry, DueEntry, HostHash, PollTask, RunRecord, SkippedHost};
 use crate::util::text::{count, sanitize};
 
 /// Explain why a connection is due or not
@@ -46,12 +48,15 @@ struct Case {
     policy: Policy,
     /// What the last run of the job did; `None` if it never ran.
     last_run: Option<RunRecord>,
+    /// The last actions of users on it, the oldest first.
+    actions: Vec<AdminEntry>,
     now: UnixTime,
 }
 
 impl Explain {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
-        let (host, task, job) = self.cxn.load_with(&context.store()?, |session, key| {
+        let store = context.store()?;
+        let (host, task, job) = self.cxn.load_with(&store, |session, key| {
             let job = session.job(key.app, &self.name)?;
             let entry = DueEntry { locator: key.locator, host: 0, due: 0, permille_late: 0 };
             let task = session.task(key.app, job.as_ref(), &entry)?;
@@ -60,7 +65,8 @@ impl Explain {
         let PollTask { cxn, status, .. } = task;
         let policy = self.schedule.policy(&context.config, &cxn.app_id, &self.name, job.as_ref())?;
         let (last_run, now) = (job.and_then(|job| job.last_run), self.schedule.clock.now(context));
-        let case = Case { cxn, host, status, job: self.name, policy, last_run, now };
+        let actions = store.history().actions_on(&cxn.cxn_id, actions::MAX_ACTIONS)?;
+        let case = Case { cxn, host, status, job: self.name, policy, last_run, actions, now };
         if self.json {
             output::json(&case.json());
         } else {
@@ -114,6 +120,7 @@ impl Case {
                 json!({"at": run.now, "address": host.address, "reason": host.reason.name()})
             }),
             "attempts": attempts.map(|a| json!({"at": a.at, "class": a.class_name(), "tookMs": a.duration_ms})).collect::<Value>(),
+            "adminActions": actions::json(&self.actions),
         })
     }
 
@@ -168,6 +175,7 @@ impl Case {
             let took = duration(attempt.duration_ms).map_or_else(String::new, |took| format!("  {took}"));
             sentences.push(format!("  {}  {}{took}", time::utc(attempt.at), attempt.class_name()));
         }
+        sentences.extend(actions::lines(&self.actions));
         sentences
     }
 

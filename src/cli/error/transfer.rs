@@ -192,6 +192,7 @@ impl fmt::Display for BackupProblem {
             }
             Self::CxnDiffers(cxn_id) => write!(f, "{cxn_id} is restored with other values"),
             Self::CxnsMissing(cxns) => write!(f, "{} would be missing", count(*cxns as u64, "connection")),
+            Self::HistoryDiffers => f.write_str("its history is restored with other content"),
             Self::JobsDiffer => f.write_str("its jobs are restored with other values"),
         }
     }

@@ -1,21 +1,24 @@
 //! The files of history, and the entries in them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Datelike};
+use memchr::memmem::Finder;
 
-use super::entry::{Entry, Frame};
-use super::frames::{FrameReader, put};
-use crate::model::UnixTime;
+use super::entry::{AdminEntry, Audit, Entry, Frame};
+use super::frames::{FrameReader, put, whole_end};
+use super::runs::is_runs_file;
+use crate::model::{CxnId, UnixTime};
 use crate::store::error::{Error, Result};
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::schema::WriteSession;
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{private_dir, sync_dir};
+use crate::util::time::unix_now;
 
 /// The most entries of one frame. More are split.
 const MAX_FRAME_ENTRIES: usize = 4096;
@@ -60,6 +63,23 @@ impl History {
         if bytes.is_empty() { Ok(()) } else { self.write(at, &bytes) }
     }
 
+    /// Appends an action of a user on connections, before the store records it. Nothing is written if there are none.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn audit(&self, session: &WriteSession, audit: &Audit, action: &str, cxns: Vec<String>) -> Result<()> {
+        let entries = if cxns.is_empty() { Vec::new() } else { vec![audit.entry(action, cxns)] };
+        self.append(session, Frame { at: unix_now(), job: None, entries })
+    }
+
+    /// Appends an action of a user on the whole store.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn audit_store(&self, session: &WriteSession, audit: &Audit, action: &str) -> Result<()> {
+        self.append(session, Frame { at: unix_now(), job: None, entries: vec![audit.entry(action, Vec::new())] })
+    }
+
     /// Notes that history begins, unless it has begun. About the time before nothing is known.
     ///
     /// # Errors
@@ -74,21 +94,36 @@ impl History {
     }
 
     fn write(&self, at: UnixTime, bytes: &[u8]) -> Result<()> {
+        self.add(&self.path(&segment_of(at)), bytes)?;
+        failpoint::hit(Failpoint::HistoryWritten);
+        Ok(())
+    }
+
+    /// Appends frames to a file, in place of what an interrupted append left there, and makes them durable.
+    ///
+    /// Only for a process that excludes others by a lock.
+    pub(super) fn add(&self, path: &Path, frames: &[u8]) -> Result<()> {
         private_dir(&self.dir).map_err(FileError::at(FileOp::Create, &self.dir))?;
-        let path = self.path(&segment_of(at));
         let is_new = !path.exists();
         let mut file = OpenOptions::new()
+            .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
-            .open(&path)
-            .map_err(FileError::at(FileOp::Open, &path))?;
-        file.write_all(bytes).map_err(FileError::at(FileOp::Write, &path))?;
-        file.sync_data().map_err(FileError::at(FileOp::Sync, &path))?;
+            .open(path)
+            .map_err(FileError::at(FileOp::Open, path))?;
+        let end = whole_end(path, &file).map_err(FileError::at(FileOp::Read, path))?;
+        let mut write = || {
+            if file.metadata()?.len() > end {
+                file.set_len(end)?;
+            }
+            file.write_all(frames)
+        };
+        write().map_err(FileError::at(FileOp::Write, path))?;
+        file.sync_data().map_err(FileError::at(FileOp::Sync, path))?;
         if is_new {
             sync_dir(&self.dir).map_err(FileError::at(FileOp::Sync, &self.dir))?;
         }
-        failpoint::hit(Failpoint::HistoryWritten);
         Ok(())
     }
 
@@ -138,13 +173,44 @@ impl History {
         Ok(())
     }
 
+    /// The last actions of users on a connection, at most `most`, the oldest first.
+    ///
+    /// Reads from the newest month back. Frames without the cxnId are not decoded.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn actions_on(&self, cxn_id: &CxnId, most: usize) -> Result<Vec<AdminEntry>> {
+        let text = Finder::new(cxn_id.as_str());
+        let mut actions = Vec::new();
+        for segment in self.segments()?.iter().rev() {
+            let mut reader = self.reader(segment, 0)?;
+            let frame = |bytes: &[u8]| text.find(bytes).and_then(|_| Frame::from_bytes(bytes));
+            while let Some(frame) = reader.next(frame).map_err(self.unreadable(segment))? {
+                actions.extend(frame.into_iter().flat_map(|frame| frame.entries).filter_map(|entry| match entry {
+                    Entry::Admin(action) if action.cxns.iter().any(|cxn| cxn == cxn_id.as_str()) => Some(action),
+                    _ => None,
+                }));
+            }
+            if actions.len() >= most {
+                break;
+            }
+        }
+        actions.sort_by_key(|action| action.at);
+        actions.drain(..actions.len().saturating_sub(most));
+        Ok(actions)
+    }
+
     fn scan_segment<E: From<Error>>(
         &self,
         segment: &str,
         offset: u64,
         mut emit: impl FnMut(Frame, u64) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut reader = self.reader(segment, offset)?;
+        let mut reader = match self.reader(segment, offset) {
+            // It was too old to be kept.
+            Err(Error::File(error)) if error.source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            reader => reader?,
+        };
         while let Some(frame) = reader.next(Frame::from_bytes).map_err(self.unreadable(segment))? {
             if let Some(frame) = frame {
                 emit(frame, reader.end())?;
@@ -158,12 +224,12 @@ impl History {
     /// # Errors
     /// [`Error::File`].
     pub fn end(&self) -> Result<Positions> {
-        let size = |segment: String| {
+        let end = |segment: String| {
             let path = self.path(&segment);
-            let size = fs::metadata(&path).map_err(FileError::at(FileOp::Inspect, &path))?.len();
-            Ok((segment, size))
+            let end = File::open(&path).and_then(|file| whole_end(&path, &file));
+            Ok((segment, end.map_err(FileError::at(FileOp::Read, &path))?))
         };
-        self.segments()?.into_iter().map(size).collect()
+        self.segments()?.into_iter().map(end).collect()
     }
 
     fn reader(&self, segment: &str, offset: u64) -> Result<FrameReader> {
@@ -185,37 +251,48 @@ impl History {
     /// # Errors
     /// [`Error::File`].
     pub(in crate::store) fn segments(&self) -> Result<Vec<String>> {
+        let months = self.names()?.into_iter().filter_map(|name| month_of(&name).map(str::to_owned));
+        Ok(months.collect())
+    }
+
+    /// The names of the files, in order; none if there is no history yet.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn names(&self) -> Result<Vec<String>> {
         let entries = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(FileError::at(FileOp::List, &self.dir))?,
         };
-        let mut segments = Vec::new();
+        let mut names = Vec::new();
         for entry in entries {
             let name = entry.map_err(FileError::at(FileOp::List, &self.dir))?.file_name();
-            segments.extend(
-                name.to_str()
-                    .and_then(|name| name.strip_suffix(SUFFIX))
-                    .filter(|name| is_month(name))
-                    .map(str::to_owned),
-            );
+            names.extend(name.into_string().ok().filter(|name| is_file_name(name)));
         }
-        segments.sort_unstable();
-        Ok(segments)
+        names.sort_unstable();
+        Ok(names)
     }
 }
 
+/// Whether history has files of this name.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    month_of(name).is_some() || is_runs_file(name)
+}
+
+/// The month of the file of this name; `None` if it has another name.
+pub(super) fn month_of(name: &str) -> Option<&str> {
+    let is_digit = |(at, byte): (usize, u8)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() };
+    name.strip_suffix(SUFFIX).filter(|month| month.len() == 7 && month.bytes().enumerate().all(is_digit))
+}
+
 /// The month of a time: `2026-11`. Months outside of the years 0 to 9999 count as the nearest within.
-fn segment_of(at: UnixTime) -> String {
+pub(super) fn segment_of(at: UnixTime) -> String {
     match DateTime::from_timestamp(at, 0) {
         Some(time) if (0..=9999).contains(&time.year()) => time.format("%Y-%m").to_string(),
         _ if at < 0 => "0000-01".to_owned(),
         _ => "9999-12".to_owned(),
     }
-}
-
-fn is_month(name: &str) -> bool {
-    name.len() == 7
-        && name.bytes().enumerate().all(|(at, byte)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 /// Whether an entry is a transition of a connection.

@@ -1,15 +1,17 @@
 //! Checking a backup by restoring it to a temporary store, which is compared with it.
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use std::path::Path;
+
+use sha2::{Digest, Sha256};
 
 use super::file::{Backup, Interrupt, is_refused};
 use super::lines::JobEntry;
 use super::rehearsals;
 use super::restore::{Item, fill, size};
-use super::write::jobs;
+use super::write::{HISTORY_PART_BYTES, jobs};
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::{ExclusiveStore, Store};
 use crate::transfer::entry::{line, reformat};
@@ -69,6 +71,8 @@ struct Content {
     /// The hashes of connections, by the hashes of their ids.
     cxns: HashMap<u64, u64>,
     jobs: BTreeSet<String>,
+    /// The hashes of the files of history.
+    history: BTreeMap<String, Sha256>,
 }
 
 impl Content {
@@ -79,6 +83,7 @@ impl Content {
                 let (id, content) = (self.hasher.hash_one(&patch.cxn_id), self.hasher.hash_one(reformat(text)));
                 self.cxns.insert(id, content);
             }
+            Item::History(file, bytes) => self.history.entry(file.clone()).or_default().update(bytes),
         }
     }
 
@@ -99,7 +104,18 @@ impl Content {
             return Err(differs(BackupProblem::CxnsMissing(self.cxns.len())));
         }
         let restored: BTreeSet<_> = store.read(jobs)?.iter().map(JobEntry::to_json).collect();
-        if restored == self.jobs { Ok(()) } else { Err(differs(BackupProblem::JobsDiffer)) }
+        if restored != self.jobs {
+            return Err(differs(BackupProblem::JobsDiffer));
+        }
+        let (history, mut restored) = (store.history(), BTreeMap::<_, Sha256>::new());
+        for file in history.names()? {
+            let hash = restored.entry(file.clone()).or_default();
+            history.copy_file(&file, HISTORY_PART_BYTES, |part| Ok::<_, Error>(hash.update(part)))?;
+        }
+        let hashes = |of: BTreeMap<String, Sha256>| -> Vec<_> {
+            of.into_iter().map(|(file, hash)| (file, hash.finalize())).collect()
+        };
+        if hashes(restored) == hashes(self.history) { Ok(()) } else { Err(differs(BackupProblem::HistoryDiffers)) }
     }
 }
 
@@ -115,7 +131,9 @@ fn restore_and_compare(
         cxns += u64::from(matches!(item, Item::Cxn(_)));
         if stop() { Err(Interrupt::Stopped) } else { Ok(()) }
     };
-    let ((at, lacks), _) = temporary.replace(false, |session| fill(session, path, identities, inspect))?;
+    let history = Some(temporary.stage_history()?);
+    let fill = |session: &_, history: Option<&_>| fill(session, history, path, identities, inspect);
+    let ((at, lacks), _) = temporary.replace(false, history, fill)?;
     let check = temporary.store().check(false)?;
     if let Some(first) = check.first_faults.into_iter().next() {
         return Err(Error::invalid_backup(path, BackupProblem::Faults { count: check.faults, first }).into());
@@ -156,7 +174,8 @@ mod tests {
         let mut content = Content::default();
         Store::with_temporary(dir.path(), |temporary| {
             let add = |text: &str, item: &Item| Ok::<_, Error>(content.add(text.trim_end(), item));
-            temporary.replace(false, |session| fill(session, path, &Identities::default(), add)).map(drop)
+            let fill = |session: &_, _: Option<&_>| fill(session, None, path, &Identities::default(), add);
+            temporary.replace(false, None, fill).map(drop)
         })
         .unwrap();
         content
@@ -193,6 +212,9 @@ mod tests {
         let mut other_job = of_backup();
         other_job.jobs.clear();
         assert_eq!(problem(other_job, &store), "JobsDiffer");
+        let mut other_history = of_backup();
+        other_history.history.insert("2026-01.log".to_owned(), Sha256::new());
+        assert_eq!(problem(other_history, &store), "HistoryDiffers");
         let id: CxnId = "cxn:2".parse().unwrap();
         let mut less = of_backup();
         less.cxns.remove(&less.hasher.hash_one(&id));

@@ -51,7 +51,8 @@ pub const LAYERS: Order = Order {
 pub const STORE: Order = Order {
     lines: &[
         &["temporary"],
-        &["mod", "face"],
+        &["mod", "exclusive"],
+        &["face"],
         &["check"],
         &["results", "ops"],
         &["sessions"],

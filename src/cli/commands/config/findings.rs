@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::apps::{app, job_table};
+use super::notify;
 use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::commands::users;
 use crate::cli::context::Context;
@@ -47,6 +48,7 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
     if let Err(error) = config.backup_recipients(&[]) {
         findings.add_error(C::Config, error, CORRECT_FILE);
     }
+    notify::find(config, findings);
     for name in names {
         match app(config, name) {
             Ok(app) => {
@@ -80,7 +82,7 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
         if let Action::Program(program) = &listener.action {
             let event = &listener.event;
             for error in program.problems() {
-                let remedy = listener_remedy(&error.path);
+                let remedy = program_remedy(&error.path, "program");
                 findings.add(C::Listeners, ListenerProblem::Program { event, error }.to_string(), remedy);
             }
         }
@@ -97,13 +99,13 @@ pub(in crate::cli) fn unreadable(error: &Error) -> Option<&Path> {
     }
 }
 
-/// What to do about a program of a listener that cannot be started.
-fn listener_remedy(path: &Path) -> String {
+/// What to do about a program that cannot be started, which a key names.
+pub(super) fn program_remedy(path: &Path, key: &str) -> String {
     let shown = shell_quoted(path);
     let text = fs::read(path).unwrap_or_default();
     let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if !path.exists() {
-        return users::access_remedy(path).unwrap_or_else(|| "correct the path in `program`".to_owned());
+        return users::access_remedy(path).unwrap_or_else(|| format!("correct the path in `{key}`"));
     }
     match first.strip_prefix(b"#!") {
         _ if access(path, Access::EXEC_OK).is_err() => format!("make it executable: chmod +x {shown}"),

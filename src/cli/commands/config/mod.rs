@@ -6,5 +6,6 @@ pub(in crate::cli) mod check;
 pub(in crate::cli) mod findings;
 pub(in crate::cli) mod init;
 mod jobs;
+mod notify;
 mod questions;
 pub(in crate::cli) mod show;

@@ -118,6 +118,9 @@ fn check_config(context: &Context, findings: &mut Findings) -> bool {
         if metadata.mode() & 0o004 != 0 && config.has_heartbeat() {
             let message = format!("all users may read {file}, which holds the heartbeat URL");
             findings.add(Check::ConfigAccess, message, format!("make it private: chmod o-r {file}"));
+        } else if metadata.mode() & 0o004 != 0 && config.notify.as_ref().is_some_and(|table| table.webhook.is_some()) {
+            let message = format!("all users may read {file}, which holds the URL of the webhook");
+            findings.add(Check::ConfigAccess, message, format!("make it private: chmod o-r {file}"));
         }
     }
     is_read

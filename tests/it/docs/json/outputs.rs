@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::testkit::{APP, MIDNIGHT, World};
+use crate::testkit::{APP, MIDNIGHT, World, library};
 
 /// The section of the page, and the values that its commands printed.
 pub(super) type Outputs = BTreeMap<String, Vec<Value>>;
@@ -120,6 +120,7 @@ impl Runs {
         self.run("poll --json", &["poll", APP, "--json", "--name", "slow", "--threads", "1", "--max-runtime", "0.8"]);
         self.explain_all(MIDNIGHT);
         self.run("status --json", &["status", "--json", "--now", &MIDNIGHT.to_string()]);
+        self.run("results --table --json", &["results", "--table", "version", "--json"]);
         // Values that are too large are left out.
         self.world.append_config("[results]\nmax-kib = 0\n");
         self.poll_at(MIDNIGHT + HOUR, &[]);
@@ -149,6 +150,7 @@ impl Runs {
         self.run("event", &["event", APP, "--cxn", &via]);
         self.run("event", &["event", APP]);
         self.run("export", &["export"]);
+        library::add_to_history(&self.world, &well);
         for retry in ["20 min (x3); 1 day (x*)", "1 min (x3); 1 hour (x3)"] {
             self.run("retry --json", &["retry", retry, "--json"]);
         }
@@ -186,6 +188,7 @@ impl Runs {
     }
 
     fn store(&mut self) {
+        self.run("export --history", &["export", "--history"]);
         self.run("store backup --json", &["store", "backup", "--json"]);
         self.run("store restore --json", &["store", "restore", "--json", "--yes"]);
         self.run("store compact --json", &["store", "compact", "--json"]);

@@ -1,0 +1,18 @@
+//! Reports: how available sites were, which incidents there were, and what runs did, from history.
+
+mod collector;
+mod data;
+mod incidents;
+mod ledger;
+mod names;
+mod recent;
+mod runs;
+mod slices;
+mod timeline;
+
+pub use collector::{Collector, JobNo};
+pub use data::{
+    Gone, Host, HostReport, Incident, IncidentReport, JobReport, Report, RunHealth, SiteReport, Slice, Times,
+};
+pub use ledger::Ledger;
+pub use recent::{RECENT_S, of_connection};
