@@ -39,7 +39,7 @@ pub(in crate::cli) use listener::ListenerProblem;
 pub(in crate::cli) use outage::outage_text;
 pub(in crate::cli) use report::{ALLOW_OWN_NETWORK, Report, argument};
 pub(in crate::cli) use results::ResultsProblem;
-pub(in crate::cli) use transfer::Named;
+pub(in crate::cli) use transfer::{Named, bad_backup};
 
 /// What can go wrong in a command.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::origin::Origin;
 use crate::model::{AppId, UnixTime};
+use crate::util::encryption::InvalidRecipient;
 use crate::util::file_error::FileError;
 use crate::util::home::InvalidTilde;
 
@@ -61,6 +62,18 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// `--recipient`, or a line of `recipients-file`, is no recipient of age. It may be a private key, so it is left out.
+    InvalidRecipient {
+        /// The file and the line, from 1; `None` for the option.
+        place: Option<(PathBuf, usize)>,
+        /// Why not.
+        problem: InvalidRecipient,
+    },
+    /// `recipients-file` holds no recipient.
+    NoRecipients {
+        /// The file.
+        path: PathBuf,
     },
     /// `ca-file` holds no certificate.
     NoAuthorities {

@@ -23,6 +23,7 @@ use crate::listener::Listeners;
 use crate::model::{AppId, JobName};
 use crate::site::{RefusedPorts, Timeouts};
 use crate::store::Limits;
+use crate::util::encryption::Recipient;
 use crate::util::home;
 
 /// The content of the configuration file. Paths in the file are relative to its directory.
@@ -75,13 +76,20 @@ pub struct Config {
 }
 
 /// When runs back up the store, and how many backups are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Backups {
     /// A run writes a backup when the newest is older than this, in hours; 0 is never.
     pub every_hours: u32,
     /// How many backups are kept, the newest.
     pub keep: NonZeroUsize,
+    /// Whether a run restores the backup that it wrote to a temporary store, to check it.
+    pub verify: bool,
+    /// The keys that backups are encrypted to.
+    pub recipients: Vec<Recipient>,
+    /// A file with more of them.
+    #[serde(deserialize_with = "home::deserialize")]
+    pub recipients_file: Option<PathBuf>,
 }
 
 /// Whether runs follow sites that move.
@@ -95,7 +103,8 @@ pub struct Follow {
 impl Default for Backups {
     /// One per day, for a week.
     fn default() -> Self {
-        Self { every_hours: 24, keep: const { NonZeroUsize::new(7).unwrap() } }
+        let keep = const { NonZeroUsize::new(7).unwrap() };
+        Self { every_hours: 24, keep, verify: false, recipients: Vec::new(), recipients_file: None }
     }
 }
 
@@ -193,7 +202,8 @@ impl Config {
     /// The text is not valid TOML, or has a key or a value that is not known.
     pub(crate) fn parse(text: &str, dir: &Path) -> Result<Self, toml::de::Error> {
         let mut config: Self = toml::from_str(text)?;
-        let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file].into_iter().flatten();
+        let recipients = &mut config.backups.recipients_file;
+        let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file, recipients].into_iter().flatten();
         let of_apps = config.apps.values_mut().filter_map(|app| app.app_cert.as_mut());
         let of_jobs = config.jobs.values_mut().filter_map(|job| job.metrics.as_mut());
         let of_notify = config

@@ -15,6 +15,7 @@ mod limits;
 mod listeners;
 mod notify;
 mod origin;
+mod recipients;
 #[cfg(test)]
 mod schema;
 

@@ -21,7 +21,7 @@ contact = "https://example.org/polling"
 heartbeat = "https://hc.example.org/ping/0123"
 per-host = { "proxy.example.org" = 64 }
 timeouts = { resolve = 10, connect = 0.5, tls = "10s", first-byte = "1h 30m", call = 60 }
-backups = { every-hours = 24, keep = 7 }
+backups = { every-hours = 24, keep = 7, verify = true, recipients = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"], recipients-file = "keys.txt" }
 history = { days = 400 }
 results = { all = 50, failures = 20, max-kib = 256 }
 follow = { permanent = true }

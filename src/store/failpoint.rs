@@ -35,6 +35,10 @@ pub enum Failpoint {
     BackupRenamed,
     /// A backup that is beyond the limit is removed.
     OldBackupRemoved,
+    /// A backup is restored to a temporary store, which agrees with it.
+    BackupRehearsed,
+    /// It is recorded whether a backup can be restored.
+    RehearsalRecorded,
     /// The staging directory of a new database exists.
     StagingCreated,
     /// A new database is filled and closed.
@@ -76,7 +80,7 @@ pub enum Failpoint {
 #[cfg(feature = "fault-points")]
 impl Failpoint {
     /// All steps, in the order in which they come.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::StorePrepared,
         Self::LockAcquired,
         Self::DatabaseOpened,
@@ -91,6 +95,8 @@ impl Failpoint {
         Self::BackupWritten,
         Self::BackupRenamed,
         Self::OldBackupRemoved,
+        Self::BackupRehearsed,
+        Self::RehearsalRecorded,
         Self::StagingCreated,
         Self::DatabaseFilled,
         Self::DatabaseBuilt,

@@ -22,8 +22,8 @@
 //! ```
 //!
 //! # Layers
-//! Imports point one way: [`ExclusiveStore`] → [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` →
-//! `history` → `schema` → `engine` → `skipped` → `error`, `failpoint`.
+//! Imports point one way: `temporary` → [`ExclusiveStore`] → [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` →
+//! `due_hint` → `history` → `schema` → `engine` → `skipped` → `error`, `failpoint`.
 
 mod check;
 mod due_hint;
@@ -38,9 +38,10 @@ mod results;
 mod schema;
 mod sessions;
 mod skipped;
+mod temporary;
 
 pub use check::{Check, Counts};
-pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
+pub(crate) use engine::{BackupTimes, Backups, SEQUENCE_NOTE, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Refusal, Result};
 pub use exclusive::ExclusiveStore;
 pub use face::Store;

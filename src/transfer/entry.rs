@@ -221,6 +221,15 @@ pub fn line(cxn: &Cxn, statuses: impl IntoIterator<Item = (JobName, PollStatus)>
     serde_json::to_string(&entry).expect("an entry is JSON")
 }
 
+/// Formats the line of a connection anew, as [`line`] does.
+///
+/// Returns any other text as it is.
+#[must_use]
+pub fn reformat(text: &str) -> String {
+    let formatted = CxnEntry::read(text).ok().and_then(|entry| serde_json::to_string(&entry).ok());
+    formatted.unwrap_or_else(|| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,11 @@
 //! What can go wrong with imports, exports and backups, with the data that a message needs.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::model::{CxnId, InvalidId};
 use crate::store;
+use crate::util::encryption::InvalidIdentities;
 use crate::util::file_error::FileError;
 
 /// An error of an import, an export or a backup.
@@ -46,6 +47,22 @@ pub enum Error {
     File(FileError),
     /// A backup cannot be opened or examined.
     OpenBackup(FileError),
+    /// A backup cannot be decrypted with the keys that were given.
+    Undecryptable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: KeyProblem,
+    },
+    /// A file of private keys cannot be read.
+    OpenIdentity(FileError),
+    /// A file of private keys holds something else.
+    InvalidIdentity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: InvalidIdentities,
+    },
     /// The file is not a complete backup.
     InvalidBackup {
         /// The file.
@@ -59,6 +76,13 @@ pub enum Error {
 
 /// The result of an import, an export or a backup.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The error of a file that is not a complete backup.
+    pub(super) fn invalid_backup(path: &Path, problem: BackupProblem) -> Self {
+        Self::InvalidBackup { path: path.to_owned(), problem, older: None }
+    }
+}
 
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
@@ -77,6 +101,8 @@ pub enum Foreign {
     Zip,
     /// A backup of a store.
     Backup,
+    /// Encrypted with age.
+    Encrypted,
 }
 
 /// What is wrong with one record of an input. No problem holds a secret.
@@ -177,11 +203,24 @@ pub enum Problem {
     UnknownCxn(CxnId),
 }
 
+/// Why a backup cannot be decrypted with the keys that were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// None was given.
+    NoKey,
+    /// It is encrypted to other keys.
+    OtherKey,
+    /// It is encrypted with a passphrase.
+    Passphrase,
+}
+
 /// Why a file is not a complete backup.
 #[derive(Debug)]
 pub enum BackupProblem {
-    /// It cannot be read or decompressed to its end.
+    /// It cannot be read, decrypted or decompressed to its end.
     Unreadable(io::Error),
+    /// The header of an encrypted backup is damaged, or of a newer version.
+    DamagedHeader,
     /// It ends without the last line of a backup.
     NoEnd,
     /// It has another version of the format.
@@ -207,4 +246,19 @@ pub enum BackupProblem {
     WrongChecksum,
     /// Something follows the last line.
     TrailingData,
+    /// The store that was restored from it has faults.
+    Faults {
+        /// How many.
+        count: u64,
+        /// The first of them, as `store check` prints it.
+        first: String,
+    },
+    /// A connection is restored with other values.
+    CxnDiffers(CxnId),
+    /// This many connections are not restored.
+    CxnsMissing(usize),
+    /// The jobs are restored with other values.
+    JobsDiffer,
+    /// The files of history are restored with other content.
+    HistoryDiffers,
 }

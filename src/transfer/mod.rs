@@ -15,7 +15,7 @@ mod write;
 
 pub use detect::{detect, read_records};
 pub use entry::{MAX_PERM_BYTES, MAX_URL_BYTES, Raw, Record, check_site_url, line, parse};
-pub use error::{BackupProblem, Error, Foreign, Problem, Result};
+pub use error::{BackupProblem, Error, Foreign, KeyProblem, Problem, Result};
 pub use format::{Format, MAX_RECORD_BYTES};
 pub use ids::{Emit, RecordIds, Rejected};
 pub use poll_status::MAX_POLL_LEVEL;

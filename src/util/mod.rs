@@ -1,6 +1,7 @@
 //! Helpers without domain knowledge: files, locks, text and time.
 
 mod descriptor;
+pub mod encryption;
 pub mod file_error;
 pub mod fs_atomic;
 pub mod home;

@@ -1,7 +1,7 @@
 //! Temporary directories that only their owner can read.
 //!
 //! A process holds a kernel lock on its directory. A later process removes directories that no process holds: their
-//! process was killed. SIGHUP, SIGINT and SIGTERM end the process after the directories are removed.
+//! process was killed. SIGHUP, SIGINT and SIGTERM end the process after the directories are removed, unless it handles them.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -47,12 +47,16 @@ impl PrivateTempDir {
     /// # Errors
     /// Those of creating it.
     pub fn create() -> io::Result<Self> {
+        WATCHED.call_once(watch_signals);
         Self::create_in(&Self::parent())
     }
 
-    fn create_in(parent: &Path) -> io::Result<Self> {
+    /// Creates a directory in `parent`, for a process that handles the signals itself.
+    ///
+    /// # Errors
+    /// As [`PrivateTempDir::create`].
+    pub fn create_in(parent: &Path) -> io::Result<Self> {
         remove_abandoned(parent);
-        WATCHED.call_once(watch_signals);
         // A signal waits until the directory is known.
         let mut dirs = DIRS.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -118,7 +122,7 @@ fn remove_in_use(dir: &Path) {
 }
 
 /// Removes the directories that killed processes left. That one cannot be removed does no harm.
-fn remove_abandoned(parent: &Path) {
+pub fn remove_abandoned(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
             let _ = remove_if_abandoned(&entry.path());

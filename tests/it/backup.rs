@@ -1,12 +1,17 @@
 //! `store backup`, `store restore` and `store compact`.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 
-use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
+use crate::testkit::faults::Faults;
+use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr, was_killed};
 
 /// Returns the names of the backups.
 fn backups(world: &World) -> Vec<String> {
@@ -131,6 +136,116 @@ fn other_files_beside_the_backups_are_ignored_and_stay() {
     }
     assert!(names.iter().all(|name| dir.join(name).exists()));
     assert_eq!(backups(&world).len(), 3);
+}
+
+/// The names of all files in the directory of the backups, without the lock.
+fn files(world: &World) -> Vec<String> {
+    let entries = fs::read_dir(world.store().join("backups")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != "backup.lock");
+    names.sort();
+    names
+}
+
+#[test]
+fn backup_is_checked_by_restoring_it() {
+    let world = World::with(["ok"; 300]);
+    world.poll(MIDNIGHT, &[]);
+    assert_eq!(world.json(&["store", "backup", "--json"])["verified"], false);
+    let backup = world.json(&["store", "backup", "--verify", "--json"]);
+    assert_eq!((&backup["verified"], &backup["cxns"]), (&true.into(), &300.into()));
+    let path = backup["path"].as_str().unwrap();
+    // The temporary store is gone, and only the store's owner can read the record.
+    assert_eq!(files(&world).len(), 4, "{:?}", files(&world));
+    let mode = fs::metadata(world.store().join("backups/checked.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let before = world.export();
+    assert_quiet(&world.run(&["store", "restore", "--check"]));
+    let checked = world.json(&["store", "restore", "--check", path, "--json"]);
+    assert_eq!((&checked["path"], &checked["verified"]), (&path.into(), &true.into()));
+    assert_eq!(world.export(), before);
+    // That needs no store, and makes none.
+    let elsewhere = World::new();
+    assert_quiet(&elsewhere.run(&["store", "restore", "--check", path]));
+    assert!(!elsewhere.store().exists());
+    assert_eq!(code(&elsewhere.run(&["store", "restore", "--check"])), 66);
+    assert_eq!(code(&world.run(&["store", "restore", "--check", "missing.gz"])), 66);
+}
+
+#[test]
+fn backup_that_cannot_be_restored_is_reported_and_displaces_no_good_one() {
+    let world = World::with(["ok"]);
+    world.append_config("[backups]\nkeep = 1\n");
+    let path = |name: &str| world.store().join("backups").join(name);
+    assert_quiet(&world.run(&["store", "backup", "--verify"]));
+    let [good] = backups(&world).try_into().unwrap();
+    assert_quiet(&world.run(&["store", "backup"]));
+    let [bad] = backups(&world).into_iter().filter(|name| *name != good).collect::<Vec<_>>().try_into().unwrap();
+    let whole = fs::read(path(&bad)).unwrap();
+    fs::write(path(&bad), &whole[..whole.len() - 9]).unwrap();
+    let message = world.refused(74, &["store", "restore", "--check"]);
+    assert!(message.contains(&format!("error: {} cannot be restored: ", path(&bad).display())), "{message}");
+    let hint =
+        format!("hint: check the backup before it with `cxnpoll store restore --check {}`", path(&good).display());
+    assert!(message.contains(&hint), "{message}");
+    // Its end may be there and say something else than its content.
+    let text = |name: &str| {
+        let mut text = String::new();
+        GzDecoder::new(&fs::read(path(name)).unwrap()[..]).read_to_string(&mut text).unwrap();
+        text
+    };
+    let named = path(&bad).display().to_string();
+    let changed = text(&good).replace("\"cxns\":1", "\"cxns\":2");
+    let mut gzip = GzEncoder::new(fs::File::create(path(&bad)).unwrap(), Compression::fast());
+    gzip.write_all(changed.as_bytes()).unwrap();
+    gzip.finish().unwrap();
+    let message = world.refused(74, &["store", "restore", "--check", &named]);
+    assert!(message.contains("hint: look for faults of the disk and the memory, and write another with"), "{message}");
+    // However many backups follow, the last one that could be restored stays, until another can be.
+    for _ in 0..3 {
+        assert_quiet(&world.run(&["store", "backup"]));
+        assert!(path(&good).exists() && backups(&world).len() == 2, "{:?}", backups(&world));
+    }
+    assert_quiet(&world.run(&["store", "backup", "--verify"]));
+    assert_quiet(&world.run(&["store", "backup"]));
+    assert!(!path(&good).exists() && backups(&world).len() == 2, "{:?}", backups(&world));
+}
+
+#[test]
+fn run_checks_the_backup_that_it_writes_if_it_is_to() {
+    let world = World::with(["ok"]);
+    world.poll(MIDNIGHT, &[]);
+    assert_eq!(files(&world).len(), 1, "by default it does not");
+    world.append_config("[backups]\nverify = true\n");
+    let renew = || fs::remove_dir_all(world.store().join("backups")).unwrap();
+    renew();
+    assert_quiet(&world.run(&["poll", APP]));
+    assert_eq!(files(&world).len(), 2);
+    // A failure does not fail the run, and is reported each time.
+    let Some(faults) = Faults::new() else { return };
+    for at in ["read 1", "read 2"] {
+        renew();
+        let (output, reads) = faults.run(&world, &["poll", APP], ".jsonl.gz", at);
+        assert!(code(&output) == 0 && reads.iter().any(|read| read.failed), "{at}: {output:?}");
+        assert!(stderr(&output).starts_with("warning: cannot check the backup: "), "{at}: {output:?}");
+        assert_eq!(files(&world).len(), 2, "{at}: {:?}", files(&world));
+    }
+    // The store that it is restored to cannot be written.
+    renew();
+    let (output, syncs) = faults.run(&world, &["store", "backup", "--verify"], "/db-1.new/conf", "sync 1");
+    assert!(code(&output) == 74 && syncs.iter().any(|sync| sync.failed), "{output:?}");
+    assert_eq!(files(&world).len(), 1, "the backup stays, and is not called bad: {:?}", files(&world));
+}
+
+#[test]
+fn next_backup_removes_what_a_killed_check_left() {
+    let world = World::with(["ok"]);
+    let killed =
+        world.command(&["store", "backup", "--verify"]).env("CXNPOLL_DIE_AT", "DatabaseBuilt").output().unwrap();
+    assert!(was_killed(&killed), "{killed:?}");
+    assert!(files(&world).iter().any(|name| name.starts_with("cxnpoll-copy-")), "{:?}", files(&world));
+    assert_quiet(&world.run(&["store", "backup"]));
+    assert_eq!((files(&world).len(), backups(&world).len()), (2, 2));
 }
 
 #[test]

@@ -88,6 +88,7 @@ fn unpacked(archive: &str) -> World {
 /// A world with a fresh store that a backup was restored into.
 fn restored(backup: &str) -> World {
     let world = World::new();
+    assert_quiet(&world.run(&["store", "restore", "--check", fixture(backup).to_str().unwrap()]));
     assert_quiet(&world.run(&["store", "restore", fixture(backup).to_str().unwrap()]));
     world
 }

@@ -9,6 +9,7 @@ mod admin;
 mod architecture;
 mod audit;
 mod backup;
+mod backup_encryption;
 mod blame;
 mod browser;
 mod call;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::record::{State, on_store};
 use super::verdict::first_line;
-use crate::testkit::library::is_whole_backup;
+use crate::testkit::library::backup_text;
 use crate::testkit::{World, code, json_lines, stdout};
 
 /// The items of a store by name.
@@ -54,7 +54,7 @@ impl Content {
         for name in names(&store.join("backups")).filter(|name| name.ends_with(".jsonl.gz")) {
             let path = store.join("backups").join(&name);
             let digest = || hex::encode(Sha256::digest(fs::read(&path).unwrap())).into();
-            items.insert(format!("backup {name}"), if is_whole_backup(&path) { digest() } else { DAMAGED });
+            items.insert(format!("backup {name}"), if backup_text(&path).is_some() { digest() } else { DAMAGED });
         }
         let current = fs::read_to_string(store.join("CURRENT")).unwrap_or_default();
         let replaced = names(store).filter(|name| name != current.trim_end()).chain(names(&store.join("kept")));

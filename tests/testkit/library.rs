@@ -1,6 +1,9 @@
 //! Every direct use that the tests make of the library; all other tests run the command.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +15,8 @@ use cxnpoll::store::error::Result as StoreResult;
 use cxnpoll::store::failpoint::Failpoint;
 use cxnpoll::store::{AdminEntry, CxnHash, Entry, Frame, RunProblems, SiteTransition, StatusUpdate, Store};
 use cxnpoll::transfer;
+use cxnpoll::util::encryption::{MAGIC, decrypt};
+use flate2::read::GzDecoder;
 
 use super::{APP, MIDNIGHT, World};
 
@@ -127,9 +132,21 @@ pub fn is_printable(text: &str) -> bool {
     cxnpoll::util::text::is_printable(text)
 }
 
-/// Whether a backup is whole.
-pub fn is_whole_backup(path: &Path) -> bool {
-    transfer::backup::verify(path).is_ok()
+/// The private key of encrypted backups in tests, and its public key.
+pub const BACKUP_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/backup-key.txt");
+pub const BACKUP_RECIPIENT: &str = "age1m886s9jvgdpstj7ywef6nkqpx0xda6ng2w90s957wjvqamjl9yxqg5w4et";
+
+/// Reads a backup, which may be encrypted to [`BACKUP_RECIPIENT`]; `None` if it is not whole.
+pub fn backup_text(path: &Path) -> Option<String> {
+    let key = transfer::backup::read_identities(Path::new(BACKUP_KEY)).unwrap();
+    transfer::backup::verify(path, &key).ok()?;
+    let (mut gzip, mut text) = (fs::read(path).unwrap(), String::new());
+    if gzip.starts_with(MAGIC) {
+        let encrypted = mem::take(&mut gzip);
+        decrypt(&encrypted[..], &key).unwrap().read_to_end(&mut gzip).unwrap();
+    }
+    GzDecoder::new(&gzip[..]).read_to_string(&mut text).unwrap();
+    Some(text)
 }
 
 /// Adds an entry of each kind to the history of a store, with every field.

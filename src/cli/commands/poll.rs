@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::batch::Batch;
 use crate::cli::context::{Clock, Context};
 use crate::cli::cxn_arg::CxnArg;
-use crate::cli::error::{Error, Report, Result};
+use crate::cli::error::{Error, Report, Result, bad_backup};
 use crate::cli::notifying::Notifying;
 use crate::cli::ui::progress::RunProgress;
 use crate::cli::ui::prompt::{Change, Confirmation, Preview};
@@ -324,10 +324,10 @@ fn call_heartbeat(context: &Context, url: &str) {
 
 /// Backs up the store if a backup is due. A failure does not fail the run.
 fn back_up(context: &Context, store: &Store, signals: &Signals) {
-    let Backups { every_hours, keep } = context.config.backups;
+    let Backups { every_hours, keep, verify, .. } = context.config.backups;
     let every_s = i64::from(every_hours) * 3600;
     let stop = || signals.stop_code().is_some();
-    let backup = || {
+    let backup = || -> Result<_> {
         let now = Utc::now();
         if every_s == 0 || stop() || !backup::is_due(store, now, every_s)? {
             return Ok(None);
@@ -338,14 +338,17 @@ fn back_up(context: &Context, store: &Store, signals: &Signals) {
                 return Ok(None);
             }
             backup::warn_of_future(store, now)?;
-            backup::back_up(store, now, keep.get(), stop)
+            Ok(backup::back_up(store, now, keep.get(), &context.config.backup_recipients(&[])?, stop)?)
         })
     };
     match backup() {
-        Ok(Some(backup)) => {
+        Ok(Some((backup, key))) => {
             info!("backed up {} to {}", count(backup.cxns, "connection"), backup.path.display());
+            if verify && let Err(error) = backup::rehearse(Some(store), &backup.path, &key, stop) {
+                warn!("cannot check the backup: {}", bad_backup(error));
+            }
         }
         Ok(None) => {}
-        Err(error) => warn!("cannot write a backup: {}", Report::from(Error::from(error))),
+        Err(error) => warn!("cannot write a backup: {}", Report::from(error)),
     }
 }

@@ -36,6 +36,20 @@ fn hide_values(text: &str) -> String {
     text.lines().map(hide).collect::<Vec<_>>().join("\n")
 }
 
+/// Hides private keys of age, which may stand in the place of public ones.
+fn hide_keys(text: &str) -> String {
+    const PREFIX: &str = "age-secret-key-";
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.to_ascii_lowercase().find(PREFIX) {
+        let (before, key) = rest.split_at(at + PREFIX.len());
+        shown += before;
+        shown.push('…');
+        rest = key.trim_start_matches(|character: char| character.is_ascii_alphanumeric());
+    }
+    shown + rest
+}
+
 impl From<config::Error> for Report {
     fn from(error: config::Error) -> Self {
         use config::Error as E;
@@ -43,7 +57,7 @@ impl From<config::Error> for Report {
             E::NoFile { path } => Self::not_found(format!("there is no configuration file {}", path.display())),
             E::File(error) => Self::config(file::text(&error)),
             E::Toml { path, source } => {
-                let text = hide_urls(&hide_values(source.to_string().trim_end()));
+                let text = hide_keys(&hide_urls(&hide_values(source.to_string().trim_end())));
                 Self::config(format!("in {}: {text}", path.display()))
             }
             E::NoHome => Self::config("no store is named and the user has no home directory")
@@ -60,6 +74,12 @@ impl From<config::Error> for Report {
             E::UnreadableAuthorities { path, source } => {
                 Self::config(format!("ca-file: {}: cannot be read: {source}", path.display()))
             }
+            E::InvalidRecipient { place: None, problem } => Self::usage(format!("--recipient: {problem}")),
+            E::InvalidRecipient { place: Some((path, line)), problem } => {
+                Self::config(format!("recipients-file: {}, line {line}: {problem}", path.display()))
+            }
+            E::NoRecipients { path } => Self::config(format!("recipients-file: {}: holds no key", path.display()))
+                .hint("write the public keys that age-keygen prints into it, or remove `recipients-file`"),
             E::NoAuthorities { path } => Self::config(format!("ca-file: {}: holds no certificate", path.display()))
                 .hint("use a file with certificates of authorities, X.509 in PEM"),
         }

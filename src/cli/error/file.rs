@@ -16,6 +16,12 @@ pub(super) fn space_hint(kind: ErrorKind) -> Option<&'static str> {
     }
 }
 
+/// The command that restores a backup, with more options and a blank, or without.
+pub(super) fn restore_command(options: &str, backup: &Path) -> String {
+    let identity = if backup.extension().is_some_and(|end| end == "age") { " --identity KEY" } else { "" };
+    format!("cxnpoll store restore {options}{}{identity}", backup.display())
+}
+
 /// Why a temporary file cannot be used.
 ///
 /// An error of the tempfile crate repeats the directory, and the name of a file that does not exist.

@@ -213,8 +213,8 @@ fn without_results_hint(dir: &Path) -> String {
 fn backup_hint(newest: Option<&Path>) -> String {
     match newest {
         Some(newest) => format!(
-            "see `cxnpoll store check`, or restore the newest backup with `cxnpoll store restore {}`",
-            newest.display()
+            "see `cxnpoll store check`, or restore the newest backup with `{}`",
+            file::restore_command("", newest)
         ),
         None => "there is no backup: copy the store's directory before you try anything".to_owned(),
     }

@@ -7,9 +7,14 @@ use super::file;
 use super::report::Report;
 use crate::exit;
 use crate::transfer::{
-    self, BackupProblem, Foreign, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_RECORD_BYTES, MAX_URL_BYTES, Position, Problem,
+    self, BackupProblem, Foreign, KeyProblem, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_RECORD_BYTES, MAX_URL_BYTES,
+    Position, Problem,
 };
+use crate::util::encryption::InvalidIdentities;
 use crate::util::text::{count, sanitize};
+
+/// What helps where a file is no private key.
+const NAME_IDENTITY: &str = "name the file that age-keygen wrote; its key begins with AGE-SECRET-KEY-";
 
 /// What has the name that was given for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +53,13 @@ impl From<transfer::Error> for Report {
             E::DuplicateColumn { line, column } => {
                 bad_input(&format!("line {line}: column {} occurs twice", sanitize(&column)))
             }
-            E::OpenBackup(error) => Self::not_found(file::text(&error)),
+            E::OpenBackup(error) | E::OpenIdentity(error) => Self::not_found(file::text(&error)),
+            E::Undecryptable { path, problem } => undecryptable(&path, problem),
+            E::InvalidIdentity { path, problem } => invalid_identity(&path, problem),
             E::InvalidBackup { path, problem, older } => {
                 let hint = older.map_or_else(
                     || "look for an older one in the directory `backups` of the store".to_owned(),
-                    |older| format!("restore the backup before it with `cxnpoll store restore {}`", older.display()),
+                    |older| format!("restore the backup before it with `{}`", file::restore_command("", &older)),
                 );
                 Self::new(exit::BAD_DATA, format!("{} is not a complete backup: {problem}", path.display())).hint(hint)
             }
@@ -86,6 +93,45 @@ pub(super) fn not_a_file(text: &str, named: Named) -> Report {
         .hint(format!("{hint}, or name the file ./{text}"))
 }
 
+/// The report of a check that restores a backup.
+pub(in crate::cli) fn bad_backup(error: transfer::Error) -> Report {
+    let transfer::Error::InvalidBackup { path, problem, older } = error else { return error.into() };
+    let hint = older.map_or_else(
+        || {
+            "look for faults of the disk and the memory, and write another with `cxnpoll store backup --verify`"
+                .to_owned()
+        },
+        |older| format!("check the backup before it with `{}`", file::restore_command("--check ", &older)),
+    );
+    let message = format!("{} cannot be restored: {problem}", path.display());
+    Report::new(exit::STORE, message).hint(hint)
+}
+
+fn undecryptable(path: &Path, problem: KeyProblem) -> Report {
+    let path = path.display();
+    match problem {
+        KeyProblem::NoKey => Report::usage(format!("{path} is encrypted"))
+            .hint("name the file of the private key with --identity, as age-keygen wrote it"),
+        KeyProblem::OtherKey => Report::new(exit::BAD_DATA, format!("{path} is encrypted to another key"))
+            .hint("name the private key of one of its recipients with --identity; with that key, the file is damaged"),
+        KeyProblem::Passphrase => Report::new(exit::BAD_DATA, format!("{path} is encrypted with a passphrase"))
+            .hint("decrypt it with `age --decrypt`, and restore the result"),
+    }
+}
+
+fn invalid_identity(path: &Path, problem: InvalidIdentities) -> Report {
+    let path = path.display();
+    let (message, hint) = match problem {
+        InvalidIdentities::Encrypted => (
+            format!("the private key {path} is encrypted"),
+            "decrypt it on the way: age --decrypt KEY | cxnpoll store restore FILE --identity - --yes",
+        ),
+        InvalidIdentities::Empty => (format!("{path} holds no private key"), NAME_IDENTITY),
+        InvalidIdentities::Line(line) => (format!("{path}, line {line}: not a private key of age"), NAME_IDENTITY),
+    };
+    Report::new(exit::BAD_DATA, message).hint(hint)
+}
+
 /// An input that is refused as a whole. Inputs are read to their end before anything is applied.
 fn bad_input(problem: &str) -> Report {
     Report::new(exit::BAD_DATA, format!("{problem}\nnothing was imported"))
@@ -97,6 +143,9 @@ fn foreign_input(foreign: Foreign) -> Report {
         Foreign::Compressed(program) => bad_input(&format!("the input is compressed with {program}"))
             .hint("decompress it; only gzip is read as it is"),
         Foreign::Zip => bad_input("the input is a ZIP archive, or a spreadsheet").hint("save it as CSV"),
+        Foreign::Encrypted => bad_input("the input is encrypted with age").hint(
+            "restore a backup with `cxnpoll store restore FILE --identity KEY`, or decrypt the input with `age --decrypt`",
+        ),
         Foreign::Backup => {
             bad_input("the input is a backup of a store").hint("restore it with `cxnpoll store restore FILE`")
         }
@@ -164,6 +213,7 @@ impl fmt::Display for BackupProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(error) => write!(f, "{error}"),
+            Self::DamagedHeader => f.write_str("its encryption has a damaged header, or is of a newer version of age"),
             Self::NoEnd => f.write_str("its end is missing"),
             Self::UnknownVersion { found, known } => {
                 write!(f, "it has version {found}, this program reads version {known}")
@@ -172,6 +222,13 @@ impl fmt::Display for BackupProblem {
             Self::InvalidLine { line, problem } => write!(f, "line {line}: {problem}"),
             Self::WrongChecksum => f.write_str("its checksum is wrong"),
             Self::TrailingData => f.write_str("something follows its end"),
+            Self::Faults { count: faults, first } => {
+                write!(f, "the store that is restored from it has {}: {}", count(*faults, "fault"), sanitize(first))
+            }
+            Self::CxnDiffers(cxn_id) => write!(f, "{cxn_id} is restored with other values"),
+            Self::CxnsMissing(cxns) => write!(f, "{} would be missing", count(*cxns as u64, "connection")),
+            Self::HistoryDiffers => f.write_str("its history is restored with other content"),
+            Self::JobsDiffer => f.write_str("its jobs are restored with other values"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The directory `backups/`: which backups it holds, and their order.
 //!
-//! The number in the first line of a backup orders them, because the clock that gave them their names may have been wrong.
+//! The number in the first line of a backup orders them, because the clock that gave them their names may have been wrong. That of
+//! an encrypted one is in a note of its header, too.
 //! Files with other names are ignored.
 
 use std::cmp::Reverse;
@@ -15,10 +16,15 @@ use serde_json::Value;
 use super::layout::{StoreLayout, names};
 use crate::model::UnixTime;
 use crate::store::error::Result;
+use crate::util::encryption::{MAGIC, note};
 
 /// The time in the name of a backup, UTC.
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 const SUFFIX: &str = ".jsonl.gz";
+/// What follows in the name of an encrypted backup.
+const ENCRYPTED: &str = ".age";
+/// The name of the note with the number of an encrypted backup.
+pub const SEQUENCE_NOTE: &str = "cxnpoll-backup";
 /// How far ahead of the clock the time of a backup may be, in seconds.
 const CLOCK_TOLERANCE_S: i64 = 300;
 /// The longest first line of a backup, in bytes.
@@ -46,25 +52,32 @@ pub struct BackupTimes {
 
 /// The name of a backup: `20260131T120000Z.jsonl.gz`.
 ///
-/// `number` counts the backups of the same second from 1: the name of the second has `-2` after the time.
-pub fn backup_name(time: DateTime<Utc>, number: u32) -> String {
-    let time = time.format(TIME_FORMAT);
-    if number < 2 { format!("{time}{SUFFIX}") } else { format!("{time}-{number}{SUFFIX}") }
+/// `number` counts the backups of the same second from 1: the name of the second has `-2` after the time. That of an
+/// encrypted one has `.age` at its end.
+pub fn backup_name(time: DateTime<Utc>, number: u32, is_encrypted: bool) -> String {
+    let (time, end) = (time.format(TIME_FORMAT), if is_encrypted { ENCRYPTED } else { "" });
+    if number < 2 { format!("{time}{SUFFIX}{end}") } else { format!("{time}-{number}{SUFFIX}{end}") }
 }
 
 /// Reads the time from the name of a backup; `None` for any other name.
 fn time_of(name: &str) -> Option<UnixTime> {
+    let name = name.strip_suffix(ENCRYPTED).unwrap_or(name);
     let stem = name.strip_suffix(SUFFIX)?;
     let (time, number) = stem.split_once('-').map_or((stem, Some(1)), |(time, number)| (time, number.parse().ok()));
     let time = NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok()?.and_utc();
-    (backup_name(time, number?) == name).then(|| time.timestamp())
+    (backup_name(time, number?, false) == name).then(|| time.timestamp())
 }
 
-/// Reads the number of a backup from its first line. That of version 1 has none and counts as 0.
+/// Reads the number of a backup from its first line, or from a note. That of version 1 has none and counts as 0.
 ///
 /// `None` if the line cannot be read.
 fn sequence_of(path: &Path) -> Option<u64> {
-    let gzip = MultiGzDecoder::new(BufReader::new(File::open(path).ok()?));
+    let mut file = BufReader::new(File::open(path).ok()?);
+    let start = file.fill_buf().ok()?;
+    if start.starts_with(MAGIC) {
+        return note(start, SEQUENCE_NOTE)?.parse().ok();
+    }
+    let gzip = MultiGzDecoder::new(file);
     let mut line = String::new();
     BufReader::new(gzip.take(MAX_FIRST_LINE)).read_line(&mut line).ok()?;
     let first: Value = serde_json::from_str(&line).ok()?;
@@ -140,6 +153,7 @@ mod tests {
     use flate2::write::GzEncoder;
 
     use super::*;
+    use crate::util::encryption::{Encrypting, Identities};
 
     /// 2026-01-31T12:00:00Z
     const NOON: i64 = 1_769_860_800;
@@ -148,12 +162,17 @@ mod tests {
     fn only_names_of_backups_have_a_time() {
         let time = DateTime::from_timestamp(NOON, 0).unwrap();
         assert_eq!(
-            (backup_name(time, 1).as_str(), time_of("20260131T120000Z.jsonl.gz")),
+            (backup_name(time, 1, false).as_str(), time_of("20260131T120000Z.jsonl.gz")),
             ("20260131T120000Z.jsonl.gz", Some(NOON))
         );
-        assert_eq!(time_of(&backup_name(time, 12)), Some(NOON));
+        for is_encrypted in [false, true] {
+            assert_eq!(time_of(&backup_name(time, 12, is_encrypted)), Some(NOON));
+        }
+        assert_eq!(backup_name(time, 2, true), "20260131T120000Z-2.jsonl.gz.age");
         for other in [
             "20260131T120000Z.jsonl",
+            "20260131T120000Z.jsonl.age",
+            "20260131T120000Z.jsonl.gz.age.age",
             "20260131T120000Z-1.jsonl.gz",
             "20260131T120000Z-02.jsonl.gz",
             "20260131T120000Z-.jsonl.gz",
@@ -170,7 +189,7 @@ mod tests {
     /// Writes a file whose first line is `line`, and returns its name.
     fn write(layout: &StoreLayout, at: i64, line: &str) -> String {
         fs::create_dir_all(layout.backups()).unwrap();
-        let name = backup_name(DateTime::from_timestamp(at, 0).unwrap(), 1);
+        let name = backup_name(DateTime::from_timestamp(at, 0).unwrap(), 1, false);
         let mut gzip = GzEncoder::new(File::create_new(layout.backups().join(&name)).unwrap(), Compression::fast());
         writeln!(gzip, "{line}").unwrap();
         gzip.finish().unwrap();
@@ -204,6 +223,24 @@ mod tests {
         let times = layout.backup_times(NOON).unwrap();
         assert_eq!((times.latest, file_names(&times.future)), (Some(NOON + CLOCK_TOLERANCE_S), vec![ahead.as_str()]));
         assert_eq!(layout.backup_times(NOON - 9_900).unwrap().latest, None);
+    }
+
+    #[test]
+    fn encrypted_backups_are_ordered_among_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = StoreLayout::prepared(directory.path()).unwrap();
+        let third = numbered(&layout, NOON - 30, 3);
+        let encrypted = |at: i64, sequence: &str| {
+            let name = backup_name(DateTime::from_timestamp(at, 0).unwrap(), 1, true);
+            let recipients = vec![Identities::generate().1; 60];
+            let file = File::create_new(layout.backups().join(&name)).unwrap();
+            Encrypting::new(file, &recipients, &[SEQUENCE_NOTE, sequence]).unwrap().finish().unwrap();
+            name
+        };
+        let second = encrypted(NOON - 20, "2");
+        let fourth = encrypted(NOON - 9_000, "4");
+        let backups = layout.backup_list(NOON).unwrap();
+        assert_eq!((file_names(&backups.past), backups.next_sequence), (vec![&*fourth, &third, &second], 5));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::util::file_error::{FileError, FileOp};
 use crate::util::lock::{Backoff, FileLock, Mode};
 
 /// The longest wait of a session for sled's threads, which close the database of the session before.
-pub(super) const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+pub const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause between two attempts to get sled's lock.
 ///
 /// Nearly every session waits for it, but only for a few milliseconds.

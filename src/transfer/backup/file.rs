@@ -1,6 +1,7 @@
 //! Backups as files, and when the next is due.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use tracing::warn;
 
 use crate::model::UnixTime;
 use crate::store::{BackupTimes, Store};
-use crate::transfer::error::Result;
+use crate::transfer::error::{Error, Result};
 
 /// A backup that was written or checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +27,28 @@ pub struct Backup {
     pub lacks: u64,
 }
 
-/// The name of the newest backup that lacks entries.
+/// Why work on a backup did not get to its end.
+pub(super) enum Interrupt {
+    Stopped,
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Interrupt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Whether a directory does not exist, or cannot be written by this process.
+pub(super) fn is_refused(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::NotFound | Kind::PermissionDenied | Kind::ReadOnlyFilesystem)
+}
+
+/// The names of the newest backup that lacks entries: as it is, and encrypted.
 ///
-/// It is not the name of a backup, so that it takes no complete one's place: neither in a rotation nor as the newest.
-pub const PARTIAL: &str = "partial.gz";
+/// Those are no names of backups, so that it takes no complete one's place: neither in a rotation nor as the newest.
+pub const PARTIALS: [&str; 2] = ["partial.gz", "partial.gz.age"];
 
 /// Whether the newest backup of a store is at least `every_s` seconds old, or there is none.
 ///
@@ -40,9 +59,9 @@ pub const PARTIAL: &str = "partial.gz";
 pub fn is_due(store: &Store, now: DateTime<Utc>, every_s: i64) -> Result<bool> {
     let now = now.timestamp();
     let BackupTimes { latest, .. } = store.backup_times(now)?;
-    let partial = fs::metadata(store.backup_dir().join(PARTIAL)).ok().map(|metadata| metadata.mtime());
+    let partials = PARTIALS.iter().filter_map(|name| fs::metadata(store.backup_dir().join(name)).ok());
     let is_old = |at: i64| now.abs_diff(at) >= every_s.unsigned_abs();
-    Ok(latest.is_none_or(is_old) && partial.is_none_or(is_old))
+    Ok(latest.into_iter().chain(partials.map(|metadata| metadata.mtime())).all(is_old))
 }
 
 /// Warns of backups whose time is in the future, because the clock was wrong then or is now.

@@ -53,6 +53,14 @@ pub struct JobEntry {
     pub outages: Vec<RunOutage>,
 }
 
+impl JobEntry {
+    /// The entry as JSON.
+    pub fn to_json(&self) -> String {
+        // As below.
+        serde_json::to_string(self).expect("an entry is JSON")
+    }
+}
+
 impl Line {
     /// The text of the line, without its end.
     pub fn to_json(&self) -> String {

@@ -50,6 +50,7 @@ pub const LAYERS: Order = Order {
 /// The rooms of the store, below `src/store/`.
 pub const STORE: Order = Order {
     lines: &[
+        &["temporary"],
         &["mod", "exclusive"],
         &["face"],
         &["check"],

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::content::{Content, EXPORTED, Lines, comparable};
 use crate::testkit::APP;
-use crate::testkit::library::{exported_line, polled_line, revived_line};
+use crate::testkit::library::{BACKUP_KEY, BACKUP_RECIPIENT, exported_line, polled_line, revived_line};
 
 /// The retry expression of the job. It never gives a site up.
 pub const RETRY: &str = "1 hour (x2); 1 day (x*)";
@@ -36,7 +36,10 @@ pub enum Action {
         cxns: Vec<String>,
         app: Option<&'static str>,
     },
-    Backup,
+    /// With `verify`, it is encrypted too.
+    Backup {
+        verify: bool,
+    },
     Restore {
         backup: String,
     },
@@ -83,8 +86,11 @@ impl Action {
                     None => cxns.iter().for_each(|cxn| add(&[cxn])),
                 }
             }
-            Self::Backup => add(&["store", "backup", "--json"]),
-            Self::Restore { backup } => add(&["store", "restore", "--yes", &format!("store/backups/{backup}")]),
+            Self::Backup { verify: false } => add(&["store", "backup", "--json"]),
+            Self::Backup { verify: true } => add(&["store", "backup", "--verify", "--recipient", BACKUP_RECIPIENT]),
+            Self::Restore { backup } => {
+                add(&["store", "restore", "--yes", &format!("store/backups/{backup}"), "--identity", BACKUP_KEY]);
+            }
             Self::Compact => add(&["store", "compact"]),
             Self::Repair { .. } => add(&["store", "check", "--repair"]),
             Self::RemoveResults { cxn: Some(cxn) } => add(&["results", "--remove", cxn]),
@@ -96,7 +102,7 @@ impl Action {
 
     /// Whether the command may write a backup.
     fn backs_up(&self) -> bool {
-        matches!(self, Self::Backup | Self::Compact | Self::Poll { only: None, .. })
+        matches!(self, Self::Backup { .. } | Self::Compact | Self::Poll { only: None, .. })
     }
 
     fn expected(&self, before: &Content) -> Expected {
@@ -155,7 +161,7 @@ impl Action {
                 results.retain(|(id, _), _| cxns.contains_key(id));
             }
             Self::RemoveResults { cxn } => results.retain(|(id, _), _| cxn.as_ref().is_some_and(|cxn| cxn != id)),
-            Self::Backup | Self::Compact | Self::Export => {}
+            Self::Backup { .. } | Self::Compact | Self::Export => {}
         }
         Expected { cxns, results, units, in_order }
     }
@@ -210,9 +216,10 @@ impl Action {
         let lost =
             former.take(MAX_BACKUPS - new.len()).find(|name| found.backups.iter().all(|backup| backup.name != **name));
         assert_eq!(lost, None, "a backup is lost");
-        if matches!(self, Self::Backup | Self::Compact) && !was_killed {
+        if matches!(self, Self::Backup { .. } | Self::Compact) && !was_killed {
             assert_same(&found.cxns, &found.backups.last().expect("a backup was acknowledged").cxns);
-            assert!(found.backups.len() <= MAX_BACKUPS, "{} backups", found.backups.len());
+            // One more is the last that was checked.
+            assert!(found.backups.len() <= MAX_BACKUPS + 1, "{} backups", found.backups.len());
         }
     }
 }

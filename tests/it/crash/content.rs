@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 
-use flate2::read::GzDecoder;
 use serde_json::Value;
 
-use crate::testkit::library::is_whole_backup;
+use crate::testkit::library::backup_text;
 use crate::testkit::{World, code, json_lines, stdout};
 
 /// Lines of connections by their cxnId, without what a poll does not determine.
@@ -44,12 +42,10 @@ impl Content {
             if let Some(backup) = known.backups.iter().find(|backup| backup.name == name && backup.bytes == bytes) {
                 return backup.clone();
             }
-            assert!(is_whole_backup(&path), "{name} is not whole");
-            let mut text = String::new();
-            GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+            let text = backup_text(&path).unwrap_or_else(|| panic!("{name} is not whole"));
             Backup { name, bytes, cxns: lines(&text) }
         };
-        let mut backups: Vec<_> = names.filter(|name| name.ends_with(".jsonl.gz")).map(backup).collect();
+        let mut backups: Vec<_> = names.filter(|name| name.contains(".jsonl.gz")).map(backup).collect();
         // A new one is the newest.
         backups.sort_by_key(|backup| known.backups.iter().position(|known| known == backup).unwrap_or(usize::MAX));
         let exported = fs::read_to_string(world.path(EXPORTED)).ok().map(|text| lines(&text));

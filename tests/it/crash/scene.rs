@@ -14,7 +14,7 @@ use super::content::Content;
 use crate::testkit::{APP, MIDNIGHT, Random, World, code, was_killed};
 
 /// The kinds of commands. Before the second of a pair, the first makes that there is something to do.
-pub const KINDS: [(&str, &str); 14] = [
+pub const KINDS: [(&str, &str); 15] = [
     ("import", "import"),
     ("import", "prune"),
     ("import", "poll"),
@@ -24,6 +24,7 @@ pub const KINDS: [(&str, &str); 14] = [
     ("poll", "revive"),
     ("import", "remove"),
     ("import", "backup"),
+    ("import", "verify"),
     ("backup", "restore"),
     ("import", "compact"),
     ("poll", "repair"),
@@ -198,7 +199,8 @@ impl Scene {
             "enable" => self.admin("enable", |line| line["disabled"] == true)?,
             "revive" => self.admin("revive", status)?,
             "remove" => self.admin("remove", |_| true)?,
-            "backup" => Action::Backup,
+            "backup" => Action::Backup { verify: false },
+            "verify" => Action::Backup { verify: true },
             "restore" => {
                 if self.content.backups.is_empty() {
                     return None;

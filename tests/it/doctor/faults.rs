@@ -136,6 +136,11 @@ pub const FAULTS: &[Fault] = &[
         fs::write(backup, bytes).unwrap();
     }),
     fault("backups", "cannot be restored", |scene| fs::write(backup(scene), "").unwrap()),
+    fault("backups", "could not be restored when it was checked at 20", |scene| {
+        let (backup, checked) = (backup(scene), scene.world.store().join("backups/checked.json"));
+        let name = backup.file_name().unwrap().to_str().unwrap();
+        fs::write(checked, format!(r#"{{"bad":{{"name":"{name}","at":1769860800}}}}"#)).unwrap();
+    }),
     fault("backups", "the newest backup is", |scene| rename_backup(scene, "20260101T000000Z.jsonl.gz")),
     fault("backups", "is in the future", |scene| {
         let backups = scene.world.store().join("backups");

@@ -43,6 +43,9 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
     if let Err(error) = config.heartbeat(None) {
         findings.add_error(C::Heartbeat, Error::from(error), "write the whole URL, with https://");
     }
+    if let Err(error) = config.backup_recipients(&[]) {
+        findings.add_error(C::Config, error, CORRECT_FILE);
+    }
     notify::find(config, findings);
     for name in names {
         match app(config, name) {

@@ -13,9 +13,12 @@ use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::Report;
+use crate::cli::ui::time;
 use crate::model::UnixTime;
 use crate::store::Store;
-use crate::transfer::backup;
+use crate::transfer::Error as TransferError;
+use crate::transfer::backup::{self, Rehearsals};
+use crate::util::encryption::Identities;
 use crate::util::text::shell_quoted;
 
 /// How long the newest backup is read.
@@ -53,6 +56,10 @@ pub(super) fn check(context: &Context, store: &Store, last_run: Option<UnixTime>
         );
     }
     verify_newest(context, store, findings);
+    if let Some((bad, at)) = Rehearsals::read(store).bad(store) {
+        let message = format!("{} could not be restored when it was checked at {}", bad.display(), time::utc(at));
+        findings.add(Check::Backups, message, "write another and check it: cxnpoll store backup --verify");
+    }
     // Only a run writes a backup, at its end. The runs that a restored store remembers were another's.
     let activated = fs::metadata(store.path().join("CURRENT")).map_or(0, |metadata| metadata.mtime());
     let Some(last_run) = last_run.filter(|last_run| *last_run >= activated) else { return };
@@ -60,7 +67,7 @@ pub(super) fn check(context: &Context, store: &Store, last_run: Option<UnixTime>
     match times.latest {
         None if times.future.is_empty() => findings.add(Check::Backups, "there is no backup of the store", write),
         Some(latest) if last_run - latest > 2 * every_s => {
-            let age = crate::cli::ui::time::duration(context.started - latest);
+            let age = time::duration(context.started - latest);
             let every = context.config.backups.every_hours;
             findings.add(
                 Check::Backups,
@@ -79,10 +86,14 @@ fn verify_newest(context: &Context, store: &Store, findings: &mut Findings) {
     let (sender, receiver) = mpsc::channel();
     let read = path.clone();
     // After the limit nothing waits for it.
-    let verify = move || sender.send(backup::verify(&read));
+    let verify = move || sender.send(backup::verify(&read, &Identities::default()));
     let started = thread::Builder::new().spawn(verify);
     match started.ok().and_then(|_| receiver.recv_timeout(MAX_VERIFY).ok()) {
         Some(Ok(_)) => {}
+        Some(Err(TransferError::Undecryptable { .. })) => findings.skip(
+            Check::Backups,
+            "the newest backup is encrypted: check it with `cxnpoll store restore --check --identity FILE`",
+        ),
         Some(Err(error)) => {
             let access = users::access_remedy(&path);
             let Report { message, .. } = error.into();

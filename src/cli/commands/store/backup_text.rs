@@ -11,7 +11,8 @@ pub(super) fn size(backup: &Backup) -> String {
     format!("{}, {}", count(backup.cxns, "connection"), HumanBytes(backup.bytes))
 }
 
-/// The object that scripts get.
-pub(super) fn json(backup: &Backup) -> Value {
-    json!({"path": backup.path.display().to_string(), "cxns": backup.cxns, "bytes": backup.bytes, "lacks": backup.lacks})
+/// The object that scripts get. `verified` is whether the backup was restored to check it.
+pub(super) fn json(backup: &Backup, verified: bool) -> Value {
+    let Backup { path, cxns, bytes, lacks, .. } = backup;
+    json!({"path": path.display().to_string(), "cxns": cxns, "bytes": bytes, "lacks": lacks, "verified": verified})
 }

@@ -29,26 +29,27 @@ pub(in crate::cli) struct Compact {
 impl Compact {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let path = context.writable_store()?.path().to_owned();
-        let keep = context.config.backups.keep.get();
+        let (keep, recipients) = (context.config.backups.keep.get(), context.config.backup_recipients(&[])?);
         let (before, after, backup) =
             Store::lock_exclusively(&path, context.global.store_wait, "store compact", |exclusive| -> Result<_> {
                 let now = Utc::now();
                 backup::warn_of_future(exclusive.store(), now)?;
                 let before = exclusive.store().file_size()?;
                 let store = exclusive.store().clone().with_skipped(context.skipped.clone());
-                let backup = backup::back_up(&store, now, keep, || false)?.ok_or(Error::BackupInProgress)?;
+                let written = backup::back_up(&store, now, keep, &recipients, || false)?;
+                let (backup, key) = written.ok_or(Error::BackupInProgress)?;
                 if backup.lacks > 0 {
                     // A compaction removes the database, and with it what cannot be read.
                     return Err(Error::NotCompacted);
                 }
-                backup::compact(exclusive, &backup.path)?;
+                backup::compact(exclusive, &backup.path, &key)?;
                 store.write(|session| store.history().audit_store(session, &users::audit(""), "compact"))?;
                 Ok((before, exclusive.store().file_size()?, backup))
             })?;
         let connections = count(backup.cxns, "connection");
         context.notify(&format!("{} before, {} now, {connections}", HumanBytes(before), HumanBytes(after)));
         if self.json {
-            let backup = backup_text::json(&backup);
+            let backup = backup_text::json(&backup, false);
             output::json(&json!({"bytesBefore": before, "bytesAfter": after, "backup": backup}));
         }
         Ok(exit::OK)

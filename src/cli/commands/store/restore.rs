@@ -10,14 +10,16 @@ use tracing::warn;
 use super::backup_text;
 use crate::cli::commands::users;
 use crate::cli::context::Context;
-use crate::cli::error::{Error, Result};
+use crate::cli::error::{Error, Result, bad_backup};
 use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::{output, time};
 use crate::cli::values;
 use crate::exit;
+use crate::run::Signals;
 use crate::store::{Backups, Error as StoreError, Store};
 use crate::transfer::Error as TransferError;
 use crate::transfer::backup::{self, Backup};
+use crate::util::encryption::Identities;
 use crate::util::text::{count, sanitize};
 
 /// Replace the content of the store with a backup
@@ -27,12 +29,18 @@ use crate::util::text::{count, sanitize};
 /// command uses the store.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cxnpoll store restore\n  cxnpoll store restore /var/lib/cxnpoll/backups/20260131T120000Z.jsonl.gz"
+    after_help = "Examples:\n  cxnpoll store restore --check\n  cxnpoll store restore\n  cxnpoll store restore /var/lib/cxnpoll/backups/20260131T120000Z.jsonl.gz"
 )]
 pub(in crate::cli) struct Restore {
     /// Backup file [default: the newest backup of the store]
     #[arg(value_name = "FILE", value_parser = values::path())]
     file: Option<PathBuf>,
+    /// Only check the backup: restore it to a temporary store, and compare that with the backup
+    #[arg(long)]
+    check: bool,
+    /// File with the private key of an encrypted backup, as age-keygen writes it; - is standard input
+    #[arg(long, value_name = "FILE", value_parser = values::path())]
+    identity: Option<PathBuf>,
     #[command(flatten)]
     confirmation: Confirmation,
     /// Print JSON
@@ -42,6 +50,13 @@ pub(in crate::cli) struct Restore {
 
 impl Restore {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
+        let identities = match &self.identity {
+            Some(path) => backup::read_identities(path)?,
+            None => Identities::default(),
+        };
+        if self.check {
+            return self.check(context, &identities);
+        }
         let path = context.store_path()?;
         let existing = match &self.file {
             Some(_) => context.existing_store(true)?,
@@ -58,32 +73,59 @@ impl Restore {
                 Some(selected) => selected,
                 none => none.insert(Selected::newest(store)?),
             };
-            let backup = selected.naming_older(backup::verify(&selected.path))?;
+            let backup = selected.naming_older(backup::verify(&selected.path, &identities))?;
             if !context.confirm(change(&replaced, &backup), &Preview::default())? {
                 return Ok(exit::OK);
             }
         }
         let (backup, kept) = Store::lock_exclusively(&path, context.global.store_wait, "store restore", |store| {
             let selected = selected.map_or_else(|| Selected::newest(store.store()), Ok)?;
-            let restored = selected.naming_older(backup::restore(store, &selected.path, true))?;
+            let restored = selected.naming_older(backup::restore(store, &selected.path, &identities, true))?;
             let name = selected.path.file_name().unwrap_or_default().to_string_lossy();
             let (store, audit) = (store.store(), users::audit(sanitize(&name)));
             store.write(|session| store.history().audit_store(session, &audit, "restore"))?;
             Ok::<_, Error>(restored)
         })?;
         context.notify(&format!("restored {}: {}", backup.path.display(), backup_text::size(&backup)));
-        if backup.lacks > 0 {
-            warn!("the backup lacks {} that could not be read", count(backup.lacks, "record"));
-        }
+        warn_of_lacks(&backup);
         for kept in &kept {
             context.notify(&format!("the replaced content is kept as {}: remove it when all is well", kept.display()));
         }
         if self.json {
-            let mut object = backup_text::json(&backup);
+            let mut object = backup_text::json(&backup, false);
             object["kept"] = json!(kept);
             output::json(&object);
         }
         Ok(exit::OK)
+    }
+
+    /// Restores the backup to a temporary store.
+    fn check(self, context: &Context, identities: &Identities) -> Result<u8> {
+        let store = match &self.file {
+            Some(_) => context.existing_store(false)?,
+            None => Some(context.store()?),
+        };
+        let selected = match (self.file, &store) {
+            (None, Some(store)) => Selected::newest(store)?,
+            (file, _) => Selected { path: file.unwrap_or_default(), older: None },
+        };
+        let signals = Signals::listen().map_err(Error::Signals)?;
+        let checked = backup::rehearse(store.as_ref(), &selected.path, identities, || signals.stop_code().is_some());
+        let Some(backup) = selected.naming_older(checked).map_err(|error| Error::Reported(bad_backup(error)))? else {
+            return Ok(signals.stop_code().unwrap_or(exit::OK));
+        };
+        context.notify(&format!("{} can be restored: {}", backup.path.display(), backup_text::size(&backup)));
+        warn_of_lacks(&backup);
+        if self.json {
+            output::json(&backup_text::json(&backup, true));
+        }
+        Ok(exit::OK)
+    }
+}
+
+fn warn_of_lacks(backup: &Backup) {
+    if backup.lacks > 0 {
+        warn!("the backup lacks {} that could not be read", count(backup.lacks, "record"));
     }
 }
 
@@ -132,12 +174,12 @@ impl Selected {
     }
 
     /// Adds the backup before this one to the error of a damaged one.
-    fn naming_older<T>(&self, result: Result<T, TransferError>) -> Result<T> {
+    fn naming_older<T>(&self, result: Result<T, TransferError>) -> Result<T, TransferError> {
         result.map_err(|error| match error {
             TransferError::InvalidBackup { path, problem, older: None } => {
-                TransferError::InvalidBackup { path, problem, older: self.older.clone() }.into()
+                TransferError::InvalidBackup { path, problem, older: self.older.clone() }
             }
-            error => error.into(),
+            error => error,
         })
     }
 }

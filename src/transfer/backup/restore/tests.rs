@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{CxnId, PollStatus, Secret};
 use crate::store::{Entry, Frame, RunEntry, RunProblems, RunRecord, Store};
-use crate::transfer::backup::{back_up, is_due};
+use crate::transfer::backup::{self, is_due};
 use crate::transfer::entry::line;
 use chrono::{DateTime, TimeDelta, Utc};
 use flate2::Compression;
@@ -26,6 +26,11 @@ fn store(dir: &Path, cxns: u32) -> Store {
     store
 }
 
+/// Writes a backup that is not encrypted.
+fn back_up(store: &Store, now: DateTime<Utc>, keep: usize, stop: impl Fn() -> bool) -> Result<Option<Backup>> {
+    Ok(backup::back_up(store, now, keep, &[], stop)?.map(|(backup, _)| backup))
+}
+
 fn all(store: &Store) -> Vec<String> {
     let mut lines = Vec::new();
     store
@@ -40,7 +45,9 @@ fn all(store: &Store) -> Vec<String> {
 
 fn restore_to(store: &Store, path: &Path) -> Result<(Backup, Vec<PathBuf>)> {
     let wait = Duration::from_secs(10);
-    Store::lock_exclusively(store.path(), wait, "store restore", |store| restore(store, path, true))
+    Store::lock_exclusively(store.path(), wait, "store restore", |store| {
+        restore(store, path, &Identities::default(), true)
+    })
 }
 
 #[test]
@@ -50,7 +57,7 @@ fn a_restore_brings_back_the_content_of_the_backup() {
     let before = all(&store);
     let backup = back_up(&store, Utc::now(), 7, || false).unwrap().unwrap();
     assert_eq!(backup.cxns, 600);
-    assert_eq!(verify(&backup.path).unwrap(), backup);
+    assert_eq!(verify(&backup.path, &Identities::default()).unwrap(), backup);
     let id: CxnId = "cxn:1".parse().unwrap();
     store
         .write(|session| {
@@ -91,7 +98,7 @@ fn an_incomplete_backup_changes_nothing() {
 fn an_invalid_backup_has_a_problem() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("backup");
-    assert!(matches!(verify(&path), Err(Error::OpenBackup(_))));
+    assert!(matches!(verify(&path, &Identities::default()), Err(Error::OpenBackup(_))));
     let first = Line::Backup { version: VERSION, at: 0, program: String::new(), sequence: Some(1) }.to_json() + "\n";
     let end = |cxns, text: &str| {
         let sha256 = hex::encode(Sha256::digest(text));
@@ -101,7 +108,7 @@ fn an_invalid_backup_has_a_problem() {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(text.as_bytes()).unwrap();
         fs::write(&path, gzip.finish().unwrap()).unwrap();
-        match verify(&path) {
+        match verify(&path, &Identities::default()) {
             Ok(backup) => format!("valid: {}", backup.cxns),
             Err(Error::InvalidBackup { problem, .. }) => format!("{problem:?}"),
             Err(error) => format!("{error:?}"),
@@ -195,7 +202,7 @@ fn a_backup_of_the_same_second_or_of_an_earlier_time_replaces_none() {
     // The only one that is kept is the one that was written, whatever the clock shows.
     let last = back_up(&store, now - TimeDelta::days(10), 1, || false).unwrap().unwrap();
     assert_eq!(fs::read_dir(store.backup_dir()).unwrap().count(), 2, "a backup and its lock");
-    assert_eq!(verify(&last.path).unwrap(), last);
+    assert_eq!(verify(&last.path, &Identities::default()).unwrap(), last);
 }
 
 #[test]
@@ -256,7 +263,10 @@ fn the_history_of_a_backup_takes_the_place_of_the_present_one() {
     assert_eq!(store.check(false).unwrap().faults, 0);
     // A compaction takes only the database from its backup.
     let longer = with_frame(&store, 50_000_000);
-    Store::lock_exclusively(store.path(), Duration::from_secs(10), "", |store| compact(store, &path)).unwrap();
+    Store::lock_exclusively(store.path(), Duration::from_secs(10), "", |store| {
+        compact(store, &path, &Identities::default())
+    })
+    .unwrap();
     assert_eq!(frames(&store), longer);
 }
 
