@@ -1,6 +1,7 @@
 //! The command line: its commands, and the dispatch to them.
 
 mod arguments;
+mod availability;
 mod commands;
 mod completion;
 mod context;
@@ -103,6 +104,8 @@ enum Command {
     /// more need --all and --yes. Connections that the store cannot read are removed too, if they are named.
     #[command(after_help = "Example, for cron:\n  cxnpoll remove --state given-up --older-than '6 month' --all --yes")]
     Remove(commands::admin::AdminArgs),
+    Set(commands::set::Set),
+    Follow(commands::follow::Follow),
     Import(commands::import::Import),
     Export(commands::export::Export),
     Results(commands::results::Results),
@@ -247,6 +250,8 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Disable(command) => command.run(context, AdminAction::Disable),
         Command::Enable(command) => command.run(context, AdminAction::Enable),
         Command::Remove(command) => command.run(context, AdminAction::Remove),
+        Command::Set(command) => command.run(context),
+        Command::Follow(command) => command.run(context),
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
@@ -293,6 +298,8 @@ impl Command {
             Self::Disable(_) => "disable",
             Self::Enable(_) => "enable",
             Self::Remove(_) => "remove",
+            Self::Set(_) => "set",
+            Self::Follow(_) => "follow",
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use tracing::warn;
 
 use super::context::Context;
-use super::error::{Report, delivery_text, given_up_text};
+use super::error::Report;
+use super::error::notify::{delivery_text, given_up_text};
 use crate::notify::{AfterRun, Channel, DeliveryError, Message, Notifier, Sender};
 use crate::run::{PollRun, Signals, Summary, active_runs};
 use crate::store::Store;

@@ -25,6 +25,17 @@ backups = { every-hours = 24, keep = 7, verify = true, recipients = ["age1ql3z7h
 history = { days = 400 }
 results = { all = 50, failures = 20, max-kib = 256 }
 
+[notify]
+every = "1h"
+command = ["python3", "notify.py"]
+webhook = "https://hooks.example.org/0123"
+webhook-secret-file = "webhook.key"
+sendmail = "ops@example.org, root"
+sendmail-program = "~/bin/sendmail"
+from = "cxnpoll@example.org"
+subject = "{{ host }}"
+body = "{{ changes }}"
+
 [[limits]]
 net = "2001:db8::/32"
 concurrent = 16
@@ -241,6 +252,13 @@ fn schema_and_program_accept_the_same_files() {
         "[timeouts]\ncall = '2 months'",
         "[history]\ndays = 3650",
         "[history]\ndays = 3651",
+        "[notify]\ncommand = []",
+        "[notify]\nwebhook = 'ftp://a.example/'",
+        "[notify]\nsendmail = 'a@b.example,-c'",
+        "[notify]\nsendmail = 'a@b.example , c'",
+        "[notify]\nsendmail = 'Ops <a@b.example>'",
+        "[notify]\nfrom = \"a\\nBcc: b\"",
+        "[notify]\nfrom = '@!#$%&*+-/=?^_`{|}~.a-1'",
         "[jobs.'org example'.default]",
         "[jobs.'.a'.default]",
         "[jobs.a.'']",
@@ -294,6 +312,7 @@ fn schema_has_the_keys_of_the_program() {
         (&schema["properties"]["backups"], "[backups]\nunknown = 1".to_owned()),
         (&schema["properties"]["history"], "[history]\nunknown = 1".to_owned()),
         (&schema["properties"]["results"], "[results]\nunknown = 1".to_owned()),
+        (&schema["properties"]["notify"], "[notify]\nunknown = 1".to_owned()),
         (&schema["properties"]["apps"]["additionalProperties"], "[apps.a]\nunknown = 1".to_owned()),
         (
             &schema["properties"]["jobs"]["additionalProperties"]["additionalProperties"],

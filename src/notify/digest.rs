@@ -1,4 +1,4 @@
-//! Decides what is news: which changes of history a message reports, and which belong to what was reported before.
+//! Decides which changes of history are news, and which belong to what was reported before.
 //!
 //! A host counts as failing as a whole if runs report it as down, or if several of its sites began to fail within an hour. Then
 //! one change reports it. Sites that fail there afterwards, and those that recover one by one, are no news. It is over once no
@@ -6,6 +6,7 @@
 //! themselves. Nothing here reads a clock, a file or the store.
 
 mod news;
+mod sites;
 #[cfg(test)]
 mod tests;
 
@@ -15,42 +16,16 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{Change, Kind};
 use super::pairs;
-use crate::model::{AppId, Condition, CxnId, Fault, JobName, UnixTime};
+use crate::model::{Condition, Fault, UnixTime};
 use crate::store::{CxnHash, Entry, Frame, RunProblems, SiteTransition};
 use news::{Item, News};
+pub(super) use sites::{JobId, Site, Sites};
 
-/// How many sites of a host must begin to fail within [`BURST_S`] so that it counts as failing as a whole.
+/// How many sites of a host begin to fail within [`BURST_S`] if it fails as a whole.
 const BURST_SITES: usize = 3;
 const BURST_S: UnixTime = 3600;
 /// A site that fails on a failing host is news again so many seconds after the last one did.
 const QUIET_S: UnixTime = 86_400;
-
-/// An app and one of its jobs.
-pub(super) type JobId = (AppId, JobName);
-
-/// A connection that is polled, as the store knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Site {
-    pub(super) cxn_id: CxnId,
-    /// Without credentials and query.
-    pub(super) site_url: String,
-    /// The name of its host.
-    pub(super) host: String,
-    /// Whether its last poll failed.
-    pub(super) is_down: bool,
-    /// When it was polled last.
-    pub(super) last_run: UnixTime,
-}
-
-/// The sites that [`Tracker::digest`] needs to know, by job. Those that are gone or disabled are missing.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sites(pub(super) BTreeMap<JobId, HashMap<u64, Site>>);
-
-impl Sites {
-    fn get(&self, job: &JobId, cxn: u64) -> Option<&Site> {
-        self.0.get(job)?.get(&cxn)
-    }
-}
 
 /// What was reported, and is not over.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,14 +93,16 @@ impl Tracker {
             state.failing.keys().for_each(|cxn| _ = add(job, CxnHash(*cxn)));
         }
         for (job, recovered) in self.hosts.values().flat_map(|host| &host.recovered) {
-            recovered.iter().for_each(|(cxn, _)| _ = add(job, CxnHash(*cxn)));
+            for (cxn, _) in recovered {
+                add(job, CxnHash(*cxn));
+            }
         }
         wanted
     }
 
     /// Returns what is news in the frames that follow those of the last call, and notes it as reported.
     pub(super) fn digest(&mut self, now: UnixTime, frames: &[Frame], sites: &Sites) -> Vec<Change> {
-        let mut news = News::default();
+        let mut news = News::new(now);
         for (job, event) in recorded(frames, sites) {
             self.apply(job, event, sites, &mut news);
         }
@@ -166,17 +143,14 @@ impl Tracker {
         match state.failing.remove(&cxn) {
             Some(failing) => {
                 let recovered = Item { host: failing.host.clone(), class: None, ..item };
-                match self.hosts.get_mut(&failing.host) {
-                    Some(host) => {
-                        host.answered_at.get_or_insert(at);
-                        host.recovered.entry(job.clone()).or_default().push((cxn, at));
+                if let Some(host) = self.hosts.get_mut(&failing.host) {
+                    host.answered_at.get_or_insert(at);
+                    host.recovered.entry(job.clone()).or_default().push((cxn, at));
+                } else {
+                    if failing.is_new {
+                        news.add(Kind::Failing, job, failing.item(cxn));
                     }
-                    None => {
-                        if failing.is_new {
-                            news.add(Kind::Failing, job, failing.item(cxn));
-                        }
-                        news.add(Kind::Recovered, job, recovered);
-                    }
+                    news.add(Kind::Recovered, job, recovered);
                 }
             }
             // It failed before notifications were configured.
@@ -266,7 +240,9 @@ impl Tracker {
                 host.recovered.insert(job, Vec::new());
             }
             if is_over {
-                failing.iter().for_each(|(job, cxn, of)| news.add_host(Kind::Failing, job, name, [of.item(**cxn)], 0));
+                for (job, cxn, of) in failing {
+                    news.add_host(Kind::Failing, job, name, [of.item(*cxn)], 0);
+                }
             }
             host.answered_at = None;
             !is_over

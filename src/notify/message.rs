@@ -64,9 +64,9 @@ pub struct Change {
     pub hosts: Vec<String>,
     /// The first of these sites, at most 20.
     pub sites: Vec<ChangedSite>,
-    /// When the first of them changed, or when the own outage or the lateness began.
+    /// When the first of them changed, or the own outage or lateness began.
     pub since: UnixTime,
-    /// The most frequent failure class of the sites, or the fault of an own outage; `None` if there is none.
+    /// The most frequent failure class, or the fault of an own outage; `None` if there is none.
     pub cause: Option<String>,
 }
 

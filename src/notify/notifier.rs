@@ -117,6 +117,19 @@ impl<'a> Notifier<'a> {
         Ok(failed)
     }
 
+    /// The channels with a message that they did not accept yet, and the time of the run that made it.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub fn undelivered(&self) -> Result<Vec<(Channel, UnixTime)>, Error> {
+        let state = self.files.load()?;
+        let pending = |channel: Channel| {
+            let of_channel = state.channels.get(channel.name())?;
+            of_channel.warned_at.and(of_channel.pending.as_ref()).map(|message| (channel, message.at))
+        };
+        Ok(Channel::of(self.table).into_iter().filter_map(pending).collect())
+    }
+
     /// A message that only shows that a channel works.
     #[must_use]
     pub fn test_message(table: &NotifyTable, now: UnixTime) -> Message {
@@ -206,7 +219,7 @@ fn sites(session: &ReadSession, wanted: &BTreeMap<JobId, BTreeSet<CxnHash>>) -> 
             let status = session.status(job.no, key.locator)?.unwrap_or_default();
             let site = Site {
                 host: cxn.host(),
-                site_url: sanitize(&cxn.site_url.without_query()),
+                url: sanitize(&cxn.site_url.without_query()),
                 is_down: policy.condition(&status).is_down(),
                 last_run: status.last_run,
                 cxn_id: cxn.cxn_id,

@@ -17,7 +17,7 @@ use crate::util::text::{decode, sanitize};
 /// How long a program may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// How often to look whether it has ended.
-const INTERVAL: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How long to wait for its last words once it has ended. Programs that it started may keep the pipe open.
 const STDERR_WAIT: Duration = Duration::from_millis(100);
 /// How much of its standard error is read, in bytes.
@@ -55,7 +55,7 @@ pub(super) fn run(command: &[String], dir: &Path, input: Vec<u8>, stop: &AtomicB
                 end(&mut child);
                 return Err(DeliveryError::Stopped);
             }
-            Ok(None) if began.elapsed() < LIMIT => thread::sleep(INTERVAL),
+            Ok(None) if began.elapsed() < LIMIT => thread::sleep(POLL_INTERVAL),
             Ok(None) => {
                 end(&mut child);
                 return Err(DeliveryError::Timeout { program, limit: LIMIT });

@@ -1,4 +1,4 @@
-//! The subject and the text of messages, made from templates of the MiniJinja engine.
+//! The subject and the text of messages, made from templates of the `MiniJinja` engine.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -51,8 +51,8 @@ impl<'a> Templates<'a> {
 
     /// Checks the templates with a message that has a change of each kind.
     ///
-    /// # Errors
-    /// Those of the subject and of the body.
+    /// Returns what is wrong with the subject and the body.
+    #[must_use]
     pub fn check(table: &NotifyTable) -> Vec<TemplateError> {
         let templates = Templates::new(table);
         let mut sample = sample();

@@ -28,7 +28,9 @@ const BASE64_KEY: &str = "whsec_";
 /// A longer file holds no key, in bytes.
 const MAX_KEY_BYTES: u64 = 4096;
 
-/// Reads the key that messages are signed with: the text of a file, or what is behind `whsec_` as base64.
+/// Reads the key that messages are signed with.
+///
+/// It is the text of a file, or what is behind `whsec_`, decoded from base64.
 ///
 /// # Errors
 /// The file cannot be read, has no key, or may be read by all users.

@@ -135,7 +135,10 @@ impl Client {
         }
         let keeps_connections = poll.idle.is_some();
         transport::trace::begin(poll.trace);
-        let reply = idle::with_connections(&mut poll.idle, || self.follow(endpoint, body, keeps_connections));
+        let mut redirects = Redirects::default();
+        let call = || self.follow(endpoint, body, keeps_connections, &mut redirects);
+        let reply = idle::with_connections(&mut poll.idle, call);
+        poll.redirection = redirects.led;
         poll.trace = transport::trace::current();
         reply
     }
@@ -157,9 +160,14 @@ impl Client {
     }
 
     /// Posts a message, follows redirects, and returns the reply.
-    fn follow(&self, endpoint: &Endpoint, body: &[u8], keeps_connections: bool) -> Result<Reply, Failure> {
+    fn follow(
+        &self,
+        endpoint: &Endpoint,
+        body: &[u8],
+        keeps_connections: bool,
+        redirects: &mut Redirects,
+    ) -> Result<Reply, Failure> {
         let started = Instant::now();
-        let mut redirects = Redirects::default();
         let mut endpoint = Cow::Borrowed(endpoint);
         loop {
             let limit = self.limit.saturating_sub(started.elapsed());

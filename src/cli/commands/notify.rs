@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tracing::error;
 
 use crate::cli::context::Context;
-use crate::cli::error::{Error, Result, delivery_text};
+use crate::cli::error::notify::{delivery_text, no_channel};
+use crate::cli::error::{Error, Result};
 use crate::cli::notifying::send;
 use crate::cli::ui::output;
 use crate::cli::ui::table::Table;
@@ -46,7 +47,8 @@ impl Test {
         let configured = Channel::of(table);
         let channels = if self.channel.is_empty() { configured.clone() } else { self.channel };
         if channels.is_empty() || channels.iter().any(|channel| !configured.contains(channel)) {
-            return Err(Error::NoChannel(channels.into_iter().find(|channel| !configured.contains(channel))));
+            let missing = channels.into_iter().find(|channel| !configured.contains(channel));
+            return Err(Error::Reported(no_channel(missing)));
         }
         let signals = Signals::listen().map_err(Error::Signals)?;
         let message = Notifier::test_message(table, context.started);

@@ -16,7 +16,7 @@ impl From<notify::Error> for Report {
 }
 
 /// The report of a command that needs a channel; `None` if none is configured at all.
-pub(super) fn no_channel(channel: Option<Channel>) -> Report {
+pub(in crate::cli) fn no_channel(channel: Option<Channel>) -> Report {
     let message = match channel {
         Some(channel) => format!("notifications have no channel `{}`", channel.name()),
         None => "notifications have no channel".to_owned(),

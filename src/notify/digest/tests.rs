@@ -34,7 +34,7 @@ impl Fleet {
     fn add(&mut self, number: u64, host: u8) {
         let site = Site {
             cxn_id: format!("cxn:{number}").parse().unwrap(),
-            site_url: format!("https://{number}.example.org/"),
+            url: format!("https://{number}.example.org/"),
             host: format!("{number}.example.org"),
             is_down: false,
             last_run: 0,
@@ -220,7 +220,7 @@ fn own_outages_and_lateness_begin_and_end() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Each site that fails is in a message, or on a host that is; and once all sites answer, so do all messages.
+    /// Each site that fails is in a message, or on a host that is. Once all answer, nothing is left.
     #[test]
     fn nothing_that_fails_is_missing(
         seed in proptest::collection::vec((0_u64..30, any::<bool>(), 1_i64..90), 1..150),

@@ -11,7 +11,6 @@ use memchr::memmem::Finder;
 
 use super::entry::{AdminEntry, Audit, Entry, Frame};
 use super::frames::{FrameReader, put, whole_end};
-use super::runs::is_runs_file;
 use crate::model::{CxnId, UnixTime};
 use crate::store::error::{Error, Result};
 use crate::store::failpoint::{self, Failpoint};
@@ -278,6 +277,12 @@ impl History {
 #[must_use]
 pub fn is_file_name(name: &str) -> bool {
     month_of(name).is_some() || is_runs_file(name)
+}
+
+/// Whether a file of this name has the runs of a job.
+fn is_runs_file(name: &str) -> bool {
+    let hash = name.strip_prefix("runs-").and_then(|name| name.strip_suffix(".log"));
+    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The month of the file of this name; `None` if it has another name.

@@ -127,8 +127,15 @@ fn a_failing_command_is_a_warning_once_in_an_hour_and_gets_the_same_message_agai
     assert_eq!(run(0), (0, warning.to_owned()));
     assert_eq!(run(1), (0, String::new()));
     assert_eq!(run(6), (0, warning.to_owned()));
+    let doctor = || stdout(&world.run(&["doctor", "--json"]));
+    assert!(
+        doctor().contains("the notification by command of 2026-01-01 00:00:00Z is not delivered yet"),
+        "{}",
+        doctor()
+    );
     fs::write(world.path("works"), "").unwrap();
     assert_eq!((run(7), run(8)), ((0, String::new()), (0, String::new())));
+    assert!(!doctor().contains("is not delivered yet"), "{}", doctor());
     let sent = messages(&world);
     assert_eq!(sent.len(), 4);
     assert!(sent.iter().all(|message| *message == sent[0]), "{sent:?}");

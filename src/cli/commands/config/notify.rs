@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::findings::program_remedy;
+use super::programs::program_remedy;
 use crate::cli::commands::findings::{Check, Findings};
-use crate::cli::error::{delivery_reason, template_text};
+use crate::cli::error::notify::{delivery_reason, template_text};
 use crate::config::{Config, NotifyTable};
 use crate::listener::Program;
 use crate::notify::{DeliveryError, SENDMAIL, Templates, read_key};

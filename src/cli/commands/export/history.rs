@@ -35,7 +35,10 @@ pub(super) fn write(store: &Store, mut out: impl Write, failed: impl Fn(io::Erro
     for (app_id, job) in store.read(ReadSession::jobs_with_apps)? {
         let job = (app_id, job.name);
         for RunEntry { run, exit_code } in history.runs(&job.0, &job.1)? {
-            let figures = json!({"at": run.now, "exitCode": exit_code, "run": run_json(&run)});
+            let mut run_figures = run_json(&run);
+            // History does not have them.
+            run_figures.shift_remove("skippedHosts");
+            let figures = json!({"at": run.now, "exitCode": exit_code, "run": run_figures});
             writeln!(out, "{}", line("run", Some(&job), figures)).map_err(&failed)?;
         }
     }
