@@ -111,7 +111,9 @@ impl Identities {
     }
 }
 
-/// The lines of a file of keys with their numbers from 1, without comments; `None` for one that is not UTF-8.
+/// The lines of a file of keys with their numbers from 1, without comments.
+///
+/// `None` stands for a line that is not UTF-8.
 pub fn key_lines(text: &[u8]) -> impl Iterator<Item = (usize, Option<&str>)> {
     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..);
     let keys = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"));
@@ -187,7 +189,9 @@ impl age::Recipient for Note {
     }
 }
 
-/// Finds the words after the name of a note in the first bytes of an encrypted file; `None` if it has no such note.
+/// Finds the words after the name of a note in the first bytes of an encrypted file.
+///
+/// `None` if it has no such note.
 #[must_use]
 pub fn note<'a>(start: &'a [u8], name: &str) -> Option<&'a str> {
     let lines = start.strip_prefix(MAGIC)?.split(|byte| *byte == b'\n').take_while(|line| !line.starts_with(b"---"));

@@ -157,7 +157,7 @@ fn wrong_keys_are_refused_and_never_shown() {
     refused(2, &["store", "backup", "--recipient", private], "--recipient: this is a private key");
     for (written, expected) in [
         (format!("recipients = [\"{private}\"]"), "this is a private key"),
-        (format!("recipients = [\n  {private}\n]"), "recipients"),
+        (format!("recipients = [\n  {private}\n]"), "string values must be quoted"),
         (format!("recipients = \"{private}\""), "expected a sequence"),
         ("recipients-file = \"key.txt\"".to_owned(), "key.txt, line 1: this is a private key"),
         ("recipients-file = \"missing.txt\"".to_owned(), "missing.txt"),

@@ -80,7 +80,7 @@ pub(super) fn size(path: &Path) -> Result<u64> {
     Ok(metadata.map_err(Error::OpenBackup)?.len())
 }
 
-/// Fills a database and a history with a backup, and passes each line to `inspect` with what it restores.
+/// Fills a database and a history with a backup, and passes each line to `inspect`.
 ///
 /// Returns when the backup was written, and how many entries it lacks.
 ///
