@@ -21,7 +21,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("CONTRIBUTING.md", 2),
     ("README.md", 18),
     ("docs/benchmarks.md", 13),
-    ("docs/commands.md", 56),
+    ("docs/commands.md", 57),
     ("docs/configuration.md", 13),
     ("docs/connections.md", 13),
     ("docs/install.md", 29),
