@@ -8,11 +8,13 @@ mod names;
 mod recent;
 mod runs;
 mod slices;
+mod sums;
 mod timeline;
 
-pub use collector::{Collector, JobNo};
+pub use collector::Collector;
 pub use data::{
     Gone, Host, HostReport, Incident, IncidentReport, JobReport, Report, RunHealth, SiteReport, Slice, Times,
 };
 pub use ledger::Ledger;
 pub use recent::{RECENT_S, of_connection};
+pub use sums::JobNo;

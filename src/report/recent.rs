@@ -9,9 +9,9 @@ use crate::store::{Error, History, Job, Result};
 /// How many seconds back commands look that are not reports: 30 days.
 pub const RECENT_S: UnixTime = 30 * 86_400;
 
-/// The times and incidents of a connection for some jobs in the 30 days before `now`, in the order of the jobs.
+/// The times and incidents of a connection for some jobs in the 30 days before `now`.
 ///
-/// An incident that lasts has its true start, as far as history or the kept attempts show it.
+/// They are in the order of the jobs. An incident that lasts has its true start, as far as history or the kept attempts show it.
 ///
 /// # Errors
 /// History cannot be read.

@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use tracing::warn;
 
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
@@ -20,7 +21,7 @@ use crate::cli::values::{self, Since};
 use crate::exit;
 use crate::model::{AppId, PollStatus};
 use crate::report::{Collector, Ledger};
-use crate::store::{Statuses, Store};
+use crate::store::{ReadSession, Statuses, Store};
 use text::Text;
 
 /// Show availability, incidents and the health of runs
@@ -45,7 +46,7 @@ pub(in crate::cli) struct Report {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Output file, readable only by its owner, and replaced if it exists; standard output if it is missing or -
+    /// Output file, readable only by its owner (default, and -: standard output). One that exists is replaced
     #[arg(long, value_name = "FILE", value_parser = values::path())]
     output: Option<PathBuf>,
     /// Select this connection (repeatable)
@@ -98,6 +99,10 @@ impl Report {
         let jobs = self.filter.jobs_with_apps(context, store)?.into_iter();
         let jobs: HashMap<_, _> =
             jobs.map(|(app_id, job, policy)| (job.no, collector.add_job(app_id, &job, policy))).collect();
+        if !is_selection {
+            let about = store.read(ReadSession::cxn_count_upper_bound)?;
+            collector.reserve(usize::try_from(about).unwrap_or(0));
+        }
         let never_polled = PollStatus::default();
         let mut add = |found: &Match, statuses: &Statuses| {
             let status =
@@ -113,7 +118,12 @@ impl Report {
                 Ok::<_, Error>(())
             })?;
         }
-        Ok(collector.read(&history)?)
+        let ledger = store.on_store_thread(|| collector.read(&history))??;
+        if ledger.damaged_bytes() > 0 {
+            let bytes = ledger.damaged_bytes();
+            warn!("{bytes} bytes of history are damaged and left out; cxnpoll store check shows where");
+        }
+        Ok(ledger)
     }
 
     fn write(
