@@ -20,6 +20,8 @@ pub mod listener;
 #[doc(hidden)]
 pub mod model;
 #[doc(hidden)]
+pub mod notify;
+#[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
 pub mod report;

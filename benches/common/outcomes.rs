@@ -24,7 +24,7 @@ pub fn successes(store: &Store, job: &Job, policy: &Policy, now: UnixTime, count
     let outcomes = tasks.into_iter().map(|task| {
         let mut next = task.status.clone();
         policy.apply(&mut next, now, &Ok(()));
-        StatusUpdate { locator: task.locator, expected: task.status, next, transition: None }
+        StatusUpdate { locator: task.locator, expected: task.status, next, transition: None, moved: None }
     });
     Ok(outcomes.collect())
 }

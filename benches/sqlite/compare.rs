@@ -126,6 +126,7 @@ impl Setup {
                 next: polled(&task.status),
                 expected: task.status,
                 transition: None,
+                moved: None,
             });
             session.record_outcomes(&job, &outcomes.collect::<Vec<_>>())
         })?;

@@ -4,9 +4,11 @@
 
 mod backlog;
 mod config;
+mod edit;
 mod file;
 mod import;
 mod listener;
+pub(in crate::cli) mod notify;
 mod outage;
 mod report;
 mod results;
@@ -17,7 +19,7 @@ mod tests;
 mod transfer;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::Error as ConfigError;
 use crate::exit;
@@ -27,19 +29,17 @@ use crate::retry::InvalidRetry;
 use crate::run::Error as RunError;
 use crate::store::{Error as StoreError, Skipped};
 use crate::transfer::Error as TransferError;
-use crate::util::text::{count, sanitize};
+use crate::util::text::count;
 
 pub(in crate::cli) use backlog::{backlog_text, stop_text};
 pub(in crate::cli) use config::hide_urls;
+pub(in crate::cli) use edit::EditError;
 pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;
 pub(in crate::cli) use outage::outage_text;
-pub(in crate::cli) use report::Report;
+pub(in crate::cli) use report::{ALLOW_OWN_NETWORK, Report, argument};
 pub(in crate::cli) use results::ResultsProblem;
-
-/// What helps where the network policy refuses a site.
-pub(in crate::cli) const ALLOW_OWN_NETWORK: &str =
-    "allow a network of your own with --allow-net or `allow-net`, and a port with `refuse-ports`";
+pub(in crate::cli) use transfer::Named;
 
 /// What can go wrong in a command.
 #[derive(Debug)]
@@ -198,6 +198,8 @@ pub(in crate::cli) enum Error {
     Panic(String),
     /// The command skipped these entries of the store, because they cannot be read.
     Skipped(Vec<Skipped>),
+    /// A connection is not changed.
+    Edit(EditError),
     /// An error of the store.
     Store(StoreError),
     /// An error of the configuration.
@@ -210,15 +212,6 @@ pub(in crate::cli) enum Error {
     InvalidListener(InvalidListener),
     /// An error of a run.
     Run(RunError),
-}
-
-/// What has the name that was given for a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Named {
-    /// A connection.
-    Cxn,
-    /// An app.
-    App,
 }
 
 /// The result of a command.
@@ -282,10 +275,10 @@ impl From<Error> for Report {
             }
             Error::NoDirectory(path) => Self::not_found(format!("there is no directory {}", path.display())),
             Error::InputFile { path, error } => Self::not_found(format!("cannot read {}: {error}", path.display())),
-            Error::OutputFile { path, kind } => output_file(&path, kind),
+            Error::OutputFile { path, kind } => transfer::output_file(&path, kind),
             Error::OutputExists(path) => Self::usage(format!("{} exists; nothing was written", path.display()))
                 .hint("replace it with --force, or name another file"),
-            Error::NotAFile { text, named } => not_a_file(&text, named),
+            Error::NotAFile { text, named } => transfer::not_a_file(&text, named),
             Error::NotCompressed(path) => Self::usage(format!(
                 "an export is not compressed, and {} would be; nothing was written",
                 path.display()
@@ -339,6 +332,7 @@ impl From<Error> for Report {
                 Self::new(exit::STORE, "nothing was compacted, because that would remove these records")
             }
             Error::Skipped(entries) => store::skipped(&entries),
+            Error::Edit(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::Config(error) => error.into(),
             Error::Transfer(error) => error.into(),
@@ -355,30 +349,6 @@ fn unknown_app(app_id: &AppId, suggestion: Option<String>) -> Report {
         |name| format!("did you mean {name}?"),
     );
     Report::not_found(format!("there is no app {app_id}")).hint(hint)
-}
-
-fn output_file(path: &Path, kind: io::ErrorKind) -> Report {
-    if kind == io::ErrorKind::NotFound {
-        return Report::not_found(format!("cannot write {}: its directory does not exist", path.display()));
-    }
-    let hint = match kind {
-        io::ErrorKind::PermissionDenied => Some("name a file in a directory that you can write to and others cannot"),
-        kind => file::space_hint(kind),
-    };
-    Report {
-        hint: hint.map(str::to_owned),
-        ..Report::new(exit::OUTPUT, format!("cannot write {}: {kind}", path.display()))
-    }
-}
-
-fn not_a_file(text: &str, named: Named) -> Report {
-    let text = sanitize(text);
-    let (what, hint) = match named {
-        Named::Cxn => ("a connection", format!("select it with --cxn {text}")),
-        Named::App => ("an app", format!("select its connections with --app {text}")),
-    };
-    Report::usage(format!("{text} names {what}, not a file; nothing was written"))
-        .hint(format!("{hint}, or name the file ./{text}"))
 }
 
 fn config_problems(problems: usize, file: &str) -> String {

@@ -1,12 +1,14 @@
 //! The command line: its commands, and the dispatch to them.
 
 mod arguments;
+mod availability;
 mod commands;
 mod completion;
 mod context;
 mod cxn_arg;
 mod error;
 mod named;
+mod notifying;
 mod output_file;
 mod reference;
 mod selection;
@@ -102,6 +104,8 @@ enum Command {
     /// more need --all and --yes. Connections that the store cannot read are removed too, if they are named.
     #[command(after_help = "Example, for cron:\n  cxnpoll remove --state given-up --older-than '6 month' --all --yes")]
     Remove(commands::admin::AdminArgs),
+    Set(commands::set::Set),
+    Follow(commands::follow::Follow),
     Import(commands::import::Import),
     Export(commands::export::Export),
     Results(commands::results::Results),
@@ -109,6 +113,9 @@ enum Command {
     /// Check, back up, restore or compact the store
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Send notifications about sites and runs
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -124,6 +131,11 @@ enum StoreCommand {
     Backup(commands::store::backup::Backup),
     Restore(commands::store::restore::Restore),
     Compact(commands::store::compact::Compact),
+}
+
+#[derive(Subcommand)]
+enum NotifyCommand {
+    Test(commands::notify::Test),
 }
 
 #[derive(Subcommand)]
@@ -238,6 +250,8 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Disable(command) => command.run(context, AdminAction::Disable),
         Command::Enable(command) => command.run(context, AdminAction::Enable),
         Command::Remove(command) => command.run(context, AdminAction::Remove),
+        Command::Set(command) => command.run(context),
+        Command::Follow(command) => command.run(context),
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
@@ -246,6 +260,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Doctor(command) => Ok(command.run(context, parse_poll)),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
+        Command::Notify(NotifyCommand::Test(command)) => command.run(context),
         Command::Config(ConfigCommand::Init(command)) => command.run(context),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
         Command::Config(ConfigCommand::Show(command)) => command.run(context),
@@ -283,6 +298,8 @@ impl Command {
             Self::Disable(_) => "disable",
             Self::Enable(_) => "enable",
             Self::Remove(_) => "remove",
+            Self::Set(_) => "set",
+            Self::Follow(_) => "follow",
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
@@ -291,6 +308,7 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
+            Self::Notify(NotifyCommand::Test(_)) => "notify test",
             Self::Config(ConfigCommand::Init(_)) => "config init",
             Self::Config(ConfigCommand::Check(_)) => "config check",
             Self::Config(ConfigCommand::Show(_)) => "config show",

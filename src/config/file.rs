@@ -14,9 +14,11 @@ use super::app_table::AppTable;
 use super::cxnapp::read_optional;
 use super::error::{Error, Result};
 use super::heartbeat::HeartbeatUrl;
+use super::history::History;
 use super::job_table::{self, JobTables};
 use super::limits::LimitTable;
 use super::listeners::ListenerTable;
+use super::notify::NotifyTable;
 use crate::listener::Listeners;
 use crate::model::{AppId, JobName};
 use crate::site::{RefusedPorts, Timeouts};
@@ -57,8 +59,14 @@ pub struct Config {
     pub jobs: JobTables,
     /// When runs back up the store.
     pub backups: Backups,
+    /// How long history is kept.
+    pub history: History,
+    /// Messages about what changed; `None` without the table.
+    pub notify: Option<NotifyTable>,
     /// How many results of listeners are kept.
     pub results: Limits,
+    /// Whether runs follow sites that move.
+    pub follow: Follow,
     /// Listeners of polls and runs.
     pub listeners: Vec<ListenerTable>,
     /// The file that was read; `None` if there is none and everything has its default.
@@ -74,6 +82,14 @@ pub struct Backups {
     pub every_hours: u32,
     /// How many backups are kept, the newest.
     pub keep: NonZeroUsize,
+}
+
+/// Whether runs follow sites that move.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Follow {
+    /// Whether a site gets the target of its permanent redirect as siteUrl, after three days.
+    pub permanent: bool,
 }
 
 impl Default for Backups {
@@ -180,7 +196,11 @@ impl Config {
         let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file].into_iter().flatten();
         let of_apps = config.apps.values_mut().filter_map(|app| app.app_cert.as_mut());
         let of_jobs = config.jobs.values_mut().filter_map(|job| job.metrics.as_mut());
-        for path in paths.chain(of_apps).chain(of_jobs) {
+        let of_notify = config
+            .notify
+            .iter_mut()
+            .flat_map(|notify| [&mut notify.webhook_secret_file, &mut notify.sendmail_program].into_iter().flatten());
+        for path in paths.chain(of_apps).chain(of_jobs).chain(of_notify) {
             *path = dir.join(&*path);
         }
         Ok(config)

@@ -27,6 +27,35 @@ pub struct PollStatus {
     pub network: Option<u32>,
     /// The last [`PollStatus::ATTEMPTS`] attempts, the oldest first.
     pub attempts: Vec<Attempt>,
+    /// The permanent redirect that the last poll met; `None` if it met none, or if runs follow none.
+    pub redirect: Option<SeenRedirect>,
+}
+
+/// A permanent redirect that polls in a row met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenRedirect {
+    /// Identifies the siteUrl and the target.
+    pub fingerprint: u64,
+    /// On how many days it was met, in UTC.
+    pub days: u8,
+    /// The last of them, in days since 1970.
+    pub last_day: i64,
+}
+
+impl SeenRedirect {
+    /// A redirect that a poll of the run of `now` met, where `before` is the one of the poll before.
+    #[must_use]
+    pub fn again(before: Option<Self>, fingerprint: u64, now: UnixTime) -> Self {
+        let day = now.div_euclid(86_400);
+        match before {
+            // A day ahead was by a wrong clock.
+            Some(seen) if seen.fingerprint == fingerprint && seen.last_day <= day => {
+                let days = seen.days.saturating_add(u8::from(seen.last_day < day));
+                Self { fingerprint, days, last_day: day }
+            }
+            _ => Self { fingerprint, days: 1, last_day: day },
+        }
+    }
 }
 
 /// One attempt to poll a connection.
@@ -147,6 +176,25 @@ mod tests {
         assert!(!status.is_unwell(9 * DAY), "the last poll succeeded");
         status.remember(3 * DAY - 1, &failed);
         assert!(!status.is_unwell(3 * DAY - 1) && status.is_unwell(3 * DAY));
+    }
+
+    #[test]
+    fn a_redirect_counts_once_a_day_while_it_stays_the_same() {
+        let mut seen = None;
+        for (fingerprint, now, days) in [
+            (7, DAY, 1),
+            (7, 2 * DAY - 1, 1),
+            (7, 2 * DAY, 2),
+            (7, 9 * DAY, 3),
+            (8, 10 * DAY, 1),
+            (8, 11 * DAY, 2),
+            (8, 9 * DAY, 1),
+            (8, 10 * DAY, 2),
+        ] {
+            let again = SeenRedirect::again(seen, fingerprint, now);
+            assert_eq!(again.days, days, "{fingerprint} {now}");
+            seen = Some(again);
+        }
     }
 
     #[test]

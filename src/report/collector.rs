@@ -8,6 +8,7 @@ use super::incidents::{Incidents, NONE};
 use super::ledger::Ledger;
 use super::names::CxnNames;
 use super::slices::Slices;
+use super::strip::Strip;
 use super::sums::{JobNo, JobSums, SiteSums};
 use super::timeline::{Event, HostNo, Open, Origin, Present, Seconds, Sink, Timeline};
 use crate::model::{AppId, Cxn, PollStatus, Transition, UnixTime};
@@ -137,7 +138,8 @@ impl Collector {
             let origin = Origin(self.from);
             let present = Present::of(origin, policy, status, outages);
             let timeline = Timeline::new(origin.seconds(self.began.unwrap_or(UnixTime::MAX)));
-            let sums = SiteSums { name, job, up_s: 0, down_s: 0, without_host_s: 0, last: NONE };
+            let (last, strip) = (NONE, Strip::default());
+            let sums = SiteSums { name, job, up_s: 0, down_s: 0, without_host_s: 0, last, strip };
             self.numbers.insert(SiteKey::new(job, hash), u32::try_from(self.sites.len()).unwrap_or(NONE));
             self.sites.push(Site { timeline, present, sums });
         }
@@ -254,6 +256,7 @@ impl Sink for SiteSink<'_> {
         let (from, to) = (from.max(0), to.min(self.end));
         let Some(seconds) = u32::try_from(to.saturating_sub(from)).ok().filter(|seconds| *seconds > 0) else { return };
         self.job.slices.add_span(is_up, self.origin.time(from), self.origin.time(to));
+        self.sums.strip.add(is_up, (from.into(), to.into()), (0, self.end.into()));
         if is_up {
             self.sums.up_s += seconds;
             return;

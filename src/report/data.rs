@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::strip::Strip;
 use crate::model::{AppId, CxnId, FailureClass, Fault, JobName, Lateness, SiteUrl, UnixTime};
 
 /// A report about the time from `from` to `to`, without the sites that are not among the worst.
@@ -21,6 +22,8 @@ pub struct Report {
     pub worst_sites: Vec<SiteReport>,
     /// The hosts whose sites were down the longest together, the worst first.
     pub worst_hosts: Vec<HostReport>,
+    /// How many hosts had sites with incidents, also those that are not among the worst.
+    pub hosts: u64,
     /// The incidents that lasted longest, the longest first.
     pub longest: Vec<IncidentReport>,
     /// The incidents that began last, the latest first.
@@ -93,6 +96,8 @@ pub struct SiteReport {
     pub times: Times,
     /// Its incidents, the oldest first.
     pub incidents: Vec<Incident>,
+    /// When it was up and down, roughly.
+    pub strip: Strip,
 }
 
 /// A time from a site's first failing poll to its next successful one.

@@ -106,6 +106,7 @@ impl Ledger {
         });
         let mut hosts: Vec<_> = hosts.chain(names.into_values()).filter(|host| host.incidents > 0).collect();
         hosts.sort_by(|a, b| (b.down_s, b.incidents, &a.host).cmp(&(a.down_s, a.incidents, &b.host)));
+        let all_hosts = hosts.len() as u64;
         hosts.truncate(most);
         Report {
             from: self.from,
@@ -114,6 +115,7 @@ impl Ledger {
             jobs: self.jobs(),
             worst_sites: worst.into_iter().map(|(.., Reverse(site))| self.site(site)).collect(),
             worst_hosts: hosts,
+            hosts: all_hosts,
             longest: longest.into_iter().map(|(.., Reverse(key))| self.incident(key)).collect(),
             latest: latest.into_iter().map(|(.., Reverse(key))| self.incident(key)).collect(),
             gone: self.gone,
@@ -169,6 +171,7 @@ impl Ledger {
             site_url: self.names.site_url(name),
             times: self.times(site),
             incidents,
+            strip: site.strip,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::collector::Collector;
 use super::data::SiteReport;
+use super::ledger::Ledger;
 use crate::model::{Cxn, PollStatus, UnixTime};
 use crate::retry::Policy;
 use crate::store::{Error, History, Job, Result};
@@ -9,9 +10,9 @@ use crate::store::{Error, History, Job, Result};
 /// How many seconds back commands look that are not reports: 30 days.
 pub const RECENT_S: UnixTime = 30 * 86_400;
 
-/// The times and incidents of a connection for some jobs in the 30 days before `now`.
+/// What happened to a connection for some jobs in the 30 days before `now`.
 ///
-/// They are in the order of the jobs. An incident that lasts has its true start, as far as history or the kept attempts show it.
+/// The sites are in the order of the jobs. An incident that lasts has its true start, as far as history or the kept attempts show it.
 ///
 /// # Errors
 /// History cannot be read.
@@ -20,7 +21,7 @@ pub fn of_connection(
     now: UnixTime,
     cxn: &Cxn,
     jobs: &[(&Job, &Policy, &PollStatus)],
-) -> Result<Vec<SiteReport>> {
+) -> Result<Ledger> {
     let from = now.saturating_sub(RECENT_S);
     let collect = || {
         let mut collector = Collector::new(history, from, now, true)?;
@@ -29,7 +30,7 @@ pub fn of_connection(
         collector.add(cxn, numbers.into_iter().zip(jobs.iter().map(|(.., status)| *status)));
         Ok::<_, Error>(collector)
     };
-    let recent: Vec<_> = collect()?.read_recent(history)?.sites().collect();
+    let recent = collect()?.read_recent(history)?;
     let is_older = |site: &SiteReport| site.incidents.iter().any(|incident| incident.from < from);
-    if recent.iter().any(is_older) { Ok(collect()?.read(history)?.sites().collect()) } else { Ok(recent) }
+    if recent.sites().any(|site| is_older(&site)) { collect()?.read(history) } else { Ok(recent) }
 }

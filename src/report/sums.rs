@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::data::RunHealth;
 use super::slices::Slices;
+use super::strip::Strip;
 use crate::model::{AppId, FailureClass, JobName};
 use crate::retry::Policy;
 use crate::store::RunOutage;
@@ -38,4 +39,5 @@ pub(super) struct SiteSums {
     pub(super) without_host_s: u32,
     /// The last of its incidents, or [`NONE`].
     pub(super) last: u32,
+    pub(super) strip: Strip,
 }

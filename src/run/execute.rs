@@ -277,7 +277,7 @@ impl PollRun {
         let names = Arc::clone(client);
         let look_up: LookUp = Box::new(move |cxn, on_answer| names.look_up(cxn, on_answer));
         let queue = Arc::new(Queue::new(0, self.now, limits, client.lookup_limit(), look_up));
-        let shared = workers::Shared::new(self, &queue, client, config.results, clock.started());
+        let shared = workers::Shared::new(self, &queue, client, config, clock.started());
         let workers = workers::start(shared, due, &sender)?;
         // The channel is to be disconnected once the recorder and all workers have ended.
         drop(sender);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::selection::Selection;
-use crate::model::{Outcome, PollTrace};
+use crate::model::{Outcome, PollTrace, SeenRedirect, SiteUrl};
 use crate::store::error::{Error as StoreError, Result as StoreResult};
 use crate::store::{DueEntry, EncodedResult, PollTask, RunRecord, StatusUpdate};
 
@@ -44,6 +44,8 @@ pub(super) struct PollResult {
     pub(super) outcome: Result<Outcome, Error>,
     /// What a listener keeps of it.
     pub(super) result: Option<EncodedResult>,
+    /// The permanent redirect that it met; `None` if there was none, or if the run follows none.
+    pub(super) redirect: Option<Redirect>,
     /// What it showed about the network.
     pub(super) trace: PollTrace,
     /// When it began. If the lookup of its name failed, that is when the lookup began.
@@ -52,6 +54,15 @@ pub(super) struct PollResult {
     pub(super) queued: Duration,
     /// When it ended.
     pub(super) ended: Duration,
+}
+
+/// A permanent redirect that a poll met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Redirect {
+    /// The days on which it was met, with this one.
+    pub(super) seen: SeenRedirect,
+    /// The siteUrl that takes the place of the old one, after a poll succeeded there; `None` if none does.
+    pub(super) adopted: Option<SiteUrl>,
 }
 
 impl PollResult {

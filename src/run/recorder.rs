@@ -170,6 +170,10 @@ impl Worker<'_> {
         let Some(job) = &self.job else { return Ok(Vec::new()) };
         self.store.history().begin(session, self.run.now)?;
         self.add_to_history(session, session.transitions(job, updates)?)?;
+        let of_run = (&self.run.app.app_id, job, self.run.now);
+        for moved in session.adopt_site_urls(&self.store.history(), of_run, updates)? {
+            info!("{}: permanent redirects are followed: {moved}", moved.cxn_id);
+        }
         let recorded = session.record_outcomes(job, updates)?;
         for (update, _) in updates.iter().zip(&recorded).filter(|(_, recorded)| !**recorded) {
             info!(seq = update.locator.seq, "outcome dropped: the connection was changed while it was polled");

@@ -88,6 +88,7 @@ impl Simulation {
             durations: Vec::new(),
             lateness_s: Vec::new(),
             threads: 0,
+            given_up_sites: Vec::new(),
             interrupted: None,
         };
         let rules = Rules {
@@ -212,6 +213,7 @@ impl<F: FnMut(&PollTask, Duration) -> Reply> World<F> {
                 limit,
                 outcome: Ok(outcome),
                 result: None,
+                redirect: None,
                 trace,
                 began,
                 queued,

@@ -22,7 +22,7 @@ use super::breaker::Breaker;
 use super::clock::PauseLog;
 use super::event::{Effect, Event, Rules};
 use super::last_host::LastHostRule;
-use super::message::{FinalReport, FinalWork};
+use super::message::{FinalReport, FinalWork, Redirect};
 use super::outage::OutageDetector;
 use super::queue::{INITIAL_LOAD, QueueView};
 use super::spread::Spread;
@@ -70,6 +70,7 @@ struct Completed {
     network: Option<u32>,
     /// The address that was called; `None` if it is not known.
     address: Option<IpAddr>,
+    redirect: Option<Redirect>,
 }
 
 /// The state of a run that polls.

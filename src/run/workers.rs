@@ -15,16 +15,18 @@ use tracing::{Level, Span, enabled, info, info_span, warn};
 
 use super::Error;
 use super::fd_limit::clamp_to_fd_limit;
+use super::follow::{MIN_DAYS, follow};
 use super::machine::{self, CpuTime, MemoryLimit};
-use super::message::{Message, PollResult};
+use super::message::{Message, PollResult, Redirect};
 use super::poll_run::PollRun;
 use super::queue::{FailedLookup, MAX_LOOKUPS_AHEAD, Queue, Taken};
 use super::update::FILE_ONLY;
 use super::worker_count::{DECISION_INTERVAL, Demand, FIRST_WORKERS, MOST_WORKERS, WorkerCount};
+use crate::config::Config;
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
-use crate::model::{Cxn, Failure, FailureClass, Outcome, Threads};
-use crate::site::{Api, Client, PollCalls};
-use crate::store::{EncodedResult, Limits, StoredResult};
+use crate::model::{Cxn, Failure, FailureClass, Outcome, SeenRedirect, Threads};
+use crate::site::{Api, Client, PollCalls, Redirection, Targets};
+use crate::store::{EncodedResult, Limits, PollTask, StoredResult};
 use crate::util::text::{count, panic_message, sanitize};
 
 /// A worker's stack in bytes: a reply nested as deep as the protocol allows must fit. Only what is used takes memory.
@@ -73,6 +75,8 @@ pub(super) struct Shared {
     span: Span,
     /// Whether connections are kept for other sites of a host.
     keeps_spare: bool,
+    /// Whether sites are followed to the targets of permanent redirects.
+    follows: bool,
 }
 
 impl Shared {
@@ -81,7 +85,7 @@ impl Shared {
         run: &PollRun,
         queue: &Arc<Queue>,
         client: &Arc<Client>,
-        limits: Limits,
+        config: &Config,
         started: Instant,
     ) -> Self {
         let listeners = run.listeners.of(&run.app.app_id, &run.job, Phase::Poll);
@@ -90,10 +94,11 @@ impl Shared {
             queue: Arc::clone(queue),
             client: Arc::clone(client),
             listeners,
-            limits,
+            limits: config.results,
             started,
             span: Span::current(),
             keeps_spare: false,
+            follows: config.follow.permanent,
         }
     }
 }
@@ -228,17 +233,19 @@ impl Shared {
             // What listeners log names the connection.
             let named = info_span!("poll", cxn = %task.cxn.cxn_id, siteUrl = %site_url);
             // Any other panic ends the process.
-            let polled =
-                catch_unwind(AssertUnwindSafe(|| named.in_scope(|| self.poll(&mut dispatcher, &task.cxn, &calls))));
-            let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None)));
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                named.in_scope(|| self.poll_and_follow(&mut dispatcher, &task, &calls))
+            }));
+            let polled = polled.unwrap_or_else(|panic| Ok((Err(panicked(&*panic)), None, None)));
             let ended = self.started.elapsed();
-            let (outcome, result) = match polled {
-                Ok((outcome, result)) => (Ok(outcome), result),
-                Err(error) => (Err(error), None),
+            let (outcome, result, redirect) = match polled {
+                Ok((outcome, result, redirect)) => (Ok(outcome), result, redirect),
+                Err(error) => (Err(error), None, None),
             };
             let trace = self.client.end_poll(calls, is_awaited);
             let (began, queued) = self.beginning(taken, failed_lookup.filter(|_| !trace.answered));
-            let polled = PollResult { task, site_url, addresses, limit, outcome, result, trace, began, queued, ended };
+            let polled =
+                PollResult { task, site_url, addresses, limit, outcome, result, redirect, trace, began, queued, ended };
             if !polled.may_hold_host() {
                 self.queue.done(&polled.task, polled.good());
             }
@@ -260,6 +267,38 @@ impl Shared {
         let Some(FailedLookup { began, ended }) = failed_lookup else { return (taken, Duration::ZERO) };
         let [began, ended] = [began, ended].map(|at| at.saturating_duration_since(self.started));
         (began, taken.saturating_sub(ended))
+    }
+
+    /// Polls a connection, and follows its redirect if that was met on enough days.
+    ///
+    /// If it was followed, the outcome and the result are those of the poll at its new siteUrl.
+    fn poll_and_follow(
+        &self,
+        dispatcher: &mut Dispatcher,
+        task: &PollTask,
+        calls: &PollCalls,
+    ) -> Result<(Outcome, Option<EncodedResult>, Option<Redirect>), Error> {
+        let PollTask { cxn, status, .. } = task;
+        let (outcome, result) = self.poll(dispatcher, cxn, calls)?;
+        // Redirects do not use a viaPort.
+        if !self.follows || cxn.via_port.is_some() {
+            return Ok((outcome, result, None));
+        }
+        let may_be_adopted = |to: &Redirection| to.adopted(&cxn.site_url, Targets::SameDomain).is_ok();
+        let Some(first) = calls.redirection().filter(may_be_adopted) else { return Ok((outcome, result, None)) };
+        let seen = SeenRedirect::again(status.redirect, first.fingerprint(&cxn.site_url), self.run.now);
+        if seen.days < MIN_DAYS {
+            return Ok((outcome, result, Some(Redirect { seen, adopted: None })));
+        }
+        let followed = follow(cxn, first, Targets::SameDomain, |cxn| {
+            let calls = PollCalls::default();
+            let (outcome, result) = self.poll(dispatcher, cxn, &calls)?;
+            Ok((outcome, result, calls.redirection()))
+        });
+        Ok(match followed? {
+            Ok((site_url, result)) => (Ok(()), result, Some(Redirect { seen, adopted: Some(site_url) })),
+            Err(_) => (outcome, result, Some(Redirect { seen, adopted: None })),
+        })
     }
 
     /// Polls a connection; returns the outcome and the result that a listener keeps.

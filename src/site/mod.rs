@@ -3,6 +3,7 @@
 //! A call sends bytes and returns bytes. The protocol gives them their meaning.
 
 mod addresses;
+mod adoption;
 mod api;
 mod authorities;
 mod client;
@@ -27,6 +28,7 @@ mod tests;
 mod tls_reason;
 mod transport;
 
+pub use adoption::{NotFollowed, Redirection, Targets};
 pub use api::Api;
 pub use authorities::check as check_authorities;
 pub use client::Client;

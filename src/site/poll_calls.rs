@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::adoption::Redirection;
 use super::transport::idle::{IdleConnections, Origin};
 use crate::model::PollTrace;
 
@@ -17,6 +18,8 @@ pub(super) struct State {
     pub(super) idle: Option<IdleConnections>,
     /// Where the first call went; `None` before it.
     pub(super) origin: Option<Origin>,
+    /// Where redirects led the last call; `None` if there were none.
+    pub(super) redirection: Option<Redirection>,
 }
 
 impl PollCalls {
@@ -24,6 +27,12 @@ impl PollCalls {
     #[must_use]
     pub fn new(keeps_connections: bool) -> Self {
         Self(State { idle: keeps_connections.then(Vec::new), ..State::default() }.into())
+    }
+
+    /// Where redirects led the last call; `None` if there were none, or if they led nowhere.
+    #[must_use]
+    pub fn redirection(&self) -> Option<Redirection> {
+        self.lock().redirection.clone()
     }
 
     /// Waits until no other thread makes a call of the poll.

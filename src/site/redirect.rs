@@ -5,6 +5,7 @@ use std::fmt;
 use ureq::http::{HeaderValue, StatusCode};
 use url::Url;
 
+use super::adoption::Redirection;
 use super::endpoint::Endpoint;
 use super::failure::with_reason;
 use crate::model::{Cause, Failure, FailureClass};
@@ -26,6 +27,10 @@ pub(super) struct Redirects {
     called: Vec<Url>,
     /// The statuses that were followed.
     followed: Vec<StatusCode>,
+    /// Where they lead, also if the last is not followed.
+    ///
+    /// `None` before the first, and if the last leads nowhere.
+    pub(super) led: Option<Redirection>,
 }
 
 impl Redirects {
@@ -41,6 +46,7 @@ impl Redirects {
         status: StatusCode,
         location: Option<&HeaderValue>,
     ) -> Result<Endpoint, Failure> {
+        self.led = None;
         let location = location.map(|value| decode(value.as_bytes())).unwrap_or_default();
         if location.trim().is_empty() {
             let message = format!("status {} without a location", with_reason(status));
@@ -50,7 +56,14 @@ impl Redirects {
             |message: &str| Failure::new(FailureClass::Redirect, format!("status {}: {message}", with_reason(status)));
         let to = from.redirected(&location).map_err(|failure| refused(&failure.message))?;
         self.called.push(from.site_url().clone());
+        let led = || {
+            let is_permanent =
+                |status: &StatusCode| matches!(*status, StatusCode::MOVED_PERMANENTLY | StatusCode::PERMANENT_REDIRECT);
+            let mut all = self.followed.iter().chain([&status]);
+            Some(Redirection { target: to.site_url().clone(), is_permanent: all.all(is_permanent) })
+        };
         let why = if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+            self.led = led();
             WhyNotFollowed::Status(self.followed.clone())
         } else if self.called.contains(to.site_url()) {
             WhyNotFollowed::Loop
@@ -59,6 +72,7 @@ impl Redirects {
         } else if to.site_url().as_str().len() > MAX_TARGET_BYTES {
             return Err(refused(&format!("its target has more than {MAX_TARGET_BYTES} bytes")));
         } else {
+            self.led = led();
             self.followed.push(status);
             return Ok(to);
         };

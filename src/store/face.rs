@@ -12,7 +12,7 @@ use super::check::{self, Check};
 use super::due_hint::{self, JobHint};
 use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout, catch_sled_panic};
 use super::error::{Error, Result};
-use super::history::History;
+use super::history::{Audit, History};
 use super::ops::{self, AdminAction, AdminTarget, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult, Which};
 use super::schema::{AppNo, CxnKey, Job, ReadSession, Statuses, WriteSession};
@@ -277,9 +277,9 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`Store::write`]. Changes made before the error are kept.
-    pub fn admin(&self, targets: &[AdminTarget], action: AdminAction) -> Result<u64> {
+    pub fn admin(&self, targets: &[AdminTarget], action: AdminAction, audit: &Audit) -> Result<u64> {
         let sessions = self.writable()?;
-        ops::admin(sessions, targets, action, |removed| results::delete(sessions, removed))
+        ops::admin(sessions, targets, action, audit, |removed| results::delete(sessions, removed))
     }
 
     /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.

@@ -67,12 +67,16 @@ pub enum Failpoint {
     HistoryStaged,
     /// The history of a backup has taken the place of the former one, which is not archived yet.
     HistorySwapped,
+    /// A notification is noted and synced, and not sent yet.
+    NotificationNoted,
+    /// A channel accepted a notification, which is not noted yet.
+    NotificationSent,
 }
 
 #[cfg(feature = "fault-points")]
 impl Failpoint {
     /// All steps, in the order in which they come.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::StorePrepared,
         Self::LockAcquired,
         Self::DatabaseOpened,
@@ -103,6 +107,8 @@ impl Failpoint {
         Self::HistoryWritten,
         Self::HistoryStaged,
         Self::HistorySwapped,
+        Self::NotificationNoted,
+        Self::NotificationSent,
     ];
 }
 

@@ -22,8 +22,8 @@
 //! ```
 //!
 //! # Layers
-//! Imports point one way: [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` → `history` →
-//! `schema` → `engine` → `skipped` → `error`, `failpoint`.
+//! Imports point one way: [`ExclusiveStore`] → [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` → `due_hint` →
+//! `history` → `schema` → `engine` → `skipped` → `error`, `failpoint`.
 
 mod check;
 mod due_hint;
@@ -46,12 +46,12 @@ pub use exclusive::ExclusiveStore;
 pub use face::Store;
 pub(crate) use history::is_file_name as is_history_file;
 pub use history::{
-    AdminEntry, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
+    AdminEntry, Audit, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
     StagedHistory,
 };
 pub use ops::{
-    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, PollTask, StateCounts, StatusPatch,
-    StatusUpdate,
+    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, Moved, PollTask, StateCounts,
+    StatusPatch, StatusUpdate,
 };
 pub use results::{EncodedResult, Limits, StoredResult, Which as WhichResults};
 pub use schema::{

@@ -45,11 +45,8 @@ impl Record {
         let statuses = match self {
             Self::Cxn(patch) => {
                 patch.cxn_id.check_new().map_err(Problem::InvalidName)?;
-                for (key, url) in [("appUrl", patch.app_url.as_str()), ("siteUrl", patch.site_url.with_credentials())] {
-                    if !is_printable(url) || url.trim() != url || !Url::parse(url).is_ok_and(|url| is_callable(&url)) {
-                        return Err(Problem::NotAWebUrl { key });
-                    }
-                }
+                check_web_url("appUrl", &patch.app_url)?;
+                check_web_url("siteUrl", patch.site_url.with_credentials())?;
                 &patch.poll_status
             }
             // Its connection is in the input or in the store.
@@ -164,11 +161,8 @@ impl CxnEntry {
             (Some(cxn_id), _) => cxn_id,
             (None, Some(key)) => key.clone(),
         };
-        for (key, url) in [("appUrl", &self.app_url), ("siteUrl", &self.site_url)] {
-            if url.is_empty() || url.len() > MAX_URL_BYTES || url.chars().any(char::is_control) {
-                return Err(Problem::InvalidUrl { key });
-            }
-        }
+        check_url("appUrl", &self.app_url)?;
+        check_url("siteUrl", &self.site_url)?;
         Ok(CxnPatch {
             secret: Secret::from_base64(&self.secret).map_err(|_| Problem::InvalidSecret)?,
             poll_status: statuses(self.poll_status.unwrap_or_default())?,
@@ -186,6 +180,25 @@ impl CxnEntry {
 
 fn statuses(entries: BTreeMap<JobName, StatusEntry>) -> Result<Vec<(JobName, PollStatus)>, Problem> {
     entries.into_iter().map(|(job, entry)| Ok((job, entry.into_status()?))).collect()
+}
+
+/// Checks a siteUrl as an import does.
+///
+/// # Errors
+/// [`Problem::InvalidUrl`] and [`Problem::NotAWebUrl`].
+pub fn check_site_url(url: &str) -> Result<(), Problem> {
+    check_url("siteUrl", url)?;
+    check_web_url("siteUrl", url)
+}
+
+fn check_url(key: &'static str, url: &str) -> Result<(), Problem> {
+    let is_valid = !url.is_empty() && url.len() <= MAX_URL_BYTES && !url.chars().any(char::is_control);
+    if is_valid { Ok(()) } else { Err(Problem::InvalidUrl { key }) }
+}
+
+fn check_web_url(key: &'static str, url: &str) -> Result<(), Problem> {
+    let is_web_url = is_printable(url) && url.trim() == url && Url::parse(url).is_ok_and(|url| is_callable(&url));
+    if is_web_url { Ok(()) } else { Err(Problem::NotAWebUrl { key }) }
 }
 
 /// Formats a connection as one line, without the line's end.

@@ -14,7 +14,7 @@ mod redact;
 mod write;
 
 pub use detect::{detect, read_records};
-pub use entry::{MAX_PERM_BYTES, MAX_URL_BYTES, Raw, Record, line, parse};
+pub use entry::{MAX_PERM_BYTES, MAX_URL_BYTES, Raw, Record, check_site_url, line, parse};
 pub use error::{BackupProblem, Error, Foreign, Problem, Result};
 pub use format::{Format, MAX_RECORD_BYTES};
 pub use ids::{Emit, RecordIds, Rejected};

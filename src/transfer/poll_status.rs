@@ -106,6 +106,8 @@ impl StatusEntry {
             last.duration_ms = self.last_duration_ms;
         }
         Ok(PollStatus {
+            // A line has none, as it has no network.
+            redirect: None,
             level: self.poll_level,
             count: self.poll_count,
             last_run: self.last_run,

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Result};
@@ -76,7 +77,7 @@ impl AdminArgs {
         if self.dry_run || !context.confirm(self.change(action, targets.len(), context.can_ask()), &preview)? {
             return Ok(exit::OK);
         }
-        let changed = store.admin(&targets, action)?;
+        let changed = store.admin(&targets, action, &users::audit(""))?;
         let matched = count(targets.len() as u64, "connection");
         context.notify(&format!("{changed} of {matched} {}", verbs.participle));
         if self.json {

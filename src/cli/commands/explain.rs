@@ -1,12 +1,15 @@
 //! `cxnpoll explain`: why a connection is due or not.
 
+mod actions;
+mod recent;
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::cxn_arg::CxnArg;
-use crate::cli::error::{ALLOW_OWN_NETWORK, Result};
+use crate::cli::error::{ALLOW_OWN_NETWORK, Result, argument};
 use crate::cli::selection::last_outcome;
 use crate::cli::ui::{outage, output, skipped_hosts, terminal, time, wrap};
 use crate::cli::values;
@@ -14,12 +17,16 @@ use crate::exit;
 use crate::model::{Cxn, FailureClass, JobName, PollStatus, UnixTime};
 use crate::retry::{Policy, State, Times};
 use crate::site::suggested_site_url;
-use crate::store::{DueEntry, HostHash, PollTask, RunRecord, SkippedHost};
+use crate::store::{AdminEntry, DueEntry, HostHash, PollTask, RunRecord, SkippedHost};
 use crate::util::text::{count, sanitize};
+use recent::Recent;
 
 /// Explain why a connection is due or not
 ///
-/// Also shows when it is due next, and how its last polls ended.
+/// Also shows when it is due next, and how its last polls ended. If it fails, it shows since when. From history it shows how
+/// available it was in the last 30 days, with a mark for each day: the higher, the longer it was up. Where the locale or the
+/// terminal has no Unicode, the marks are `#` (up all day), `+`, `-`, `.` and `_` (down all day). Of a day with `·` or `?`
+/// nothing is known.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll explain cxn:0123456789abcdef0123456789abcdef")]
 pub(in crate::cli) struct Explain {
@@ -46,12 +53,17 @@ struct Case {
     policy: Policy,
     /// What the last run of the job did; `None` if it never ran.
     last_run: Option<RunRecord>,
+    /// The last actions of users on it, the oldest first.
+    actions: Vec<AdminEntry>,
+    /// What history shows; `None` if the job never ran.
+    recent: Option<Recent>,
     now: UnixTime,
 }
 
 impl Explain {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
-        let (host, task, job) = self.cxn.load_with(&context.store()?, |session, key| {
+        let store = context.store()?;
+        let (host, task, job) = self.cxn.load_with(&store, |session, key| {
             let job = session.job(key.app, &self.name)?;
             let entry = DueEntry { locator: key.locator, host: 0, due: 0, permille_late: 0 };
             let task = session.task(key.app, job.as_ref(), &entry)?;
@@ -59,8 +71,14 @@ impl Explain {
         })?;
         let PollTask { cxn, status, .. } = task;
         let policy = self.schedule.policy(&context.config, &cxn.app_id, &self.name, job.as_ref())?;
-        let (last_run, now) = (job.and_then(|job| job.last_run), self.schedule.clock.now(context));
-        let case = Case { cxn, host, status, job: self.name, policy, last_run, now };
+        let now = self.schedule.clock.now(context);
+        let recent = match &job {
+            Some(job) => Recent::read(&store.history(), now, &cxn, (job, &policy, &status))?,
+            None => None,
+        };
+        let last_run = job.and_then(|job| job.last_run);
+        let actions = store.history().actions_on(&cxn.cxn_id, actions::MAX_ACTIONS)?;
+        let case = Case { cxn, host, status, job: self.name, policy, last_run, actions, recent, now };
         if self.json {
             output::json(&case.json());
         } else {
@@ -98,7 +116,7 @@ impl Case {
     fn json(&self) -> Value {
         let status = &self.status;
         let attempts = status.attempts.iter();
-        json!({
+        let mut json = json!({
             "cxnId": self.cxn.cxn_id,
             "appId": self.cxn.app_id,
             "jobName": self.job,
@@ -114,7 +132,12 @@ impl Case {
                 json!({"at": run.now, "address": host.address, "reason": host.reason.name()})
             }),
             "attempts": attempts.map(|a| json!({"at": a.at, "class": a.class_name(), "tookMs": a.duration_ms})).collect::<Value>(),
-        })
+            "adminActions": actions::json(&self.actions),
+        });
+        for (key, value) in Recent::json(self.recent.as_ref()) {
+            json[key] = value;
+        }
+        json
     }
 
     fn sentences(&self) -> Vec<String> {
@@ -124,6 +147,7 @@ impl Case {
             format!("Job {}, retry expression {}", self.job, self.policy),
             self.state_sentence(),
         ];
+        sentences.extend(self.recent.as_ref().and_then(|recent| recent.failing(self.now)));
         if let (Some(due), false) = (self.next_due(), status.is_new()) {
             let is_due = self.policy.is_due(status, self.now);
             sentences.push(format!("It is due {}{}.", if is_due { "now, since " } else { "at " }, self.when(due)));
@@ -154,13 +178,14 @@ impl Case {
         }));
         sentences.extend(self.forecast());
         if let Some(url) = self.moved_to() {
-            // The suggestion has none, as they are not shown.
-            let has_credentials = cxn.site_url.to_string() != cxn.site_url.with_credentials();
-            let credentials = if has_credentials { " and the same user name and password" } else { "" };
-            sentences.push(format!(
-                "The site seems to have moved. If so, import the connection with \"siteUrl\": \"{url}\"{credentials}."
-            ));
+            let id = argument(cxn.cxn_id.as_str());
+            let command = match &cxn.via_port {
+                None => format!("cxnpoll follow {id}"),
+                Some(_) => format!("cxnpoll set {id} siteUrl=… viaPort=…"),
+            };
+            sentences.push(format!("The site seems to have moved to {url}. If so: {command}"));
         }
+        sentences.extend(self.recent.iter().flat_map(Recent::availability));
         if !status.attempts.is_empty() {
             sentences.push("Last polls:".to_owned());
         }
@@ -168,6 +193,7 @@ impl Case {
             let took = duration(attempt.duration_ms).map_or_else(String::new, |took| format!("  {took}"));
             sentences.push(format!("  {}  {}{took}", time::utc(attempt.at), attempt.class_name()));
         }
+        sentences.extend(actions::lines(&self.actions));
         sentences
     }
 

@@ -1,4 +1,6 @@
-//! `cxnpoll export`: write connections to a file.
+//! `cxnpoll export`: write connections or their history to a file.
+
+mod history;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ use crate::transfer::{Format, Writer};
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cxnpoll export connections.jsonl\n  cxnpoll export --batch 0/2 first-half.jsonl\n  \
-    cxnpoll export --redact --state given-up --format csv\n  cxnpoll export --force /backup/connections.jsonl  # daily"
+    cxnpoll export --redact --state given-up --format csv\n  cxnpoll export --history history.jsonl\n  cxnpoll export --force /backup/connections.jsonl  # daily"
 )]
 pub(in crate::cli) struct Export {
     /// Output file, readable only by its owner; standard output if it is missing or -
@@ -48,6 +50,12 @@ pub(in crate::cli) struct Export {
     /// Write secrets even to a terminal
     #[arg(long)]
     with_secrets: bool,
+    /// Write the history of all connections, without secrets, as JSON lines
+    #[arg(long, conflicts_with_all = [
+        "format", "batch", "redact", "with_secrets", "cxn", "app", "name", "state", "failure", "host", "url", "older_than",
+        "retry", "now",
+    ])]
+    history: bool,
     /// Select this connection (repeatable)
     #[arg(long, value_name = "ID", help_heading = "Which connections")]
     cxn: Vec<CxnArg>,
@@ -103,7 +111,7 @@ impl Export {
 
     /// Refuses to write secrets to a terminal unless an option allows it.
     fn check_terminal(&self, is_terminal: bool) -> Result<()> {
-        if is_terminal && !self.with_secrets && !self.redact {
+        if is_terminal && !self.with_secrets && !self.redact && !self.history {
             return Err(Error::SecretsAtTerminal);
         }
         Ok(())
@@ -114,6 +122,9 @@ impl Export {
             Some(path) => cannot_write(path, &error),
             None => Error::Stdout(error),
         };
+        if self.history {
+            return history::write(store, BufWriter::with_capacity(1 << 16, out), failed);
+        }
         let range = self.batch.range();
         let display = if path.is_some() { context.progress_display() } else { Display::Hidden };
         let about = store.read(ReadSession::cxn_count_upper_bound)?;

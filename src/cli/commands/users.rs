@@ -2,6 +2,7 @@
 //!
 //! It also names the commands that let this user read a file.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,11 +10,27 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::process::{getegid, getgroups};
 
-use crate::util::text::shell_quoted;
+use crate::store::Audit;
+use crate::util::text::{sanitize, shell_quoted};
 
 /// The user of this process.
 pub(in crate::cli) fn current() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+/// What history says of a change that this command makes: its user, and more about it.
+///
+/// The user is the one that started the program. Behind it is the one that called sudo: `cxnpoll (sudo: jo)`.
+pub(in crate::cli) fn audit(detail: impl Into<String>) -> Audit {
+    let user = name(rustix::process::getuid().as_raw());
+    let sudo = ["SUDO_USER", "SUDO_UID"].map(|variable| env::var(variable).unwrap_or_default());
+    Audit { user: sanitize(&with_sudo(user, &sudo[0], sudo[1].parse().ok(), uid)), detail: detail.into() }
+}
+
+/// Adds the user of sudo, unless it is the same or its name has another number than sudo says.
+fn with_sudo(user: String, sudo: &str, sudo_uid: Option<u32>, uid: impl Fn(&str) -> Option<u32>) -> String {
+    let is_plausible = sudo_uid.is_some_and(|by_sudo| uid(sudo).is_none_or(|uid| uid == by_sudo));
+    if sudo.is_empty() || sudo == user || !is_plausible { user } else { format!("{user} (sudo: {sudo})") }
 }
 
 /// The name of a user; its number with `#` before it if it has none.
@@ -77,4 +94,21 @@ fn find_in(file: &str, min_fields: usize, is_wanted: impl Fn(&[String]) -> bool)
     let text = fs::read_to_string(file).ok()?;
     let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
     text.lines().map(fields).find(|fields| fields.len() >= min_fields && is_wanted(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_that_called_sudo_is_named() {
+        let uid = |name: &str| (name == "jo").then_some(1000);
+        let named = |user: &str, sudo, sudo_uid| with_sudo(user.to_owned(), sudo, sudo_uid, uid);
+        assert_eq!(named("cxnpoll", "jo", Some(1000)), "cxnpoll (sudo: jo)");
+        // A user of a directory service is in no file.
+        assert_eq!(named("root", "ann", Some(2000)), "root (sudo: ann)");
+        for (sudo, sudo_uid) in [("", None), ("", Some(1000)), ("jo", None), ("jo", Some(0)), ("root", Some(0))] {
+            assert_eq!(named("root", sudo, sudo_uid), "root", "{sudo} {sudo_uid:?}");
+        }
+    }
 }

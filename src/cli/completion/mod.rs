@@ -13,9 +13,10 @@ use std::panic;
 use std::sync::Arc;
 
 use clap::{Arg, Command, ValueHint};
-use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::CompleteEnv;
 
+use super::commands::set::KEYS;
 use candidates::{Apps, CommandNames, Connections, Jobs};
 use script::PROGRAM;
 pub(super) use script::{VARIABLE, registration};
@@ -56,6 +57,9 @@ fn with_values(argument: Arg, all: &Arc<Command>) -> Arg {
         Some("J") => argument.add(ArgValueCompleter::new(Jobs)),
         Some("CXN" | "ID") => argument.add(ArgValueCompleter::new(Connections)),
         Some("COMMAND") => argument.add(ArgValueCompleter::new(CommandNames(Arc::clone(all)))),
+        Some("SETTING") => {
+            argument.add(ArgValueCandidates::new(|| KEYS.map(|key| CompletionCandidate::new(format!("{key}="))).into()))
+        }
         Some("auto|N") => argument.add(ArgValueCandidates::new(|| vec!["auto".into()])),
         Some("FILE") => argument.value_hint(ValueHint::FilePath),
         Some("DIR") => argument.value_hint(ValueHint::DirPath),

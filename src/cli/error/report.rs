@@ -7,6 +7,10 @@ use crate::exit;
 /// What helps if the system starts no thread.
 pub(super) const MORE_THREADS_HINT: &str = "raise the limits of processes and memory (ulimit -u and -v)";
 
+/// What helps where the network policy refuses a site.
+pub(in crate::cli) const ALLOW_OWN_NETWORK: &str =
+    "allow a network of your own with --allow-net or `allow-net`, and a port with `refuse-ports`";
+
 /// The message, the hint and the exit code of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Report {
@@ -58,6 +62,15 @@ impl fmt::Display for Report {
     }
 }
 
+/// An id as an argument for a shell. Former builds accepted ids that it would not take as they are.
+pub(in crate::cli) fn argument(id: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '-');
+    if id.chars().all(is_plain) && !id.starts_with('-') {
+        return id.to_owned();
+    }
+    format!("-- '{}'", id.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +80,14 @@ mod tests {
         let report = Report::new(2, "no results selected");
         assert_eq!(report.to_string(), "no results selected");
         assert_eq!(report.hint("use --all").to_string(), "no results selected\nhint: use --all");
+    }
+
+    #[test]
+    fn an_id_in_a_hint_is_one_argument() {
+        for (id, expected) in
+            [("cxn:0a", "cxn:0a"), ("--all", "-- '--all'"), ("cxn:*", "-- 'cxn:*'"), ("cxn:'\"", r#"-- 'cxn:'\''"'"#)]
+        {
+            assert_eq!(argument(id), expected);
+        }
     }
 }

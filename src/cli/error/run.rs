@@ -1,6 +1,6 @@
 //! The texts, hints and exit codes of the errors of a run.
 
-use super::report::{MORE_THREADS_HINT, Report};
+use super::report::{MORE_THREADS_HINT, Report, argument};
 use super::{Error, file};
 use crate::exit;
 use crate::run;
@@ -35,29 +35,6 @@ impl From<run::Error> for Report {
                 let message = format!("cannot record {outcomes}, so the next run polls again: {message}");
                 Self { message, hint, exit_code }
             }
-        }
-    }
-}
-
-/// An id as an argument for a shell. Former builds accepted ids that it would not take as they are.
-fn argument(id: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '_' | '-');
-    if id.chars().all(is_plain) && !id.starts_with('-') {
-        return id.to_owned();
-    }
-    format!("-- '{}'", id.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_in_a_hint_is_one_argument() {
-        for (id, expected) in
-            [("cxn:0a", "cxn:0a"), ("--all", "-- '--all'"), ("cxn:*", "-- 'cxn:*'"), ("cxn:'\"", r#"-- 'cxn:'\''"'"#)]
-        {
-            assert_eq!(argument(id), expected);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Texts, hints and exit codes for errors of imports, exports and backups.
 
-use std::fmt;
+use std::path::Path;
+use std::{fmt, io};
 
 use super::file;
 use super::report::Report;
@@ -9,6 +10,15 @@ use crate::transfer::{
     self, BackupProblem, Foreign, MAX_PERM_BYTES, MAX_POLL_LEVEL, MAX_RECORD_BYTES, MAX_URL_BYTES, Position, Problem,
 };
 use crate::util::text::{count, sanitize};
+
+/// What has the name that was given for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Named {
+    /// A connection.
+    Cxn,
+    /// An app.
+    App,
+}
 
 impl From<transfer::Error> for Report {
     fn from(error: transfer::Error) -> Self {
@@ -48,6 +58,32 @@ impl From<transfer::Error> for Report {
             }
         }
     }
+}
+
+/// The output file of an export cannot be written.
+pub(super) fn output_file(path: &Path, kind: io::ErrorKind) -> Report {
+    if kind == io::ErrorKind::NotFound {
+        return Report::not_found(format!("cannot write {}: its directory does not exist", path.display()));
+    }
+    let hint = match kind {
+        io::ErrorKind::PermissionDenied => Some("name a file in a directory that you can write to and others cannot"),
+        kind => file::space_hint(kind),
+    };
+    Report {
+        hint: hint.map(str::to_owned),
+        ..Report::new(exit::OUTPUT, format!("cannot write {}: {kind}", path.display()))
+    }
+}
+
+/// The output file of an export has the name of something else.
+pub(super) fn not_a_file(text: &str, named: Named) -> Report {
+    let text = sanitize(text);
+    let (what, hint) = match named {
+        Named::Cxn => ("a connection", format!("select it with --cxn {text}")),
+        Named::App => ("an app", format!("select its connections with --app {text}")),
+    };
+    Report::usage(format!("{text} names {what}, not a file; nothing was written"))
+        .hint(format!("{hint}, or name the file ./{text}"))
 }
 
 /// An input that is refused as a whole. Inputs are read to their end before anything is applied.

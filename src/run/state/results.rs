@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use super::{Completed, RunState};
-use crate::model::{Outcome, host};
+use crate::model::{Condition, Outcome, host};
 use crate::run::Error;
 use crate::run::event::Effect;
 use crate::run::message::PollResult;
 use crate::run::outage::{Conclusion, Observation, Poll, network_hash};
-use crate::store::{CxnHash, SiteTransition, StatusUpdate};
+use crate::store::{CxnHash, Moved, SiteTransition, StatusUpdate};
+use crate::util::text::sanitize;
+
+/// How many of the sites that a run gives up are named.
+const MAX_NAMED_SITES: usize = 3;
 
 impl RunState {
     /// Applies a poll that ended.
@@ -29,7 +33,7 @@ impl RunState {
         }
         self.watch_host(&result, result.outcome.as_ref().ok(), effects);
         let duration_ms = result.duration_ms(paused.unwrap_or_default());
-        let PollResult { task, addresses, outcome, result, trace, began, .. } = result;
+        let PollResult { task, addresses, outcome, result, redirect, trace, began, .. } = result;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -50,7 +54,8 @@ impl RunState {
         let poll =
             Poll { before: &task.status, host: task.host, site: &site, network, began, outcome: &outcome, trace };
         let seen = Observation::new(&poll);
-        let completed = Completed { task: Arc::unwrap_or_clone(task), outcome, duration_ms, network, address };
+        let completed =
+            Completed { task: Arc::unwrap_or_clone(task), outcome, duration_ms, network, address, redirect };
         for completed in self.detector.observe(seen, completed) {
             self.count(completed, effects);
         }
@@ -72,7 +77,7 @@ impl RunState {
 
     /// Counts an outcome: works out the next state of the connection.
     fn count(&mut self, completed: Completed, effects: &mut Vec<Effect>) {
-        let Completed { task, outcome, duration_ms, network, address } = completed;
+        let Completed { task, outcome, duration_ms, network, address, redirect } = completed;
         let mut next = task.status.clone();
         self.rules.policy.apply(&mut next, self.rules.now, &outcome);
         if let Some(last) = next.attempts.last_mut() {
@@ -84,16 +89,25 @@ impl RunState {
         if outcome.is_ok() {
             next.network = network.or(next.network);
         }
+        next.redirect = redirect.as_ref().filter(|redirect| redirect.adopted.is_none()).map(|redirect| redirect.seen);
         let outages = self.rules.outages.iter().filter(|outage| outage.covers(task.locator.batch_code));
         let outages: Vec<_> = outages.map(|outage| outage.at).collect();
         let transition = self.rules.policy.transition(&task.status, &next, &outages);
         let cxn = || CxnHash::from(&task.cxn.cxn_id);
         let transition = transition.map(|transition| SiteTransition { cxn: cxn(), host: address, transition });
+        if transition.is_some_and(|of_site| of_site.transition.to == Condition::GivenUp)
+            && self.summary.given_up_sites.len() < MAX_NAMED_SITES
+        {
+            self.summary.given_up_sites.push(sanitize(&task.cxn.site_url.without_query()));
+        }
         self.summary.count(&outcome, &next);
         if self.rules.by_hand {
             effects.push(Effect::ReportByHand(outcome, next.clone()));
         }
-        self.updates.push(StatusUpdate { locator: task.locator, expected: task.status, next, transition });
+        let moved = redirect.and_then(|redirect| {
+            Some(Box::new(Moved { cxn_id: task.cxn.cxn_id, from: task.cxn.site_url, to: redirect.adopted? }))
+        });
+        self.updates.push(StatusUpdate { locator: task.locator, expected: task.status, next, transition, moved });
     }
 }
 

@@ -9,6 +9,7 @@ use bincode::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
 use crate::model::{AppId, Condition, CxnId, FailureClass, Fault, JobName, Transition, UnixTime};
+use crate::util::time::unix_now;
 
 /// The version of the format of a frame.
 const VERSION: u8 = 1;
@@ -92,7 +93,25 @@ impl AdminEntry {
     /// Whether the connections were removed.
     #[must_use]
     pub fn removes(&self) -> bool {
-        self.action == "remove"
+        matches!(&*self.action, "remove" | "prune")
+    }
+}
+
+/// What history adds to a change of connections that a user makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The user, as the system knows it.
+    pub user: String,
+    /// More about the change, without secrets; empty if there is nothing more.
+    pub detail: String,
+}
+
+impl Audit {
+    /// The entry of an action on connections, made now.
+    #[must_use]
+    pub fn entry(&self, action: &str, cxns: Vec<String>) -> Entry {
+        let (user, detail) = (self.user.clone(), self.detail.clone());
+        Entry::Admin(AdminEntry { at: unix_now(), user, action: action.to_owned(), cxns, detail })
     }
 }
 

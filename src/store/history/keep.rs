@@ -64,9 +64,9 @@ impl History {
         Ok(())
     }
 
-    /// Passes what is in a file to `emit`, in pieces of at most `piece` bytes, without what is being written.
+    /// Passes what is in a file to `emit`, in pieces of at most `piece` bytes.
     ///
-    /// Nothing is passed if the file is gone.
+    /// What is being written is left out. Nothing is passed if the file is gone.
     ///
     /// # Errors
     /// [`Error::File`](crate::store::Error::File), and those of `emit`.
@@ -161,7 +161,7 @@ impl History {
     }
 }
 
-/// The permissions of a file, if others than its owner may write it, or others than its group may use it.
+/// The permissions of a file, if some of [`REFUSED_MODE`] are among them.
 fn refused_mode(path: &Path) -> Result<Option<u32>> {
     let metadata = fs::metadata(path).map_err(FileError::at(FileOp::Inspect, path))?;
     let mode = metadata.permissions().mode() & 0o777;

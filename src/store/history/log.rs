@@ -7,16 +7,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Datelike};
+use memchr::memmem::Finder;
 
-use super::entry::{Entry, Frame};
+use super::entry::{AdminEntry, Audit, Entry, Frame};
 use super::frames::{FrameReader, put, whole_end};
-use super::runs::is_runs_file;
-use crate::model::UnixTime;
+use crate::model::{CxnId, UnixTime};
 use crate::store::error::{Error, Result};
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::schema::WriteSession;
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{private_dir, sync_dir};
+use crate::util::time::unix_now;
 
 /// The most entries of one frame. More are split.
 const MAX_FRAME_ENTRIES: usize = 4096;
@@ -59,6 +60,23 @@ impl History {
             put(&mut bytes, &Frame { at, job: job.clone(), entries: entries.to_vec() }.to_bytes());
         }
         if bytes.is_empty() { Ok(()) } else { self.write(at, &bytes) }
+    }
+
+    /// Appends an action of a user on connections, before the store records it. Nothing is written if there are none.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn audit(&self, session: &WriteSession, audit: &Audit, action: &str, cxns: Vec<String>) -> Result<()> {
+        let entries = if cxns.is_empty() { Vec::new() } else { vec![audit.entry(action, cxns)] };
+        self.append(session, Frame { at: unix_now(), job: None, entries })
+    }
+
+    /// Appends an action of a user on the whole store.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn audit_store(&self, session: &WriteSession, audit: &Audit, action: &str) -> Result<()> {
+        self.append(session, Frame { at: unix_now(), job: None, entries: vec![audit.entry(action, Vec::new())] })
     }
 
     /// Notes that history begins, unless it has begun. About the time before nothing is known.
@@ -160,6 +178,33 @@ impl History {
         Ok(())
     }
 
+    /// The last actions of users on a connection, at most `most`, the oldest first.
+    ///
+    /// Reads from the newest month back. Frames without the cxnId are not decoded.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn actions_on(&self, cxn_id: &CxnId, most: usize) -> Result<Vec<AdminEntry>> {
+        let text = Finder::new(cxn_id.as_str());
+        let mut actions = Vec::new();
+        for segment in self.segments()?.iter().rev() {
+            let mut reader = self.reader(segment, 0)?;
+            let frame = |bytes: &[u8]| text.find(bytes).and_then(|_| Frame::from_bytes(bytes));
+            while let Some(frame) = reader.next(frame).map_err(self.unreadable(segment))? {
+                actions.extend(frame.into_iter().flat_map(|frame| frame.entries).filter_map(|entry| match entry {
+                    Entry::Admin(action) if action.cxns.iter().any(|cxn| cxn == cxn_id.as_str()) => Some(action),
+                    _ => None,
+                }));
+            }
+            if actions.len() >= most {
+                break;
+            }
+        }
+        actions.sort_by_key(|action| action.at);
+        actions.drain(..actions.len().saturating_sub(most));
+        Ok(actions)
+    }
+
     /// Returns how many bytes cannot be read.
     fn scan_segment<E: From<Error>>(
         &self,
@@ -239,6 +284,12 @@ impl History {
 #[must_use]
 pub fn is_file_name(name: &str) -> bool {
     month_of(name).is_some() || is_runs_file(name)
+}
+
+/// Whether a file of this name has the runs of a job.
+fn is_runs_file(name: &str) -> bool {
+    let hash = name.strip_prefix("runs-").and_then(|name| name.strip_suffix(".log"));
+    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The month of the file of this name; `None` if it has another name.

@@ -19,7 +19,7 @@ mod log;
 mod runs;
 mod staged;
 
-pub use entry::{AdminEntry, CxnHash, Entry, Frame, RunProblems, SiteTransition};
+pub use entry::{AdminEntry, Audit, CxnHash, Entry, Frame, RunProblems, SiteTransition};
 pub(super) use keep::FileFaults;
 pub use log::{History, Position, Positions, is_file_name};
 pub use runs::RunEntry;

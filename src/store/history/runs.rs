@@ -143,12 +143,6 @@ impl History {
     }
 }
 
-/// Whether a file of this name has the runs of a job.
-pub(super) fn is_runs_file(name: &str) -> bool {
-    let hash = name.strip_prefix("runs-").and_then(|name| name.strip_suffix(".log"));
-    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,9 @@ use crate::store::failpoint::{self, Failpoint};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{private_dir, sync_dir, sync_tree};
 
-/// A new history in a staging directory, which is removed with this unless the history became the current one.
+/// A new history in a staging directory.
+///
+/// The directory is removed when this is dropped, unless the history became the current one.
 #[derive(Debug)]
 pub struct StagedHistory {
     layout: StoreLayout,

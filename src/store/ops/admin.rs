@@ -5,9 +5,12 @@ use std::time::Instant;
 
 use super::delete::{cxn_ids_of, delete_cxn, delete_damaged};
 use crate::model::CxnId;
-use crate::store::engine::{TX_BATCH, TreeName, Tx, TxResult};
-use crate::store::error::Result;
-use crate::store::schema::{CxnKey, CxnRecord, DueFacts, JobNo, Record, WriteSession, read, read_status, write_status};
+use crate::store::engine::{TX_BATCH, TreeName, TreeReader, Tx, TxResult};
+use crate::store::error::{Result, if_readable};
+use crate::store::history::{Audit, History};
+use crate::store::schema::{
+    CxnKey, CxnRecord, DueFacts, JobNo, ReadSession, Record, WriteSession, read, read_status, write_status,
+};
 use crate::store::sessions::{SLICE, Sessions};
 
 /// What is done.
@@ -28,6 +31,35 @@ pub type AdminTarget = (CxnKey, Vec<JobNo>);
 
 /// The same with all jobs of its app.
 type Target = (CxnKey, Vec<JobNo>, Vec<JobNo>);
+
+impl AdminAction {
+    /// The name of the command, which history contains.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Revive => "revive",
+            Self::Disable => "disable",
+            Self::Enable => "enable",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+impl ReadSession {
+    /// The connections that an action changes, by cxnId.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::store::Error::Database). What cannot be read is left out, unless it is removed.
+    fn changed_by(&self, targets: &[AdminTarget], action: AdminAction) -> Result<Vec<CxnId>> {
+        let mut keys = Vec::new();
+        for target in targets {
+            if action == AdminAction::Remove || if_readable(is_changed(&self.trees, target, action))? == Some(true) {
+                keys.push(target.0);
+            }
+        }
+        cxn_ids_of(self, &keys)
+    }
+}
 
 impl WriteSession {
     /// Changes connections, and returns for each whether that changed anything.
@@ -71,6 +103,24 @@ impl WriteSession {
     }
 }
 
+/// Whether reviving, disabling or enabling a connection changes anything.
+fn is_changed(from: &TreeReader, (key, named): &AdminTarget, action: AdminAction) -> Result<bool> {
+    if action == AdminAction::Revive {
+        for job in named {
+            if let Some(status) = read_status(from, *job, key.locator)? {
+                let mut revived = status.clone();
+                revived.revive();
+                if revived != status {
+                    return Ok(true);
+                }
+            }
+        }
+        return Ok(false);
+    }
+    let record = read::<CxnRecord, _>(from, &key.to_bytes())?;
+    Ok(record.is_some_and(|record| record.disabled != (action == AdminAction::Disable)))
+}
+
 fn revive(tx: &Tx, key: CxnKey, facts: DueFacts, jobs: &[JobNo]) -> TxResult<bool> {
     let mut changed = false;
     for job in jobs {
@@ -98,7 +148,7 @@ fn set_disabled(tx: &Tx, key: CxnKey, record: CxnRecord, jobs: &[JobNo], facts: 
     Ok(true)
 }
 
-/// Changes connections in batches, and returns how many were changed.
+/// Changes connections in batches, and returns how many were changed. History gets the changes before the store.
 ///
 /// `removed` is called after each session with the connections that it removed.
 ///
@@ -108,8 +158,10 @@ pub fn admin(
     sessions: &Sessions,
     targets: &[AdminTarget],
     action: AdminAction,
+    audit: &Audit,
     removed: impl Fn(&[CxnId]) -> Result<()>,
 ) -> Result<u64> {
+    let history = History::new(sessions.source.history());
     sessions.locks.lock_shared(|| {
         let mut changed = 0;
         let mut rest = targets;
@@ -118,9 +170,10 @@ pub fn admin(
                 let began = Instant::now();
                 let (mut done, mut gone) = (0, Vec::new());
                 for batch in rest.chunks(TX_BATCH) {
+                    let ids = session.changed_by(batch, action)?;
+                    history.audit(session, audit, action.name(), ids.iter().map(ToString::to_string).collect())?;
                     if action == AdminAction::Remove {
-                        let keys: Vec<_> = batch.iter().map(|(key, _)| *key).collect();
-                        gone.extend(cxn_ids_of(session, &keys)?);
+                        gone.extend(ids);
                     }
                     changed += session.admin(batch, action)?.into_iter().filter(|changed| *changed).count() as u64;
                     done += batch.len();

@@ -1,10 +1,13 @@
 //! Loading connections.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::due::DueEntry;
-use crate::model::{Cxn, PollStatus, UnixTime};
+use crate::model::{Cxn, CxnId, PollStatus, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::TreeName;
 use crate::store::error::{Error, Item, Result};
+use crate::store::history::CxnHash;
 use crate::store::schema::{AppNo, CxnKey, CxnLocator, HostHash, Job, ReadSession, Statuses, WriteSession, decode_cxn};
 use crate::store::sessions::Sessions;
 
@@ -80,6 +83,27 @@ impl ReadSession {
     pub fn connection(&self, key: CxnKey) -> Result<Option<(Cxn, Statuses)>> {
         let Some(cxn) = self.cxn(key)? else { return Ok(None) };
         Ok(Some((cxn, self.statuses(key)?)))
+    }
+
+    /// The keys of the connections that history knows by these hashes. Those that are gone are missing.
+    ///
+    /// This reads the ids of all connections.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn find_hashed(&self, wanted: &BTreeSet<CxnHash>) -> Result<HashMap<CxnHash, CxnKey>> {
+        let mut found = HashMap::new();
+        for entry in self.trees.entries(TreeName::Id, &[], None) {
+            let (name, _) = entry?;
+            let Some(cxn_id) = str::from_utf8(&name).ok().and_then(|name| name.parse::<CxnId>().ok()) else { continue };
+            let hash = CxnHash::from(&cxn_id);
+            if wanted.contains(&hash)
+                && let Some(key) = self.find(&cxn_id)?
+            {
+                found.insert(hash, key);
+            }
+        }
+        Ok(found)
     }
 }
 

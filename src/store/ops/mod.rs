@@ -13,5 +13,5 @@ pub use admin::{AdminAction, AdminTarget, admin};
 pub use counts::{StateCounts, cxn_count, state_counts};
 pub use due::DueEntry;
 pub use load::{PollTask, count_cxns, for_each_cxn};
-pub use outcomes::StatusUpdate;
+pub use outcomes::{Moved, StatusUpdate};
 pub use upsert::{Change, CxnPatch, FieldPatch, InputIndex, StatusPatch};

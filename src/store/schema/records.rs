@@ -10,7 +10,7 @@ use bincode::{Decode, Encode};
 
 use super::host_key::HostHash;
 use super::keys::{AppNo, CxnKey, CxnLocator};
-use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime, host};
+use crate::model::{Attempt, Failure, FailureClass, PollStatus, SeenRedirect, UnixTime, host};
 use crate::store::engine::{Get, TreeName};
 use crate::store::error::{Error, Item, Result};
 
@@ -168,12 +168,14 @@ pub struct StatusRecord {
     network: Option<u32>,
     /// Since version 5.
     early_s: u32,
+    /// Fingerprint, days, last day. Since version 6.
+    redirect: Option<(u64, u8, i64)>,
 }
 
 impl Record for StatusRecord {
     const TREE: TreeName = TreeName::Status;
-    const VERSION: u8 = 5;
-    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0, 0], &[0, 0, 0], &[0, 0], &[0]];
+    const VERSION: u8 = 6;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0, 0, 0], &[0, 0, 0, 0], &[0, 0, 0], &[0, 0], &[0]];
 }
 
 impl From<&PollStatus> for StatusRecord {
@@ -192,6 +194,7 @@ impl From<&PollStatus> for StatusRecord {
             former_durations_ms: former.iter().map(|attempt| attempt.duration_ms).collect(),
             network: status.network,
             early_s: status.early_s,
+            redirect: status.redirect.map(|seen| (seen.fingerprint, seen.days, seen.last_day)),
         }
     }
 }
@@ -222,6 +225,7 @@ impl TryFrom<StatusRecord> for PollStatus {
             },
             network: record.network,
             attempts: record.attempts.into_iter().zip(durations).map(attempt).collect::<Result<_, _>>()?,
+            redirect: record.redirect.map(|(fingerprint, days, last_day)| SeenRedirect { fingerprint, days, last_day }),
         })
     }
 }
@@ -252,7 +256,9 @@ mod tests {
 
     #[test]
     fn a_status_reads_back() {
-        let mut status = PollStatus { level: 2, count: 7, not_before: Some(9), early_s: 600, ..PollStatus::default() };
+        let redirect = Some(SeenRedirect { fingerprint: u64::MAX, days: 2, last_day: 20_000 });
+        let mut status =
+            PollStatus { level: 2, count: 7, not_before: Some(9), early_s: 600, redirect, ..PollStatus::default() };
         for now in 1..=12 {
             let failed = Err(Failure::new(FailureClass::Timeout, "connecting"));
             status.remember(now, &if now % 2 == 0 { Ok(()) } else { failed });
@@ -282,10 +288,11 @@ mod tests {
             let old = [&[version], &bytes[1..bytes.len() - missing]].concat();
             StatusRecord::from_bytes(&old).and_then(PollStatus::try_from)
         };
-        assert_eq!(read(4, 1), Ok(status.clone()));
-        assert_eq!(read(3, 2), Ok(status.clone()));
-        assert_eq!(read(2, 4), Ok(status.clone()), "the last duration is known");
-        assert_eq!(read(1, 5), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
+        assert_eq!(read(5, 1), Ok(status.clone()));
+        assert_eq!(read(4, 2), Ok(status.clone()));
+        assert_eq!(read(3, 3), Ok(status.clone()));
+        assert_eq!(read(2, 5), Ok(status.clone()), "the last duration is known");
+        assert_eq!(read(1, 6), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
     }
 
     #[test]

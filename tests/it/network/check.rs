@@ -17,7 +17,7 @@ const MAX_MESSAGE_CHARS: usize = 200;
 /// How much the time that a date means may differ, because the clock goes on while the case runs.
 const DATE_TOLERANCE_S: i64 = 10;
 /// What comes before the address that `explain` suggests.
-const SUGGESTION: &str = "\"siteUrl\": \"";
+const SUGGESTION: &str = "The site seems to have moved to ";
 
 /// Runs a case; returns all that is wrong.
 pub fn run(case: &Case) -> Vec<String> {
@@ -135,7 +135,7 @@ impl Check<'_> {
             }
         }
         let text = String::from_utf8_lossy(&self.outputs[1].stdout);
-        let suggested = text.split_once(SUGGESTION).and_then(|(_, url)| Some(url.split_once('"')?.0));
+        let suggested = text.split_once(SUGGESTION).and_then(|(_, url)| Some(url.split_once(". If so: ")?.0));
         let suggested = suggested.unwrap_or_default();
         let expected = expect.suggests.as_ref().map(|url| self.site.names().fill(url));
         if expected.as_ref().is_some_and(|expected| expected != suggested) {

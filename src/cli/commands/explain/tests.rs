@@ -18,7 +18,17 @@ fn case(status: PollStatus) -> Case {
         disabled: false,
     };
     let policy = "20 min (x6); 1 hour (x24)".parse().unwrap();
-    Case { cxn, host: 7, status, job: JobName::default(), policy, last_run: None, now: NOW }
+    Case {
+        cxn,
+        host: 7,
+        status,
+        job: JobName::default(),
+        policy,
+        last_run: None,
+        actions: Vec::new(),
+        recent: None,
+        now: NOW,
+    }
 }
 
 /// A connection that was polled ten minutes ago.
@@ -153,12 +163,12 @@ fn a_credible_new_address_is_suggested() {
     let mut status = polled();
     status.remember(NOW - 99, &Err(Failure::new(FailureClass::Redirect, message)));
     let mut case = case(status);
-    let suggestion = "The site seems to have moved. If so, import the connection with \
-                      \"siteUrl\": \"https://www.site.example.org/\"";
-    assert!(case.sentences().contains(&format!("{suggestion}.")), "{:?}", case.sentences());
+    let suggestion = "The site seems to have moved to https://www.site.example.org/. If so: cxnpoll";
+    assert!(case.sentences().contains(&format!("{suggestion} follow cxn:1")), "{:?}", case.sentences());
     assert_eq!(case.json()["suggestedSiteUrl"], "https://www.site.example.org/");
-    case.cxn.site_url = "https://jo:sesame@site.example.org".into();
-    assert!(case.sentences().contains(&format!("{suggestion} and the same user name and password.")));
+    case.cxn.via_port = Some("127.0.0.1:80".parse().unwrap());
+    let set = format!("{suggestion} set cxn:1 siteUrl=… viaPort=…");
+    assert!(case.sentences().contains(&set), "{:?}", case.sentences());
     case.status.remember(NOW, &Ok(()));
     assert_eq!(case.json()["suggestedSiteUrl"], Value::Null);
 }

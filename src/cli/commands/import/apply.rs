@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::cli::error::{Error, Result};
 use crate::cli::ui::progress::Progress;
-use crate::store::{self, Change, CxnPatch, ReadSession, SLICE, Store, TX_BATCH, WriteSession};
+use crate::store::{self, Audit, Change, CxnPatch, ReadSession, SLICE, Store, TX_BATCH, WriteSession};
 use crate::transfer::Record;
 
 /// How many connections an import changes.
@@ -20,7 +20,7 @@ impl Counts {
     fn add(&mut self, change: Change) {
         *match change {
             Change::Added => &mut self.added,
-            Change::Updated => &mut self.updated,
+            Change::Updated | Change::Moved => &mut self.updated,
             Change::Unchanged => &mut self.unchanged,
         } += 1;
     }
@@ -28,17 +28,18 @@ impl Counts {
 
 /// Adds and updates connections, in slices so that other processes get the store in between.
 ///
-/// With `force`, poll statuses are written even if the stored one is newer.
+/// With `force`, poll statuses are written even if the stored one is newer. History gets the changes, with `audit`.
 pub(super) fn apply(
     store: &Store,
     mut records: impl Iterator<Item = Result<Record>> + Send,
     force: bool,
+    audit: &Audit,
     progress: &Progress,
 ) -> Result<Counts> {
-    let mut counts = Counts::default();
+    let (history, mut counts) = (store.history(), Counts::default());
     loop {
         let mut slice = |session: &WriteSession| {
-            let upsert = |patches: &[CxnPatch]| session.upsert(patches, force);
+            let upsert = |patches: &[CxnPatch]| session.import(&history, patches, force, audit);
             // A connection that is gone since the check has no status to update.
             apply_slice(session, &mut records, upsert, Change::Unchanged, &mut counts, progress)
         };
@@ -145,6 +146,7 @@ mod tests {
     fn a_comparison_counts_what_an_import_changes() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::create(&dir.path().join("store"), Duration::from_secs(10)).unwrap();
+        let audit = Audit { user: "root".into(), detail: "jsonl".into() };
         let progress = Progress::begin_of(0, "imported", Display::Hidden);
         let last = TX_BATCH + 1;
         let input = |last_run: i64| {
@@ -157,9 +159,9 @@ mod tests {
             [(7, counts(all, 2, 0)), (7, counts(0, 0, all + 2)), (8, counts(0, 1, all + 1)), (6, counts(0, 0, all + 2))]
         {
             assert_eq!(compare(&store, input(last_run), false, &progress).unwrap(), expected, "{last_run}");
-            assert_eq!(apply(&store, input(last_run), false, &progress).unwrap(), expected, "{last_run}");
+            assert_eq!(apply(&store, input(last_run), false, &audit, &progress).unwrap(), expected, "{last_run}");
         }
         assert_eq!(compare(&store, input(6), true, &progress).unwrap(), counts(0, 1, all + 1));
-        assert_eq!(apply(&store, input(6), true, &progress).unwrap(), counts(0, 1, all + 1));
+        assert_eq!(apply(&store, input(6), true, &audit, &progress).unwrap(), counts(0, 1, all + 1));
     }
 }

@@ -11,6 +11,7 @@ use super::apply::{Counts, apply, compare};
 use super::findings::Findings;
 use super::prune::{Limit, Pruning};
 use super::spool::Spool;
+use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::{Error, RejectedLines, Rest, Result, Spared};
 use crate::cli::selection::describe;
@@ -20,7 +21,7 @@ use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::values;
 use crate::exit;
 use crate::model::AppId;
-use crate::store::{AdminAction, AdminTarget, Store};
+use crate::store::{AdminAction, AdminTarget, Audit, Store};
 use crate::transfer::{Error as TransferError, Format, detect};
 use crate::util::text::count;
 
@@ -116,7 +117,7 @@ impl Import {
         let Some(Pruning { targets, spared }) = self.confirm_prune(context, known.as_ref(), &findings)? else {
             return Ok(exit::OK);
         };
-        let mut counts = self.import(context, &path, known.as_ref(), spool, &findings, &targets)?;
+        let mut counts = self.import(context, &path, known.as_ref(), (format, spool), &findings, &targets)?;
         counts.removed = targets.len() as u64;
         self.report(context, &counts, &findings);
         if findings.rejected.is_empty() {
@@ -131,7 +132,7 @@ impl Import {
         context: &Context,
         path: &Path,
         known: Option<&Store>,
-        spool: Spool,
+        (format, spool): (Format, Spool),
         findings: &Findings,
         pruned: &[AdminTarget],
     ) -> Result<Counts> {
@@ -144,8 +145,13 @@ impl Import {
                 let store = Store::create(path, context.global.store_wait)?
                     .with_owner(context.name)
                     .with_skipped(context.skipped.clone());
-                let counts = store.lock_shared(|| apply(&store, records, self.force, &progress))?;
-                store.admin(pruned, AdminAction::Remove)?;
+                let audit = users::audit(format.name());
+                let counts = store.lock_shared(|| apply(&store, records, self.force, &audit, &progress))?;
+                store.admin(
+                    pruned,
+                    AdminAction::Remove,
+                    &Audit { detail: format!("pruned, {}", audit.detail), ..audit },
+                )?;
                 Ok(counts)
             }
         }

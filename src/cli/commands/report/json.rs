@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use crate::report::{HostReport, JobReport, Ledger, Report, RunHealth, SiteReport, Times};
+use crate::cli::availability::{incidents_json, times_json};
+use crate::report::{HostReport, JobReport, Ledger, Report, RunHealth, SiteReport};
 use crate::util::text::escape;
 
 /// How many of the worst hosts are listed.
@@ -34,17 +35,13 @@ pub(super) fn write(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
 
 /// A site with its incidents.
 fn site(site: &SiteReport) -> Value {
-    let incidents = site
-        .incidents
-        .iter()
-        .map(|incident| json!({"from": incident.from, "to": incident.to, "class": incident.class}));
     let mut object = Map::new();
     object.insert("cxnId".to_owned(), json!(site.cxn_id));
     object.insert("siteUrl".to_owned(), json!(site.site_url));
     object.insert("appId".to_owned(), json!(site.app_id));
     object.insert("jobName".to_owned(), json!(site.job));
-    add_times(&mut object, &site.times);
-    object.insert("incidents".to_owned(), incidents.collect());
+    object.extend(times_json(&site.times));
+    object.insert("incidents".to_owned(), incidents_json(&site.incidents));
     Value::Object(object)
 }
 
@@ -59,7 +56,7 @@ fn job(job: &JobReport) -> Value {
     object.insert("jobName".to_owned(), json!(job.job));
     object.insert("sites".to_owned(), json!(job.sites));
     object.insert("down".to_owned(), json!(job.down));
-    add_times(&mut object, &job.times);
+    object.extend(times_json(&job.times));
     object.insert("incidents".to_owned(), json!(job.incidents));
     object.insert("failures".to_owned(), classes.collect());
     object.insert(
@@ -79,11 +76,4 @@ fn job(job: &JobReport) -> Value {
 
 fn host(host: &HostReport) -> Value {
     json!({"host": host.host.to_string(), "sites": host.sites, "incidents": host.incidents, "downS": host.down_s})
-}
-
-fn add_times(object: &mut Map<String, Value>, times: &Times) {
-    object.insert("availability".to_owned(), json!(times.availability()));
-    object.insert("upS".to_owned(), json!(times.up_s));
-    object.insert("downS".to_owned(), json!(times.down_s));
-    object.insert("unknownS".to_owned(), json!(times.unknown_s));
 }

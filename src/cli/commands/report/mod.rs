@@ -1,27 +1,29 @@
 //! `cxnpoll report`: availability, incidents and the health of runs.
 
 mod csv;
+mod html;
 mod json;
 mod text;
 
-use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use tracing::warn;
 
+use crate::cli::availability;
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Result};
 use crate::cli::output_file;
-use crate::cli::selection::{Filter, Match};
+use crate::cli::selection::Filter;
 use crate::cli::ui::output::Output;
 use crate::cli::values::{self, Since};
 use crate::exit;
-use crate::model::{AppId, PollStatus};
-use crate::report::{Collector, Ledger};
-use crate::store::{ReadSession, Statuses, Store};
+use crate::model::AppId;
+use crate::report::Ledger;
+use crate::store::Store;
+use crate::util::time::unix_now;
 use text::Text;
 
 /// Show availability, incidents and the health of runs
@@ -32,7 +34,8 @@ use text::Text;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  cxnpoll report org.civicrm.myapp --since 24h    # what broke last night\n  \
     cxnpoll report --url '*://www.example.org/*' --now 2026-11-01T00:00:00Z --since 31d    # October\n  \
-    cxnpoll report --since 365d --format csv --output sites.csv")]
+    cxnpoll report --since 365d --format csv --output sites.csv\n  \
+    cxnpoll report --format html --output report.html    # a page for a browser, to print or to mail")]
 pub(in crate::cli) struct Report {
     /// Report only about this app
     #[arg(value_name = "APP", value_parser = values::app, conflicts_with = "app")]
@@ -61,6 +64,8 @@ pub(in crate::cli) struct Report {
 enum Format {
     /// The worst sites and hosts, and the last incidents, for people
     Text,
+    /// One page for a browser, with the worst sites and hosts, and the longest and the last incidents
+    Html,
     /// One object with all sites and incidents
     Json,
     /// A line for each site and job
@@ -93,32 +98,9 @@ impl Report {
 
     /// Reads the store, then history.
     fn ledger(&self, context: &Context, store: &Store) -> Result<Ledger> {
-        let (history, to) = (store.history(), self.filter.now(context));
-        let is_selection = !self.cxn.is_empty() || self.filter.selects_among_connections();
-        let mut collector = Collector::new(&history, self.since.before(to), to, is_selection)?;
-        let jobs = self.filter.jobs_with_apps(context, store)?.into_iter();
-        let jobs: HashMap<_, _> =
-            jobs.map(|(app_id, job, policy)| (job.no, collector.add_job(app_id, &job, policy))).collect();
-        if !is_selection {
-            let about = store.read(ReadSession::cxn_count_upper_bound)?;
-            collector.reserve(usize::try_from(about).unwrap_or(0));
-        }
-        let never_polled = PollStatus::default();
-        let mut add = |found: &Match, statuses: &Statuses| {
-            let status =
-                |name| statuses.iter().find(|(job, _)| job == name).map_or(&never_polled, |(_, status)| status);
-            let of = found.jobs.iter().filter_map(|job| Some((*jobs.get(&job.no)?, status(&job.name))));
-            collector.add(&found.cxn, of);
-        };
-        if self.cxn.is_empty() {
-            self.filter.count(context, store, add)?;
-        } else {
-            self.filter.each(context, store, &self.cxn, |found, statuses| {
-                add(&found, &statuses);
-                Ok::<_, Error>(())
-            })?;
-        }
-        let ledger = store.on_store_thread(|| collector.read(&history))??;
+        let from = self.since.before(self.filter.now(context));
+        let collector = availability::collector(context, store, &self.filter, &self.cxn, from)?;
+        let ledger = store.on_store_thread(|| collector.read(&store.history()))??;
         if ledger.damaged_bytes() > 0 {
             let bytes = ledger.damaged_bytes();
             warn!("{bytes} bytes of history are damaged and left out; cxnpoll store check shows where");
@@ -136,6 +118,7 @@ impl Report {
         let mut out = BufWriter::with_capacity(1 << 16, out);
         let written = match self.format {
             Format::Text => text.lines(&ledger.report(text::MOST))?.iter().try_for_each(|line| writeln!(out, "{line}")),
+            Format::Html => html::write(&ledger.report(html::MOST), unix_now(), &mut out),
             Format::Json => json::write(ledger, &mut out),
             Format::Csv => csv::write(ledger, &mut out),
         };

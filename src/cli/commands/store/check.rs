@@ -6,6 +6,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
+use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::Result;
 use crate::cli::ui::output;
@@ -31,6 +32,10 @@ impl Check {
     pub(in crate::cli) fn run(self, context: &Context) -> Result<u8> {
         let store = context.store_for(self.repair)?;
         let check = store.check(self.repair)?;
+        if check.repaired > 0 {
+            let repaired = users::audit(count(check.repaired, "fault"));
+            store.write(|session| store.history().audit_store(session, &repaired, "repair"))?;
+        }
         let kept = store.kept()?;
         if self.json {
             output::json(&json!({

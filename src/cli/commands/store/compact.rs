@@ -6,6 +6,7 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::backup_text;
+use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
 use crate::cli::ui::output;
@@ -41,6 +42,7 @@ impl Compact {
                     return Err(Error::NotCompacted);
                 }
                 backup::compact(exclusive, &backup.path)?;
+                store.write(|session| store.history().audit_store(session, &users::audit(""), "compact"))?;
                 Ok((before, exclusive.store().file_size()?, backup))
             })?;
         let connections = count(backup.cxns, "connection");

@@ -8,6 +8,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::backup_text;
+use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::{Error, Result};
 use crate::cli::ui::prompt::{Change, Confirmation, Preview};
@@ -17,7 +18,7 @@ use crate::exit;
 use crate::store::{Backups, Error as StoreError, Store};
 use crate::transfer::Error as TransferError;
 use crate::transfer::backup::{self, Backup};
-use crate::util::text::count;
+use crate::util::text::{count, sanitize};
 
 /// Replace the content of the store with a backup
 ///
@@ -64,7 +65,11 @@ impl Restore {
         }
         let (backup, kept) = Store::lock_exclusively(&path, context.global.store_wait, "store restore", |store| {
             let selected = selected.map_or_else(|| Selected::newest(store.store()), Ok)?;
-            selected.naming_older(backup::restore(store, &selected.path, true))
+            let restored = selected.naming_older(backup::restore(store, &selected.path, true))?;
+            let name = selected.path.file_name().unwrap_or_default().to_string_lossy();
+            let (store, audit) = (store.store(), users::audit(sanitize(&name)));
+            store.write(|session| store.history().audit_store(session, &audit, "restore"))?;
+            Ok::<_, Error>(restored)
         })?;
         context.notify(&format!("restored {}: {}", backup.path.display(), backup_text::size(&backup)));
         if backup.lacks > 0 {

@@ -6,10 +6,12 @@ use super::resolve::{Resolved, jobs_of, resolve};
 use crate::model::BatchCode;
 use crate::store::engine::{TX_BATCH, TreeName, Tx, TxResult};
 use crate::store::error::{Error, Result};
+use crate::store::history::{Audit, History};
 use crate::store::ops::delete::delete_cxn;
 use crate::store::schema::{
     Counters, CxnKey, CxnLocator, DueFacts, HostKey, IdRecord, Record, WriteSession, bump_counters, write_status,
 };
+use crate::util::time::unix_now;
 
 impl WriteSession {
     /// Adds or updates connections, and returns for each what changed. A patch is applied whole or not at all.
@@ -35,6 +37,29 @@ impl WriteSession {
             changes.extend(done.into_iter().map(|change| change.unwrap_or(Change::Unchanged)));
         }
         Ok(changes)
+    }
+
+    /// Adds or updates connections as [`WriteSession::upsert`] does, and adds that to history before.
+    ///
+    /// A connection that moves to another app is removed there, and added.
+    ///
+    /// # Errors
+    /// Those of [`WriteSession::upsert`]; [`Error::File`].
+    pub fn import(&self, history: &History, patches: &[CxnPatch], force: bool, audit: &Audit) -> Result<Vec<Change>> {
+        let changes = self.diff(patches, force)?;
+        if changes.iter().all(|change| *change == Change::Unchanged) {
+            return Ok(changes);
+        }
+        for (action, of) in [
+            ("remove", &[Change::Moved][..]),
+            ("import-add", &[Change::Added, Change::Moved]),
+            ("import-update", &[Change::Updated]),
+        ] {
+            let changed = patches.iter().zip(&changes).filter(|(_, change)| of.contains(change));
+            history.audit(self, audit, action, changed.map(|(patch, _)| patch.cxn_id.to_string()).collect())?;
+        }
+        self.note_upsert(history, patches, force, unix_now())?;
+        self.upsert(patches, force)
     }
 }
 
