@@ -10,7 +10,7 @@ use super::error::{Error, Result};
 use super::selection::{Filter, Match};
 use crate::model::{PollStatus, UnixTime};
 use crate::report::{Collector, Incident, SiteReport, Times};
-use crate::store::{Statuses, Store};
+use crate::store::{ReadSession, Statuses, Store};
 
 /// Begins a report about the connections of a filter since `from`.
 ///
@@ -30,6 +30,10 @@ pub(super) fn collector(
     let jobs = filter.jobs_with_apps(context, store)?.into_iter();
     let jobs: HashMap<_, _> =
         jobs.map(|(app_id, job, policy)| (job.no, collector.add_job(app_id, &job, policy))).collect();
+    if !is_selection {
+        let about = store.read(ReadSession::cxn_count_upper_bound)?;
+        collector.reserve(usize::try_from(about).unwrap_or(0));
+    }
     let never_polled = PollStatus::default();
     let mut add = |found: &Match, statuses: &Statuses| {
         let status = |name| statuses.iter().find(|(job, _)| job == name).map_or(&never_polled, |(_, status)| status);

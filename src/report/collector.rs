@@ -6,13 +6,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::data::{Gone, RunHealth};
 use super::incidents::{Incidents, NONE};
 use super::ledger::Ledger;
-use super::names::Names;
+use super::names::CxnNames;
 use super::slices::Slices;
 use super::strip::Strip;
+use super::sums::{JobNo, JobSums, SiteSums};
 use super::timeline::{Event, HostNo, Open, Origin, Present, Seconds, Sink, Timeline};
-use crate::model::{AppId, Cxn, FailureClass, JobName, PollStatus, Transition, UnixTime};
+use crate::model::{AppId, Cxn, PollStatus, Transition, UnixTime};
 use crate::retry::Policy;
-use crate::store::{AdminEntry, CxnHash, Entry, Error, Frame, History, Job, Result, RunOutage, SiteTransition};
+use crate::store::{AdminEntry, CxnHash, Entry, Error, Frame, History, Job, Result, SiteTransition};
 
 /// The sites of a report, and later what happened to them.
 ///
@@ -25,14 +26,14 @@ pub struct Collector {
     /// The numbers of the sites.
     numbers: HashMap<SiteKey, u32, BuildHasherDefault<KeyHasher>>,
     sites: Vec<Site>,
-    names: Names,
+    names: CxnNames,
     incidents: Incidents,
-    /// The connections that the store does not have, and their failures; `None` if the sites are a selection.
+    /// The connections that the store does not have, and their failures; `None` for a selection.
     gone: Option<(HashSet<SiteKey>, u64)>,
 }
 
-/// The number of a job in a report.
-pub type JobNo = u16;
+/// Memory is reserved for no more sites.
+const MAX_RESERVED: usize = 200_000;
 
 /// A connection for one job. The hash is as good as random, so nothing better is needed for a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,41 +61,11 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// A job, and the sums of its sites.
-#[derive(Debug)]
-pub(super) struct JobSums {
-    pub(super) app_id: AppId,
-    pub(super) job: JobName,
-    policy: Policy,
-    outages: Vec<RunOutage>,
-    pub(super) sites: u64,
-    pub(super) down: u64,
-    pub(super) incidents: u64,
-    pub(super) classes: BTreeMap<FailureClass, u64>,
-    pub(super) slices: Slices,
-    pub(super) runs: RunHealth,
-}
-
 /// A connection for one job.
 struct Site {
     timeline: Timeline,
     present: Present,
     sums: SiteSums,
-}
-
-/// The sums of a site.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SiteSums {
-    /// The number of the connection among the names.
-    pub(super) name: u32,
-    pub(super) job: JobNo,
-    pub(super) up_s: u32,
-    pub(super) down_s: u32,
-    /// How much of that is in incidents without a known address.
-    pub(super) without_host_s: u32,
-    /// The last of its incidents, or [`NONE`].
-    pub(super) last: u32,
-    pub(super) strip: Strip,
 }
 
 /// Takes the spans and incidents of a site.
@@ -124,10 +95,18 @@ impl Collector {
             jobs: Vec::new(),
             numbers: HashMap::default(),
             sites: Vec::new(),
-            names: Names::default(),
+            names: CxnNames::default(),
             incidents: Incidents::default(),
             gone: (!is_selection).then(Default::default),
         }
+    }
+
+    /// Reserves memory for so many connections, so that it need not be moved.
+    pub fn reserve(&mut self, cxns: usize) {
+        let sites = cxns.saturating_mul(self.jobs.len()).min(MAX_RESERVED);
+        self.sites.reserve_exact(sites);
+        self.numbers.reserve(sites);
+        self.names.reserve(cxns.min(MAX_RESERVED));
     }
 
     /// Adds a job with its policy.
@@ -188,7 +167,7 @@ impl Collector {
     fn read_since(mut self, history: &History, since: UnixTime) -> Result<Ledger> {
         let numbers = self.jobs.iter().zip(0..).map(|(job, number)| ((job.app_id.clone(), job.job.clone()), number));
         let numbers: HashMap<_, JobNo> = numbers.collect();
-        history.scan(since, |frame| {
+        let damaged_bytes = history.scan(since, |frame| {
             let job = frame.job.as_ref().and_then(|job| numbers.get(job).copied());
             self.frame(job, &frame);
             Ok::<_, Error>(())
@@ -197,7 +176,7 @@ impl Collector {
             let runs = history.runs(&job.app_id, &job.job)?;
             job.runs = RunHealth::of(&runs, job.policy.usual_period(), self.from, self.to);
         }
-        Ok(self.finish())
+        Ok(Ledger { damaged_bytes, ..self.finish() })
     }
 
     /// Takes a frame of history; `job` is `None` if the report is not about its job.
@@ -268,7 +247,7 @@ impl Collector {
         };
         let sites = sites.into_iter().map(finish).collect();
         let gone = gone.map(|(sites, incidents)| Gone { sites: sites.len() as u64, incidents });
-        Ledger { from, to, began, jobs, sites, names, incidents, gone }
+        Ledger { from, to, began, jobs, sites, names, incidents, gone, damaged_bytes: 0 }
     }
 }
 

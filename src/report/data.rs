@@ -16,9 +16,9 @@ pub struct Report {
     pub to: UnixTime,
     /// When history begins. Nothing is known of the time before. `None` if there is no history.
     pub began: Option<UnixTime>,
-    /// All jobs that have sites in the report, by app and name.
+    /// The jobs of the report, by app and name.
     pub jobs: Vec<JobReport>,
-    /// The sites that were down for the largest part of the time that is known of them, the worst first.
+    /// The sites that were down for the largest part of their known time, the worst first.
     pub worst_sites: Vec<SiteReport>,
     /// The hosts whose sites were down the longest together, the worst first.
     pub worst_hosts: Vec<HostReport>,
@@ -28,7 +28,7 @@ pub struct Report {
     pub longest: Vec<IncidentReport>,
     /// The incidents that began last, the latest first.
     pub latest: Vec<IncidentReport>,
-    /// What history has of connections that the store no longer has; `None` if the report is about selected ones.
+    /// What history has of connections that the store no longer has; `None` for a selection.
     pub gone: Option<Gone>,
 }
 
@@ -153,7 +153,9 @@ pub enum Host {
 pub struct RunHealth {
     /// The runs that had something due or failed, the last 10,000 at most.
     pub total: u64,
-    /// The runs that could not keep up, or 5 % of whose polls began a usual period or more after their due times.
+    /// The runs that could not keep up, or were late by a period.
+    ///
+    /// In the second case, 5 % of the polls began a usual period or more after their due times.
     pub late: u64,
     /// The runs that ended for a fault of this machine, its network or its configuration.
     pub own_outages: u64,
@@ -165,9 +167,9 @@ pub struct RunHealth {
     ///
     /// `None` if there was no run.
     pub elapsed_ms: Option<(u64, u64, u64)>,
-    /// How late polls began: the median of the runs' `p50` and of their `p95`, and the largest `max`, in seconds.
+    /// How late polls began, in seconds.
     ///
-    /// `None` if no run has any.
+    /// The median of the runs' `p50`, that of their `p95`, and the largest `max`. `None` if no run has any.
     pub lateness_s: Option<Lateness>,
 }
 

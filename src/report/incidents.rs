@@ -13,14 +13,15 @@ pub(super) const NONE: u32 = u32::MAX;
 /// The incidents of all sites. Those of a site are a list, the last one first.
 #[derive(Debug, Default)]
 pub(super) struct Incidents {
-    all: Vec<Packed>,
+    /// In blocks, which take the place of what was freed before.
+    all: Vec<Vec<Compact>>,
     numbers: HashMap<IpAddr, HostNo>,
     pub(super) hosts: Vec<HostSums>,
 }
 
 /// An incident in 16 bytes.
 #[derive(Debug, Clone, Copy)]
-struct Packed {
+struct Compact {
     from: Seconds,
     /// [`LASTS`] if it did not end.
     to: Seconds,
@@ -39,6 +40,8 @@ pub(super) struct HostSums {
     pub(super) sites: u64,
 }
 
+/// How many incidents are in a block.
+const BLOCK: usize = 4096;
 const LASTS: Seconds = Seconds::MAX;
 /// More hosts have no number, as if no address was known.
 const MAX_HOSTS: usize = (1 << 24) - 1;
@@ -60,8 +63,14 @@ impl Incidents {
 
     /// Adds an incident to the list of a site, which begins at `last`, and returns where that begins then.
     pub(super) fn add(&mut self, last: u32, open: Open, to: Option<Seconds>) -> u32 {
-        let number = u32::try_from(self.all.len()).unwrap_or(NONE);
-        self.all.push(Packed {
+        if self.all.last().is_none_or(|block| block.len() == BLOCK) {
+            self.all.push(Vec::with_capacity(BLOCK));
+        }
+        let before_block = (self.all.len() - 1) * BLOCK;
+        // There is one.
+        let block = self.all.last_mut().expect("a block");
+        let number = u32::try_from(before_block + block.len()).unwrap_or(NONE);
+        block.push(Compact {
             from: open.from,
             to: to.unwrap_or(LASTS),
             before: last,
@@ -74,19 +83,24 @@ impl Incidents {
     pub(super) fn list(&self, origin: Origin, last: u32) -> impl Iterator<Item = (u32, Incident, HostNo)> {
         let mut next = last;
         std::iter::from_fn(move || {
-            let (number, packed) = (next, self.all.get(next as usize)?);
-            next = packed.before;
-            Some((number, self.get(origin, number), HostNo(packed.host_and_class >> 8)))
+            let (number, compact) = (next, self.compact(next)?);
+            next = compact.before;
+            Some((number, self.get(origin, number), HostNo(compact.host_and_class >> 8)))
         })
+    }
+
+    fn compact(&self, number: u32) -> Option<&Compact> {
+        self.all.get(number as usize / BLOCK)?.get(number as usize % BLOCK)
     }
 
     /// The incident of a number.
     pub(super) fn get(&self, origin: Origin, number: u32) -> Incident {
-        let packed = &self.all[number as usize];
-        let [class, ..] = packed.host_and_class.to_le_bytes();
+        // A number is that of an incident.
+        let compact = self.compact(number).expect("an incident");
+        let [class, ..] = compact.host_and_class.to_le_bytes();
         Incident {
-            from: origin.time(packed.from),
-            to: (packed.to != LASTS).then(|| origin.time(packed.to)),
+            from: origin.time(compact.from),
+            to: (compact.to != LASTS).then(|| origin.time(compact.to)),
             class: FailureClass::from_number(class),
         }
     }

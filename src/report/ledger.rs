@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
-use super::collector::{JobSums, SiteSums};
 use super::data::{Gone, Host, HostReport, IncidentReport, JobReport, Report, SiteReport, Times};
 use super::incidents::Incidents;
-use super::names::Names;
+use super::names::CxnNames;
+use super::sums::{JobSums, SiteSums};
 use super::timeline::Origin;
 use crate::model::UnixTime;
 
@@ -17,9 +17,10 @@ pub struct Ledger {
     pub(super) began: Option<UnixTime>,
     pub(super) jobs: Vec<JobSums>,
     pub(super) sites: Vec<SiteSums>,
-    pub(super) names: Names,
+    pub(super) names: CxnNames,
     pub(super) incidents: Incidents,
     pub(super) gone: Option<Gone>,
+    pub(super) damaged_bytes: u64,
 }
 
 /// The greatest of many, in little memory.
@@ -49,6 +50,12 @@ impl<K: Ord> Top<K> {
 }
 
 impl Ledger {
+    /// How many bytes of history cannot be read, and are left out.
+    #[must_use]
+    pub fn damaged_bytes(&self) -> u64 {
+        self.damaged_bytes
+    }
+
     /// The sites in the order of the store, each with its incidents.
     pub fn sites(&self) -> impl Iterator<Item = SiteReport> {
         (0..self.sites.len()).map(|site| self.site(site))

@@ -2,15 +2,24 @@
 
 use crate::model::{Cxn, CxnId, SiteUrl, host};
 
+/// The id and the URL of a connection usually take no more, in bytes.
+const USUAL_BYTES: usize = 100;
+
 /// The ids and URLs of connections, one behind the other.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct CxnNames {
     text: String,
     /// Where the id, the URL and the other host of each connection end.
     ends: Vec<[u32; 3]>,
 }
 
-impl Names {
+impl CxnNames {
+    /// Reserves memory for so many connections of usual length.
+    pub(super) fn reserve(&mut self, cxns: usize) {
+        self.ends.reserve_exact(cxns);
+        self.text.reserve_exact(cxns * USUAL_BYTES);
+    }
+
     /// Adds a connection, and returns its number.
     pub(super) fn add(&mut self, cxn: &Cxn) -> u32 {
         let number = self.ends.len();

@@ -43,24 +43,20 @@ impl Policy {
     /// that ended for our own fault. `None` if it was never polled.
     #[must_use]
     pub fn unknown_from(&self, status: &PollStatus, outages: impl Iterator<Item = UnixTime>) -> Option<UnixTime> {
-        let (polled, (_, known_until)) = (last_polled(status)?, self.known_until(status)?);
-        outages.filter(|outage| *outage >= polled).chain([known_until]).min()
+        let (_, known_until) = self.known_until(status)?;
+        first_outage(status, outages, UnixTime::MAX).into_iter().chain([known_until]).min()
     }
 
     /// What the change of a status from `before` to `after`, which is that of a poll, adds to history.
     ///
     /// `outages` are the times of the runs of the job that ended for our own fault. `None` if the condition is the same and
-    /// was known all the time, or if the poll was not counted.
+    /// was known all the time. A poll that was not counted only ends a gap.
     #[must_use]
     pub fn transition(&self, before: &PollStatus, after: &PollStatus, outages: &[UnixTime]) -> Option<Transition> {
-        if after.deferrals > 0 {
-            return None;
-        }
         let (from, to, at) = (self.condition(before), self.condition(after), after.last_run);
         let unknown_from = self.known_until(before).and_then(|(next, known_until)| {
-            let polled = last_polled(before).unwrap_or(at);
-            let outage = outages.iter().copied().filter(|outage| (polled..at).contains(outage)).min();
             let gap = (at > known_until).then_some(next);
+            let outage = if after.deferrals > 0 { None } else { first_outage(before, outages.iter().copied(), at) };
             [outage, gap].into_iter().flatten().min()
         });
         let class = last_counted(after).and_then(|attempt| attempt.class).filter(|_| to.is_down());
@@ -72,6 +68,13 @@ impl Policy {
 fn last_counted(status: &PollStatus) -> Option<&Attempt> {
     let counted = status.attempts.len().saturating_sub(status.deferrals.into());
     status.attempts[..counted].last()
+}
+
+/// The first of outages between the last counted poll and `end`; `None` if there is none.
+fn first_outage(status: &PollStatus, outages: impl Iterator<Item = UnixTime>, end: UnixTime) -> Option<UnixTime> {
+    let counted = last_counted(status).filter(|_| status.deferrals > 0).map(|attempt| attempt.at);
+    let counted = counted.or_else(|| last_polled(status))?;
+    outages.filter(|outage| (counted..end).contains(outage)).min()
 }
 
 /// When a connection was polled last; `None` if it never was.

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::check::{self, Check};
 use super::due_hint::{self, JobHint};
-use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout};
+use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout, catch_sled_panic};
 use super::error::{Error, Result};
 use super::history::{Audit, History};
 use super::ops::{self, AdminAction, AdminTarget, StateCounts};
@@ -225,6 +225,14 @@ impl Store {
     /// Those of `work`; [`Error::Busy`] after the timeout, [`Error::Cancelled`].
     pub fn lock_shared<T, E: From<Error>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         self.sessions.locks.lock_shared(work)
+    }
+
+    /// Runs `work` on the thread that works on databases, where it reuses the memory that they took.
+    ///
+    /// # Errors
+    /// [`Error::NoThread`]; [`Error::Database`] after a panic.
+    pub fn on_store_thread<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        catch_sled_panic(self.path(), work)
     }
 
     /// Whether it is certain that nothing is due for a job at `now`, by the expression of its last run.

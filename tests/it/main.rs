@@ -60,6 +60,7 @@ mod plan;
 mod poll;
 mod recording;
 mod recovery;
+mod report;
 mod results;
 mod retry;
 mod schedule;

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
-use crate::model::{BatchCode, Failure, Outcome, Secret};
+use crate::model::{BatchCode, Failure, FailureClass, JobName, Outcome, Secret};
 use crate::report::{Incident, SiteReport, Times};
-use crate::store::{Job, Store};
+use crate::store::{RunOutage, Store};
 
 /// The start of the timelines: 2026-01-01.
 const START: UnixTime = 1_767_225_600;
@@ -53,7 +53,7 @@ impl Default for Case {
 }
 
 /// A site that is polled.
-struct Polled {
+struct PolledSite {
     policy: Policy,
     cxn: Cxn,
     status: PollStatus,
@@ -61,7 +61,7 @@ struct Polled {
     frames: Vec<Frame>,
 }
 
-impl Polled {
+impl PolledSite {
     fn new(policy: Policy) -> Self {
         let cxn = Cxn {
             cxn_id: "cxn:1".parse().unwrap(),
@@ -179,7 +179,7 @@ fn availability_is_that_worked_out_by_hand() {
     assert!(file.timeline.len() >= 50);
     let mut wrong = Vec::new();
     for case in &file.timeline {
-        let mut site = Polled::new(case.retry.parse().unwrap());
+        let mut site = PolledSite::new(case.retry.parse().unwrap());
         for (times, what) in case.events.iter().map(|text| event(text)) {
             times.into_iter().for_each(|at| site.event(at, what));
         }
@@ -233,7 +233,7 @@ fn any_log() -> impl Strategy<Value = Log> {
 proptest! {
     #[test]
     fn availability_is_that_of_each_minute(log in any_log(), from in 0..1500_i64, length in 0..1500_i64) {
-        let mut site = Polled::new("1 hour (x*)".parse().unwrap());
+        let mut site = PolledSite::new("1 hour (x*)".parse().unwrap());
         let at = |minute: i64| START + minute * 60;
         site.outages = log.outages.iter().map(|minute| RunOutage { at: at(*minute), first: 0, last: 10_000 }).collect();
         for (minute, is_up) in &log.polls {

@@ -142,16 +142,22 @@ impl History {
 
     /// Passes the frames from the month of `since` on to `emit`.
     ///
-    /// They come by month, and within a month in the order of writing. What cannot be read is left out.
+    /// They come by month, and within a month in the order of writing. What cannot be read is left out. Returns how many bytes
+    /// that was.
     ///
     /// # Errors
     /// [`Error::File`], and those of `emit`.
-    pub fn scan<E: From<Error>>(&self, since: UnixTime, mut emit: impl FnMut(Frame) -> Result<(), E>) -> Result<(), E> {
+    pub fn scan<E: From<Error>>(
+        &self,
+        since: UnixTime,
+        mut emit: impl FnMut(Frame) -> Result<(), E>,
+    ) -> Result<u64, E> {
         let first = segment_of(since);
+        let mut damaged = 0;
         for segment in self.segments()?.into_iter().filter(|segment| *segment >= first) {
-            self.scan_segment(&segment, 0, |frame, _| emit(frame))?;
+            damaged += self.scan_segment(&segment, 0, |frame, _| emit(frame))?;
         }
-        Ok(())
+        Ok(damaged)
     }
 
     /// Passes the frames behind positions to `emit`, with the position behind each.
@@ -199,15 +205,16 @@ impl History {
         Ok(actions)
     }
 
+    /// Returns how many bytes cannot be read.
     fn scan_segment<E: From<Error>>(
         &self,
         segment: &str,
         offset: u64,
         mut emit: impl FnMut(Frame, u64) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<u64, E> {
         let mut reader = match self.reader(segment, offset) {
             // It was too old to be kept.
-            Err(Error::File(error)) if error.source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(Error::File(error)) if error.source.kind() == io::ErrorKind::NotFound => return Ok(0),
             reader => reader?,
         };
         while let Some(frame) = reader.next(Frame::from_bytes).map_err(self.unreadable(segment))? {
@@ -215,7 +222,7 @@ impl History {
                 emit(frame, reader.end())?;
             }
         }
-        Ok(())
+        Ok(reader.damaged().iter().map(|range| range.end - range.start).sum())
     }
 
     /// The position behind all that is there.

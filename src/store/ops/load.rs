@@ -125,7 +125,7 @@ pub fn for_each_cxn<E: From<Error>>(
     )
 }
 
-/// As [`for_each_cxn`], but calls `count` in the sessions, so that no connections are kept until one ends.
+/// As [`for_each_cxn`], but calls `count` in the sessions, so that it takes little memory.
 ///
 /// # Errors
 /// Those of [`Sessions::read`].

@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use tracing::warn;
 
 use crate::cli::availability;
 use crate::cli::context::Context;
@@ -48,7 +49,7 @@ pub(in crate::cli) struct Report {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Output file, readable only by its owner, and replaced if it exists; standard output if it is missing or -
+    /// Output file, readable only by its owner (default, and -: standard output). One that exists is replaced
     #[arg(long, value_name = "FILE", value_parser = values::path())]
     output: Option<PathBuf>,
     /// Select this connection (repeatable)
@@ -98,7 +99,13 @@ impl Report {
     /// Reads the store, then history.
     fn ledger(&self, context: &Context, store: &Store) -> Result<Ledger> {
         let from = self.since.before(self.filter.now(context));
-        Ok(availability::collector(context, store, &self.filter, &self.cxn, from)?.read(&store.history())?)
+        let collector = availability::collector(context, store, &self.filter, &self.cxn, from)?;
+        let ledger = store.on_store_thread(|| collector.read(&store.history()))??;
+        if ledger.damaged_bytes() > 0 {
+            let bytes = ledger.damaged_bytes();
+            warn!("{bytes} bytes of history are damaged and left out; cxnpoll store check shows where");
+        }
+        Ok(ledger)
     }
 
     fn write(

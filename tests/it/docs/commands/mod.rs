@@ -24,6 +24,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("docs/commands.md", 57),
     ("docs/configuration.md", 14),
     ("docs/connections.md", 14),
+    ("docs/history.md", 6),
     ("docs/install.md", 29),
     ("docs/json.md", 2),
     ("docs/listeners.md", 22),

@@ -48,6 +48,7 @@ pub(super) fn all() -> Outputs {
     runs.change();
     runs.configuration();
     runs.outage();
+    runs.report();
     runs.store();
     runs.outputs
 }
@@ -211,6 +212,33 @@ impl Runs {
         // This job has never had anything due.
         self.poll_at(MIDNIGHT + 2 * HOUR, &["--name", "idle"]);
         self.run("status --json", &["status", "--json"]);
+    }
+
+    fn report(&mut self) {
+        let report = |now: i64, more: &[&str]| -> Vec<String> {
+            let now = now.to_string();
+            ["report", "--json", "--now", &now].iter().chain(more).map(ToString::to_string).collect()
+        };
+        let mut run = |arguments: Vec<String>| {
+            self.run("report --json", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        };
+        run(report(MIDNIGHT + 3 * HOUR, &[]));
+        // No run was in this second, and the connections are selected.
+        run(report(MIDNIGHT - HOUR, &["--since", "1s", "--state", "disabled"]));
+        // One fails before history begins, and recovers.
+        let world = World::new();
+        let arguments = |at: i64, more: &[&str]| report(at, more);
+        let keep = |runs: &mut Self, arguments: Vec<String>| {
+            runs.keep("report --json", vec![world.json(&arguments.iter().map(String::as_str).collect::<Vec<_>>())]);
+        };
+        world.import(&[world.site(0, "status-500")]);
+        keep(self, arguments(MIDNIGHT, &[]));
+        world.poll(MIDNIGHT, &[]);
+        fs::remove_dir_all(world.store().join("history")).unwrap();
+        world.poll(MIDNIGHT + HOUR, &[]);
+        world.import(&[world.site(0, "ok")]);
+        world.poll(MIDNIGHT + 2 * HOUR, &[]);
+        keep(self, arguments(MIDNIGHT + 3 * HOUR, &[]));
     }
 
     fn store(&mut self) {
