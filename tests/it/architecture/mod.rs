@@ -23,7 +23,7 @@ const CODE: [&str; 4] = ["src", "tests", "benches", "fixtures"];
 /// Other directories with text of this repository.
 const TEXTS: [&str; 3] = [".cargo", ".ci", "docs"];
 /// Extensions of files that hold text for people. A script of `.ci` has none.
-const TEXT_EXTENSIONS: [&str; 8] = ["rs", "md", "toml", "sh", "service", "timer", "txt", ""];
+const TEXT_EXTENSIONS: [&str; 9] = ["rs", "md", "toml", "sh", "service", "timer", "txt", "html", ""];
 /// These files list the words that they look for.
 const LISTS_OF_WORDS: &str = "tests/it/architecture/";
 
