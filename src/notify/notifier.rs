@@ -192,14 +192,10 @@ impl<'a> Notifier<'a> {
     }
 }
 
-/// Where to go on reading. What a restore puts back is no news: a file that became shorter, and a new one of an earlier month.
+/// Where to go on reading. A file that became shorter was replaced, and what it has is no news.
 fn where_to_read(positions: &Positions, end: &Positions) -> Positions {
-    let last = positions.last_key_value().map(|(name, _)| name);
-    let of_file = |(name, end): (&String, &u64)| match positions.get(name) {
-        Some(read) => Some((name.clone(), *read.min(end))),
-        None => last.filter(|last| *last > name).map(|_| (name.clone(), *end)),
-    };
-    end.iter().filter_map(of_file).collect()
+    let within = |(name, read): (&String, &u64)| Some((name.clone(), *read.min(end.get(name)?)));
+    positions.iter().filter_map(within).collect()
 }
 
 /// What the store knows of sites.
