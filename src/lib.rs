@@ -20,7 +20,11 @@ pub mod listener;
 #[doc(hidden)]
 pub mod model;
 #[doc(hidden)]
+pub mod notify;
+#[doc(hidden)]
 pub mod protocol;
+#[doc(hidden)]
+pub mod report;
 #[doc(hidden)]
 pub mod retry;
 #[doc(hidden)]

@@ -18,4 +18,5 @@ export CXNPOLL_SCHEDULES="${CXNPOLL_SCHEDULES:-5000}"
 cargo test --release --locked --lib execute::tests::schedule::
 cargo test --release --locked --lib run::spread:: -- --include-ignored --nocapture
 cargo test --release --locked --test it crash::
+CXNPOLL_NOTIFY_SITES=400 cargo test --release --locked --test it notify::
 cargo test --release --locked --test it power:: -- --include-ignored --nocapture --test-threads 1

@@ -20,8 +20,8 @@ use crate::site::{self, Client};
 use crate::store::{self, Job, ReadSession, SkippedEntries, Store};
 use crate::util::time::unix_now;
 
-/// The limit of the call to a `--heartbeat` URL.
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The limit of the call to a heartbeat URL or a webhook.
+const OWN_URL_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(super) struct Global {
@@ -206,14 +206,14 @@ impl Context {
         }))
     }
 
-    /// A client for the `--heartbeat` URL, which the administrator chose and which may be at any address.
+    /// A client for heartbeats and webhooks. The administrator chose their URLs, which may be at any address.
     ///
     /// # Errors
     /// The configured certificate authorities cannot be read.
-    pub(super) fn heartbeat_client(&self) -> Result<Client> {
+    pub(super) fn client_for_own_urls(&self) -> Result<Client> {
         Ok(Client::new(site::Options {
             allow_net: vec![IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())],
-            timeouts: site::Timeouts { call: HEARTBEAT_TIMEOUT, ..site::Timeouts::default() },
+            timeouts: site::Timeouts { call: OWN_URL_TIMEOUT, ..site::Timeouts::default() },
             authorities: self.config.authorities()?,
             user_agent: self.config.user_agent(),
             ..site::Options::default()

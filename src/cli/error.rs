@@ -8,8 +8,10 @@ mod edit;
 mod file;
 mod import;
 mod listener;
+pub(in crate::cli) mod notify;
 mod outage;
 mod report;
+mod results;
 mod run;
 mod store;
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub(in crate::cli) use import::{Excess, RejectedLines, Rest, Spared};
 pub(in crate::cli) use listener::ListenerProblem;
 pub(in crate::cli) use outage::outage_text;
 pub(in crate::cli) use report::{ALLOW_OWN_NETWORK, Report, argument};
+pub(in crate::cli) use results::ResultsProblem;
 pub(in crate::cli) use transfer::Named;
 
 /// What can go wrong in a command.
@@ -66,8 +69,6 @@ pub(in crate::cli) enum Error {
         /// What the command does to connections: `remove`.
         verb: &'static str,
     },
-    /// `results --remove` was given neither a connection nor `--all`.
-    NoResultsSelected,
     /// A change needs a confirmation, and there is no terminal to ask at.
     Unconfirmed {
         /// What would be done: `remove 7 connections`.
@@ -75,8 +76,8 @@ pub(in crate::cli) enum Error {
         /// What confirms it, as a hint.
         hint: &'static str,
     },
-    /// No listener kept a result of this connection.
-    NothingKept(String),
+    /// `results` cannot do what it was asked for.
+    Results(ResultsProblem),
     /// The directory holds no backup of the store that is not from the future.
     NoBackup {
         /// The directory.
@@ -264,8 +265,7 @@ impl From<Error> for Report {
             Error::OtherApp { cxn_id, app_id, expected } => {
                 Self::not_found(format!("{cxn_id} is a connection of {app_id}, not of {expected}"))
             }
-            Error::NothingKept(text) => Self::not_found(format!("no results are kept for {text}"))
-                .hint("set `keep = true` for a listener, or keep replies in a listener program"),
+            Error::Results(problem) => problem.into(),
             Error::NoBackup { dir, future: 0 } => {
                 Self::not_found(format!("there is no backup in {}", dir.display())).hint("name a backup file")
             }
@@ -296,9 +296,6 @@ impl From<Error> for Report {
             Error::DemoServer(error) => Self::cannot("serve simulated sites on 127.0.0.1", &error),
             Error::NoCxnSelected { verb } => Self::usage(format!("no connections selected to {verb}"))
                 .hint("name connections, filter them (--state, --app, --url, …), or use --all"),
-            Error::NoResultsSelected => {
-                Self::usage("no results selected to remove").hint("name a connection, or use --all")
-            }
             Error::Unconfirmed { action, hint } => {
                 Self::usage(format!("refusing to {action} without asking; nothing was changed")).hint(hint)
             }

@@ -1,12 +1,15 @@
 //! The command line: its commands, and the dispatch to them.
 
 mod arguments;
+mod availability;
 mod commands;
 mod completion;
 mod context;
 mod cxn_arg;
 mod error;
 mod named;
+mod notifying;
+mod output_file;
 mod reference;
 mod selection;
 pub mod simulation;
@@ -106,9 +109,13 @@ enum Command {
     Import(commands::import::Import),
     Export(commands::export::Export),
     Results(commands::results::Results),
+    Report(commands::report::Report),
     /// Check, back up, restore or compact the store
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Send notifications about sites and runs
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Write, check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -124,6 +131,11 @@ enum StoreCommand {
     Backup(commands::store::backup::Backup),
     Restore(commands::store::restore::Restore),
     Compact(commands::store::compact::Compact),
+}
+
+#[derive(Subcommand)]
+enum NotifyCommand {
+    Test(commands::notify::Test),
 }
 
 #[derive(Subcommand)]
@@ -243,10 +255,12 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Import(command) => command.run(context),
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
+        Command::Report(command) => command.run(context),
         Command::Demo(command) => command.run(context),
         Command::Doctor(command) => Ok(command.run(context, parse_poll)),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
         Command::Man(command) => command.run(Cli::command()),
+        Command::Notify(NotifyCommand::Test(command)) => command.run(context),
         Command::Config(ConfigCommand::Init(command)) => command.run(context),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
         Command::Config(ConfigCommand::Show(command)) => command.run(context),
@@ -289,10 +303,12 @@ impl Command {
             Self::Import(_) => "import",
             Self::Export(_) => "export",
             Self::Results(_) => "results",
+            Self::Report(_) => "report",
             Self::Demo(_) => "demo",
             Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
+            Self::Notify(NotifyCommand::Test(_)) => "notify test",
             Self::Config(ConfigCommand::Init(_)) => "config init",
             Self::Config(ConfigCommand::Check(_)) => "config check",
             Self::Config(ConfigCommand::Show(_)) => "config show",

@@ -21,7 +21,12 @@ pub(super) fn states() -> impl TypedValueParser<Value = State> {
 
 /// Parses the name of a failure class.
 pub(super) fn classes() -> impl TypedValueParser<Value = FailureClass> {
-    named(&FailureClass::ALL, FailureClass::name, |class| match class {
+    named(&FailureClass::ALL, FailureClass::name, class_meaning)
+}
+
+/// What a failure class means, without a full stop.
+pub(super) fn class_meaning(class: FailureClass) -> &'static str {
+    match class {
         FailureClass::Dns => "The host name has no address",
         FailureClass::Connect => "The connection was refused, or the host is unreachable",
         FailureClass::Tls => "No secure connection",
@@ -37,7 +42,7 @@ pub(super) fn classes() -> impl TypedValueParser<Value = FailureClass> {
         FailureClass::Api => "The site's API returned an error",
         FailureClass::Listener => "The job's own logic failed",
         FailureClass::Local => "This machine could not try",
-    })
+    }
 }
 
 /// Parses one of `all` by its name. Help and completions list them.

@@ -103,6 +103,17 @@ impl Filter {
         !has_list && !has_text && older_than.is_none()
     }
 
+    /// Whether connections are selected by more than their app.
+    pub(in crate::cli) fn selects_among_connections(&self) -> bool {
+        let Self { app: _, name: _, state, failure, host, url, older_than, schedule: _ } = self;
+        !state.is_empty() || !failure.is_empty() || host.is_some() || url.is_some() || older_than.is_some()
+    }
+
+    /// The same filter, for connections of an app.
+    pub(in crate::cli) fn of_app(self, app: Option<AppId>) -> Self {
+        Self { app: app.or(self.app), ..self }
+    }
+
     /// Calls `emit` for each connection that passes; if some are `named`, only for those.
     ///
     /// Returns those of `named` that cannot be read and were skipped.
@@ -150,22 +161,58 @@ impl Filter {
         Ok(skipped)
     }
 
+    /// As [`Filter::each`] for all connections, but calls `count` in sessions of the store.
+    ///
+    /// # Errors
+    /// As [`Filter::each`].
+    pub(in crate::cli) fn count(
+        &self,
+        context: &Context,
+        store: &Store,
+        mut count: impl FnMut(&Match, &Statuses) + Send,
+    ) -> Result<()> {
+        if let Some(app_id) = &self.app {
+            context.app(store, app_id)?;
+        }
+        let (now, jobs) = (self.now(context), self.jobs(context, store)?);
+        store.count_cxns(|key, cxn, statuses| {
+            let jobs = jobs.get(&key.app).map_or(&[][..], Vec::as_slice);
+            if let Some(jobs) = self.passes(jobs, &cxn, &statuses, now) {
+                count(&Match { key, cxn, jobs }, &statuses);
+            }
+        })?;
+        Ok(())
+    }
+
     /// The time for which states are computed.
     pub(in crate::cli) fn now(&self, context: &Context) -> UnixTime {
         self.schedule.clock.now(context)
     }
 
-    /// The jobs by app, each with its policy.
-    fn jobs(&self, context: &Context, store: &Store) -> Result<HashMap<AppNo, Vec<(Job, Policy)>>> {
-        let mut jobs: HashMap<_, Vec<_>> = HashMap::new();
+    /// The jobs of the wanted name and app, each with its app and policy.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; the store cannot be read.
+    pub(in crate::cli) fn jobs_with_apps(&self, context: &Context, store: &Store) -> Result<Vec<(AppId, Job, Policy)>> {
+        let mut jobs = Vec::new();
         for (app_id, job) in store.read(ReadSession::jobs_with_apps)? {
             if self.name.as_ref().is_none_or(|name| *name == job.name) {
                 let policy = self.schedule.policy(&context.config, &app_id, &job.name, Some(&job))?;
-                jobs.entry(job.app).or_default().push((job, policy));
+                jobs.push((app_id, job, policy));
             }
         }
         if let Some(name) = self.name.as_ref().filter(|_| jobs.is_empty()) {
             return Err(Error::UnknownJob(name.clone()));
+        }
+        jobs.retain(|(app_id, ..)| self.app.as_ref().is_none_or(|app| app == app_id));
+        Ok(jobs)
+    }
+
+    /// These jobs by app.
+    fn jobs(&self, context: &Context, store: &Store) -> Result<HashMap<AppNo, Vec<(Job, Policy)>>> {
+        let mut jobs: HashMap<_, Vec<_>> = HashMap::new();
+        for (_, job, policy) in self.jobs_with_apps(context, store)? {
+            jobs.entry(job.app).or_default().push((job, policy));
         }
         Ok(jobs)
     }

@@ -92,6 +92,31 @@ pub(super) fn time(text: &str) -> Result<UnixTime, String> {
         .ok_or_else(|| "expected a time such as 2026-01-31T12:00:00Z, or seconds since 1970".to_owned())
 }
 
+/// The start of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// So long before its end.
+    Before(Duration),
+    At(UnixTime),
+}
+
+impl Since {
+    /// The time, for a report that ends at `end`.
+    pub(super) fn before(self, end: UnixTime) -> UnixTime {
+        match self {
+            Self::Before(duration) => end.saturating_sub_unsigned(duration.as_secs()),
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// A duration that is not 0, or a time in RFC 3339.
+pub(super) fn since(text: &str) -> Result<Since, String> {
+    // A number is one of seconds.
+    let at = if text.contains('T') { time(text).ok() } else { None };
+    at.map_or_else(|| positive_duration(text).map(Since::Before), |at| Ok(Since::At(at)))
+}
+
 /// An app, with or without `app:`.
 pub(super) fn app(text: &str) -> Result<AppId, String> {
     AppId::from_argument(text).map_err(|error| error.to_string())

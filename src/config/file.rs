@@ -14,9 +14,11 @@ use super::app_table::AppTable;
 use super::cxnapp::read_optional;
 use super::error::{Error, Result};
 use super::heartbeat::HeartbeatUrl;
+use super::history::History;
 use super::job_table::{self, JobTables};
 use super::limits::LimitTable;
 use super::listeners::ListenerTable;
+use super::notify::NotifyTable;
 use crate::listener::Listeners;
 use crate::model::{AppId, JobName};
 use crate::site::{RefusedPorts, Timeouts};
@@ -57,6 +59,10 @@ pub struct Config {
     pub jobs: JobTables,
     /// When runs back up the store.
     pub backups: Backups,
+    /// How long history is kept.
+    pub history: History,
+    /// Messages about what changed; `None` without the table.
+    pub notify: Option<NotifyTable>,
     /// How many results of listeners are kept.
     pub results: Limits,
     /// Whether runs follow sites that move.
@@ -190,7 +196,11 @@ impl Config {
         let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file].into_iter().flatten();
         let of_apps = config.apps.values_mut().filter_map(|app| app.app_cert.as_mut());
         let of_jobs = config.jobs.values_mut().filter_map(|job| job.metrics.as_mut());
-        for path in paths.chain(of_apps).chain(of_jobs) {
+        let of_notify = config
+            .notify
+            .iter_mut()
+            .flat_map(|notify| [&mut notify.webhook_secret_file, &mut notify.sendmail_program].into_iter().flatten());
+        for path in paths.chain(of_apps).chain(of_jobs).chain(of_notify) {
             *path = dir.join(&*path);
         }
         Ok(config)

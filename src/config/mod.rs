@@ -8,10 +8,12 @@ mod cxnapp;
 mod error;
 mod file;
 mod heartbeat;
+mod history;
 mod job_table;
 mod job_values;
 mod limits;
 mod listeners;
+mod notify;
 mod origin;
 #[cfg(test)]
 mod schema;
@@ -28,4 +30,5 @@ pub use job_table::{JobTable, JobTables};
 pub use job_values::{JobValues, Sourced};
 pub use limits::{LimitTable, LimitedSite};
 pub use listeners::ListenerTable;
+pub use notify::{NotifyTable, WebhookUrl};
 pub use origin::Origin;

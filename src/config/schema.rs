@@ -22,8 +22,20 @@ heartbeat = "https://hc.example.org/ping/0123"
 per-host = { "proxy.example.org" = 64 }
 timeouts = { resolve = 10, connect = 0.5, tls = "10s", first-byte = "1h 30m", call = 60 }
 backups = { every-hours = 24, keep = 7 }
+history = { days = 400 }
 results = { all = 50, failures = 20, max-kib = 256 }
 follow = { permanent = true }
+
+[notify]
+every = "1h"
+command = ["python3", "notify.py"]
+webhook = "https://hooks.example.org/0123"
+webhook-secret-file = "webhook.key"
+sendmail = "ops@example.org, root"
+sendmail-program = "~/bin/sendmail"
+from = "cxnpoll@example.org"
+subject = "{{ host }}"
+body = "{{ changes }}"
 
 [[limits]]
 net = "2001:db8::/32"
@@ -239,6 +251,15 @@ fn schema_and_program_accept_the_same_files() {
         "[[listeners]]\nevent = 'app:a.b:poll'\nprogram = ['x']",
         "[[listeners]]\nevent = 'civi_cxn.poll'\nprogram = 'x'",
         "[timeouts]\ncall = '2 months'",
+        "[history]\ndays = 3650",
+        "[history]\ndays = 3651",
+        "[notify]\ncommand = []",
+        "[notify]\nwebhook = 'ftp://a.example/'",
+        "[notify]\nsendmail = 'a@b.example,-c'",
+        "[notify]\nsendmail = 'a@b.example , c'",
+        "[notify]\nsendmail = 'Ops <a@b.example>'",
+        "[notify]\nfrom = \"a\\nBcc: b\"",
+        "[notify]\nfrom = '@!#$%&*+-/=?^_`{|}~.a-1'",
         "[jobs.'org example'.default]",
         "[jobs.'.a'.default]",
         "[jobs.a.'']",
@@ -290,8 +311,10 @@ fn schema_has_the_keys_of_the_program() {
         (&schema, "unknown = 1".to_owned()),
         (&schema["properties"]["timeouts"], "[timeouts]\nunknown = 1".to_owned()),
         (&schema["properties"]["backups"], "[backups]\nunknown = 1".to_owned()),
+        (&schema["properties"]["history"], "[history]\nunknown = 1".to_owned()),
         (&schema["properties"]["results"], "[results]\nunknown = 1".to_owned()),
         (&schema["properties"]["follow"], "[follow]\nunknown = 1".to_owned()),
+        (&schema["properties"]["notify"], "[notify]\nunknown = 1".to_owned()),
         (&schema["properties"]["apps"]["additionalProperties"], "[apps.a]\nunknown = 1".to_owned()),
         (
             &schema["properties"]["jobs"]["additionalProperties"]["additionalProperties"],
@@ -315,7 +338,7 @@ fn schema_has_the_keys_of_the_program() {
 fn defaults_of_the_schema_are_those_of_the_program() {
     let schema = schema();
     let outside = [("", &schema), ("timeouts", &schema["properties"]["timeouts"])];
-    let tables = ["backups", "results", "follow"].map(|table| (table, &schema["properties"][table]));
+    let tables = ["backups", "history", "results", "follow"].map(|table| (table, &schema["properties"][table]));
     let mut compared = 0;
     for (table, of) in outside.into_iter().chain(tables) {
         for (key, property) in of["properties"].as_object().unwrap() {

@@ -28,7 +28,7 @@ pub use period::{Period, Unit};
 pub use policy::{Level, Policy, Times};
 pub use state::State;
 pub use timeline::{Step, Timeline, warnings};
-pub use transition::MAX_GAP_PERIODS;
+pub use transition::{MAX_GAP_PERIODS, last_polled};
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,8 @@ impl Policy {
     pub fn condition(&self, status: &PollStatus) -> Condition {
         let is_down = match last_counted(status) {
             Some(attempt) => attempt.class.is_some(),
-            None if status.is_new() => return Condition::New,
+            // All that it did was to ask for later polls.
+            None if status.is_new() || !status.attempts.is_empty() => return Condition::New,
             None => (status.level, status.count) != (0, 0),
         };
         match (is_down, self.level(status.level)) {
@@ -34,6 +35,16 @@ impl Policy {
         let last_level = u32::try_from(self.levels().len()).unwrap_or(u32::MAX).saturating_sub(1);
         let next = self.next_due(status.level.min(last_level), polled)?;
         Some((next, polled.saturating_add(next.saturating_sub(polled).saturating_mul(MAX_GAP_PERIODS))))
+    }
+
+    /// The time after which nothing is known of a connection until its next poll.
+    ///
+    /// That is three periods after its last poll, or the first of `outages` since. These are the times of the runs of the job
+    /// that ended for our own fault. `None` if it was never polled.
+    #[must_use]
+    pub fn unknown_from(&self, status: &PollStatus, outages: impl Iterator<Item = UnixTime>) -> Option<UnixTime> {
+        let (polled, (_, known_until)) = (last_polled(status)?, self.known_until(status)?);
+        outages.filter(|outage| *outage >= polled).chain([known_until]).min()
     }
 
     /// What the change of a status from `before` to `after`, which is that of a poll, adds to history.
@@ -66,7 +77,8 @@ fn last_counted(status: &PollStatus) -> Option<&Attempt> {
 /// When a connection was polled last; `None` if it never was.
 ///
 /// A revived connection was polled at its last attempt. A deferral shows that the site is there, so it counts.
-fn last_polled(status: &PollStatus) -> Option<UnixTime> {
+#[must_use]
+pub fn last_polled(status: &PollStatus) -> Option<UnixTime> {
     match status.last_run {
         0 => status.attempts.last().map(|attempt| attempt.at),
         last_run => Some(last_run),

@@ -65,6 +65,7 @@ impl PollRun {
             durations: Vec::new(),
             lateness_s: Vec::new(),
             threads: 0,
+            given_up_sites: Vec::new(),
             interrupted: None,
         }
     }

@@ -88,6 +88,7 @@ impl Simulation {
             durations: Vec::new(),
             lateness_s: Vec::new(),
             threads: 0,
+            given_up_sites: Vec::new(),
             interrupted: None,
         };
         let rules = Rules {

@@ -34,6 +34,8 @@ pub struct Summary {
     pub lateness_s: Vec<u32>,
     /// How many sites were polled at a time at most: the number of workers. 0 if none was started.
     pub threads: usize,
+    /// The URLs of the first sites that it gave up, without credentials and query.
+    pub given_up_sites: Vec<String>,
     /// The exit code of the signal that ended the run early; `None` if none did.
     pub interrupted: Option<u8>,
 }
@@ -192,6 +194,7 @@ mod tests {
             durations: Vec::new(),
             lateness_s: Vec::new(),
             threads: 0,
+            given_up_sites: Vec::new(),
             interrupted: None,
         }
     }

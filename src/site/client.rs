@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, LOCATION};
-use ureq::http::{HeaderValue, Request, Response};
+use ureq::http::{HeaderValue, Request, Response, Uri, request};
 use ureq::{Agent, Body, Error};
 
 use super::addresses::Addresses;
@@ -193,14 +193,35 @@ impl Client {
     /// # Errors
     /// Everything but a status of 2xx, with the classes of [`Client::post`]. Redirects are not followed.
     pub fn get(&self, url: &str) -> Result<(), Failure> {
+        self.call_url(url, Request::get, &[], &[])
+    }
+
+    /// Posts JSON with headers to a URL, and ignores the body of the reply.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post_json(&self, url: &str, headers: &[(&str, String)], body: &[u8]) -> Result<(), Failure> {
+        let headers = [headers, &[(CONTENT_TYPE.as_str(), "application/json".to_owned())]].concat();
+        self.call_url(url, Request::post, &headers, body)
+    }
+
+    fn call_url(
+        &self,
+        url: &str,
+        method: fn(Uri) -> request::Builder,
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<(), Failure> {
         let endpoint = Endpoint::new(url, None)?;
-        let mut request = self.agent.get(endpoint.uri()).header(CONNECTION, HeaderValue::from_static("close"));
+        let mut request = method(endpoint.uri().clone()).header(CONNECTION, HeaderValue::from_static("close"));
         if let Some(authorization) = endpoint.authorization() {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let reply = request.config().timeout_global(Some(self.limit)).build().call();
-        let reply = reply.map_err(|error| from_ureq(error, Phase::Waiting))?;
-        let status = reply.status();
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let sent = request.body(body).map_err(Error::from).and_then(|request| {
+            self.agent.run(self.agent.configure_request(request).timeout_global(Some(self.limit)).build())
+        });
+        let status = sent.map_err(|error| from_ureq(error, Phase::Waiting))?.status();
         if status.is_success() {
             return Ok(());
         }

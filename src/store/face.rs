@@ -14,7 +14,7 @@ use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout}
 use super::error::{Error, Result};
 use super::history::{Audit, History};
 use super::ops::{self, AdminAction, AdminTarget, StateCounts};
-use super::results::{self, EncodedResult, Limits, StoredResult};
+use super::results::{self, EncodedResult, Limits, StoredResult, Which};
 use super::schema::{AppNo, CxnKey, Job, ReadSession, Statuses, WriteSession};
 use super::sessions::Sessions;
 use super::skipped::SkippedEntries;
@@ -24,13 +24,10 @@ use crate::retry::Policy;
 /// A store that exists, and that the caller may use.
 #[derive(Debug, Clone)]
 pub struct Store {
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     /// The copy that is read, where the store cannot be written.
     copy: Option<Arc<StoreCopy>>,
 }
-
-/// A store that no other process uses.
-pub struct ExclusiveStore(Store);
 
 impl Store {
     /// Opens a store for reading and writing. A wait for one of its locks ends after `timeout`.
@@ -79,13 +76,13 @@ impl Store {
         Ok(store)
     }
 
-    fn of(layout: StoreLayout, timeout: Duration) -> Self {
+    pub(super) fn of(layout: StoreLayout, timeout: Duration) -> Self {
         let locks = Locks::new(layout.path(), timeout);
         let source = layout.clone();
         Self { sessions: Sessions { layout, source, locks, skipped: SkippedEntries::default() }, copy: None }
     }
 
-    fn with_locks(&self, locks: Locks) -> Self {
+    pub(super) fn with_locks(&self, locks: Locks) -> Self {
         Self { sessions: Sessions { locks, ..self.sessions.clone() }, copy: self.copy.clone() }
     }
 
@@ -178,7 +175,7 @@ impl Store {
     /// Lists the databases that were replaced and kept.
     ///
     /// # Errors
-    /// [`Error::File`] where the directory cannot be read.
+    /// [`Error::File`].
     pub fn kept(&self) -> Result<Vec<PathBuf>> {
         self.sessions.source.archived()
     }
@@ -230,22 +227,6 @@ impl Store {
         self.sessions.locks.lock_shared(work)
     }
 
-    /// Runs `work` while no other process uses a store, whether or not it has a database yet.
-    ///
-    /// Waits for the processes that use it, up to `timeout`. Those that begin to use it meanwhile wait for this one.
-    ///
-    /// # Errors
-    /// As [`Store::create`], those of `work`, and [`Error::InUse`] or [`Error::Busy`] after the timeout.
-    pub fn lock_exclusively<T, E: From<Error>>(
-        path: &Path,
-        timeout: Duration,
-        owner: &'static str,
-        work: impl FnOnce(&ExclusiveStore) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let store = Self::of(StoreLayout::prepared(path)?, timeout).with_owner(owner);
-        store.sessions.locks.lock_exclusive(|locks| work(&ExclusiveStore(store.with_locks(locks))))
-    }
-
     /// Whether it is certain that nothing is due for a job at `now`, by the expression of its last run.
     ///
     /// Does not open the database. `false` is no answer.
@@ -295,10 +276,8 @@ impl Store {
 
     /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
     ///
-    /// What cannot be read is skipped: see [`Store::skipped`].
-    ///
-    /// Works in batches. A connection that is added meanwhile is passed too; one that is moved to another app meanwhile
-    /// may be passed twice.
+    /// What cannot be read is skipped: see [`Store::skipped`]. Works in batches. A connection that is added meanwhile is passed
+    /// too; one that is moved to another app meanwhile may be passed twice.
     ///
     /// # Errors
     /// Those of `emit` and of [`Store::read`].
@@ -307,6 +286,14 @@ impl Store {
         emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
     ) -> Result<(), E> {
         ops::for_each_cxn(&self.sessions, emit)
+    }
+
+    /// As [`Store::for_each_cxn`], but calls `count` in the sessions, so that it takes little memory.
+    ///
+    /// # Errors
+    /// Those of [`Store::read`].
+    pub fn count_cxns(&self, count: impl FnMut(CxnKey, Cxn, Statuses) + Send) -> Result<()> {
+        ops::count_cxns(&self.sessions, count)
     }
 
     /// Counts the connections of one app or of all apps in batches, also those that cannot be read.
@@ -342,10 +329,7 @@ impl Store {
         results::keep(self.writable()?, results, limits)
     }
 
-    /// Passes results to `emit` by connection and job, the oldest first.
-    ///
-    /// They are those of one connection, of one job, or all. With `latest` it passes only the newest of each connection
-    /// and job.
+    /// Passes results to `emit` by connection and job: those of one connection, of one job, or all.
     ///
     /// # Errors
     /// As [`Store::keep_results`], and those of `emit`.
@@ -353,10 +337,10 @@ impl Store {
         &self,
         cxn_id: Option<&CxnId>,
         job: Option<&JobName>,
-        latest: bool,
+        which: Which,
         emit: impl FnMut(StoredResult) -> Result<(), E>,
     ) -> Result<(), E> {
-        results::for_each(self.with_results()?, cxn_id, job, latest, emit)
+        results::for_each(self.with_results()?, cxn_id, job, which, emit)
     }
 
     /// Removes results, and returns how many: of one connection, of one job, or all.
@@ -365,32 +349,5 @@ impl Store {
     /// As [`Store::keep_results`].
     pub fn remove_results(&self, cxn_id: Option<&CxnId>, job: Option<&JobName>) -> Result<u64> {
         results::remove(self.writable()?, cxn_id, job)
-    }
-}
-
-impl ExclusiveStore {
-    /// The store.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.0
-    }
-
-    /// Fills a new database and makes it the current one. Returns what `fill` returns, and where others were moved to.
-    ///
-    /// The swap is one rename: a process that is killed leaves one of the two databases, whole. The previous database
-    /// is moved to `kept/`, or removed if `keep` is false.
-    ///
-    /// # Errors
-    /// Those of `fill`; [`Error::File`] and [`Error::Database`] where the store cannot be written.
-    pub fn replace<T: Send, E: From<Error> + Send>(
-        &self,
-        keep: bool,
-        fill: impl FnOnce(&WriteSession) -> Result<T, E> + Send,
-    ) -> Result<(T, Vec<PathBuf>), E> {
-        let Sessions { layout, locks, .. } = &self.0.sessions;
-        let (staging, filled) = self.0.sessions.create_database(fill)?;
-        let archived =
-            locks.lock_session(|| layout.activate(&staging, keep)).inspect_err(|_| layout.discard(&staging))?;
-        Ok((filled, archived))
     }
 }

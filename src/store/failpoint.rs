@@ -63,12 +63,20 @@ pub enum Failpoint {
     MetricsWritten,
     /// Changes are appended to history and synced, before the store records what they are about.
     HistoryWritten,
+    /// The history of a backup is complete and synced under its staging name.
+    HistoryStaged,
+    /// The history of a backup has taken the place of the former one, which is not archived yet.
+    HistorySwapped,
+    /// A notification is noted and synced, and not sent yet.
+    NotificationNoted,
+    /// A channel accepted a notification, which is not noted yet.
+    NotificationSent,
 }
 
 #[cfg(feature = "fault-points")]
 impl Failpoint {
     /// All steps, in the order in which they come.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::StorePrepared,
         Self::LockAcquired,
         Self::DatabaseOpened,
@@ -97,6 +105,10 @@ impl Failpoint {
         Self::ExportWritten,
         Self::MetricsWritten,
         Self::HistoryWritten,
+        Self::HistoryStaged,
+        Self::HistorySwapped,
+        Self::NotificationNoted,
+        Self::NotificationSent,
     ];
 }
 

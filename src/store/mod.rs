@@ -18,7 +18,7 @@
 //!   runs/             locks of runs
 //!   history/          what changed, one file per month, and what the last runs did
 //!   backups/          complete exports, compressed, named after their time
-//!   kept/             databases that were replaced, and in set-aside.jsonl the entries that a repair removed
+//!   kept/             databases and histories that were replaced, and what a repair removed
 //! ```
 //!
 //! # Layers
@@ -29,6 +29,7 @@ mod check;
 mod due_hint;
 mod engine;
 pub mod error;
+mod exclusive;
 mod face;
 pub mod failpoint;
 mod history;
@@ -41,15 +42,18 @@ mod skipped;
 pub use check::{Check, Counts};
 pub(crate) use engine::{BackupTimes, Backups, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Refusal, Result};
-pub use face::{ExclusiveStore, Store};
+pub use exclusive::ExclusiveStore;
+pub use face::Store;
+pub(crate) use history::is_file_name as is_history_file;
 pub use history::{
     AdminEntry, Audit, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
+    StagedHistory,
 };
 pub use ops::{
     AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, Moved, PollTask, StateCounts,
     StatusPatch, StatusUpdate,
 };
-pub use results::{EncodedResult, Limits, StoredResult};
+pub use results::{EncodedResult, Limits, StoredResult, Which as WhichResults};
 pub use schema::{
     AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunOutage, RunRecord, SkipReason,
     SkippedHost, Statuses, WriteSession,

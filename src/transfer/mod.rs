@@ -20,4 +20,4 @@ pub use format::{Format, MAX_RECORD_BYTES};
 pub use ids::{Emit, RecordIds, Rejected};
 pub use poll_status::MAX_POLL_LEVEL;
 pub use position::{Defect, Position};
-pub use write::Writer;
+pub use write::{Writer, csv_cell};

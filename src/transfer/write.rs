@@ -94,14 +94,15 @@ fn fields(object: &Map<String, Value>, redact: bool) -> impl Iterator<Item = Opt
             Value::Bool(flag) if *key == "disabled" => u8::from(*flag).to_string(),
             value => value.to_string(),
         };
-        Some(if redact { cell(&text) } else { text })
+        Some(if redact { csv_cell(&text) } else { text })
     })
 }
 
-/// A field that a spreadsheet shows as text, and does not run as a formula.
+/// The text of a field that a spreadsheet shows as text, and does not run as a formula.
 ///
 /// The quote before it is the one of <https://owasp.org/www-community/attacks/CSV_Injection>.
-fn cell(text: &str) -> String {
+#[must_use]
+pub fn csv_cell(text: &str) -> String {
     let quote =
         if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) { "'" } else { "" };
     format!("{quote}{}", escape(text))
@@ -198,7 +199,7 @@ mod tests {
             ("a=1", "a=1"),
             ("\u{202e}=1", "\\u202e=1"),
         ] {
-            assert_eq!(cell(field), shown);
+            assert_eq!(csv_cell(field), shown);
         }
         let mut hostile = cxn(1, "=cmd|' /C calc'!A0", json!(-1));
         hostile.cxn_id = "--all\u{202e}".parse().unwrap();

@@ -1,6 +1,7 @@
 //! `store check` finds what does not agree, and `--repair` repairs what can be derived.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 use sled::{Db, Tree};
@@ -148,4 +149,50 @@ fn repair_during_a_run_is_harmless() {
     assert!(status.success());
     assert!(during > 0, "no check ended before the run");
     world.assert_sound();
+}
+
+#[test]
+fn damage_of_history_is_found_and_kept() {
+    let world = World::with(["ok", "status-500"]);
+    for hour in 0..3 {
+        world.poll(MIDNIGHT + hour * 3600, &["--retry", "1 hour (x1); 1 day (x1)"]);
+    }
+    let lines = || world.text(&["export", "--history"]).lines().map(str::to_owned).collect::<Vec<_>>();
+    let check = |more: &[&str]| {
+        let output = world.run(&[&["store", "check", "--json"], more].concat());
+        (code(&output), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let before = lines();
+    let month = world.store().join("history/2026-01.log");
+    let good = fs::read(&month).unwrap();
+    // What an interrupted append leaves is no fault, and the next one removes it.
+    fs::write(&month, [&good[..], &good[..30]].concat()).unwrap();
+    assert_eq!(check(&[]).0, 0);
+    world.import(&[world.site(7, "ok")]);
+    world.poll(MIDNIGHT + 4 * 3600, &[]);
+    assert_eq!(check(&[]).0, 0);
+    assert!(fs::read(&month).unwrap().starts_with(&good) && lines().len() == before.len() + 2);
+
+    fs::write(&month, [&good[..40], b"damage", &good].concat()).unwrap();
+    fs::set_permissions(&month, fs::Permissions::from_mode(0o644)).unwrap();
+    let (exit_code, found) = check(&[]);
+    let faults = found["firstFaults"].to_string();
+    assert_eq!((exit_code, &found["faults"]), (74, &2.into()), "{found}");
+    assert!(faults.contains("bytes of history/2026-01.log are damaged") && faults.contains("mode 0644"), "{faults}");
+    assert_eq!(check(&["--repair"]).1["mended"], 2);
+    assert_eq!(check(&[]).0, 0);
+    let length = 12 + usize::try_from(u32::from_le_bytes(good[4..8].try_into().unwrap())).unwrap();
+    assert!(fs::read(&month).unwrap() == [&good[..length], &good].concat(), "a frame is lost");
+    let kept = fs::read(world.store().join("kept/2026-01.log.damaged")).unwrap();
+    assert!(kept.windows(6).any(|bytes| bytes == b"damage"), "{kept:?}");
+
+    // The first frame, with a version that this program does not know.
+    let mut newer = good[..length].to_vec();
+    newer[12] = 99;
+    let sum = crc32fast::hash(&newer[12..]).to_le_bytes();
+    newer[8..12].copy_from_slice(&sum);
+    fs::write(&month, [&good[..], &newer].concat()).unwrap();
+    let (exit_code, found) = check(&["--repair"]);
+    let what = "1 entries of history/2026-01.log cannot be read: another version wrote them";
+    assert_eq!((exit_code, &found["firstFaults"][0]), (74, &what.into()), "{found}");
 }

@@ -18,7 +18,7 @@ fn explain_shows_a_redirect_to_another_path_and_does_not_suggest_it() {
 }
 
 /// The keys of `explain --json`, in order.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "cxnId",
     "appId",
     "jobName",
@@ -33,6 +33,8 @@ const KEYS: [&str; 14] = [
     "skipped",
     "attempts",
     "adminActions",
+    "failingSince",
+    "last30Days",
 ];
 
 #[test]

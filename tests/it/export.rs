@@ -8,7 +8,7 @@ use civisite::Site;
 use serde_json::{Value, json};
 
 use crate::import::{import, line};
-use crate::testkit::{APP, MIDNIGHT, StoreLocks, World, assert_quiet, until};
+use crate::testkit::{APP, MIDNIGHT, StoreLocks, World, assert_quiet, json_lines, until};
 
 #[test]
 fn export_is_imported_elsewhere_and_exports_the_same() {
@@ -149,4 +149,48 @@ fn killed_export_leaves_no_file_with_secrets() {
     let mut left = names();
     left.sort();
     assert_eq!(left, [".tmpAbc123", "connections.jsonl"]);
+}
+
+#[test]
+fn history_is_exported_without_secrets_and_old_months_are_removed() {
+    let world = World::with(["ok", "ok-first-1"]);
+    let gone = world.site(5, "ok");
+    world.import(std::slice::from_ref(&gone));
+    let retry = ["--retry", "1 hour (x1); 1 day (x1)"];
+    world.poll(MIDNIGHT, &retry);
+    assert_quiet(&world.run(&["remove", &gone.cxn_id, "--yes"]));
+    world.poll(MIDNIGHT + 3600, &retry);
+    let lines = || json_lines(&world.text(&["export", "--history"]));
+    let of_kind = |kind: &str| lines().into_iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    let transitions = of_kind("transition");
+    let changes: Vec<_> = transitions.iter().map(|line| [&line["from"], &line["to"]]).collect();
+    assert_eq!(changes, [["new", "up"], ["new", "up"], ["new", "up"], ["up", "failing"]]);
+    let last = &transitions[3];
+    assert_eq!((&last["cxnId"], &last["at"]), (&json!(world.site(1, "ok").cxn_id), &json!(MIDNIGHT + 3600)));
+    assert_eq!(
+        (&last["class"], &last["host"], &last["jobName"]),
+        (&json!("http"), &json!("127.0.0.1"), &json!("default"))
+    );
+    assert_eq!(transitions.iter().filter(|line| line["cxnId"].is_null()).count(), 1, "it was removed");
+    let runs = of_kind("run");
+    assert_eq!((runs.len(), &runs[1]["exitCode"], &runs[1]["run"]["failed"]), (2, &json!(0), &json!(1)));
+    let text = world.text(&["export", "--history"]);
+    let secret: Value = serde_json::from_str(&gone.jsonl()).unwrap();
+    assert!(!text.contains(secret["secret"].as_str().unwrap()), "a secret");
+
+    let file = world.path("history.jsonl");
+    assert_quiet(&world.run(&["export", "--history", file.to_str().unwrap()]));
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    assert_eq!(crate::testkit::code(&world.run(&["export", "--history", "--redact"])), 2);
+
+    world.append_config("[history]\ndays = 30\n");
+    for days in [40, 80, 120] {
+        world.import(&[world.site(days, "ok")]);
+        world.poll(MIDNIGHT + i64::from(days) * 86_400, &[]);
+    }
+    let months = fs::read_dir(world.store().join("history")).unwrap();
+    let mut months: Vec<_> = months.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    months.retain(|name| name.starts_with("20"));
+    months.sort();
+    assert_eq!(months, ["2026-03.log", "2026-05.log"], "what is a month older than the end of March is removed");
 }

@@ -26,7 +26,7 @@ struct Fixture {
     cause: Option<(&'static str, &'static str)>,
 }
 
-const FIXTURES: [Fixture; 4] = [
+const FIXTURES: [Fixture; 5] = [
     Fixture {
         store: "store-v2.tar.gz",
         backup: "backup-of-store-v2.jsonl.gz",
@@ -52,6 +52,13 @@ const FIXTURES: [Fixture; 4] = [
         store: "store-v5.tar.gz",
         backup: "backup-of-store-v5.jsonl.gz",
         export: include_str!("../../fixtures/store-v5.jsonl"),
+        short_hashes: 0,
+        cause: Some(("network", ": no site could be reached")),
+    },
+    Fixture {
+        store: "store-v6.tar.gz",
+        backup: "backup-of-store-v6.jsonl.gz",
+        export: include_str!("../../fixtures/store-v6.jsonl"),
         short_hashes: 0,
         cause: Some(("network", ": no site could be reached")),
     },

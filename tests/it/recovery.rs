@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::process::Command;
 
 use crate::listeners::{configure, latest};
-use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr, tools};
+use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr, stdout, tools};
 
 #[test]
 fn damaged_snapshots_are_archived_and_nothing_is_lost() {
@@ -167,15 +167,19 @@ fn full_disk_damages_nothing() {
 #[test]
 fn read_only_directory_is_reported() {
     let world = World::with(["ok"]);
+    world.poll(MIDNIGHT, &[]);
     let store = world.store().display().to_string();
     let program = env!("CARGO_BIN_EXE_cxnpoll");
-    let script =
-        format!("mount --bind {store} {store} && mount -o remount,ro,bind {store} && exec {program} poll {APP}");
+    let script = format!(
+        "mount --bind {store} {store} && mount -o remount,ro,bind {store} && {program} export --history && exec {program} poll {APP}"
+    );
     let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).env("CXNPOLL_STORE", &store).output();
     match output {
         Ok(output) if !stderr(&output).contains("unshare:") && !stderr(&output).contains("mount:") => {
             assert_eq!(code(&output), 74, "{output:?}");
             assert!(stderr(&output).contains("Read-only file system"), "{output:?}");
+            // The database is copied. The history is not, since reading changes none of it.
+            assert_eq!(stdout(&output), world.text(&["export", "--history"]));
         }
         _ => tools::skip("only root can mount a read-only directory"),
     }

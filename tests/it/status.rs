@@ -34,6 +34,7 @@ fn status_counts_sites_by_state() {
         "appId": format!("app:{APP}"), "jobName": "default", "retry": retry, "total": 7, "new": 1, "healthy": 2,
         "levels": [0, 1], "givenUp": 1, "disabled": 1, "deferred": 1, "dueNow": 1, "nextDue": MIDNIGHT + 90_000,
         "failures": {"http": 2}, "dueSince": null, "lastTick": MIDNIGHT + 86_400, "running": [],
+        "changes": {"since": MIDNIGHT + 60, "failing": 1, "givenUp": 1, "recovered": 1, "failedMeanwhile": 0},
     });
     assert_eq!(row, expected);
     assert_eq!((&last_run["now"], &last_run["batch"]), (&json!(MIDNIGHT + 86_400), &json!("0/1")));
@@ -46,7 +47,9 @@ fn status_counts_sites_by_state() {
     let title = text.lines().next().unwrap().split_whitespace().collect::<Vec<_>>();
     let [APP, "default", bar] = title[..] else { panic!("{text}") };
     assert!(bar.chars().count() == 12 && bar.starts_with("○") && bar.ends_with("×"), "{text}");
-    assert!(text.contains("\n  Failures  2 http\n  Due       1 now, the next in 59 min\n"), "{text}");
+    let changed = "since yesterday: 1 began to fail, 1 given up, 1 recovered";
+    let lines = format!("\n  Failures  2 http\n  Changed   {changed}\n  Due       1 now, the next in 59 min\n");
+    assert!(text.contains(&lines), "{text}");
     let numbers = "1 new, 2 healthy, 0/1 failing, 1 deferred, 1 disabled, 1 given up";
     let unwrapped = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(unwrapped.contains(numbers) && unwrapped.contains("Last run 1 min ago, batch 0/1: 5 due"), "{text}");

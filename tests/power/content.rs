@@ -14,14 +14,15 @@ use crate::testkit::{World, code, json_lines, stdout};
 
 /// The items of a store by name.
 ///
-/// They are connections, results, backups, replaced databases, and entries in quarantine.
+/// They are connections, results, entries of history, backups, replaced databases, and entries in quarantine.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 pub struct Content(BTreeMap<String, Value>);
 
 /// The kinds of items of which there may be more than were acknowledged.
 ///
 /// The removal of a file may be lost.
-const MAY_BE_MORE: [&str; 3] = ["backup", "database", "entry"];
+/// A process may be killed before it records what it added to history.
+const MAY_BE_MORE: [&str; 4] = ["backup", "database", "entry", "history"];
 /// The value of a backup that is not whole.
 const DAMAGED: Value = Value::Null;
 
@@ -45,6 +46,11 @@ impl Content {
                 items.insert(name, line);
             }
         }
+        let history = on_store(world, store, &["export", "--history"]).output().unwrap();
+        if code(&history) != 0 {
+            return Err(format!("export --history ends with {}: {}", code(&history), first_line(&history)));
+        }
+        items.extend(stdout(&history).lines().map(|line| (format!("history {line}"), true.into())));
         for name in names(&store.join("backups")).filter(|name| name.ends_with(".jsonl.gz")) {
             let path = store.join("backups").join(&name);
             let digest = || hex::encode(Sha256::digest(fs::read(&path).unwrap())).into();

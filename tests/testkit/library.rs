@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cxnpoll::batch::Batch;
-use cxnpoll::model::{AppId, Cxn, Failure, FailureClass, JobName, PollStatus, Secret};
+use cxnpoll::model::{AppId, Condition, Cxn, Failure, FailureClass, Fault, JobName, PollStatus, Secret, Transition};
 use cxnpoll::retry::Policy;
 use cxnpoll::store::error::Result as StoreResult;
 use cxnpoll::store::failpoint::Failpoint;
-use cxnpoll::store::{StatusUpdate, Store};
+use cxnpoll::store::{AdminEntry, CxnHash, Entry, Frame, RunProblems, SiteTransition, StatusUpdate, Store};
 use cxnpoll::transfer;
 
 use super::{APP, MIDNIGHT, World};
@@ -130,6 +130,35 @@ pub fn is_printable(text: &str) -> bool {
 /// Whether a backup is whole.
 pub fn is_whole_backup(path: &Path) -> bool {
     transfer::backup::verify(path).is_ok()
+}
+
+/// Adds an entry of each kind to the history of a store, with every field.
+pub fn add_to_history(world: &World, cxn_id: &str) {
+    let store = Store::open(&world.store(), STORE_WAIT).unwrap();
+    let host = "203.0.113.7".parse().unwrap();
+    let transition = |cxn: &str, to, class, host| {
+        let transition = Transition { at: MIDNIGHT, from: Condition::Up, to, class, unknown_from: class.map(|_| 9) };
+        let cxn = CxnHash::from(&cxn.parse().unwrap());
+        Entry::Transition(SiteTransition { cxn, host, transition })
+    };
+    let problems = RunProblems { fault: Some(Fault::Clock), behind_since: Some(MIDNIGHT), down: vec![(host, 60)] };
+    let action = AdminEntry {
+        at: MIDNIGHT,
+        user: "root".into(),
+        action: "disable".into(),
+        cxns: vec![cxn_id.into()],
+        detail: "a note".into(),
+    };
+    let entries = vec![
+        transition(cxn_id, Condition::Failing, Some(FailureClass::Timeout), Some(host)),
+        transition("cxn:removed", Condition::Up, None, None),
+        Entry::RunProblems(problems),
+        Entry::RunProblems(RunProblems::default()),
+        Entry::Admin(action),
+    ];
+    let frame = |job, entries| Frame { at: MIDNIGHT, job, entries };
+    let job = Some((app_id(), JobName::default()));
+    store.write(|session| store.history().append(session, frame(job, entries))).unwrap();
 }
 
 /// A store that a test writes to in its own process.

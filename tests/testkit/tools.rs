@@ -15,9 +15,14 @@ pub fn require(tool: &str) -> bool {
     if tool == "faketime" && !allows_preload() {
         return false;
     }
+    is_installed(tool) || missing(tool)
+}
+
+/// Returns whether a tool is installed.
+pub fn is_installed(tool: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut dirs = env::split_paths(&path).chain(SYSTEM_DIRS.map(Into::into));
-    dirs.any(|dir| dir.join(tool).is_file()) || missing(tool)
+    dirs.any(|dir| dir.join(tool).is_file())
 }
 
 /// Returns whether a file of an installed tool is there; otherwise as [`require`].

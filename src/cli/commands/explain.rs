@@ -1,6 +1,7 @@
 //! `cxnpoll explain`: why a connection is due or not.
 
 mod actions;
+mod recent;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,10 +19,14 @@ use crate::retry::{Policy, State, Times};
 use crate::site::suggested_site_url;
 use crate::store::{AdminEntry, DueEntry, HostHash, PollTask, RunRecord, SkippedHost};
 use crate::util::text::{count, sanitize};
+use recent::Recent;
 
 /// Explain why a connection is due or not
 ///
-/// Also shows when it is due next, and how its last polls ended.
+/// Also shows when it is due next, and how its last polls ended. If it fails, it shows since when. From history it shows how
+/// available it was in the last 30 days, with a mark for each day: the higher, the longer it was up. Where the locale or the
+/// terminal has no Unicode, the marks are `#` (up all day), `+`, `-`, `.` and `_` (down all day). Of a day with `·` or `?`
+/// nothing is known.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll explain cxn:0123456789abcdef0123456789abcdef")]
 pub(in crate::cli) struct Explain {
@@ -50,6 +55,8 @@ struct Case {
     last_run: Option<RunRecord>,
     /// The last actions of users on it, the oldest first.
     actions: Vec<AdminEntry>,
+    /// What history shows; `None` if the job never ran.
+    recent: Option<Recent>,
     now: UnixTime,
 }
 
@@ -64,9 +71,14 @@ impl Explain {
         })?;
         let PollTask { cxn, status, .. } = task;
         let policy = self.schedule.policy(&context.config, &cxn.app_id, &self.name, job.as_ref())?;
-        let (last_run, now) = (job.and_then(|job| job.last_run), self.schedule.clock.now(context));
+        let now = self.schedule.clock.now(context);
+        let recent = match &job {
+            Some(job) => Recent::read(&store.history(), now, &cxn, (job, &policy, &status))?,
+            None => None,
+        };
+        let last_run = job.and_then(|job| job.last_run);
         let actions = store.history().actions_on(&cxn.cxn_id, actions::MAX_ACTIONS)?;
-        let case = Case { cxn, host, status, job: self.name, policy, last_run, actions, now };
+        let case = Case { cxn, host, status, job: self.name, policy, last_run, actions, recent, now };
         if self.json {
             output::json(&case.json());
         } else {
@@ -104,7 +116,7 @@ impl Case {
     fn json(&self) -> Value {
         let status = &self.status;
         let attempts = status.attempts.iter();
-        json!({
+        let mut json = json!({
             "cxnId": self.cxn.cxn_id,
             "appId": self.cxn.app_id,
             "jobName": self.job,
@@ -121,7 +133,11 @@ impl Case {
             }),
             "attempts": attempts.map(|a| json!({"at": a.at, "class": a.class_name(), "tookMs": a.duration_ms})).collect::<Value>(),
             "adminActions": actions::json(&self.actions),
-        })
+        });
+        for (key, value) in Recent::json(self.recent.as_ref()) {
+            json[key] = value;
+        }
+        json
     }
 
     fn sentences(&self) -> Vec<String> {
@@ -131,6 +147,7 @@ impl Case {
             format!("Job {}, retry expression {}", self.job, self.policy),
             self.state_sentence(),
         ];
+        sentences.extend(self.recent.as_ref().and_then(|recent| recent.failing(self.now)));
         if let (Some(due), false) = (self.next_due(), status.is_new()) {
             let is_due = self.policy.is_due(status, self.now);
             sentences.push(format!("It is due {}{}.", if is_due { "now, since " } else { "at " }, self.when(due)));
@@ -168,6 +185,7 @@ impl Case {
             };
             sentences.push(format!("The site seems to have moved to {url}. If so: {command}"));
         }
+        sentences.extend(self.recent.iter().flat_map(Recent::availability));
         if !status.attempts.is_empty() {
             sentences.push("Last polls:".to_owned());
         }

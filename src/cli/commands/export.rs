@@ -1,8 +1,8 @@
-//! `cxnpoll export`: write connections to a file.
+//! `cxnpoll export`: write connections or their history to a file.
 
-use std::fs::{self, File, Permissions};
+mod history;
+
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,19 +11,16 @@ use crate::batch::Batch;
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Named, Result};
+use crate::cli::output_file::{self, cannot_write};
 use crate::cli::selection::Filter;
-use crate::cli::ui::deferred::DeferredWriter;
 use crate::cli::ui::output::Output;
 use crate::cli::ui::progress::{Display, Progress};
 use crate::cli::ui::terminal;
 use crate::cli::values;
 use crate::exit;
 use crate::model::AppId;
-use crate::store::failpoint::{self, Failpoint};
 use crate::store::{ReadSession, Store};
 use crate::transfer::{Format, Writer};
-use crate::util::fs_atomic::{AtomicFile, Durability};
-use crate::util::open::{open_in_place, target_of};
 
 /// Write connections with their secrets and poll statuses
 ///
@@ -32,7 +29,7 @@ use crate::util::open::{open_in_place, target_of};
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cxnpoll export connections.jsonl\n  cxnpoll export --batch 0/2 first-half.jsonl\n  \
-    cxnpoll export --redact --state given-up --format csv\n  cxnpoll export --force /backup/connections.jsonl  # daily"
+    cxnpoll export --redact --state given-up --format csv\n  cxnpoll export --history history.jsonl\n  cxnpoll export --force /backup/connections.jsonl  # daily"
 )]
 pub(in crate::cli) struct Export {
     /// Output file, readable only by its owner; standard output if it is missing or -
@@ -53,6 +50,12 @@ pub(in crate::cli) struct Export {
     /// Write secrets even to a terminal
     #[arg(long)]
     with_secrets: bool,
+    /// Write the history of all connections, without secrets, as JSON lines
+    #[arg(long, conflicts_with_all = [
+        "format", "batch", "redact", "with_secrets", "cxn", "app", "name", "state", "failure", "host", "url", "older_than",
+        "retry", "now",
+    ])]
+    history: bool,
     /// Select this connection (repeatable)
     #[arg(long, value_name = "ID", help_heading = "Which connections")]
     cxn: Vec<CxnArg>,
@@ -70,7 +73,9 @@ impl Export {
         let store = context.store()?;
         if let Some(path) = file {
             self.check_name(context, &store)?;
-            self.to_path(context, &store, path)?;
+            let check = |is_terminal| self.check_terminal(is_terminal);
+            let write = |out: &mut dyn Write, path: &Path| self.write(context, &store, out, Some(path));
+            output_file::write(path, self.force, check, write)?;
         } else {
             self.check_terminal(terminal::has_stdout())?;
             self.write(context, &store, Output, None)?;
@@ -106,25 +111,10 @@ impl Export {
 
     /// Refuses to write secrets to a terminal unless an option allows it.
     fn check_terminal(&self, is_terminal: bool) -> Result<()> {
-        if is_terminal && !self.with_secrets && !self.redact {
+        if is_terminal && !self.with_secrets && !self.redact && !self.history {
             return Err(Error::SecretsAtTerminal);
         }
         Ok(())
-    }
-
-    /// Writes a file as a whole. A descriptor of this process, a pipe and the like are written to in place.
-    fn to_path(&self, context: &Context, store: &Store, path: &Path) -> Result<()> {
-        let Some(file) = open_in_place(path).map_err(|error| cannot_write(path, &error))? else {
-            return write_whole(path, self.force, |file, path| self.write(context, store, file, Some(path)));
-        };
-        self.check_terminal(terminal::is_terminal(&file))?;
-        let mut out = DeferredWriter::new(file);
-        let written = self.write(context, store, &mut out, Some(path));
-        match written.and_then(|()| out.finish().map_err(|error| cannot_write(path, &error))) {
-            // The reader of a pipe has seen enough.
-            Err(Error::OutputFile { kind: io::ErrorKind::BrokenPipe, .. }) => Ok(()),
-            written => written,
-        }
     }
 
     fn write(&self, context: &Context, store: &Store, out: impl Write, path: Option<&Path>) -> Result<()> {
@@ -132,6 +122,9 @@ impl Export {
             Some(path) => cannot_write(path, &error),
             None => Error::Stdout(error),
         };
+        if self.history {
+            return history::write(store, BufWriter::with_capacity(1 << 16, out), failed);
+        }
         let range = self.batch.range();
         let display = if path.is_some() { context.progress_display() } else { Display::Hidden };
         let about = store.read(ReadSession::cxn_count_upper_bound)?;
@@ -152,96 +145,5 @@ impl Export {
     fn format_for(&self, path: Option<&Path>) -> Format {
         let extension = path.and_then(Path::extension).and_then(|extension| extension.to_str());
         self.format.or_else(|| extension.and_then(Format::from_extension)).unwrap_or(Format::Jsonl)
-    }
-}
-
-/// Writes a file, mode 0600, as a whole. If that fails, an old file stays.
-///
-/// With `force` an old file is replaced. If `path` is a symbolic link, the file that it leads to is written, and the link
-/// stays. `write` gets the path of the file that is written.
-fn write_whole(path: &Path, force: bool, write: impl FnOnce(&mut File, &Path) -> Result<()>) -> Result<()> {
-    let path = target_of(path).map_err(|error| cannot_write(path, &error))?;
-    if !force && fs::symlink_metadata(&path).is_ok() {
-        return Err(Error::OutputExists(path));
-    }
-    let failed = |error: io::Error| cannot_write(&path, &error);
-    let mut file = AtomicFile::beside(&path, &Permissions::from_mode(0o600)).map_err(failed)?;
-    write(file.file(), &path)?;
-    let written = || failpoint::hit(Failpoint::ExportWritten);
-    if force {
-        return file.commit(Durability::Durable, written).map_err(failed);
-    }
-    // Another process may have written the file meanwhile.
-    file.commit_new(written).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Error::OutputExists(path.clone()),
-        _ => failed(error),
-    })
-}
-
-/// Only the kind of the error is shown, because its text names the temporary file.
-fn cannot_write(path: &Path, error: &io::Error) -> Error {
-    Error::OutputFile { path: path.to_owned(), kind: error.kind() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    fn write(path: &Path, force: bool, text: &str) -> Result<()> {
-        write_whole(path, force, |file, path| {
-            file.write_all(text.as_bytes()).map_err(|error| cannot_write(path, &error))
-        })
-    }
-
-    #[test]
-    fn a_link_stays_and_the_file_that_it_leads_to_is_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let (target, link) = (dir.path().join("data/target.csv"), dir.path().join("link"));
-        fs::create_dir(dir.path().join("data")).unwrap();
-        symlink("data/target.csv", &link).unwrap();
-        for (force, text) in [(false, "new"), (true, "newer")] {
-            let mut extension = None;
-            write_whole(&link, force, |file, path| {
-                extension = path.extension().map(ToOwned::to_owned);
-                file.write_all(text.as_bytes()).map_err(|error| cannot_write(path, &error))
-            })
-            .unwrap();
-            assert_eq!(extension.as_deref(), Some("csv".as_ref()));
-            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-            assert_eq!(fs::read_to_string(&target).unwrap(), text);
-            assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
-        }
-        let refused = write(&link, false, "newest").unwrap_err();
-        assert!(matches!(&refused, Error::OutputExists(path) if *path == target), "{refused:?}");
-    }
-
-    #[test]
-    fn a_file_that_appears_meanwhile_is_not_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        let refused = write_whole(&path, false, |_, path| {
-            fs::write(path, "of another process").unwrap();
-            Ok(())
-        });
-        assert!(matches!(refused, Err(Error::OutputExists(_))), "{refused:?}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "of another process");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_failed_export_leaves_the_old_file_and_no_other() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        write(&path, false, "old").unwrap();
-        let failed = write_whole(&path, true, |file, path| {
-            file.write_all(b"half").unwrap();
-            Err(cannot_write(path, &io::ErrorKind::StorageFull.into()))
-        });
-        assert!(failed.is_err());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        let missing = write(&dir.path().join("missing/file"), false, "").unwrap_err();
-        assert!(matches!(missing, Error::OutputFile { kind: io::ErrorKind::NotFound, .. }), "{missing:?}");
     }
 }

@@ -10,6 +10,7 @@ pub(in crate::cli) enum Check {
     Config,
     ConfigAccess,
     Heartbeat,
+    Notify,
     Certificates,
     Listeners,
     Authorities,
@@ -33,10 +34,11 @@ pub(in crate::cli) enum Check {
 
 impl Check {
     /// All checks.
-    pub(in crate::cli) const ALL: [Self; 22] = [
+    pub(in crate::cli) const ALL: [Self; 23] = [
         Self::Config,
         Self::ConfigAccess,
         Self::Heartbeat,
+        Self::Notify,
         Self::Certificates,
         Self::Listeners,
         Self::Authorities,
@@ -64,6 +66,7 @@ impl Check {
             Self::Config => "config",
             Self::ConfigAccess => "config-access",
             Self::Heartbeat => "heartbeat",
+            Self::Notify => "notify",
             Self::Certificates => "certificates",
             Self::Listeners => "listeners",
             Self::Authorities => "authorities",

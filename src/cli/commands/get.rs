@@ -1,12 +1,14 @@
 //! `cxnpoll get`: list connections.
 
 mod columns;
+mod past;
 
 use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::cli::availability::times_json;
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Result};
@@ -18,6 +20,7 @@ use crate::exit;
 use crate::model::{Cxn, PollStatus, SiteUrl};
 use crate::store::{self, Statuses};
 use columns::{Column, Row, SortKey, status_for};
+use past::Pasts;
 
 /// List connections
 ///
@@ -27,10 +30,12 @@ use columns::{Column, Row, SortKey, status_for};
 /// and the state begins with the name of that job unless it is `default`. With --name the line is about that job. `-` stands
 /// for no value. JSON has all jobs, and times in seconds since 1970.
 ///
+/// The columns failing-since and availability read history, so the list takes longer.
+///
 /// The order is that of the store, which stays the same from call to call.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cxnpoll get --state given-up --app org.civicrm.myapp\n  cxnpoll get --failure tls,dns --json\n  cxnpoll get --sort next-due --limit 20\n  cxnpoll get --state retrying --columns site,last-outcome,message,cxn --sort last-outcome"
+    after_help = "Examples:\n  cxnpoll get --state given-up --app org.civicrm.myapp\n  cxnpoll get --failure tls,dns --json\n  cxnpoll get --sort next-due --limit 20\n  cxnpoll get --sort availability --limit 20 --columns site,availability,failing-since,last-outcome\n  cxnpoll get --state retrying --columns site,last-outcome,message,cxn --sort last-outcome"
 )]
 pub(in crate::cli) struct Get {
     /// List only these connections
@@ -50,6 +55,9 @@ pub(in crate::cli) struct Get {
     /// List at most this many connections
     #[arg(long, value_name = "N", value_parser = values::positive)]
     limit: Option<u64>,
+    /// With --json: also print since when each connection fails, and its availability in the last 30 days
+    #[arg(long, requires = "json")]
+    history: bool,
     /// Print one JSON object per line, without secrets
     #[arg(long)]
     json: bool,
@@ -100,14 +108,21 @@ impl Get {
         };
         let limit = self.limit.unwrap_or(u64::MAX);
         let never_polled = PollStatus::default();
+        let wanted: Vec<_> = columns.iter().copied().filter(|_| !self.json).chain(self.sort).collect();
+        let pasts = if self.history || wanted.iter().any(|column| column.is_of_history()) {
+            let all = self.history || wanted.contains(&Column::FailingSince);
+            Some(Pasts::read(context, &store, &self.filter, &self.cxns, all)?)
+        } else {
+            None
+        };
         let mut sorted: BTreeMap<SortKey, Line> = BTreeMap::new();
         let mut number = 0;
         let read = self.filter.each(context, &store, &self.cxns, |found, statuses| {
             number += 1;
-            let row = Row::new(&found, &statuses, &never_polled);
+            let row = Row::new(&found, &statuses, &never_polled, pasts.as_ref());
             let line = || {
                 if self.json {
-                    Line::Json(to_json(&found, &statuses))
+                    Line::Json(to_json(&found, &statuses, pasts.as_ref().filter(|_| self.history)))
                 } else {
                     Line::Cells(columns.iter().map(|column| row.cell(*column, now)).collect())
                 }
@@ -138,13 +153,13 @@ impl Get {
     }
 }
 
-/// A connection as JSON, without its secret.
-fn to_json(found: &Match, statuses: &Statuses) -> Value {
+/// A connection as JSON, without its secret. Its jobs have `failingSince` and `last30Days` if there are `pasts`.
+fn to_json(found: &Match, statuses: &Statuses, pasts: Option<&Pasts>) -> Value {
     let Cxn { cxn_id, app_id, app_url, site_url, perm, via_port, batch_code, disabled, secret: _ } = &found.cxn;
     let never_polled = PollStatus::default();
     let jobs = found.jobs.iter().map(|job| {
         let status = status_for(statuses, job).unwrap_or(&never_polled);
-        let job_json = json!({
+        let mut job_json = json!({
             "state": job.state,
             "pollLevel": status.level,
             "pollCount": status.count,
@@ -153,6 +168,12 @@ fn to_json(found: &Match, statuses: &Statuses) -> Value {
             "lastOutcome": last_outcome(status),
             "lastSuccess": status.last_success,
         });
+        if let Some(pasts) = pasts {
+            let past = pasts.of(cxn_id, &job.name);
+            let known = past.filter(|past| past.times.availability().is_some());
+            job_json["failingSince"] = json!(past.and_then(|past| past.failing_since));
+            job_json["last30Days"] = json!(known.map(|past| times_json(&past.times)));
+        }
         (job.name.as_str().to_owned(), job_json)
     });
     json!({

@@ -13,6 +13,7 @@ use crate::batch::Batch;
 use crate::cli::context::{Clock, Context};
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Report, Result};
+use crate::cli::notifying::Notifying;
 use crate::cli::ui::progress::RunProgress;
 use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::table::Table;
@@ -200,6 +201,7 @@ impl Poll {
         heartbeat: Option<&str>,
     ) -> Result<u8> {
         let signals = Signals::listen().map_err(Error::Signals)?;
+        let notifying = Notifying::begin(context, store, plan, &signals);
         let client = Arc::new(context.client(&plan.app, Some(values.timeout.value))?);
         let declines_silently = context.global.quiet || plan.only.is_none() && !context.shows_notices();
         let mut progress = RunProgress::new(context.progress_display());
@@ -221,7 +223,8 @@ impl Poll {
             Err(error) => {
                 let report = Report::from(Error::from(error));
                 write_metrics(values, plan, Some(store), &figures, report.exit_code);
-                add_to_history(plan, store, &figures, report.exit_code);
+                add_to_history(context, plan, store, &figures, report.exit_code);
+                notifying.finish(&figures);
                 return Err(Error::Reported(report));
             }
         };
@@ -239,11 +242,12 @@ impl Poll {
         let exit_code = context.exit_code(code);
         write_metrics(values, plan, Some(store), &summary, exit_code);
         if summary.run.due > 0 {
-            add_to_history(plan, store, &summary, exit_code);
+            add_to_history(context, plan, store, &summary, exit_code);
         }
         if let Some(url) = heartbeat.filter(|_| exit_code == exit::OK) {
             call_heartbeat(context, url);
         }
+        notifying.finish(&summary);
         Ok(code)
     }
 
@@ -292,20 +296,26 @@ fn write_metrics(values: &JobValues, plan: &PollRun, store: Option<&Store>, summ
     }
 }
 
-/// Adds the run to history, unless it polled one connection by hand. A failure does not fail the run.
-fn add_to_history(plan: &PollRun, store: &Store, summary: &Summary, exit_code: u8) {
-    let entry = RunEntry { run: summary.run.clone(), exit_code };
-    if plan.only.is_none()
-        && let Err(error) = store.history().add_run(&plan.app.app_id, &plan.job, &entry)
-    {
+/// Adds the run to history, and removes what is too old, unless it polled one connection by hand.
+///
+/// A failure does not fail the run.
+fn add_to_history(context: &Context, plan: &PollRun, store: &Store, summary: &Summary, exit_code: u8) {
+    if plan.only.is_some() {
+        return;
+    }
+    let (history, entry) = (store.history(), RunEntry { run: summary.run.clone(), exit_code });
+    if let Err(error) = history.add_run(&plan.app.app_id, &plan.job, &entry) {
         warn!("the run is missing in the history: {}", Report::from(Error::from(error)));
+    }
+    if let Err(error) = history.remove_old(plan.now, context.config.history.days) {
+        warn!("old history stays: {}", Report::from(Error::from(error)));
     }
 }
 
 /// Calls the heartbeat URL. A failure does not fail the run.
 fn call_heartbeat(context: &Context, url: &str) {
     // The warning leaves the URL out, because it may hold a key.
-    match context.heartbeat_client().map(|client| client.get(url)) {
+    match context.client_for_own_urls().map(|client| client.get(url)) {
         Ok(Ok(())) => {}
         Ok(Err(failure)) => warn!("the heartbeat failed: {failure}"),
         Err(error) => warn!("the heartbeat failed: {}", Report::from(error)),

@@ -1,27 +1,40 @@
 //! `cxnpoll results`: the results that listeners kept.
 
+mod condition;
+mod field;
+mod inventory;
+
 use clap::Args;
 
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
-use crate::cli::error::{Error, Result};
+use crate::cli::error::{Error, Result, ResultsProblem};
 use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::table::Table;
 use crate::cli::ui::{output, time};
 use crate::cli::values;
 use crate::exit;
 use crate::model::{AppId, CxnId, JobName, UnixTime};
-use crate::store::{Store, StoredResult};
+use crate::store::{Store, StoredResult, WhichResults};
 use crate::util::text::count;
+use inventory::{Inventory, Selection};
 
 /// Show or remove the results that listeners kept
 ///
 /// Without a connection, lists the newest result of each connection and job. With a connection, lists all of its results.
+///
+/// --table is for questions about all sites: each connection and job is a row, and fields of its newest result whose poll
+/// succeeded are columns. A field is a path such as `php.tz`, with numbers for the elements of lists. The name of the call and
+/// the only element of its reply may be left out: `version` is `System.get.values.0.version`. Of an object that has a
+/// `version`, this is shown: `php` is `php.version`. A value that is missing is empty.
+///
+/// --where compares with `=`, `!=`, `<`, `<=`, `>` or `>=`. It compares as many parts of a version as it gives:
+/// 'version<=5.50' is true for 5.50.3. `version=` selects what has no version.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(
     mut_arg("yes", |arg| arg.requires("remove")),
-    after_help = "Examples:\n  cxnpoll results cxn:0123… --latest\n  cxnpoll results --latest --json > latest.jsonl\n  cxnpoll results --remove cxn:0123…"
+    after_help = "Examples:\n  cxnpoll results cxn:0123… --latest\n  cxnpoll results --latest --json > latest.jsonl\n  cxnpoll results --table version,php --where 'version<=5.50' --sort version\n  cxnpoll results --table version --count\n  cxnpoll results --table version,uf --csv > versions.csv\n  cxnpoll results --remove cxn:0123…"
 )]
 pub(in crate::cli) struct Results {
     /// Connection
@@ -39,6 +52,8 @@ pub(in crate::cli) struct Results {
     /// Print the result of this time in full: RFC 3339, or seconds since 1970
     #[arg(long, value_name = "T", value_parser = values::time, requires = "cxn", conflicts_with = "latest")]
     at: Option<UnixTime>,
+    #[command(flatten)]
+    inventory: Inventory,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -59,12 +74,20 @@ impl Results {
             Some(name) => Some(cxn_id(&store, name)?),
             None => None,
         };
-        if self.remove { self.remove(context, &store, cxn_id.as_ref()) } else { self.show(&store, cxn_id.as_ref()) }
+        if self.remove {
+            return self.remove(context, &store, cxn_id.as_ref());
+        }
+        if self.inventory.is_wanted() {
+            let of = Selection { cxn_id: cxn_id.as_ref(), app_id: self.app.as_ref(), job: self.name.as_ref() };
+            self.inventory.print(&store, &of, self.json)?;
+            return Ok(exit::OK);
+        }
+        self.show(&store, cxn_id.as_ref())
     }
 
     fn remove(&self, context: &Context, store: &Store, cxn_id: Option<&CxnId>) -> Result<u8> {
         if cxn_id.is_none() && !self.all {
-            return Err(Error::NoResultsSelected);
+            return Err(Error::Results(ResultsProblem::NoneSelected));
         }
         if context.confirm(self.change(), &Preview::default())? {
             let removed = store.remove_results(cxn_id, self.name.as_ref())?;
@@ -86,10 +109,11 @@ impl Results {
 
     fn show(&self, store: &Store, cxn_id: Option<&CxnId>) -> Result<u8> {
         let in_full = cxn_id.is_some() && (self.latest || self.at.is_some());
-        let latest = self.latest || (cxn_id.is_none() && !self.json);
+        let is_latest = self.latest || (cxn_id.is_none() && !self.json);
+        let which = if is_latest { WhichResults::Newest } else { WhichResults::All };
         let mut table = Table::new(["CXN", "JOB", "AT", "OUTCOME", "BYTES"]);
         let mut is_empty = true;
-        store.for_each_result(cxn_id, self.name.as_ref(), latest, |result: StoredResult| -> Result<()> {
+        store.for_each_result(cxn_id, self.name.as_ref(), which, |result: StoredResult| -> Result<()> {
             let is_selected =
                 self.at.is_none_or(|at| at == result.at) && self.app.as_ref().is_none_or(|app| *app == result.app_id);
             if !is_selected {
@@ -109,7 +133,7 @@ impl Results {
             Ok(())
         })?;
         if let (true, Some(name)) = (is_empty && store.skipped().is_empty(), &self.cxn) {
-            return Err(Error::NothingKept(name.as_given().to_string()));
+            return Err(Error::Results(ResultsProblem::NothingKept(Some(name.as_given().to_string()))));
         }
         if !self.json && !in_full {
             table.print()?;

@@ -3,6 +3,8 @@
 mod row;
 mod text;
 
+use std::collections::HashMap;
+
 use clap::Args;
 
 use crate::batch::Batch;
@@ -11,9 +13,11 @@ use crate::cli::error::Result;
 use crate::cli::ui::output;
 use crate::cli::values;
 use crate::exit;
-use crate::model::{AppId, JobName};
+use crate::model::{AppId, JobName, PollStatus, UnixTime};
+use crate::report::{Collector, JobNo, RECENT_S, changes};
 use crate::run::active_runs;
-use row::Row;
+use crate::store::{AppNo, History, Store};
+use row::{CHANGES_S, Row};
 use text::Text;
 
 /// Show the state of connections per app and job
@@ -23,6 +27,9 @@ use text::Text;
 ///
 /// A run with nothing due is not recorded. If sites have been due for longer than runs usually need, and no run has begun
 /// since, a line says for how long there was no run.
+///
+/// From history, a line says how many connections began to fail, were given up or recovered in the last 24 hours. With
+/// --history there is also the availability of the last 30 days, with a mark for each day as in `explain`.
 #[derive(Args)]
 #[command(
     after_help = "In the bar: ○ new, █ healthy, ▓▒░ failing by level, ~ deferred, - disabled, × given up\n\nExamples:\n  cxnpoll status org.civicrm.myapp\n  cxnpoll get --state retrying,given-up --failure tls    # the connections behind a number"
@@ -36,6 +43,9 @@ pub(in crate::cli) struct Status {
     name: Option<JobName>,
     #[command(flatten)]
     schedule: ScheduleArgs,
+    /// Also show the availability of the last 30 days. That reads all connections, and takes longer
+    #[arg(long)]
+    history: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -64,16 +74,57 @@ impl Status {
                 let policy = self.schedule.policy(&context.config, &app_id, &job.name, Some(&job))?;
                 let running = active_runs(&store, &app_id, &job.name);
                 let counts = store.state_counts(&job, &policy, &Batch::default().range(), now, true)?;
-                rows.push(Row { app_id: app_id.clone(), job, policy, counts, running });
+                rows.push(Row { app_id: app_id.clone(), job, policy, counts, running, changes: None, recent: None });
             }
         }
         rows.sort_by(|a, b| (&a.app_id, &a.job.name).cmp(&(&b.app_id, &b.job.name)));
+        add_changes(&mut rows, &store.history(), now)?;
+        if self.history {
+            add_recent(&mut rows, &store, now)?;
+        }
         without_job.sort_by(|(_, a), (_, b)| a.cmp(b));
         if self.json {
-            output::json(&rows.iter().map(Row::json).collect());
+            output::json(&rows.iter().map(|row| row.json(self.history)).collect());
         } else {
             Text::new(now, context.global.color).print(&rows, &without_job, self.name.as_ref());
         }
         Ok(exit::OK)
     }
+}
+
+/// Adds what changed since a day ago, or since history began. Without history there is nothing to add.
+fn add_changes(rows: &mut [Row], history: &History, now: UnixTime) -> Result<()> {
+    let Some(began) = history.began()? else { return Ok(()) };
+    let since = began.max(now.saturating_sub(CHANGES_S));
+    let found = changes(history, since, now)?;
+    for row in rows {
+        let key = (row.app_id.clone(), row.job.name.clone());
+        row.changes = Some((since, found.get(&key).copied().unwrap_or_default()));
+    }
+    Ok(())
+}
+
+/// Adds the availability of the last 30 days.
+fn add_recent(rows: &mut [Row], store: &Store, now: UnixTime) -> Result<()> {
+    let history = store.history();
+    let mut collector = Collector::new(&history, now.saturating_sub(RECENT_S), now, true)?;
+    let mut jobs: HashMap<AppNo, Vec<(JobNo, JobName)>> = HashMap::new();
+    for Row { app_id, job, policy, .. } in rows.iter() {
+        let number = collector.add_job(app_id.clone(), job, policy.clone());
+        jobs.entry(job.app).or_default().push((number, job.name.clone()));
+    }
+    let never_polled = PollStatus::default();
+    store.count_cxns(|key, cxn, statuses| {
+        let status =
+            |job: &JobName| statuses.iter().find(|(name, _)| name == job).map_or(&never_polled, |(_, status)| status);
+        let jobs = jobs.get(&key.app).into_iter().flatten();
+        collector.add(&cxn, jobs.map(|(number, job)| (*number, status(job))));
+    })?;
+    for report in collector.read_recent(&history)?.report(0).jobs {
+        let row = rows.iter_mut().find(|row| row.app_id == report.app_id && row.job.name == report.job);
+        if let Some(row) = row {
+            row.recent = Some(report);
+        }
+    }
+    Ok(())
 }

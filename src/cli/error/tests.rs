@@ -30,7 +30,9 @@ fn every_error_has_its_exit_code() {
         (Error::OutputFile { path: path.clone(), kind: io::ErrorKind::StorageFull }, exit::OUTPUT),
         (Error::OutputFile { path: path.clone(), kind: io::ErrorKind::NotFound }, exit::NOT_FOUND),
         (Error::NoCxnSelected { verb: "remove" }, exit::USAGE),
-        (Error::NoResultsSelected, exit::USAGE),
+        (Error::Results(ResultsProblem::NoneSelected), exit::USAGE),
+        (Error::Results(ResultsProblem::AmbiguousField { name: "count".to_owned(), full: Vec::new() }), exit::USAGE),
+        (Error::Results(ResultsProblem::NoField { name: "version".to_owned(), fields: Vec::new() }), exit::NOT_FOUND),
         (Error::Unconfirmed { action: "remove 2 connections".to_owned(), hint: "use --yes" }, exit::USAGE),
         (Error::UnknownCommand("pol".to_owned()), exit::USAGE),
         (
@@ -41,7 +43,7 @@ fn every_error_has_its_exit_code() {
         (Error::UnknownCxn("beef".to_owned()), exit::NOT_FOUND),
         (Error::UnknownJob(JobName::default()), exit::NOT_FOUND),
         (Error::OtherApp { cxn_id: cxn(), app_id: app("a"), expected: app("b") }, exit::NOT_FOUND),
-        (Error::NothingKept("cxn:1".to_owned()), exit::NOT_FOUND),
+        (Error::Results(ResultsProblem::NothingKept(Some("cxn:1".to_owned()))), exit::NOT_FOUND),
         (Error::NoBackup { dir: path.clone(), future: 0 }, exit::NOT_FOUND),
         (Error::NoDirectory(path.clone()), exit::NOT_FOUND),
         (StoreError::NoStore { path: path.clone() }.into(), exit::NOT_FOUND),
@@ -93,4 +95,18 @@ fn an_output_file_that_may_not_be_written_has_a_hint() {
 fn one_problem_is_singular() {
     let text = |count| Report::from(Error::ConfigProblems { count, file: "x.toml".to_owned() }).message;
     assert_eq!((text(1), text(2)), ("1 problem in x.toml".to_owned(), "2 problems in x.toml".to_owned()));
+}
+
+#[test]
+fn a_field_that_no_result_has_is_answered_with_those_that_there_are() {
+    let hint = |name: &str, fields: &[&str]| {
+        let fields = fields.iter().map(ToString::to_string).collect();
+        Report::from(ResultsProblem::NoField { name: name.to_owned(), fields }).hint.unwrap()
+    };
+    assert_eq!(hint("verison", &["uf", "version"]), "did you mean version?");
+    assert_eq!(hint("x", &["a.b", "uf\u{1b}"]), "choose from the fields that results have: uf, a.b");
+    let many: Vec<_> = (0..25).map(|number| format!("f{number}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    assert!(hint("x", &many).ends_with(" and 5 more"));
+    assert!(hint("x", &[]).contains("--latest"));
 }

@@ -2,6 +2,7 @@
 
 mod bar_terminal;
 mod byte_queue;
+pub(super) mod days;
 pub(super) mod deferred;
 pub(super) mod logging;
 pub(super) mod notice;

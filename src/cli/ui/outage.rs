@@ -11,7 +11,8 @@ pub(in crate::cli) fn of_run(run: &RunRecord) -> Option<String> {
     run.is_own_fault().then(|| format!("a fault on our side{}", cause.unwrap_or_default()))
 }
 
-fn cause(fault: Fault) -> &'static str {
+/// What the fault was, without a capital letter and a full stop.
+pub(in crate::cli) fn cause(fault: Fault) -> &'static str {
     match fault {
         Fault::Network => "no site could be reached",
         Fault::NameServers => "the name servers did not answer, or knew no name",

@@ -72,6 +72,19 @@ impl Table {
         })
     }
 
+    /// The lines of the table, as [`Table::print`] prints them at a terminal of this width.
+    ///
+    /// # Errors
+    /// That of a temporary file that cannot be read.
+    pub(in crate::cli) fn lines(self, width: usize) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        self.for_each_line(width, |line| {
+            lines.push(line.to_owned());
+            Ok(())
+        })?;
+        Ok(lines)
+    }
+
     /// Calls `print` with each line of the table, which is `width` characters wide, unless a cell is wider.
     fn for_each_line(self, width: usize, mut print: impl FnMut(&str) -> Result<()>) -> Result<()> {
         let (widths, parts) = self.layout(width);
@@ -161,13 +174,7 @@ mod tests {
     fn lines_shortening<const N: usize>(shortened: &[usize], rows: &[[&str; N]], width: usize) -> Vec<String> {
         let mut table = Table::new(rows[0]).shortening(shortened.to_vec());
         rows[1..].iter().for_each(|row| table.add(row));
-        let mut lines = Vec::new();
-        let keep = |line: &str| {
-            lines.push(line.to_owned());
-            Ok(())
-        };
-        table.for_each_line(width, keep).unwrap();
-        lines
+        table.lines(width).unwrap()
     }
 
     #[test]

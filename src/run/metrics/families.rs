@@ -284,7 +284,16 @@ mod tests {
         let subject = Subject { app: "a".into(), job: "j".into(), batch: "0/1".into() };
         let (app_id, job) = ("app:a".parse().unwrap(), JobName::default());
         let lateness_s = lateness_s.to_vec();
-        let summary = Summary { app_id, job, run, durations: Vec::new(), lateness_s, threads: 0, interrupted: None };
+        let summary = Summary {
+            app_id,
+            job,
+            run,
+            durations: Vec::new(),
+            lateness_s,
+            threads: 0,
+            given_up_sites: Vec::new(),
+            interrupted: None,
+        };
         let ended = Ended { summary: &summary, exit_code: exit::OWN_OUTAGE, at: 9, counted: None, store_bytes: None };
         String::from_utf8(encode(&subject, &ended, &Former(parse(former))).unwrap()).unwrap()
     }

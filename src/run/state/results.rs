@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use super::{Completed, RunState};
-use crate::model::{Outcome, host};
+use crate::model::{Condition, Outcome, host};
 use crate::run::Error;
 use crate::run::event::Effect;
 use crate::run::message::PollResult;
 use crate::run::outage::{Conclusion, Observation, Poll, network_hash};
 use crate::store::{CxnHash, Moved, SiteTransition, StatusUpdate};
+use crate::util::text::sanitize;
+
+/// How many of the sites that a run gives up are named.
+const MAX_NAMED_SITES: usize = 3;
 
 impl RunState {
     /// Applies a poll that ended.
@@ -91,6 +95,11 @@ impl RunState {
         let transition = self.rules.policy.transition(&task.status, &next, &outages);
         let cxn = || CxnHash::from(&task.cxn.cxn_id);
         let transition = transition.map(|transition| SiteTransition { cxn: cxn(), host: address, transition });
+        if transition.is_some_and(|of_site| of_site.transition.to == Condition::GivenUp)
+            && self.summary.given_up_sites.len() < MAX_NAMED_SITES
+        {
+            self.summary.given_up_sites.push(sanitize(&task.cxn.site_url.without_query()));
+        }
         self.summary.count(&outcome, &next);
         if self.rules.by_hand {
             effects.push(Effect::ReportByHand(outcome, next.clone()));

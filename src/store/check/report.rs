@@ -1,7 +1,7 @@
 //! Checking a whole store, and repairing what can be derived.
 
 use super::finding::{Finding, Reported, Rule};
-use super::{kept_results, rules};
+use super::{history, kept_results, rules};
 use crate::store::engine::TreeName;
 use crate::store::error::{Error, Result};
 use crate::store::schema::WriteSession;
@@ -80,7 +80,7 @@ impl Check {
 ///
 /// Every cxnId must lead to its connection and back. Every connection must have a status for each job whose backfill has
 /// passed it, every status its connection and its one entry in the due index, and every entry its status. Numbers and
-/// names must agree, and every record and kept result must be readable. Kept results of no connection are counted.
+/// names must agree, and every record, kept result and entry of history must be readable. Kept results of no connection are counted.
 /// What cannot be read is copied to quarantine before it is removed.
 ///
 /// Works in batches. Each fault is found and repaired within one session, so that other commands do not interfere.
@@ -112,6 +112,7 @@ pub fn check(sessions: &Sessions, repair: bool) -> Result<Check> {
             })?;
         }
         check.orphaned_results = kept_results::check(sessions, repair, |finding| check.add(finding))?;
+        history::check(sessions, repair, |finding| check.add(finding))?;
         check.file_bytes = sessions.layout.file_size()?;
         Ok::<_, Error>(())
     })?;

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ const QUARANTINE: &str = "set-aside.jsonl";
 const FORMER_QUARANTINE: &str = "set-aside.old.jsonl";
 /// The size of the file at which it is moved, in bytes.
 const MAX_QUARANTINE_BYTES: u64 = 16 << 20;
+/// What the name of a replaced history begins with. The number of its database follows.
+const HISTORY_PREFIX: &str = "history-";
 /// How many replaced databases are kept…
 const MAX_ARCHIVED: usize = 3;
 /// …and how large they may be together, compared with the largest database of the store.
@@ -65,7 +67,41 @@ impl StoreLayout {
                 fs::remove_dir_all(path).map_err(FileError::at(FileOp::Remove, path))?;
             }
         }
+        // The history of each goes with it.
+        for name in names(&self.kept())? {
+            let number = name.to_str().and_then(|name| name.strip_prefix(HISTORY_PREFIX)?.parse().ok());
+            if number.is_some_and(|number: u32| !self.kept().join(format!("db-{number}")).exists()) {
+                let path = self.kept().join(&name);
+                fs::remove_dir_all(&path).map_err(FileError::at(FileOp::Remove, &path))?;
+            }
+        }
         Ok(())
+    }
+
+    /// Where the history is kept that was replaced together with a database.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::store::Error::File) where the directory cannot be created.
+    pub fn archived_history(&self, database: Option<&Path>) -> Result<PathBuf> {
+        let number = database.and_then(Path::file_name).and_then(database_number).unwrap_or_default();
+        Ok(self.create_kept()?.join(format!("{HISTORY_PREFIX}{number}")))
+    }
+
+    /// Opens a file of removed bytes in `kept/`, to append to it. Returns its path too.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::store::Error::File) where it cannot be created.
+    pub fn kept_file(&self, name: &str) -> Result<(PathBuf, File)> {
+        let dir = self.create_kept()?;
+        let path = dir.join(name);
+        let open = || {
+            let mut file = private_file(&path)?;
+            file.seek(SeekFrom::End(0))?;
+            sync_dir(&dir)?;
+            Ok(file)
+        };
+        let file = open().map_err(FileError::at(FileOp::Create, &path))?;
+        Ok((path, file))
     }
 
     /// Moves a damaged database of kept results to `kept/`, in place of an earlier one. Returns its new path.

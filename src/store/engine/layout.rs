@@ -114,7 +114,7 @@ impl StoreLayout {
     }
 
     /// The directory of databases that were replaced, and of what a repair removed.
-    pub(super) fn kept(&self) -> PathBuf {
+    pub(in crate::store) fn kept(&self) -> PathBuf {
         self.0.join(KEPT)
     }
 
@@ -169,7 +169,7 @@ pub(super) fn names(path: &Path) -> Result<Vec<OsString>, FileError> {
 }
 
 /// The number in the name of a database's directory, also of a staging one; `None` for any other name.
-pub(super) fn database_number(name: &OsStr) -> Option<u32> {
+pub fn database_number(name: &OsStr) -> Option<u32> {
     let number = name.to_str()?.strip_prefix("db-")?;
     let number = number.strip_suffix(STAGING_SUFFIX).unwrap_or(number);
     number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -187,8 +187,8 @@ pub(super) fn is_staging(name: &OsStr) -> bool {
 
 /// Whether an earlier attempt to create a store may have left this name in its directory.
 fn is_ours(name: &OsStr) -> bool {
-    let ours = [RUNS, BACKUPS, KEPT, HISTORY].into_iter().chain(LockName::ALL.map(LockName::file_name));
-    let replaced = [CURRENT, DUE_HINT, RESULTS].map(|name| ReplacedFile::new(Path::new(""), name));
+    let ours = [RUNS, BACKUPS, KEPT].into_iter().chain(LockName::ALL.map(LockName::file_name));
+    let replaced = [CURRENT, DUE_HINT, RESULTS, HISTORY].map(|name| ReplacedFile::new(Path::new(""), name));
     ours.into_iter().any(|ours| name == ours)
         || replaced.iter().any(|file| [&file.path, &file.staging].iter().any(|ours| name == ours.as_os_str()))
         || database_number(name).is_some()
@@ -227,7 +227,18 @@ mod tests {
             fs::write(path.join(name), "").unwrap();
         }
         fs::write(ReplacedFile::new(&path, DUE_HINT).staging, "").unwrap();
-        for name in ["runs", "backups", "kept", "results", "results.new", "db-3.new", "db-2", "history", "lost+found"] {
+        for name in [
+            "runs",
+            "backups",
+            "kept",
+            "results",
+            "results.new",
+            "db-3.new",
+            "db-2",
+            "history",
+            "history.new",
+            "lost+found",
+        ] {
             fs::create_dir(path.join(name)).unwrap();
         }
         let layout = StoreLayout::prepared(&path).unwrap();

@@ -89,6 +89,14 @@ pub struct AdminEntry {
     pub detail: String,
 }
 
+impl AdminEntry {
+    /// Whether the connections were removed.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        matches!(&*self.action, "remove" | "prune")
+    }
+}
+
 /// What history adds to a change of connections that a user makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {

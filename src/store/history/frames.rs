@@ -1,10 +1,12 @@
 //! Frames in a file: a mark, the length, a checksum, and the bytes.
 //!
-//! A process that is killed, or a power cut, can leave half a frame at the end. The next one is appended behind it, so a reader
-//! looks for the next mark where it finds no whole frame.
+//! A process that is killed, or a power cut, can leave half a frame at the end, which the next append removes. Where the disk has
+//! damaged a frame, a reader looks for the next mark.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bincode::{Decode, Encode};
@@ -14,6 +16,8 @@ const MARK: [u8; 4] = [0xC7, b'H', b'F', 1];
 const HEADER_BYTES: usize = 12;
 /// A longer frame is not written, and not read.
 const MAX_FRAME_BYTES: usize = 4 << 20;
+/// In how many bytes at the end of a file the last frame is looked for first.
+const TAIL_BYTES: u64 = 16 << 10;
 /// How many bytes are read at a time.
 const READ_BYTES: usize = 128 << 10;
 /// The limit of a frame for the decoder, which counts the size of the structures.
@@ -45,6 +49,39 @@ pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
 }
 
+/// Where the last whole frame of a file ends, in bytes. What follows it was never acknowledged.
+///
+/// # Errors
+/// Those of reading.
+pub(super) fn whole_end(path: &Path, file: &File) -> io::Result<u64> {
+    let size = file.metadata()?.len();
+    // Nearly always a frame ends where the file does. So the last one is looked for backwards.
+    let largest = (HEADER_BYTES + MAX_FRAME_BYTES) as u64;
+    let mut window = TAIL_BYTES;
+    loop {
+        let start = size.saturating_sub(window);
+        let mut tail = vec![0; usize::try_from(size - start).unwrap_or(0)];
+        file.read_exact_at(&mut tail, start)?;
+        if tail.is_empty() || (0..tail.len()).rev().any(|at| is_one_frame(&tail[at..])) {
+            return Ok(size);
+        }
+        if start == 0 || window >= largest {
+            break;
+        }
+        window = (window * 16).min(largest);
+    }
+    let mut reader = FrameReader::open(path, 0)?;
+    while reader.next(|_| ())?.is_some() {}
+    Ok(reader.end())
+}
+
+/// Whether bytes are exactly one frame.
+fn is_one_frame(bytes: &[u8]) -> bool {
+    let Some((header, body)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return false };
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
+    header[..4] == MARK && header[4..8] == length && header[8..] == crc32fast::hash(body).to_le_bytes()
+}
+
 /// Reads the frames of a file, from an offset on.
 pub(super) struct FrameReader {
     file: File,
@@ -55,8 +92,8 @@ pub(super) struct FrameReader {
     start: u64,
     /// Where the last frame ended in the file.
     end: u64,
-    /// How many bytes before the last frame were no frame.
-    damaged: u64,
+    /// The bytes before the last frame that were no frame.
+    damaged: Vec<Range<u64>>,
 }
 
 impl FrameReader {
@@ -67,7 +104,7 @@ impl FrameReader {
     pub(super) fn open(path: &Path, offset: u64) -> io::Result<Self> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(offset))?;
-        Ok(Self { file, buffer: Vec::new(), at: 0, start: offset, end: offset, damaged: 0 })
+        Ok(Self { file, buffer: Vec::new(), at: 0, start: offset, end: offset, damaged: Vec::new() })
     }
 
     /// Passes the bytes of the next frame to `read`; `None` at the end of the file.
@@ -88,7 +125,9 @@ impl FrameReader {
                         if crc32fast::hash(bytes) == sum {
                             let result = read(bytes);
                             let begin = self.start + self.at as u64;
-                            self.damaged += begin - self.end;
+                            if begin > self.end {
+                                self.damaged.push(self.end..begin);
+                            }
                             self.at += HEADER_BYTES + length;
                             self.end = self.start + self.at as u64;
                             return Ok(Some(result));
@@ -108,9 +147,9 @@ impl FrameReader {
         self.end
     }
 
-    /// How many bytes before the last frame were no frame. What follows the last frame may still be written.
-    pub(super) fn damaged(&self) -> u64 {
-        self.damaged
+    /// The bytes before the last frame that were no frame. What follows the last frame may still be written.
+    pub(super) fn damaged(&self) -> &[Range<u64>] {
+        &self.damaged
     }
 
     /// Makes so many bytes available behind `at`; `false` if the file is shorter.
@@ -142,7 +181,7 @@ mod tests {
         while let Some(frame) = reader.next(<[u8]>::to_vec).unwrap() {
             frames.push(frame);
         }
-        (frames, reader.end(), reader.damaged())
+        (frames, reader.end(), reader.damaged().iter().map(|range| range.end - range.start).sum())
     }
 
     fn frame(bytes: &[u8]) -> Vec<u8> {
@@ -163,6 +202,26 @@ mod tests {
             assert_eq!((frames.len(), end, damaged), (2, torn.len() as u64, cut as u64), "{cut}");
             let (frames, end, _) = read_all(&torn[..first.len() + cut], 0);
             assert_eq!((frames.len(), end), (1, first.len() as u64), "{cut}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_last_whole_frame_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let end_of = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            whole_end(&path, &File::open(&path).unwrap()).unwrap()
+        };
+        assert_eq!(end_of(b""), 0);
+        for last in [frame(b"last"), frame(&MARK.repeat(50_000))] {
+            let whole = [frame(b"first"), last].concat();
+            let end = whole.len() as u64;
+            assert_eq!(end_of(&whole), end);
+            for torn in [&whole[..9], &MARK, &[0; 20_000]] {
+                assert_eq!(end_of(&[&whole[..], torn].concat()), end);
+            }
+            assert_eq!(end_of(&whole[..whole.len() - 1]), frame(b"first").len() as u64);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The files of history, and the entries in them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use chrono::{DateTime, Datelike};
 use memchr::memmem::Finder;
 
 use super::entry::{AdminEntry, Audit, Entry, Frame};
-use super::frames::{FrameReader, put};
+use super::frames::{FrameReader, put, whole_end};
 use crate::model::{CxnId, UnixTime};
 use crate::store::error::{Error, Result};
 use crate::store::failpoint::{self, Failpoint};
@@ -93,21 +93,36 @@ impl History {
     }
 
     fn write(&self, at: UnixTime, bytes: &[u8]) -> Result<()> {
+        self.add(&self.path(&segment_of(at)), bytes)?;
+        failpoint::hit(Failpoint::HistoryWritten);
+        Ok(())
+    }
+
+    /// Appends frames to a file, in place of what an interrupted append left there, and makes them durable.
+    ///
+    /// Only for a process that excludes others by a lock.
+    pub(super) fn add(&self, path: &Path, frames: &[u8]) -> Result<()> {
         private_dir(&self.dir).map_err(FileError::at(FileOp::Create, &self.dir))?;
-        let path = self.path(&segment_of(at));
         let is_new = !path.exists();
         let mut file = OpenOptions::new()
+            .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
-            .open(&path)
-            .map_err(FileError::at(FileOp::Open, &path))?;
-        file.write_all(bytes).map_err(FileError::at(FileOp::Write, &path))?;
-        file.sync_data().map_err(FileError::at(FileOp::Sync, &path))?;
+            .open(path)
+            .map_err(FileError::at(FileOp::Open, path))?;
+        let end = whole_end(path, &file).map_err(FileError::at(FileOp::Read, path))?;
+        let mut write = || {
+            if file.metadata()?.len() > end {
+                file.set_len(end)?;
+            }
+            file.write_all(frames)
+        };
+        write().map_err(FileError::at(FileOp::Write, path))?;
+        file.sync_data().map_err(FileError::at(FileOp::Sync, path))?;
         if is_new {
             sync_dir(&self.dir).map_err(FileError::at(FileOp::Sync, &self.dir))?;
         }
-        failpoint::hit(Failpoint::HistoryWritten);
         Ok(())
     }
 
@@ -190,7 +205,11 @@ impl History {
         offset: u64,
         mut emit: impl FnMut(Frame, u64) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut reader = self.reader(segment, offset)?;
+        let mut reader = match self.reader(segment, offset) {
+            // It was too old to be kept.
+            Err(Error::File(error)) if error.source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            reader => reader?,
+        };
         while let Some(frame) = reader.next(Frame::from_bytes).map_err(self.unreadable(segment))? {
             if let Some(frame) = frame {
                 emit(frame, reader.end())?;
@@ -204,12 +223,12 @@ impl History {
     /// # Errors
     /// [`Error::File`].
     pub fn end(&self) -> Result<Positions> {
-        let size = |segment: String| {
+        let end = |segment: String| {
             let path = self.path(&segment);
-            let size = fs::metadata(&path).map_err(FileError::at(FileOp::Inspect, &path))?.len();
-            Ok((segment, size))
+            let end = File::open(&path).and_then(|file| whole_end(&path, &file));
+            Ok((segment, end.map_err(FileError::at(FileOp::Read, &path))?))
         };
-        self.segments()?.into_iter().map(size).collect()
+        self.segments()?.into_iter().map(end).collect()
     }
 
     fn reader(&self, segment: &str, offset: u64) -> Result<FrameReader> {
@@ -231,37 +250,54 @@ impl History {
     /// # Errors
     /// [`Error::File`].
     pub(in crate::store) fn segments(&self) -> Result<Vec<String>> {
+        let months = self.names()?.into_iter().filter_map(|name| month_of(&name).map(str::to_owned));
+        Ok(months.collect())
+    }
+
+    /// The names of the files, in order; none if there is no history yet.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn names(&self) -> Result<Vec<String>> {
         let entries = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(FileError::at(FileOp::List, &self.dir))?,
         };
-        let mut segments = Vec::new();
+        let mut names = Vec::new();
         for entry in entries {
             let name = entry.map_err(FileError::at(FileOp::List, &self.dir))?.file_name();
-            segments.extend(
-                name.to_str()
-                    .and_then(|name| name.strip_suffix(SUFFIX))
-                    .filter(|name| is_month(name))
-                    .map(str::to_owned),
-            );
+            names.extend(name.into_string().ok().filter(|name| is_file_name(name)));
         }
-        segments.sort_unstable();
-        Ok(segments)
+        names.sort_unstable();
+        Ok(names)
     }
 }
 
+/// Whether history has files of this name.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    month_of(name).is_some() || is_runs_file(name)
+}
+
+/// Whether a file of this name has the runs of a job.
+fn is_runs_file(name: &str) -> bool {
+    let hash = name.strip_prefix("runs-").and_then(|name| name.strip_suffix(".log"));
+    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The month of the file of this name; `None` if it has another name.
+pub(super) fn month_of(name: &str) -> Option<&str> {
+    let is_digit = |(at, byte): (usize, u8)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() };
+    name.strip_suffix(SUFFIX).filter(|month| month.len() == 7 && month.bytes().enumerate().all(is_digit))
+}
+
 /// The month of a time: `2026-11`. Months outside of the years 0 to 9999 count as the nearest within.
-fn segment_of(at: UnixTime) -> String {
+pub(super) fn segment_of(at: UnixTime) -> String {
     match DateTime::from_timestamp(at, 0) {
         Some(time) if (0..=9999).contains(&time.year()) => time.format("%Y-%m").to_string(),
         _ if at < 0 => "0000-01".to_owned(),
         _ => "9999-12".to_owned(),
     }
-}
-
-fn is_month(name: &str) -> bool {
-    name.len() == 7
-        && name.bytes().enumerate().all(|(at, byte)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 /// Whether an entry is a transition of a connection.

@@ -14,9 +14,13 @@
 
 mod entry;
 mod frames;
+mod keep;
 mod log;
 mod runs;
+mod staged;
 
 pub use entry::{AdminEntry, Audit, CxnHash, Entry, Frame, RunProblems, SiteTransition};
-pub use log::{History, Position, Positions};
+pub(super) use keep::FileFaults;
+pub use log::{History, Position, Positions, is_file_name};
 pub use runs::RunEntry;
+pub use staged::StagedHistory;

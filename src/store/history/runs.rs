@@ -1,8 +1,7 @@
 //! What the last runs of each job did.
 
-use std::fs::OpenOptions;
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,7 +58,7 @@ impl RunEntry {
         encode(VERSION, &wire)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let Wire { run, fault, skipped, lateness_s, behind_since, exit_code } = decode(VERSION, bytes)?;
         let outage_cause = Fault::from_number(fault);
         let lateness_s = lateness_s.map(|(p50, p95, max)| Lateness { p50, p95, max });
@@ -73,6 +72,20 @@ impl History {
     /// # Errors
     /// [`Error::File`], also if another process holds the lock for long.
     pub fn add_run(&self, app_id: &AppId, job: &JobName, entry: &RunEntry) -> Result<()> {
+        let _held = self.lock_runs()?;
+        let path = self.runs_path(app_id, job);
+        let mut bytes = Vec::new();
+        put(&mut bytes, &entry.to_bytes());
+        self.add(&path, &bytes)?;
+        let size = fs::metadata(&path).map_err(FileError::at(FileOp::Inspect, &path))?.len();
+        if size >= LARGE_BYTES { self.trim_runs(app_id, job) } else { Ok(()) }
+    }
+
+    /// Excludes other processes from writing the files of runs.
+    ///
+    /// # Errors
+    /// [`Error::File`], also if another process holds the lock for long.
+    pub(super) fn lock_runs(&self) -> Result<FileLock> {
         let dir = self.dir();
         private_dir(dir).map_err(FileError::at(FileOp::Create, dir))?;
         let lock = dir.join("runs.lock");
@@ -81,18 +94,7 @@ impl History {
         if !held.acquire(Mode::Exclusive, &mut Backoff::new(LOCK_WAIT)).map_err(&lock_failed)? {
             return Err(lock_failed(io::ErrorKind::TimedOut.into()).into());
         }
-        let path = self.runs_path(app_id, job);
-        let mut bytes = Vec::new();
-        put(&mut bytes, &entry.to_bytes());
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(FileError::at(FileOp::Open, &path))?;
-        file.write_all(&bytes).map_err(FileError::at(FileOp::Write, &path))?;
-        let size = file.metadata().map_err(FileError::at(FileOp::Inspect, &path))?.len();
-        if size >= LARGE_BYTES { self.trim_runs(app_id, job) } else { Ok(()) }
+        Ok(held)
     }
 
     /// The last runs of a job, at most 10,000, the oldest first.
@@ -144,7 +146,6 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn the_last_runs_of_a_job_are_kept() {

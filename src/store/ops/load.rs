@@ -1,10 +1,13 @@
 //! Loading connections.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::due::DueEntry;
-use crate::model::{Cxn, PollStatus, UnixTime};
+use crate::model::{Cxn, CxnId, PollStatus, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::TreeName;
 use crate::store::error::{Error, Item, Result};
+use crate::store::history::CxnHash;
 use crate::store::schema::{AppNo, CxnKey, CxnLocator, HostHash, Job, ReadSession, Statuses, WriteSession, decode_cxn};
 use crate::store::sessions::Sessions;
 
@@ -81,6 +84,27 @@ impl ReadSession {
         let Some(cxn) = self.cxn(key)? else { return Ok(None) };
         Ok(Some((cxn, self.statuses(key)?)))
     }
+
+    /// The keys of the connections that history knows by these hashes. Those that are gone are missing.
+    ///
+    /// This reads the ids of all connections.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn find_hashed(&self, wanted: &BTreeSet<CxnHash>) -> Result<HashMap<CxnHash, CxnKey>> {
+        let mut found = HashMap::new();
+        for entry in self.trees.entries(TreeName::Id, &[], None) {
+            let (name, _) = entry?;
+            let Some(cxn_id) = str::from_utf8(&name).ok().and_then(|name| name.parse::<CxnId>().ok()) else { continue };
+            let hash = CxnHash::from(&cxn_id);
+            if wanted.contains(&hash)
+                && let Some(key) = self.find(&cxn_id)?
+            {
+                found.insert(hash, key);
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
@@ -93,6 +117,30 @@ impl ReadSession {
 pub fn for_each_cxn<E: From<Error>>(
     sessions: &Sessions,
     mut emit: impl FnMut(CxnKey, Cxn, Statuses) -> Result<(), E>,
+) -> Result<(), E> {
+    scan_cxns(
+        sessions,
+        |key, cxn, statuses| Some((key, cxn, statuses)),
+        |(key, cxn, statuses)| emit(key, cxn, statuses),
+    )
+}
+
+/// As [`for_each_cxn`], but calls `count` in the sessions, so that no connections are kept until one ends.
+///
+/// # Errors
+/// Those of [`Sessions::read`].
+pub fn count_cxns(sessions: &Sessions, mut count: impl FnMut(CxnKey, Cxn, Statuses) + Send) -> Result<()> {
+    let read = |key, cxn, statuses| {
+        count(key, cxn, statuses);
+        None::<()>
+    };
+    scan_cxns(sessions, read, |()| Ok::<_, Error>(()))
+}
+
+fn scan_cxns<T: Send, E: From<Error>>(
+    sessions: &Sessions,
+    mut read: impl FnMut(CxnKey, Cxn, Statuses) -> Option<T> + Send,
+    mut emit: impl FnMut(T) -> Result<(), E>,
 ) -> Result<(), E> {
     sessions.locks.lock_shared(|| {
         let mut from = 0;
@@ -110,9 +158,9 @@ pub fn for_each_cxn<E: From<Error>>(
                 }
                 let entry_id = || session.entry_id(TreeName::Cxn, &key.to_bytes(), key);
                 let Some(cxn) = session.skip(decode_cxn(session, key, value), entry_id)? else { return Ok(None) };
-                Ok(Some((key, cxn, session.statuses(key)?)))
+                Ok(read(key, cxn, session.statuses(key)?))
             };
-            sessions.scan_in_batches(TreeName::Cxn, &[], read, |(key, cxn, statuses)| emit(key, cxn, statuses))?;
+            sessions.scan_in_batches(TreeName::Cxn, &[], read, &mut emit)?;
             from = to;
         }
     })

@@ -12,6 +12,6 @@ mod upsert;
 pub use admin::{AdminAction, AdminTarget, admin};
 pub use counts::{StateCounts, cxn_count, state_counts};
 pub use due::DueEntry;
-pub use load::{PollTask, for_each_cxn};
+pub use load::{PollTask, count_cxns, for_each_cxn};
 pub use outcomes::{Moved, StatusUpdate};
 pub use upsert::{Change, CxnPatch, FieldPatch, InputIndex, StatusPatch};

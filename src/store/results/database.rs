@@ -14,10 +14,11 @@ use crate::store::error::{Error, Item, Result};
 use crate::store::sessions::{SLICE, Sessions};
 use crate::store::skipped::Skipped;
 
-/// How many results are read at a time.
-///
-/// It bounds the memory, since a result may have some hundred KiB. It has nothing to do with the size of transactions.
-const READ_BATCH: usize = 256;
+/// How many bytes of results are read at a time, as they are stored.
+const READ_BYTES: usize = 2 << 20;
+
+/// How many results that cannot be read are returned at a time.
+const MAX_UNREADABLE: usize = 256;
 
 /// How many keys of results are read at a time.
 const MAX_PART_KEYS: usize = 16_384;
@@ -51,10 +52,21 @@ pub fn keep(sessions: &Sessions, results: &[EncodedResult], limits: &Limits) -> 
     })
 }
 
-/// Passes results to `emit` by connection and job, the oldest first.
+/// Which results of each connection and job are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All, the oldest first.
+    All,
+    /// The newest.
+    Newest,
+    /// The newest of a poll that succeeded.
+    NewestSuccess,
+}
+
+/// Passes results to `emit` by connection and job.
 ///
-/// They are those of one connection, of one job, or all. With `latest` it passes only the newest of each connection and
-/// job. `emit` runs while the database is closed. Those that cannot be read are skipped.
+/// They are those of one connection, of one job, or all. `emit` runs while the database is closed. Those that cannot be read
+/// are skipped.
 ///
 /// # Errors
 /// As [`keep`], and those of `emit`.
@@ -62,47 +74,81 @@ pub fn for_each<E: From<Error>>(
     sessions: &Sessions,
     cxn_id: Option<&CxnId>,
     job: Option<&JobName>,
-    latest: bool,
+    which: Which,
     mut emit: impl FnMut(StoredResult) -> Result<(), E>,
 ) -> Result<(), E> {
     let prefix = key_prefix(cxn_id, job);
-    let mut after: Option<Vec<u8>> = None;
-    // The newest so far of a connection and job; the next batch may begin with a newer one.
-    let mut newest: Option<StoredResult> = None;
+    let mut after = None;
     loop {
-        let batch = read_batch(sessions, &prefix, after.as_deref())?;
-        let Some((last, _)) = batch.last() else { break };
-        after = Some(last.to_vec());
-        for (key, value) in &batch {
-            if job.is_some_and(|job| job_of(key) != Some(job.as_str().as_bytes())) {
-                continue;
-            }
-            let Some(result) = StoredResult::decode(key, value) else {
-                let (key, cxn_id) = (key.to_vec(), cxn_of(key));
+        let batch = read_batch(sessions, &prefix, after, job, which)?;
+        for (key, value) in batch.entries {
+            let Some(result) = StoredResult::decode(&key, &value) else {
+                let (key, cxn_id) = (key.to_vec(), cxn_of(&key));
                 sessions.skipped.add(Skipped { tree: "results", key, cxn_id, item: Item::StoredResult });
                 continue;
             };
-            if !latest {
-                emit(result)?;
-            } else if let Some(before) = newest.replace(result)
-                && newest.as_ref().is_some_and(|now| (&now.cxn_id, &now.job) != (&before.cxn_id, &before.job))
-            {
-                emit(before)?;
-            }
+            emit(result)?;
+        }
+        after = batch.last;
+        if after.is_none() {
+            return Ok(());
         }
     }
-    newest.map_or(Ok(()), emit)
 }
 
-fn read_batch(sessions: &Sessions, prefix: &[u8], after: Option<&[u8]>) -> Result<Vec<Entry>> {
+/// Some of the results.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    /// The key behind which there may be more; `None` if there are none.
+    last: Option<Vec<u8>>,
+}
+
+/// Reads the next results behind a key, for at most about half a second.
+fn read_batch(
+    sessions: &Sessions,
+    prefix: &[u8],
+    after: Option<Vec<u8>>,
+    job: Option<&JobName>,
+    which: Which,
+) -> Result<Batch> {
     if !exists(sessions) {
-        return Ok(Vec::new());
+        return Ok(Batch::default());
     }
     with_database(sessions, |database| {
-        let from = after.map_or(prefix.to_vec(), |after| [after, &[0]].concat());
-        let entries = database.range(from..).take(READ_BATCH);
-        let entries = entries.filter(|entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)));
-        entries.map(|entry| whole(database, entry?)).collect()
+        let (began, mut bytes, mut batch) = (Instant::now(), 0, Batch::default());
+        let behind = |key: &[u8]| database.range::<&[u8], _>((Excluded(key), Unbounded));
+        let mut entries = after.map_or_else(|| database.range(prefix..), |after| behind(&after));
+        while let Some(entry) = entries.next() {
+            let (key, value) = entry?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            let mut last = key.to_vec();
+            let mut found = Some((key, value));
+            if let (Which::Newest | Which::NewestSuccess, Some((of_job, _))) = (which, last.split_last_chunk::<8>()) {
+                let end = [of_job, &[0xFF; 8]].concat();
+                let mut newest_first = database.range(of_job..&end[..]).rev();
+                let is_wanted = |value: &IVec| which == Which::Newest || !is_failure(value);
+                found = newest_first
+                    .find(|entry| entry.as_ref().map_or(true, |(_, value)| is_wanted(value)))
+                    .transpose()?;
+                entries = behind(&end);
+                last = end;
+            }
+            if let Some(entry) =
+                found.filter(|(key, _)| job.is_none_or(|job| job_of(key) == Some(job.as_str().as_bytes())))
+            {
+                let entry = whole(database, entry)?;
+                bytes += entry.0.len() + entry.1.len();
+                batch.entries.push(entry);
+            }
+            if bytes > READ_BYTES || began.elapsed() > SLICE {
+                batch.last = Some(last);
+                break;
+            }
+        }
+        Ok(batch)
     })
 }
 
@@ -172,7 +218,7 @@ pub fn read_part(sessions: &Sessions, after: Option<&[u8]>) -> Result<Part> {
             if StoredResult::decode(&key, &value).is_none() {
                 part.unreadable.push((key, value));
             }
-            let is_full = part.keys.len() >= MAX_PART_KEYS || part.unreadable.len() >= READ_BATCH;
+            let is_full = part.keys.len() >= MAX_PART_KEYS || part.unreadable.len() >= MAX_UNREADABLE;
             if is_full || began.elapsed() > SLICE {
                 return Ok(part);
             }

@@ -9,5 +9,5 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use database::{delete, delete_entries, for_each, keep, read_part, remove};
+pub use database::{Which, delete, delete_entries, for_each, keep, read_part, remove};
 pub use stored::{EncodedResult, Limits, StoredResult, cxn_of};

@@ -5,8 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::model::{AppId, JobName, UnixTime};
 use crate::store::{RunOutage, RunRecord};
 
-/// The version of the format that is written. Earlier ones are read too: version 1 has no sequence numbers.
-pub const VERSION: u32 = 2;
+/// The version of the format that is written.
+///
+/// Earlier ones are read too: version 1 has no sequence numbers, and both 1 and 2 have no history.
+pub const VERSION: u32 = 3;
+/// The first version that has history.
+pub const FIRST_WITH_HISTORY: u32 = 3;
 
 /// A line that is not a connection.
 #[derive(Serialize, Deserialize)]
@@ -16,6 +20,8 @@ pub enum Line {
     Backup { version: u32, at: UnixTime, program: String, sequence: Option<u64> },
     /// A job.
     Job(Box<JobEntry>),
+    /// A part of a file of history, in base64. The parts of a file follow each other in their order.
+    History { file: String, data: String },
     /// The last line. The checksum is in hexadecimal digits.
     ///
     /// `lacks` is how many entries could not be read. Former builds refuse a backup that has it.

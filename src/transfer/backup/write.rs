@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -21,6 +23,8 @@ use crate::util::lock::{FileLock, Mode};
 
 /// The name of a backup while it is written.
 const STAGING: &str = "backup.writing";
+/// How many bytes of history are in one line.
+const HISTORY_PART_BYTES: usize = 48 << 10;
 /// The lock of the process that writes a backup.
 const LOCK: &str = "backup.lock";
 
@@ -133,6 +137,17 @@ fn write(
         cxns += 1;
         Ok(put(&line(&cxn, statuses))?)
     })?;
+    // It comes last, so that it has what the statuses show.
+    let history = store.history();
+    for file in history.names().map_err(Error::from)? {
+        history.copy_file(&file, HISTORY_PART_BYTES, |part| {
+            if stop() {
+                return Err(Interrupt::Stopped);
+            }
+            let data = STANDARD.encode(part);
+            Ok(put(&Line::History { file: file.clone(), data }.to_json())?)
+        })?;
+    }
     let sha256 = hex::encode(hash.finalize());
     let lacks = store.skipped().lost() as u64;
     writeln!(out, "{}", Line::End { cxns, sha256, lacks }.to_json()).map_err(&failed)?;

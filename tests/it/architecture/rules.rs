@@ -50,7 +50,8 @@ pub const LAYERS: Order = Order {
 /// The rooms of the store, below `src/store/`.
 pub const STORE: Order = Order {
     lines: &[
-        &["mod", "face"],
+        &["mod", "exclusive"],
+        &["face"],
         &["check"],
         &["results", "ops"],
         &["sessions"],

@@ -60,7 +60,9 @@ fn every_command_survives_sigkill_at_every_failpoint() {
         }
     });
     let reached = reached.into_inner().unwrap();
-    let missed: Vec<_> = kill_points().into_iter().filter(|point| !reached.contains(point)).collect();
+    // Those of notifications are in `crate::notify`.
+    let is_missed = |point: &String| !reached.contains(point) && !point.starts_with("Notification");
+    let missed: Vec<_> = kill_points().into_iter().filter(is_missed).collect();
     assert!(missed.is_empty(), "no command reaches {missed:?}");
 }
 

@@ -69,8 +69,28 @@ impl Content {
             let text = |key: &str| line[key].as_str().unwrap().to_owned();
             ((text("cxnId"), line["at"].as_i64().unwrap()), text("class"))
         };
+        assert_history_agrees(world, &cxns);
         let results = json_lines(&world.text(&["results", "--json"])).into_iter().map(result).collect();
         Self { cxns, results, backups, exported }
+    }
+}
+
+/// Asserts that history has what the last poll of each connection showed.
+///
+/// It may have more: what a killed process did not record.
+fn assert_history_agrees(world: &World, cxns: &Lines) {
+    if world.store().join("history.new").exists() {
+        // A restore was killed before it replaced the history too.
+        return;
+    }
+    let history = json_lines(&world.text(&["export", "--history"]));
+    for (id, line) in cxns {
+        let Some(last) = line.pointer("/pollStatus/default/attempts").and_then(|polls| polls.as_array()?.last()) else {
+            continue;
+        };
+        let condition = if last["class"] == "ok" { "up" } else { "failing" };
+        let shows = |entry: &&Value| entry["cxnId"] == **id && entry["to"] == condition;
+        assert!(history.iter().any(|entry| shows(&entry)), "history lacks that {id} is {condition}");
     }
 }
 

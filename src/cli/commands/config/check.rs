@@ -14,9 +14,9 @@ use crate::cli::ui::output;
 use crate::exit;
 use crate::util::text::count;
 
-/// Check the configuration, apps, certificates, listeners, CA certificates and name servers
+/// Check the configuration, certificates, listeners, notifications and name servers
 ///
-/// Every listener program must be there and executable. A warning names jobs that last ran with another retry expression than
+/// Every listener program must be there and executable. Templates and programs of notifications are checked, and nothing is sent. A warning names jobs that last ran with another retry expression than
 /// that of the configuration, and tables of jobs that never ran. The exit code is 78 if there is a problem; a warning does not change it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll config check --config /etc/cxnpoll/cxnpoll.toml")]

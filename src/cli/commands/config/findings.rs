@@ -1,11 +1,10 @@
 //! What is wrong with the configuration, or missing on this machine.
 
-use std::fs;
 use std::path::Path;
 
-use rustix::fs::{Access, access};
-
 use super::apps::{app, job_table};
+use super::notify;
+use super::programs::program_remedy;
 use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::commands::users;
 use crate::cli::context::Context;
@@ -44,6 +43,7 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
     if let Err(error) = config.heartbeat(None) {
         findings.add_error(C::Heartbeat, Error::from(error), "write the whole URL, with https://");
     }
+    notify::find(config, findings);
     for name in names {
         match app(config, name) {
             Ok(app) => {
@@ -77,7 +77,7 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
         if let Action::Program(program) = &listener.action {
             let event = &listener.event;
             for error in program.problems() {
-                let remedy = listener_remedy(&error.path);
+                let remedy = program_remedy(&error.path, "program");
                 findings.add(C::Listeners, ListenerProblem::Program { event, error }.to_string(), remedy);
             }
         }
@@ -91,24 +91,6 @@ pub(in crate::cli) fn unreadable(error: &Error) -> Option<&Path> {
         Error::Config(ConfigError::File(error)) => Some(&error.path),
         Error::Config(ConfigError::UnreadableAuthorities { path, .. }) => Some(path),
         _ => None,
-    }
-}
-
-/// What to do about a program of a listener that cannot be started.
-fn listener_remedy(path: &Path) -> String {
-    let shown = shell_quoted(path);
-    let text = fs::read(path).unwrap_or_default();
-    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if !path.exists() {
-        return users::access_remedy(path).unwrap_or_else(|| "correct the path in `program`".to_owned());
-    }
-    match first.strip_prefix(b"#!") {
-        _ if access(path, Access::EXEC_OK).is_err() => format!("make it executable: chmod +x {shown}"),
-        Some(interpreter) if interpreter.ends_with(b"\r") => {
-            format!("remove the carriage returns at the ends of its lines: sed -i 's/\\r$//' {shown}")
-        }
-        Some(_) => format!("install its interpreter, or correct its first line: head -n 1 {shown}"),
-        None => format!("let its first line name the interpreter, such as #!/bin/sh: head -n 1 {shown}"),
     }
 }
 

@@ -70,6 +70,7 @@ fn values(context: &Context) -> Result<Vec<Setting>> {
     let written = config.written()?;
     let mut values = top_level(context, &written)?;
     values.extend(limits(config, &written));
+    values.extend(notify(config, &written));
     for name in config.app_names() {
         values.extend(of_app(config, &name)?);
     }
@@ -132,7 +133,7 @@ fn heartbeat(config: &Config) -> Result<Setting> {
     Ok(Setting::new("heartbeat", json!(without_key(&url)), from))
 }
 
-/// A heartbeat URL without what may be a key.
+/// A URL without what may be a key.
 fn without_key(url: &str) -> String {
     let url = Url::parse(url).ok();
     format!("{}/…", url.as_ref().and_then(Url::host_str).unwrap_or_default())
@@ -193,6 +194,7 @@ fn limits(config: &Config, written: &toml::Table) -> Vec<Setting> {
         ("timeouts", "call", json!(timeouts.call.as_secs_f64())),
         ("backups", "every-hours", json!(config.backups.every_hours)),
         ("backups", "keep", json!(config.backups.keep)),
+        ("history", "days", json!(config.history.days)),
         ("results", "all", json!(config.results.all)),
         ("results", "failures", json!(config.results.failures)),
         ("results", "max-kib", json!(config.results.max_kib)),
@@ -200,6 +202,26 @@ fn limits(config: &Config, written: &toml::Table) -> Vec<Setting> {
     ]
     .map(|(table, key, value)| Setting::new(format!("{table}.{key}"), value, source(table, key)))
     .into()
+}
+
+/// The table of notifications, without arguments and the URL, which may hold keys.
+fn notify(config: &Config, written: &toml::Table) -> Vec<Setting> {
+    let Some(table) = &config.notify else { return Vec::new() };
+    let command = table.command.iter().flatten().next();
+    let values = [
+        ("every", json!(table.every.0.as_secs_f64())),
+        ("command", json!(command)),
+        ("webhook", json!(table.webhook.as_ref().map(|url| without_key(&url.0)))),
+        ("webhook-secret-file", json!(table.webhook_secret_file)),
+        ("sendmail", json!(table.sendmail)),
+        ("sendmail-program", json!(table.sendmail_program)),
+        ("from", json!(table.from)),
+        ("subject", json!(table.subject)),
+        ("body", json!(table.body)),
+    ];
+    let is_written = |key| written.get("notify").is_some_and(|table| table.get(key).is_some());
+    let from = |key| if is_written(key) { file(config) } else { "default".to_owned() };
+    values.map(|(key, value)| Setting::new(format!("notify.{key}"), value, from(key))).into()
 }
 
 /// The metadata of an app.

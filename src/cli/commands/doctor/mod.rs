@@ -28,9 +28,11 @@ use crate::cli::error::Error;
 use crate::config::Config;
 use crate::exit;
 use crate::model::AppId;
+use crate::notify::Notifier;
 use crate::run::max_workers;
 use crate::site::check_each_name_server;
 use crate::util::text::shell_quoted;
+use crate::util::time::utc;
 
 /// Check everything a run needs, and print what is wrong with its remedy
 ///
@@ -70,6 +72,7 @@ impl Doctor {
         } else {
             findings.skip(Check::Clock, "the store names no site that can be asked");
         }
+        find_undelivered(context, &mut findings);
         machine::check(&mut findings);
         check_schedule(context, parse, is_config_read, &facts, &mut findings);
         for finding in &mut findings.found {
@@ -85,7 +88,7 @@ fn with_options(remedy: &str, global: &Global) -> String {
     let named = [("--config", &global.config), ("--store", &global.store)];
     let options = named.iter().filter_map(|(name, path)| Some(format!("{name} {} ", shell_quoted(path.as_ref()?))));
     let options: String = options.collect();
-    ["store", "doctor", "config"].iter().fold(remedy.to_owned(), |remedy, command| {
+    ["store", "doctor", "config", "notify"].iter().fold(remedy.to_owned(), |remedy, command| {
         remedy.replace(&format!("cxnpoll {command} "), &format!("cxnpoll {options}{command} "))
     })
 }
@@ -118,9 +121,23 @@ fn check_config(context: &Context, findings: &mut Findings) -> bool {
         if metadata.mode() & 0o004 != 0 && config.has_heartbeat() {
             let message = format!("all users may read {file}, which holds the heartbeat URL");
             findings.add(Check::ConfigAccess, message, format!("make it private: chmod o-r {file}"));
+        } else if metadata.mode() & 0o004 != 0 && config.notify.as_ref().is_some_and(|table| table.webhook.is_some()) {
+            let message = format!("all users may read {file}, which holds the URL of the webhook");
+            findings.add(Check::ConfigAccess, message, format!("make it private: chmod o-r {file}"));
         }
     }
     is_read
+}
+
+/// Finds channels that do not accept their message.
+fn find_undelivered(context: &Context, findings: &mut Findings) {
+    let Ok(Some(store)) = context.existing_store(false) else { return };
+    let notifier = Notifier::new(context.config.notify.as_ref(), &store);
+    for (channel, at) in notifier.and_then(|notifier| notifier.undelivered().ok()).unwrap_or_default() {
+        let (name, at) = (channel.name(), utc(at));
+        let message = format!("the notification by {name} of {at} is not delivered yet");
+        findings.add(Check::Notify, message, format!("see why: cxnpoll notify test --channel {name}"));
+    }
 }
 
 /// Finds apps with connections whose sites get an empty certificate.

@@ -18,7 +18,17 @@ fn case(status: PollStatus) -> Case {
         disabled: false,
     };
     let policy = "20 min (x6); 1 hour (x24)".parse().unwrap();
-    Case { cxn, host: 7, status, job: JobName::default(), policy, last_run: None, actions: Vec::new(), now: NOW }
+    Case {
+        cxn,
+        host: 7,
+        status,
+        job: JobName::default(),
+        policy,
+        last_run: None,
+        actions: Vec::new(),
+        recent: None,
+        now: NOW,
+    }
 }
 
 /// A connection that was polled ten minutes ago.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use clap::ValueEnum;
 
+use super::past::{Past, Pasts};
 use crate::cli::selection::{JobState, Match};
 use crate::cli::ui::time;
 use crate::model::{Attempt, JobName, PollStatus, UnixTime};
@@ -47,11 +48,20 @@ pub(super) enum Column {
     LastSuccess,
     /// When it is due
     NextDue,
+    /// Since when it fails, from history
+    FailingSince,
+    /// Part of the known time of the last 30 days in which it was up, from history
+    Availability,
 }
 
 impl Column {
     /// The columns of the table by default.
     pub(super) const DEFAULT: [Self; 5] = [Self::Site, Self::State, Self::LastOutcome, Self::NextDue, Self::Cxn];
+
+    /// Whether it needs history.
+    pub(super) fn is_of_history(self) -> bool {
+        matches!(self, Self::FailingSince | Self::Availability)
+    }
 
     /// Its name in the header.
     pub(super) fn header(self) -> String {
@@ -73,6 +83,8 @@ pub(super) struct Row<'a> {
     state: State,
     /// The status for that job.
     status: &'a PollStatus,
+    /// What history has of it for that job; `None` if that was not asked for.
+    past: Option<&'a Past>,
 }
 
 /// The states in their order, the worst first.
@@ -85,11 +97,17 @@ fn urgency(state: State) -> usize {
 
 impl<'a> Row<'a> {
     /// Makes the row of a connection; `never_polled` is its status for jobs that did not poll it.
-    pub(super) fn new(found: &'a Match, statuses: &'a Statuses, never_polled: &'a PollStatus) -> Self {
+    pub(super) fn new(
+        found: &'a Match,
+        statuses: &'a Statuses,
+        never_polled: &'a PollStatus,
+        history: Option<&'a Pasts>,
+    ) -> Self {
         let job = found.jobs.iter().min_by_key(|job| (urgency(job.state), job.name != JobName::default()));
         let state = if found.cxn.disabled { State::Disabled } else { State::New };
         let status = job.and_then(|job| status_for(statuses, job));
-        Self { found, job, state: job.map_or(state, |job| job.state), status: status.unwrap_or(never_polled) }
+        let past = history.zip(job).and_then(|(history, job)| history.of(&found.cxn.cxn_id, &job.name));
+        Self { found, job, state: job.map_or(state, |job| job.state), status: status.unwrap_or(never_polled), past }
     }
 
     /// The text of a cell.
@@ -121,6 +139,8 @@ impl<'a> Row<'a> {
                 Some(due) if due <= now => "now".to_owned(),
                 Some(due) => relative(due),
             }),
+            Column::FailingSince => self.past.and_then(|past| past.failing_since).map(relative),
+            Column::Availability => self.past.and_then(|past| past.times.percent()),
         };
         text.unwrap_or_else(|| NOTHING.to_owned())
     }
@@ -146,6 +166,8 @@ impl<'a> Row<'a> {
             Column::Message => text(self.status.last_message()?.to_owned()),
             Column::LastSuccess => number(self.status.last_success?),
             Column::NextDue => number(self.job?.next_due?),
+            Column::FailingSince => number(self.past?.failing_since?),
+            Column::Availability => number(self.past?.billionths()?),
         }
     }
 

@@ -2,10 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::cli::availability::times_json;
 use crate::model::{AppId, UnixTime};
+use crate::report::{Changes, JobReport};
 use crate::retry::Policy;
 use crate::run::{ActiveRun, PollRun, no_run_since, run_json};
 use crate::store::{Job, StateCounts};
+
+/// How many seconds back changes are counted.
+pub(super) const CHANGES_S: UnixTime = 86_400;
 
 /// One job and the states of its connections.
 pub(super) struct Row {
@@ -14,6 +19,10 @@ pub(super) struct Row {
     pub(super) policy: Policy,
     pub(super) counts: StateCounts,
     pub(super) running: Vec<ActiveRun>,
+    /// What changed, and since when; `None` if there is no history.
+    pub(super) changes: Option<(UnixTime, Changes)>,
+    /// The last 30 days; `None` if that was not asked for.
+    pub(super) recent: Option<JobReport>,
 }
 
 impl Row {
@@ -38,9 +47,10 @@ impl Row {
         no_run_since(&self.job, &self.counts, !self.running.is_empty(), now, usual_s)
     }
 
-    pub(super) fn json(&self) -> Value {
+    /// The object for scripts. With `with_history` it has `last30Days`, null if nothing is known of that time.
+    pub(super) fn json(&self, with_history: bool) -> Value {
         let counts = &self.counts;
-        json!({
+        let mut json = json!({
             "appId": self.app_id,
             "jobName": self.job.name,
             "retry": self.policy.to_string(),
@@ -58,6 +68,22 @@ impl Row {
             "lastTick": self.last_tick(),
             "lastRun": self.job.last_run.as_ref().map_or_else(Map::new, run_json),
             "running": self.running,
-        })
+            "changes": self.changes.map(|(since, changes)| json!({
+                "since": since,
+                "failing": changes.failing,
+                "givenUp": changes.given_up,
+                "recovered": changes.recovered,
+                "failedMeanwhile": changes.failed_meanwhile,
+            })),
+        });
+        if with_history {
+            let known = self.recent.as_ref().filter(|recent| recent.times.availability().is_some());
+            json["last30Days"] = json!(known.map(|recent| {
+                let mut last = times_json(&recent.times);
+                last.insert("incidents".to_owned(), json!(recent.incidents));
+                last
+            }));
+        }
+        json
     }
 }

@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
 
-use super::row::Row;
+use super::row::{CHANGES_S, Row};
 use crate::cli::ui::wrap::{self, Piece, words};
-use crate::cli::ui::{outage, output, skipped_hosts, terminal, time};
+use crate::cli::ui::{days, outage, output, skipped_hosts, terminal, time};
 use crate::model::{AppId, JobName, UnixTime};
 use crate::run::{ActiveRun, run_text};
 use crate::util::text::count;
@@ -74,6 +74,8 @@ impl Text {
         let mut lines = wrap::lines(title, self.width, 2);
         lines.extend(self.line("Sites", self.states(row)));
         lines.extend(self.failures(row));
+        lines.extend(self.changes(row));
+        lines.extend(self.recent(row));
         let next = counts.next_due.map(|due| format!("the next {}", time::relative(due, now)));
         let due = match (counts.due_now, next) {
             (0, None) => "never".to_owned(),
@@ -147,6 +149,40 @@ impl Text {
             parts.push((Style::new(), format!("{unknown} without a known class")));
         }
         if parts.is_empty() { Vec::new() } else { self.line("Failures", self.list(&parts)) }
+    }
+
+    /// What changed lately; nothing if nothing did.
+    fn changes(&self, row: &Row) -> Vec<String> {
+        let Some((since, changes)) = row.changes else { return Vec::new() };
+        let parts = [
+            (changes.failing, "began to fail"),
+            (changes.given_up, "given up"),
+            (changes.recovered, "recovered"),
+            (changes.failed_meanwhile, "failed for a time"),
+        ];
+        let parts: Vec<_> =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        if parts.is_empty() {
+            return Vec::new();
+        }
+        let since = match self.now.saturating_sub(since) {
+            CHANGES_S => "since yesterday".to_owned(),
+            seconds => format!("in the last {}", time::duration(seconds)),
+        };
+        self.line("Changed", words(&format!("{since}: {}", parts.join(", "))))
+    }
+
+    /// The availability of the last 30 days, if that was asked for.
+    fn recent(&self, row: &Row) -> Vec<String> {
+        let Some(recent) = &row.recent else { return Vec::new() };
+        let Some(percent) = recent.times.percent() else {
+            return self.line("Up", words("nothing is known of the last 30 days"));
+        };
+        let incidents = count(recent.incidents, "incident");
+        let mut lines =
+            self.line("Up", words(&format!("{percent} of the known time of the last 30 days, with {incidents}")));
+        lines.extend(self.line("", [self.styled(Style::new(), &days::bar(&recent.slices))]));
+        lines
     }
 
     fn active(&self, run: &ActiveRun) -> String {

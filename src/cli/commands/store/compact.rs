@@ -41,7 +41,7 @@ impl Compact {
                     // A compaction removes the database, and with it what cannot be read.
                     return Err(Error::NotCompacted);
                 }
-                backup::restore(exclusive, &backup.path, false)?;
+                backup::compact(exclusive, &backup.path)?;
                 store.write(|session| store.history().audit_store(session, &users::audit(""), "compact"))?;
                 Ok((before, exclusive.store().file_size()?, backup))
             })?;

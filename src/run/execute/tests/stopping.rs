@@ -1,6 +1,7 @@
 //! Runs that a signal or the maximum runtime ends.
 
 use super::*;
+use crate::store::WhichResults;
 
 /// Asserts that one of a few attempts returns a short delay. A busy machine may hold up any of them.
 fn assert_prompt(mut attempt: impl FnMut() -> Duration) {
@@ -148,7 +149,7 @@ fn a_signal_loses_no_result_while_another_process_holds_the_results() {
         results += 1;
         Ok(())
     };
-    fixture.store.for_each_result(None, None, false, count).unwrap();
+    fixture.store.for_each_result(None, None, WhichResults::All, count).unwrap();
     let polled = summary.unwrap().run.polled;
     assert_eq!((results, fixture.recorded() as u64), (polled, polled));
     assert!(fixture.warnings.is_empty(), "{:?}", fixture.warnings);

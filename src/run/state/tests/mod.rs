@@ -69,8 +69,16 @@ impl Fixture {
         let run = RunRecord { due: entries.len() as u64, ..RunRecord::default() };
         let app_id = "app:org.example.myapp".parse().unwrap();
         let job = crate::model::JobName::default();
-        let summary =
-            Summary { app_id, job, run, durations: Vec::new(), lateness_s: Vec::new(), threads: 0, interrupted: None };
+        let summary = Summary {
+            app_id,
+            job,
+            run,
+            durations: Vec::new(),
+            lateness_s: Vec::new(),
+            threads: 0,
+            given_up_sites: Vec::new(),
+            interrupted: None,
+        };
         let state = RunState::new(rules, entries, first, ms(4), summary);
         let (queue, in_flight, log) = (VecDeque::new(), Vec::new(), Vec::new());
         let (session, finish, last_host, permits) = (None, None, None, None);

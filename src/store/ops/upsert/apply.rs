@@ -11,6 +11,7 @@ use crate::store::ops::delete::delete_cxn;
 use crate::store::schema::{
     Counters, CxnKey, CxnLocator, DueFacts, HostKey, IdRecord, Record, WriteSession, bump_counters, write_status,
 };
+use crate::util::time::unix_now;
 
 impl WriteSession {
     /// Adds or updates connections, and returns for each what changed. A patch is applied whole or not at all.
@@ -57,6 +58,7 @@ impl WriteSession {
             let changed = patches.iter().zip(&changes).filter(|(_, change)| of.contains(change));
             history.audit(self, audit, action, changed.map(|(patch, _)| patch.cxn_id.to_string()).collect())?;
         }
+        self.note_upsert(history, patches, force, unix_now())?;
         self.upsert(patches, force)
     }
 }

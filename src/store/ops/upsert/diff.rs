@@ -134,7 +134,7 @@ fn update(stored: Stored, new: CxnRecord, incoming: &Resolved, force: bool) -> D
     let mut statuses = Vec::new();
     for (job, old) in incoming.jobs.iter().zip(stored.statuses) {
         let mut status = match (&old, incoming.status(job)) {
-            (Some(old), Some(incoming)) if force || incoming.last_run > old.last_run => PollStatus {
+            (Some(old), Some(incoming)) if is_taken(Some(old), incoming, force) => PollStatus {
                 // A line has no network. It stays known as long as no other poll has succeeded.
                 network: old.network.filter(|_| old.last_success == incoming.last_success),
                 ..incoming.clone()
@@ -155,6 +155,11 @@ fn update(stored: Stored, new: CxnRecord, incoming: &Resolved, force: bool) -> D
         return Diff::Keep;
     }
     Diff::Update { locator: stored.key.locator, old, new, statuses }
+}
+
+/// Whether the status of a patch replaces the stored one; `None` if none is stored.
+pub fn is_taken(old: Option<&PollStatus>, incoming: &PollStatus, force: bool) -> bool {
+    force || old.is_none_or(|old| incoming.last_run > old.last_run)
 }
 
 /// Whether a status is beyond the expression that its job last ran with.

@@ -9,6 +9,7 @@ mod patch;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod transitions;
 
 pub use diff::Change;
 pub use input_index::InputIndex;

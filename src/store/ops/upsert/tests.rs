@@ -220,3 +220,62 @@ fn an_input_has_the_connections_and_apps_that_were_added() {
     assert!(input.contains(&one.cxn_id) && !input.contains(&patch(2).cxn_id) && !input.is_empty());
     assert!(input.has_app(&one.app_id) && !input.has_app(&"app:org.example.two".parse().unwrap()));
 }
+
+#[test]
+fn an_import_adds_changes_of_conditions_to_history() {
+    use crate::model::{Attempt, Condition::*, FailureClass, Transition};
+    const DAY: i64 = 86_400;
+    let (_directory, store) = store();
+    let history = store.history();
+    let status = |last_run: i64, class: Option<FailureClass>| PollStatus {
+        last_run,
+        attempts: vec![Attempt { at: last_run, class, duration_ms: 1 }],
+        ..PollStatus::default()
+    };
+    let deferred = |last_run| {
+        let mut status = status(last_run - 3600, None);
+        (status.last_run, status.deferrals) = (last_run, 1);
+        status.attempts.push(Attempt { at: last_run, class: Some(FailureClass::Http), duration_ms: 1 });
+        status
+    };
+    let import = |number, status: PollStatus, force| {
+        let patches = [CxnPatch { poll_status: vec![(JobName::default(), status)], ..patch(number) }];
+        let (mut before, mut after) = (0, Vec::new());
+        history.scan(0, |_| Ok::<_, Error>(before += 1)).unwrap();
+        store
+            .write(|session| {
+                session.note_upsert(&history, &patches, force, 400 * DAY)?;
+                session.upsert(&patches, force)
+            })
+            .unwrap();
+        history.scan(0, |frame| Ok::<_, Error>(after.push(frame))).unwrap();
+        let entries = after.into_iter().skip(before).flat_map(|frame| {
+            assert_eq!((frame.at, frame.job), (400 * DAY, Some((patch(1).app_id, JobName::default()))));
+            frame.entries
+        });
+        let transitions: Vec<_> = entries.map(|entry| *entry.transition().unwrap()).collect();
+        assert!(transitions.iter().all(|entry| entry.cxn == (&patches[0].cxn_id).into() && entry.host.is_none()));
+        transitions.into_iter().map(|entry| entry.transition).collect::<Vec<_>>()
+    };
+    let timeout = Some(FailureClass::Timeout);
+    let change = |at, from, to, class| vec![Transition { at, from, to, class, unknown_from: None }];
+    assert_eq!(import(1, PollStatus::default(), false), []);
+    assert_eq!(import(2, status(DAY, timeout), false), change(DAY, New, Failing, timeout));
+    assert_eq!(import(3, deferred(DAY), false), change(DAY, New, Up, None));
+    assert_eq!(import(2, status(DAY, timeout), false), []);
+    assert_eq!(import(2, status(DAY + 3600, timeout), false), []);
+    assert_eq!(import(2, status(DAY + 7200, None), false), change(DAY + 7200, Failing, Up, None));
+    // The default expression polls every hour.
+    let gap = Transition { at: 2 * DAY, from: Up, to: Up, class: None, unknown_from: Some(DAY + 10_800) };
+    assert_eq!(import(2, status(2 * DAY, None), false), [gap]);
+    assert_eq!(import(2, status(DAY, timeout), false), [], "it is older");
+    assert_eq!(import(2, status(DAY, timeout), true), change(2 * DAY, Up, Failing, timeout));
+    // A connection that was removed is new.
+    store
+        .write(|session| {
+            let key = session.find(&patch(2).cxn_id)?.unwrap();
+            session.admin(&[(key, Vec::new())], crate::store::AdminAction::Remove)
+        })
+        .unwrap();
+    assert_eq!(import(2, status(3 * DAY, None), false), change(3 * DAY, New, Up, None));
+}

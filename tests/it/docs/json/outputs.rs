@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::testkit::{APP, MIDNIGHT, World};
+use crate::testkit::{APP, MIDNIGHT, World, library};
 
 /// The section of the page, and the values that its commands printed.
 pub(super) type Outputs = BTreeMap<String, Vec<Value>>;
@@ -13,6 +13,11 @@ pub(super) type Outputs = BTreeMap<String, Vec<Value>>;
 const HOUR: i64 = 3600;
 /// The job `fails` keeps a reply and then fails. The job `slow` takes time for each site.
 const LISTENERS: &str = r#"
+[notify]
+every = "5m"
+command = ["sh", "-c", "cat >> messages"]
+sendmail = "root"
+sendmail-program = "/nowhere"
 [[listeners]]
 event = "app:org.example.myapp:job=default:poll"
 keep = true
@@ -76,17 +81,19 @@ impl Runs {
         let world = &self.world;
         let own_host = |number: u32, behaviour: &str| world.site_on_own_host(number, behaviour.parse().unwrap());
         let mut sites: Vec<_> =
-            (0..).zip(["slow-20", "ok", "ok", "ok", "status-500"]).map(|(n, b)| own_host(n, b)).collect();
+            (0..).zip(["slow-20", "ok", "ok", "fail-first-1", "status-500"]).map(|(n, b)| own_host(n, b)).collect();
         // Two of three on one address ask to wait, so the third is left to the next run.
         sites.extend((5..8).map(|number| world.site(number, "retry-after-7200")));
         sites.push(own_host(8, "ok"));
         sites.push(own_host(9, "ok"));
         sites.push(own_host(10, "ok"));
+        sites.push(own_host(11, "fail-first-1"));
         self.ids = sites.iter().map(|site| site.cxn_id.clone()).collect();
         let mut lines: Vec<Value> = sites.iter().map(|site| serde_json::from_str(&site.jsonl()).unwrap()).collect();
         lines[8]["viaPort"] = json!("127.0.0.1:9");
         lines[8]["perm"] = json!({"api": ["Contact"]});
         lines[8]["disabled"] = json!(true);
+        lines[8]["pollStatus"] = json!({"default": {"pollLevel": 0, "pollCount": 1, "lastRun": MIDNIGHT - HOUR}});
         let moved = lines[9]["siteUrl"].as_str().unwrap().replace("http:", "https:");
         let message = format!("redirected (301 Moved Permanently) to {moved}");
         lines[9]["disabled"] = json!(true);
@@ -120,9 +127,18 @@ impl Runs {
         self.run("poll --json", &["poll", APP, "--json", "--name", "slow", "--threads", "1", "--max-runtime", "0.8"]);
         self.explain_all(MIDNIGHT);
         self.run("status --json", &["status", "--json", "--now", &MIDNIGHT.to_string()]);
+        self.run("results --table --json", &["results", "--table", "version", "--json"]);
         // Values that are too large are left out.
         self.world.append_config("[results]\nmax-kib = 0\n");
+        let recovers = self.ids[11].clone();
+        self.poll_at(MIDNIGHT + HOUR, &["--cxn", &recovers]);
         self.poll_at(MIDNIGHT + HOUR, &[]);
+        let messages = fs::read_to_string(self.world.path("messages")).unwrap();
+        self.keep("A notification", messages.lines().map(|line| serde_json::from_str(line).unwrap()).collect());
+        self.run("notify test --json", &["notify", "test", "--json"]);
+        // It recovers.
+        let failed_once = self.ids[3].clone();
+        self.poll_at(MIDNIGHT + HOUR, &["--cxn", &failed_once]);
     }
 
     fn explain_all(&mut self, now: i64) {
@@ -140,6 +156,14 @@ impl Runs {
         self.explain_all(MIDNIGHT + HOUR);
         let (failing, via) = (self.ids[4].clone(), self.ids[8].clone());
         self.run("get --json", &["get", "--json"]);
+        let now = (MIDNIGHT + 2 * HOUR).to_string();
+        self.run("get --json", &["get", "--json", "--history", "--now", &now]);
+        self.run("status --json", &["status", "--json", "--history", "--now", &now]);
+        // As in a store of a former build.
+        let (history, away) = (self.world.store().join("history"), self.world.path("history"));
+        fs::rename(&history, &away).unwrap();
+        self.run("status --json", &["status", "--json", "--history", "--now", &now]);
+        fs::rename(&away, &history).unwrap();
         self.run("call --json", &["call", &failing, "System.get", "--json"]);
         let given_up = ["--dry-run", "--json", "--retry", "1 hour (x1)", "--cxn", &failing];
         self.run("poll --dry-run --json", &[&["poll", APP], &given_up[..]].concat());
@@ -149,6 +173,7 @@ impl Runs {
         self.run("event", &["event", APP, "--cxn", &via]);
         self.run("event", &["event", APP]);
         self.run("export", &["export"]);
+        library::add_to_history(&self.world, &well);
         for retry in ["20 min (x3); 1 day (x*)", "1 min (x3); 1 hour (x3)"] {
             self.run("retry --json", &["retry", retry, "--json"]);
         }
@@ -189,6 +214,7 @@ impl Runs {
     }
 
     fn store(&mut self) {
+        self.run("export --history", &["export", "--history"]);
         self.run("store backup --json", &["store", "backup", "--json"]);
         self.run("store restore --json", &["store", "restore", "--json", "--yes"]);
         self.run("store compact --json", &["store", "compact", "--json"]);

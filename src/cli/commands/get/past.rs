@@ -1,0 +1,54 @@
+//! Since when connections fail, and how available they were in the last 30 days.
+
+use std::collections::HashMap;
+
+use crate::cli::availability::{collector, failing_since};
+use crate::cli::context::Context;
+use crate::cli::cxn_arg::CxnArg;
+use crate::cli::error::Result;
+use crate::cli::selection::Filter;
+use crate::model::{CxnId, JobName, UnixTime};
+use crate::report::{RECENT_S, Times};
+use crate::store::{CxnHash, Store};
+
+/// What history has of connections, by connection and job.
+pub(super) struct Pasts(HashMap<(CxnHash, JobName), Past>);
+
+/// What history has of a connection for a job.
+pub(super) struct Past {
+    /// Since when it fails; `None` if it does not.
+    pub(super) failing_since: Option<UnixTime>,
+    /// The last 30 days.
+    pub(super) times: Times,
+}
+
+impl Pasts {
+    /// Reads history for the connections of a filter. With `all`, incidents have their true start, which takes longer.
+    ///
+    /// # Errors
+    /// Those of [`collector`]; history cannot be read.
+    pub(super) fn read(context: &Context, store: &Store, filter: &Filter, named: &[CxnArg], all: bool) -> Result<Self> {
+        let from = filter.now(context).saturating_sub(RECENT_S);
+        let collector = collector(context, store, filter, named, from)?;
+        let history = store.history();
+        let ledger = if all { collector.read(&history)? } else { collector.read_recent(&history)? };
+        let past = |site| {
+            let past = Past { failing_since: failing_since(&site), times: site.times };
+            ((CxnHash::from(&site.cxn_id), site.job), past)
+        };
+        Ok(Self(ledger.sites().map(past).collect()))
+    }
+
+    /// That of a connection for a job; `None` if it was added meanwhile.
+    pub(super) fn of(&self, cxn_id: &CxnId, job: &JobName) -> Option<&Past> {
+        self.0.get(&(CxnHash::from(cxn_id), job.clone()))
+    }
+}
+
+impl Past {
+    /// The availability for sorting; `None` if nothing is known.
+    pub(super) fn billionths(&self) -> Option<i64> {
+        let (up, known) = (u128::from(self.times.up_s), u128::from(self.times.up_s) + u128::from(self.times.down_s));
+        i64::try_from((up * 1_000_000_000).checked_div(known)?).ok()
+    }
+}

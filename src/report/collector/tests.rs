@@ -1,0 +1,273 @@
+//! Timelines through the code that polls and records, and what a report makes of them.
+
+use std::fs;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::model::{BatchCode, Failure, Outcome, Secret};
+use crate::report::{Incident, SiteReport, Times};
+use crate::store::{Job, Store};
+
+/// The start of the timelines: 2026-01-01.
+const START: UnixTime = 1_767_225_600;
+const HOUR: UnixTime = 3600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    timeline: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Case {
+    name: String,
+    retry: String,
+    began: String,
+    window: String,
+    events: Vec<String>,
+    up: String,
+    down: String,
+    unknown: String,
+    incidents: Vec<String>,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        let [zero, window] = ["0:00", "0:00 10:00"].map(str::to_owned);
+        Self {
+            name: String::new(),
+            retry: "1 hour (x3)".to_owned(),
+            began: zero.clone(),
+            window,
+            events: Vec::new(),
+            up: zero.clone(),
+            down: zero.clone(),
+            unknown: zero,
+            incidents: Vec::new(),
+        }
+    }
+}
+
+/// A site that is polled.
+struct Polled {
+    policy: Policy,
+    cxn: Cxn,
+    status: PollStatus,
+    outages: Vec<RunOutage>,
+    frames: Vec<Frame>,
+}
+
+impl Polled {
+    fn new(policy: Policy) -> Self {
+        let cxn = Cxn {
+            cxn_id: "cxn:1".parse().unwrap(),
+            secret: Secret::from_bytes([0; 32]),
+            app_id: "app:org.example.myapp".parse().unwrap(),
+            app_url: "https://app.example.org/".into(),
+            site_url: "https://a.example.org/".into(),
+            perm: Arc::default(),
+            via_port: None,
+            batch_code: BatchCode::MIN,
+            disabled: false,
+        };
+        Self { policy, cxn, status: PollStatus::default(), outages: Vec::new(), frames: Vec::new() }
+    }
+
+    /// Polls, and stores the outcome in history and the store, or only in one of them.
+    fn poll(&mut self, at: UnixTime, outcome: &Outcome, in_history: bool, in_store: bool) {
+        let mut next = self.status.clone();
+        self.policy.apply(&mut next, at, outcome);
+        let outages: Vec<_> = self.outages.iter().filter(|outage| outage.covers(self.cxn.batch_code)).collect();
+        let outages: Vec<_> = outages.iter().map(|outage| outage.at).collect();
+        let transition = self.policy.transition(&self.status, &next, &outages).filter(|_| in_history);
+        let cxn = CxnHash::from(&self.cxn.cxn_id);
+        self.add(at, transition.map(|transition| Entry::Transition(SiteTransition { cxn, host: None, transition })));
+        if in_store {
+            self.status = next;
+        }
+    }
+
+    fn add(&mut self, at: UnixTime, entry: Option<Entry>) {
+        let job = Some((self.cxn.app_id.clone(), JobName::default()));
+        self.frames.push(Frame { at, job, entries: entry.into_iter().collect() });
+    }
+
+    fn event(&mut self, at: UnixTime, what: &str) {
+        let (how, outcome) = what.split_once('-').unwrap_or(("", what));
+        match what {
+            "outage" => self.outages.push(RunOutage { at, first: 0, last: 10_000 }),
+            "outage-elsewhere" => self.outages.push(RunOutage { at, first: 5_000, last: 10_000 }),
+            "revived" => self.status.revive(),
+            "removed" => {
+                let (user, action) = ("root".to_owned(), "remove".to_owned());
+                let cxns = vec![self.cxn.cxn_id.to_string()];
+                self.add(at, Some(Entry::Admin(AdminEntry { at, user, action, cxns, detail: String::new() })));
+                self.status = PollStatus::default();
+            }
+            _ => self.poll(at, &outcome_of(outcome), how != "lost", how != "killed"),
+        }
+    }
+
+    /// What a report says of the site, from frames that were written to a store.
+    fn report(&self, store: &Store, began: UnixTime, from: UnixTime, to: UnixTime) -> SiteReport {
+        let history = store.history();
+        let _ = fs::remove_dir_all(history.dir());
+        let write = |session: &crate::store::WriteSession| {
+            history.begin(session, began)?;
+            let frames = self.frames.iter().filter(|frame| frame.at >= began);
+            frames.cloned().try_for_each(|frame| history.append(session, frame))
+        };
+        store.write(write).unwrap();
+        let collector = Collector::new(&history, from, to, false).unwrap();
+        self.add_to(collector).read(&history).unwrap().sites().next().unwrap()
+    }
+
+    /// Adds the site and its job to a report.
+    fn add_to(&self, mut collector: Collector) -> Collector {
+        let mut job = Job::unknown(1, 1, JobName::default());
+        job.outages.clone_from(&self.outages);
+        let job = collector.add_job(self.cxn.app_id.clone(), &job, self.policy.clone());
+        collector.add(&self.cxn, [(job, &self.status)].into_iter());
+        collector
+    }
+}
+
+fn outcome_of(name: &str) -> Outcome {
+    match name {
+        "ok" => Ok(()),
+        "deferred" => Err(Failure { retry_after: Some(60), ..Failure::new(FailureClass::Http, "status 503") }),
+        class => Err(Failure::new(FailureClass::from_name(class).expect(class), "")),
+    }
+}
+
+/// Parses hours and minutes.
+fn time(text: &str) -> UnixTime {
+    let (hours, minutes) = text.split_once(':').expect(text);
+    START + hours.parse::<i64>().unwrap() * HOUR + minutes.parse::<i64>().unwrap() * 60
+}
+
+fn text(at: UnixTime) -> String {
+    format!("{}:{:02}", (at - START) / HOUR, (at - START) % HOUR / 60)
+}
+
+/// The times of an event, and what it is.
+fn event(text: &str) -> (Vec<UnixTime>, &str) {
+    let (times, what) = text.split_once(' ').expect(text);
+    let Some((first, rest)) = times.split_once("..") else { return (vec![time(times)], what) };
+    let (last, step) = rest.split_once('/').expect(text);
+    let step = usize::try_from(time(step) - START).unwrap();
+    ((time(first)..=time(last)).step_by(step).collect(), what)
+}
+
+fn incidents(report: &SiteReport) -> Vec<String> {
+    let incident = |incident: &Incident| {
+        let to = incident.to.map_or_else(|| "-".to_owned(), text);
+        format!("{} {to} {}", text(incident.from), incident.class.map_or("?", FailureClass::name))
+    };
+    report.incidents.iter().map(incident).collect()
+}
+
+#[test]
+fn availability_is_that_worked_out_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(dir.path(), std::time::Duration::from_secs(30)).unwrap();
+    let file: File = toml::from_str(include_str!("../../../fixtures/availability.toml")).unwrap();
+    assert!(file.timeline.len() >= 50);
+    let mut wrong = Vec::new();
+    for case in &file.timeline {
+        let mut site = Polled::new(case.retry.parse().unwrap());
+        for (times, what) in case.events.iter().map(|text| event(text)) {
+            times.into_iter().for_each(|at| site.event(at, what));
+        }
+        let (from, to) = case.window.split_once(' ').unwrap();
+        let report = site.report(&store, time(&case.began), time(from), time(to));
+        let hours = |seconds: u64| text(START + i64::try_from(seconds).unwrap());
+        let times = &report.times;
+        let found = ([times.up_s, times.down_s, times.unknown_s].map(hours), incidents(&report));
+        let expected = ([&case.up, &case.down, &case.unknown].map(Clone::clone), case.incidents.clone());
+        if found != expected {
+            wrong.push(format!("{}:\n  {found:?}\n  expected {expected:?}", case.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A site that was polled at some minutes, and the own outages.
+#[derive(Debug)]
+struct Log {
+    /// The minutes, in order, and whether the poll succeeded.
+    polls: Vec<(i64, bool)>,
+    outages: Vec<i64>,
+}
+
+impl Log {
+    /// Whether the site was up in a minute; `None` if that is unknown.
+    fn is_up(&self, minute: i64) -> Option<bool> {
+        let (polled, is_up) = *self.polls.iter().rev().find(|(at, _)| *at <= minute)?;
+        let next = self.polls.iter().map(|(at, _)| *at).find(|at| *at > minute);
+        let is_out = self.outages.iter().any(|at| polled <= *at && *at <= minute);
+        let is_gap = match next {
+            Some(next) => next - polled > 180 && minute >= polled + 60,
+            None => minute >= polled + 180,
+        };
+        (!is_out && !is_gap).then_some(is_up)
+    }
+}
+
+fn any_log() -> impl Strategy<Value = Log> {
+    let poll = (1..240_i64, any::<bool>());
+    (prop::collection::vec(poll, 0..30), prop::collection::vec(0..2000_i64, 0..4)).prop_map(|(steps, outages)| {
+        let mut at = 0;
+        let polls = steps.into_iter().map(|(step, is_up)| {
+            at += step;
+            (at, is_up)
+        });
+        Log { polls: polls.collect(), outages }
+    })
+}
+
+proptest! {
+    #[test]
+    fn availability_is_that_of_each_minute(log in any_log(), from in 0..1500_i64, length in 0..1500_i64) {
+        let mut site = Polled::new("1 hour (x*)".parse().unwrap());
+        let at = |minute: i64| START + minute * 60;
+        site.outages = log.outages.iter().map(|minute| RunOutage { at: at(*minute), first: 0, last: 10_000 }).collect();
+        for (minute, is_up) in &log.polls {
+            site.poll(at(*minute), &outcome_of(if *is_up { "ok" } else { "timeout" }), true, true);
+        }
+        let to = from + length;
+        let mut collector = site.add_to(Collector::with_began(Some(START), at(from), at(to), false));
+        site.frames.iter().for_each(|frame| collector.frame(Some(0), frame));
+        let ledger = collector.finish();
+        let minutes = |wanted| (from..to).filter(|minute| log.is_up(*minute) == wanted).count() as u64 * 60;
+        let times = ledger.sites().next().unwrap().times;
+        prop_assert_eq!(times.up_s, minutes(Some(true)));
+        prop_assert_eq!(times.down_s, minutes(Some(false)));
+        prop_assert_eq!(times.unknown_s, minutes(None));
+
+        let mut expected = Vec::new();
+        let mut open = None;
+        for (minute, is_up) in log.polls.iter().copied().filter(|(minute, _)| *minute <= to) {
+            match (open, is_up) {
+                (None, false) => open = Some(minute),
+                (Some(begin), true) => {
+                    expected.extend((minute > from).then_some((at(begin), Some(at(minute)))));
+                    open = None;
+                }
+                _ => {}
+            }
+        }
+        expected.extend(open.map(|begin| (at(begin), None)));
+        let site = ledger.sites().next().unwrap();
+        let found: Vec<_> = site.incidents.iter().map(|incident| (incident.from, incident.to)).collect();
+        prop_assert_eq!(found, expected);
+        let jobs = ledger.jobs();
+        let mut sums = Times::default();
+        jobs[0].slices.iter().for_each(|slice| sums += slice.times);
+        prop_assert_eq!((sums, jobs[0].times), (times, times));
+    }
+}

@@ -1,0 +1,214 @@
+//! When a site was up and down, from its transitions: pure rules.
+//!
+//! Times are seconds from the start of the report, so that a site takes less than a hundred bytes.
+
+use crate::model::{Condition, FailureClass, PollStatus, Transition, UnixTime};
+use crate::retry::{Policy, last_polled};
+
+/// Seconds from the start of a report; negative before it.
+pub(super) type Seconds = i32;
+
+/// The time from which [`Seconds`] are counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin(pub(super) UnixTime);
+
+impl Origin {
+    /// The seconds of a time. Times that are 68 years away or more count as that.
+    pub(super) fn seconds(self, at: UnixTime) -> Seconds {
+        let seconds = at.saturating_sub(self.0);
+        Seconds::try_from(seconds).unwrap_or(if seconds < 0 { Seconds::MIN } else { Seconds::MAX })
+    }
+
+    /// The time of seconds.
+    pub(super) fn time(self, seconds: Seconds) -> UnixTime {
+        self.0.saturating_add(seconds.into())
+    }
+}
+
+/// The number of an address in the report; 0 if none is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub(super) struct HostNo(pub(super) u32);
+
+/// What history has of a connection and job, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The condition changed.
+    Changed {
+        at: Seconds,
+        /// From when on until `at` nothing is known; `at` if the condition before held until then.
+        unknown_from: Seconds,
+        from: Condition,
+        to: Condition,
+        class: Option<FailureClass>,
+        host: HostNo,
+    },
+    /// The connection was removed.
+    Removed(Seconds),
+}
+
+/// What the store knows of a connection and job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Present {
+    /// What its last counted poll showed.
+    condition: Condition,
+    /// When it was polled last.
+    polled: Seconds,
+    /// The time after which nothing is known until the next poll.
+    unknown_from: Seconds,
+    /// The first of the last attempts that all failed; after all times if the last one did not fail.
+    failed_from: Seconds,
+    /// The class of that failure; `None` if it is not known.
+    class: Option<FailureClass>,
+}
+
+/// What a timeline is made of.
+pub(super) trait Sink {
+    /// A site was up, or down on a host, from a time until a later one.
+    fn span(&mut self, is_up: bool, from: Seconds, to: Seconds, host: HostNo);
+
+    /// An incident began, and ended unless it lasts.
+    fn incident(&mut self, incident: Open, to: Option<Seconds>);
+}
+
+/// An incident that has not ended yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Open {
+    pub(super) from: Seconds,
+    pub(super) class: Option<FailureClass>,
+    pub(super) host: HostNo,
+}
+
+/// The way through the events of a connection and job.
+///
+/// An event takes effect with the next one, which shows whether the store recorded it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timeline {
+    /// Up to which time spans were passed on.
+    cursor: Seconds,
+    /// The condition from `cursor` on, until the last event.
+    condition: Condition,
+    last: Option<Event>,
+    open: Option<Open>,
+}
+
+/// Whether a site is up, as far as conditions can contradict each other; `None` if it was never polled.
+fn is_up(condition: Condition) -> Option<bool> {
+    (condition != Condition::New).then(|| !condition.is_down())
+}
+
+impl Event {
+    /// A transition, with the number of the address that was connected to.
+    pub(super) fn new(origin: Origin, transition: &Transition, host: HostNo) -> Self {
+        let Transition { at, from, to, class, unknown_from } = *transition;
+        let unknown_from = origin.seconds(unknown_from.unwrap_or(at));
+        Self::Changed { at: origin.seconds(at), unknown_from, from, to, class, host }
+    }
+}
+
+impl Present {
+    /// What a status shows; `outages` are the times of the runs of the job that ended for our own fault.
+    pub(super) fn of(
+        origin: Origin,
+        policy: &Policy,
+        status: &PollStatus,
+        outages: impl Iterator<Item = UnixTime>,
+    ) -> Self {
+        let failed = status.attempts.iter().rev().take_while(|attempt| attempt.class.is_some()).last();
+        let seconds = |at: Option<UnixTime>, otherwise| at.map_or(otherwise, |at| origin.seconds(at));
+        Self {
+            condition: policy.condition(status),
+            polled: seconds(last_polled(status), Seconds::MIN),
+            unknown_from: seconds(policy.unknown_from(status, outages), Seconds::MIN),
+            failed_from: seconds(failed.map(|attempt| attempt.at), Seconds::MAX),
+            class: failed.and_then(|attempt| attempt.class),
+        }
+    }
+}
+
+impl Timeline {
+    /// Begins at the time before which nothing is known.
+    pub(super) fn new(began: Seconds) -> Self {
+        Self { cursor: began, condition: Condition::New, last: None, open: None }
+    }
+
+    /// Takes the next event.
+    pub(super) fn event(&mut self, event: Event, sink: &mut impl Sink) {
+        match (self.last.replace(event), event) {
+            (None, _) => {}
+            (Some(last), Event::Changed { at, from, .. }) => self.settle(last, from, at, sink),
+            // It does not show the condition before.
+            (Some(last), Event::Removed(_)) => self.apply(last, sink),
+        }
+    }
+
+    /// Ends with what the store knows now.
+    pub(super) fn end(mut self, present: &Present, sink: &mut impl Sink) {
+        if let Some(last) = self.last.take() {
+            self.settle(last, present.condition, present.polled, sink);
+        }
+        if present.condition.is_down() && self.open.is_none() {
+            let from = present.failed_from.min(self.cursor);
+            self.open = Some(Open { from, class: present.class, host: HostNo::default() });
+        }
+        self.condition = present.condition;
+        self.span_to(present.unknown_from, sink);
+        if let Some(open) = self.open {
+            sink.incident(open, None);
+        }
+    }
+
+    /// Lets an event take effect, unless it was never recorded.
+    ///
+    /// `condition` is what the store knew at `until`. If it contradicts the event and is that from before it, the process was
+    /// killed before it recorded the outcome. If it is another one, something is missing in between, and that is unknown.
+    fn settle(&mut self, event: Event, condition: Condition, until: Seconds, sink: &mut impl Sink) {
+        let (before, after) = match event {
+            Event::Changed { from, to, .. } => (from, to),
+            Event::Removed(_) => (self.condition, Condition::New),
+        };
+        let known = is_up(condition);
+        if known == is_up(after) {
+            self.apply(event, sink);
+        } else if known != is_up(before) {
+            self.apply(event, sink);
+            self.pass(until, condition, sink);
+        }
+    }
+
+    fn apply(&mut self, event: Event, sink: &mut impl Sink) {
+        match event {
+            Event::Removed(at) => {
+                self.span_to(at, sink);
+                self.pass(at, Condition::New, sink);
+            }
+            Event::Changed { at, unknown_from, from, to, class, host } => {
+                if from.is_down() && self.open.is_none() && self.cursor < at {
+                    self.open = Some(Open { from: self.cursor, class, host });
+                }
+                self.condition = from;
+                self.span_to(unknown_from, sink);
+                self.pass(at, to, sink);
+                if to.is_down() && self.open.is_none() {
+                    self.open = Some(Open { from: at, class, host });
+                }
+            }
+        }
+    }
+
+    /// Passes on the time up to `to`, in which the condition is known.
+    fn span_to(&self, to: Seconds, sink: &mut impl Sink) {
+        if let Some(is_up) = is_up(self.condition).filter(|_| self.cursor < to) {
+            sink.span(is_up, self.cursor, to, self.open.map(|open| open.host).unwrap_or_default());
+        }
+    }
+
+    /// Goes on with a condition from `at` on, or from the cursor if that is later.
+    fn pass(&mut self, at: Seconds, condition: Condition, sink: &mut impl Sink) {
+        (self.cursor, self.condition) = (self.cursor.max(at), condition);
+        if !condition.is_down()
+            && let Some(open) = self.open.take()
+        {
+            sink.incident(open, Some(self.cursor));
+        }
+    }
+}
