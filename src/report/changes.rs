@@ -77,7 +77,9 @@ pub fn changes(history: &History, since: UnixTime, to: UnixTime) -> Result<HashM
                 (_, Entry::Admin(admin)) if admin.removes() => {
                     let removed = admin.cxns.iter().filter_map(|cxn_id| cxn_id.parse().ok());
                     for cxn in removed.map(|cxn_id| CxnHash::from(&cxn_id)) {
-                        jobs.values_mut().for_each(|sites| drop(sites.remove(&cxn)));
+                        for sites in jobs.values_mut() {
+                            sites.remove(&cxn);
+                        }
                     }
                 }
                 _ => {}
@@ -87,7 +89,9 @@ pub fn changes(history: &History, since: UnixTime, to: UnixTime) -> Result<HashM
     })?;
     let counted = jobs.into_iter().map(|(job, sites)| {
         let mut changes = Changes::default();
-        sites.values().for_each(|site| changes.add(site));
+        for site in sites.values() {
+            changes.add(site);
+        }
         (job, changes)
     });
     Ok(counted.filter(|(_, changes)| *changes != Changes::default()).collect())

@@ -173,6 +173,14 @@ pub struct RunHealth {
     pub lateness_s: Option<Lateness>,
 }
 
+impl RunHealth {
+    /// The runs that were not late.
+    #[must_use]
+    pub fn on_time(&self) -> u64 {
+        self.total.saturating_sub(self.late)
+    }
+}
+
 /// What history has of connections that the store no longer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Gone {

@@ -176,7 +176,7 @@ impl PollRun {
             let post_poll = PostPoll::new(self, due, signals);
             let (outage_since, outages) = (job.ongoing_outage(self.now), job.outages);
             let (pace, behind) = (self.pace(&note), note.behind());
-            let rules = Rules { pace, behind, outages, ..self.rules(context.client, outage_since, host_key) };
+            let rules = Rules { outages, pace, behind, ..self.rules(context.client, outage_since, host_key) };
             let mut state = RunState::new(rules, entries, first, opening, summary).with_spread(spread);
             let polled = self.poll(context, &mut state, &recorder, (sender, &messages), observe);
             note.set_behind(state.behind());

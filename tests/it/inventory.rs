@@ -40,14 +40,14 @@ fn a_table_has_fields_of_the_newest_success_of_each_site() {
     let rows: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["SITE", "VERSION", "PHP", "NAME", "JOB", "AT", "CXN"]);
     let shown: Vec<_> = rows[1..].iter().map(|row| (row[1], *row.last().unwrap())).collect();
-    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|number| &*ids[number]);
-    let mut equal = [("5.50.3", a), ("5.50.3", d)];
+    let [first, second, third, fourth, fifth] = [0, 1, 2, 3, 4].map(|number| &*ids[number]);
+    let mut equal = [("5.50.3", first), ("5.50.3", fourth)];
     equal.sort_by_key(|(_, id)| *id);
-    assert_eq!(shown, [("5.9.1", b), equal[0], equal[1], ("5.51.0", c), ("default", e)]);
-    let row = rows.iter().find(|row| row.ends_with(&[a])).unwrap();
+    assert_eq!(shown, [("5.9.1", second), equal[0], equal[1], ("5.51.0", third), ("default", fifth)]);
+    let row = rows.iter().find(|row| row.ends_with(&[first])).unwrap();
     assert!(row[0].starts_with("http://") && row[2] == "8.1.2" && !text.contains('\u{1b}'), "{text:?}");
     let reversed = world.text(&["results", "--table", "version", "--sort", "version", "--reverse"]);
-    assert!(reversed.lines().nth(1).unwrap().contains("5.51.0") && reversed.lines().last().unwrap().ends_with(e));
+    assert!(reversed.lines().nth(1).unwrap().contains("5.51.0") && reversed.lines().last().unwrap().ends_with(fifth));
 
     let found = |arguments: &[&str]| {
         let lines = json_lines(&world.text(&[&["results", "--table", "version", "--json"], arguments].concat()));
@@ -55,10 +55,10 @@ fn a_table_has_fields_of_the_newest_success_of_each_site() {
         found.sort_by_key(|id| ids.iter().position(|other| other == id));
         found
     };
-    assert_eq!(found(&["--where", "version<=5.50"]), [a, b, d]);
-    assert_eq!(found(&["--where", "version=5.50", "--where", "php.tz=UTC"]), [a]);
-    assert_eq!(found(&["--where", "version="]), [e]);
-    assert_eq!(found(&[c]), [c]);
+    assert_eq!(found(&["--where", "version<=5.50"]), [first, second, fourth]);
+    assert_eq!(found(&["--where", "version=5.50", "--where", "php.tz=UTC"]), [first]);
+    assert_eq!(found(&["--where", "version="]), [fifth]);
+    assert_eq!(found(&[third]), [third]);
     assert!(found(&["--where", "version=7"]).is_empty());
 }
 

@@ -27,6 +27,7 @@ use crate::transfer::{Format, Writer};
 /// Unless secrets are left out, `import` reads the output. Secrets are not printed to a terminal unless --with-secrets is given. A
 /// file that exists is replaced only with --force.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[command(
     after_help = "Examples:\n  cxnpoll export connections.jsonl\n  cxnpoll export --batch 0/2 first-half.jsonl\n  \
     cxnpoll export --redact --state given-up --format csv\n  cxnpoll export --history history.jsonl\n  cxnpoll export --force /backup/connections.jsonl  # daily"

@@ -181,7 +181,9 @@ fn availability_is_that_worked_out_by_hand() {
     for case in &file.timeline {
         let mut site = PolledSite::new(case.retry.parse().unwrap());
         for (times, what) in case.events.iter().map(|text| event(text)) {
-            times.into_iter().for_each(|at| site.event(at, what));
+            for at in times {
+                site.event(at, what);
+            }
         }
         let (from, to) = case.window.split_once(' ').unwrap();
         let report = site.report(&store, time(&case.began), time(from), time(to));

@@ -117,9 +117,9 @@ impl FrameReader {
                 return Ok(None);
             }
             match self.buffer[self.at..].first_chunk::<HEADER_BYTES>() {
-                Some([a, b, c, d, length @ .., e, f, g, h]) if [*a, *b, *c, *d] == MARK => {
-                    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-                    let sum = u32::from_le_bytes([*e, *f, *g, *h]);
+                Some(header) if header.starts_with(&MARK) => {
+                    let number = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| header[at + byte]));
+                    let (length, sum) = (usize::try_from(number(4)).unwrap_or(usize::MAX), number(8));
                     if length <= MAX_FRAME_BYTES && self.fill(HEADER_BYTES + length)? {
                         let bytes = &self.buffer[self.at + HEADER_BYTES..][..length];
                         if crc32fast::hash(bytes) == sum {
@@ -218,7 +218,7 @@ mod tests {
             let whole = [frame(b"first"), last].concat();
             let end = whole.len() as u64;
             assert_eq!(end_of(&whole), end);
-            for torn in [&whole[..9], &MARK, &[0; 20_000]] {
+            for torn in [&whole[..9], &MARK, &vec![0; 20_000]] {
                 assert_eq!(end_of(&[&whole[..], torn].concat()), end);
             }
             assert_eq!(end_of(&whole[..whole.len() - 1]), frame(b"first").len() as u64);
@@ -234,7 +234,7 @@ mod tests {
             let (frames, ..) = read_all(&damaged, 0);
             assert_eq!(frames.len(), 2, "{at}");
         }
-        let zeros = [&whole[..], &[0; 300_000], &whole].concat();
+        let zeros = [&whole[..], &vec![0; 300_000], &whole].concat();
         assert_eq!(read_all(&zeros, 0).0.len(), 6);
     }
 }

@@ -194,7 +194,9 @@ mod tests {
             for name in history.segments().unwrap() {
                 fs::remove_file(history.path(&name)).unwrap();
             }
-            months.iter().for_each(|month| fs::write(history.path(month), "").unwrap());
+            for month in months {
+                fs::write(history.path(month), "").unwrap();
+            }
             history.remove_old(time(now), days).unwrap();
             history.segments().unwrap()
         };

@@ -110,7 +110,10 @@ impl Content {
         let (history, mut restored) = (store.history(), BTreeMap::<_, Sha256>::new());
         for file in history.names()? {
             let hash = restored.entry(file.clone()).or_default();
-            history.copy_file(&file, HISTORY_PART_BYTES, |part| Ok::<_, Error>(hash.update(part)))?;
+            history.copy_file(&file, HISTORY_PART_BYTES, |part| {
+                hash.update(part);
+                Ok::<_, Error>(())
+            })?;
         }
         let hashes = |of: BTreeMap<String, Sha256>| -> Vec<_> {
             of.into_iter().map(|(file, hash)| (file, hash.finalize())).collect()
@@ -173,7 +176,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut content = Content::default();
         Store::with_temporary(dir.path(), |temporary| {
-            let add = |text: &str, item: &Item| Ok::<_, Error>(content.add(text.trim_end(), item));
+            let add = |text: &str, item: &Item| {
+                content.add(text.trim_end(), item);
+                Ok::<_, Error>(())
+            };
             let fill = |session: &_, _: Option<&_>| fill(session, None, path, &Identities::default(), add);
             temporary.replace(false, None, fill).map(drop)
         })

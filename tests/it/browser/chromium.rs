@@ -1,4 +1,4 @@
-//! A browser without a window, which is driven over pipes by the Chrome DevTools Protocol.
+//! A browser without a window, which is driven over pipes by the `DevTools` protocol of Chrome.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -52,22 +52,22 @@ impl Page {
         let (session, requests) = (None, Vec::new());
         let mut page =
             Self { browser, commands, replies, session, id: 0, is_loaded: false, requests, _profile: profile };
-        let target = page.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = page.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attached = json!({"targetId": target["targetId"], "flatten": true});
-        page.session = page.call("Target.attachToTarget", attached)["sessionId"].as_str().map(str::to_owned);
-        page.call("Page.enable", json!({}));
-        page.call("Network.enable", json!({}));
+        page.session = page.call("Target.attachToTarget", &attached)["sessionId"].as_str().map(str::to_owned);
+        page.call("Page.enable", &json!({}));
+        page.call("Network.enable", &json!({}));
         Some(page)
     }
 
     /// Opens a file with a window of this width, in a light or a dark scheme of colours.
     pub fn open(&mut self, file: &Path, width: u32, scheme: &str) {
         let metrics = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
-        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
-        self.call("Emulation.setEmulatedMedia", json!({"features": [feature]}));
+        self.call("Emulation.setEmulatedMedia", &json!({"features": [feature]}));
         self.is_loaded = false;
-        self.call("Page.navigate", json!({"url": format!("file://{}", file.display())}));
+        self.call("Page.navigate", &json!({"url": format!("file://{}", file.display())}));
         while !self.is_loaded {
             self.receive();
         }
@@ -76,20 +76,20 @@ impl Page {
     /// The value of an expression in JavaScript, which may be a promise.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        let reply = self.call("Runtime.evaluate", parameters);
+        let reply = self.call("Runtime.evaluate", &parameters);
         assert_eq!(reply["exceptionDetails"], Value::Null, "{reply}");
         reply["result"]["value"].clone()
     }
 
     /// Prints the page to a PDF, and returns the number of its pages.
     pub fn print(&mut self) -> usize {
-        let pdf = self.call("Page.printToPDF", json!({"preferCSSPageSize": true}));
+        let pdf = self.call("Page.printToPDF", &json!({"preferCSSPageSize": true}));
         let pdf = BASE64_STANDARD.decode(pdf["data"].as_str().unwrap()).unwrap();
         let page = b"/Type /Page\n";
         pdf.windows(page.len()).filter(|bytes| bytes == page).count()
     }
 
-    fn call(&mut self, method: &str, parameters: Value) -> Value {
+    fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.id += 1;
         let mut command = json!({"id": self.id, "method": method, "params": parameters});
         if let Some(session) = &self.session {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value, json};
 
 use crate::cli::availability::{incidents_json, times_json};
+use crate::model::Fault;
 use crate::report::{HostReport, JobReport, Ledger, Report, RunHealth, SiteReport};
 use crate::util::text::escape;
 
@@ -49,7 +50,7 @@ fn site(site: &SiteReport) -> Value {
 fn job(job: &JobReport) -> Value {
     let RunHealth { total, late, own_outages, outages, failed, elapsed_ms, lateness_s } = &job.runs;
     let classes = job.classes.iter().map(|(class, count)| (class.to_string(), json!(count)));
-    let outages = outages.iter().map(|(at, fault)| json!({"at": at, "cause": fault.map(|fault| fault.name())}));
+    let outages = outages.iter().map(|(at, fault)| json!({"at": at, "cause": fault.map(Fault::name)}));
     let elapsed = elapsed_ms.map(|(p50, p95, max)| json!({"p50": p50, "p95": p95, "max": max}));
     let mut object = Map::new();
     object.insert("appId".to_owned(), json!(job.app_id));

@@ -154,7 +154,8 @@ fn incidents(incidents: &[IncidentReport], to: UnixTime, is_one_job: bool) -> Op
 fn runs(report: &Report) -> Option<Table> {
     let rows = report.jobs.iter().filter(|job| job.runs.total > 0).map(|job| {
         let RunHealth { total, late, own_outages, failed, elapsed_ms, lateness_s, .. } = &job.runs;
-        let elapsed = elapsed_ms.map(|(p50, p95, max)| [p50, p95, max].map(|ms| format!("{:.1} s", ms as f64 / 1e3)));
+        let elapsed =
+            elapsed_ms.map(|(p50, p95, max)| [p50, p95, max].map(|ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100)));
         let lateness = lateness_s.map(|late| [late.p50, late.p95, late.max].map(|late| seconds(late.into())));
         let text = |values: Option<[String; 3]>| values.map_or_else(|| "-".to_owned(), |values| values.join(" / "));
         [

@@ -241,14 +241,24 @@ fn an_import_adds_changes_of_conditions_to_history() {
     let import = |number, status: PollStatus, force| {
         let patches = [CxnPatch { poll_status: vec![(JobName::default(), status)], ..patch(number) }];
         let (mut before, mut after) = (0, Vec::new());
-        history.scan(0, |_| Ok::<_, Error>(before += 1)).unwrap();
+        history
+            .scan(0, |_| {
+                before += 1;
+                Ok::<_, Error>(())
+            })
+            .unwrap();
         store
             .write(|session| {
                 session.note_upsert(&history, &patches, force, 400 * DAY)?;
                 session.upsert(&patches, force)
             })
             .unwrap();
-        history.scan(0, |frame| Ok::<_, Error>(after.push(frame))).unwrap();
+        history
+            .scan(0, |frame| {
+                after.push(frame);
+                Ok::<_, Error>(())
+            })
+            .unwrap();
         let entries = after.into_iter().skip(before).flat_map(|frame| {
             assert_eq!((frame.at, frame.job), (400 * DAY, Some((patch(1).app_id, JobName::default()))));
             frame.entries

@@ -236,7 +236,13 @@ fn with_frame(store: &Store, at: UnixTime) -> Vec<Frame> {
 
 fn frames(store: &Store) -> Vec<Frame> {
     let mut frames = Vec::new();
-    store.history().scan(0, |frame| Ok::<_, Error>(frames.push(frame))).unwrap();
+    store
+        .history()
+        .scan(0, |frame| {
+            frames.push(frame);
+            Ok::<_, Error>(())
+        })
+        .unwrap();
     frames
 }
 

@@ -21,7 +21,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("CONTRIBUTING.md", 2),
     ("README.md", 18),
     ("docs/benchmarks.md", 13),
-    ("docs/commands.md", 57),
+    ("docs/commands.md", 63),
     ("docs/configuration.md", 14),
     ("docs/connections.md", 14),
     ("docs/history.md", 6),

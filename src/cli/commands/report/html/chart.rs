@@ -53,10 +53,12 @@ impl Chart {
             };
         }
         let length = slices.iter().map(|slice| slice.to - slice.from).max()?;
-        let (unit, start): (_, fn(&UnixTime) -> String) = match length {
-            ..=HOUR_S => ("an hour".to_owned(), Time::time_of_day),
-            ..=DAY_S => ("a day".to_owned(), Time::day),
-            _ => (count(length.unsigned_abs().div_ceil(DAY_S.unsigned_abs()), "day"), Time::day),
+        let (unit, start): (_, fn(&UnixTime) -> String) = if length <= HOUR_S {
+            ("an hour".to_owned(), Time::time_of_day)
+        } else if length <= DAY_S {
+            ("a day".to_owned(), Time::day)
+        } else {
+            (count(length.unsigned_abs().div_ceil(DAY_S.unsigned_abs()), "day"), Time::day)
         };
         let starts = match slices {
             [first, .., last] => vec![first.from, slices[slices.len() / 2].from, last.from],

@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use askama::Template;
 
 use crate::model::{FailureClass, Fault, UnixTime};
-use crate::report::{Incident, JobReport, Report, RunHealth, SiteReport, Slice, Times};
+use crate::report::{Incident, JobReport, Report, SiteReport, Slice, Times};
 use bar::Bar;
 use chart::Chart;
 use text::{Cause, Class, Number, Percent, Shown, Time};
@@ -79,11 +79,6 @@ impl Page<'_> {
     /// How long an incident lasted, in seconds, also before the report.
     fn length(&self, incident: &Incident) -> u64 {
         incident.duration_s(self.report.to).unsigned_abs()
-    }
-
-    /// How many runs were not late.
-    fn on_time(&self, runs: &RunHealth) -> u64 {
-        runs.total.saturating_sub(runs.late)
     }
 
     /// How many jobs are not listed.

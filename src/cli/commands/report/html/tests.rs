@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::Lateness;
-use crate::report::{Gone, Host, HostReport, IncidentReport, Strip};
+use crate::report::{Gone, Host, HostReport, IncidentReport, RunHealth, Strip};
 
 /// 2026-11-01T00:00:00Z.
 const FROM: UnixTime = 1_793_491_200;
@@ -122,7 +122,9 @@ fn rows(page: &str, table: &str) -> Vec<Vec<String>> {
     let cells = |row: &str| row.replace("</td>", "</th>").split("</th>").map(text).collect::<Vec<_>>();
     let mut rows: Vec<_> = body.split("</tr>").map(cells).collect();
     rows.pop();
-    rows.iter_mut().for_each(|row| row.truncate(row.len() - 1));
+    for row in &mut rows {
+        row.truncate(row.len() - 1);
+    }
     rows
 }
 
