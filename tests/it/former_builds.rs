@@ -117,9 +117,13 @@ fn due(world: &World, app: &str, job: &str) -> usize {
     String::from_utf8(output.stdout).unwrap().lines().count()
 }
 
+/// The status of the jobs, without what only the history has: that of a restored store begins with the restore.
 fn status(world: &World) -> Vec<Value> {
-    let jobs = world.json(&["status", "--json", "--now", &LATER.to_string()]);
-    jobs.as_array().unwrap().clone()
+    let mut jobs = world.json(&["status", "--json", "--now", &LATER.to_string()]).as_array().unwrap().clone();
+    for job in &mut jobs {
+        job["changes"] = Value::Null;
+    }
+    jobs
 }
 
 #[test]

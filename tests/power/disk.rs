@@ -108,6 +108,17 @@ impl Disk {
                     }
                     disk.name(event, &live, &[(from, None), (to, Some(moved))]);
                 }
+                Op::Exchange(one, other) => {
+                    let [of_one, of_other] = [one, other].map(|path| live[path]);
+                    for (path, node) in std::mem::take(&mut live) {
+                        let renamed = [(one, other), (other, one)].into_iter().find_map(|(from, to)| {
+                            let rest = path.strip_prefix(from.as_str())?;
+                            (rest.is_empty() || rest.starts_with('/')).then(|| format!("{to}{rest}"))
+                        });
+                        live.insert(renamed.unwrap_or(path), node);
+                    }
+                    disk.name(event, &live, &[(one, Some(of_other)), (other, Some(of_one))]);
+                }
                 Op::Remove(path) => {
                     live.remove(path).expect("a removed path exists");
                     disk.name(event, &live, &[(path, None)]);

@@ -8,6 +8,8 @@ pub enum Op {
     Create(String),
     MakeDir(String),
     Rename(String, String),
+    /// Two paths whose names are exchanged.
+    Exchange(String, String),
     Remove(String),
     Write(String, u64, Vec<u8>),
     Truncate(String, u64),
@@ -129,6 +131,7 @@ impl Reader {
             "mkdir" => named(0).map(Op::MakeDir),
             "rename" => Some(Op::Rename(named(0)?, named(1)?)),
             "unlink" | "rmdir" => named(0).map(Op::Remove),
+            "renameat2" if arguments[4].contains("RENAME_EXCHANGE") => Some(Op::Exchange(named_at(0)?, named_at(2)?)),
             "renameat" | "renameat2" => Some(Op::Rename(named_at(0)?, named_at(2)?)),
             "unlinkat" => named_at(0).map(Op::Remove),
             _ if !arguments.iter().any(|argument| text(argument).contains(root)) => None,

@@ -1,9 +1,9 @@
 //! The files of history, and the entries in them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Datelike};
@@ -16,7 +16,7 @@ use crate::store::error::{Error, Result};
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::schema::WriteSession;
 use crate::util::file_error::{FileError, FileOp};
-use crate::util::fs_atomic::{private_dir, sync_dir};
+use crate::util::fs_atomic::{private_dir, private_file, sync_dir};
 use crate::util::time::unix_now;
 
 /// The most entries of one frame. More are split.
@@ -104,19 +104,13 @@ impl History {
     pub(super) fn add(&self, path: &Path, frames: &[u8]) -> Result<()> {
         private_dir(&self.dir).map_err(FileError::at(FileOp::Create, &self.dir))?;
         let is_new = !path.exists();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(FileError::at(FileOp::Open, path))?;
+        let file = private_file(path).map_err(FileError::at(FileOp::Open, path))?;
         let end = whole_end(path, &file).map_err(FileError::at(FileOp::Read, path))?;
-        let mut write = || {
+        let write = || {
             if file.metadata()?.len() > end {
                 file.set_len(end)?;
             }
-            file.write_all(frames)
+            file.write_all_at(frames, end)
         };
         write().map_err(FileError::at(FileOp::Write, path))?;
         file.sync_data().map_err(FileError::at(FileOp::Sync, path))?;

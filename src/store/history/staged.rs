@@ -1,8 +1,8 @@
 //! A history that takes the place of another, when a backup is restored.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -12,7 +12,7 @@ use crate::store::engine::StoreLayout;
 use crate::store::error::Result;
 use crate::store::failpoint::{self, Failpoint};
 use crate::util::file_error::{FileError, FileOp};
-use crate::util::fs_atomic::{private_dir, sync_dir, sync_tree};
+use crate::util::fs_atomic::{private_dir, private_file, sync_dir, sync_tree};
 
 /// A new history in a staging directory.
 ///
@@ -42,8 +42,11 @@ impl StagedHistory {
     /// [`Error::File`](crate::store::Error::File).
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(name);
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-        Ok(file.and_then(|mut file| file.write_all(bytes)).map_err(FileError::at(FileOp::Write, &path))?)
+        let write = || {
+            let file = private_file(&path)?;
+            file.write_all_at(bytes, file.metadata()?.len())
+        };
+        Ok(write().map_err(FileError::at(FileOp::Write, &path))?)
     }
 
     /// Makes everything that was written durable.

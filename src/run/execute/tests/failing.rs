@@ -65,7 +65,7 @@ fn a_store_that_fails_for_a_while_ends_the_run_and_loses_no_outcome() {
             stopping.store(true, Ordering::Relaxed);
         }
     });
-    assert!(matches!(done, Err(Error::Store(StoreError::NoStore { .. }))));
+    assert!(matches!(done, Err(Error::Store(StoreError::NoStore { .. }))), "{done:?}");
     assert_eq!(fixture.recorded(), 8);
     assert_eq!(fixture.events(), ["pre-poll", "post-poll"]);
     fixture.assert_no_program_runs();

@@ -232,6 +232,7 @@ impl Runs {
             runs.keep("report --json", vec![world.json(&arguments.iter().map(String::as_str).collect::<Vec<_>>())]);
         };
         world.import(&[world.site(0, "status-500")]);
+        fs::remove_dir_all(world.store().join("history")).unwrap();
         keep(self, arguments(MIDNIGHT, &[]));
         world.poll(MIDNIGHT, &[]);
         fs::remove_dir_all(world.store().join("history")).unwrap();
