@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn recipients_of_both_places_are_used_and_a_bad_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let [first, second] = [(); 2].map(|()| Identities::generate().1);
+        let [first, second] = [(); 2].map(|()| Identities::generate().unwrap().1);
         let config = |text: &str| Config::parse(&format!("[backups]\n{text}"), dir.path()).unwrap();
         assert_eq!(config("").backup_recipients(&[]).unwrap(), []);
         let both = config(&format!("recipients = [\"{first}\"]\nrecipients-file = \"keys\""));

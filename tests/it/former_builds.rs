@@ -1,7 +1,7 @@
 //! Stores and backups that former builds wrote are read, checked and polled from.
 //!
 //! `store-v1.tar.gz` is of a build that wrote version 1. `fixtures/make-store.sh` made the other fixtures and lists what
-//! is in them.
+//! is in them. The encrypted backup is of the store of version 6, after a newer build opened it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +10,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::testkit::library::BACKUP_KEY;
 use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, json_lines};
 
 const STORE_V1: &str = "store-v1.tar.gz";
@@ -255,6 +256,19 @@ fn a_backup_of_a_former_build_is_restored_into_a_fresh_store() {
         world.assert_sound();
         assert_eq!(due(&world, APP, "default"), 11);
     }
+}
+
+/// A build that used the `age` crate wrote it.
+#[test]
+fn an_encrypted_backup_of_a_former_build_is_restored() {
+    let world = World::new();
+    let backup = fixture("encrypted-backup-of-store-v6.jsonl.gz.age");
+    let restore = ["store", "restore", backup.to_str().unwrap(), "--identity", BACKUP_KEY];
+    assert_quiet(&world.run(&[&restore[..], &["--check"]].concat()));
+    assert_quiet(&world.run(&restore));
+    let export = include_str!("../../fixtures/store-v6.jsonl");
+    assert_eq!(world.export(), export.lines().collect::<Vec<_>>());
+    world.assert_sound();
 }
 
 #[test]

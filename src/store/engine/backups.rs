@@ -232,7 +232,7 @@ mod tests {
         let third = numbered(&layout, NOON - 30, 3);
         let encrypted = |at: i64, sequence: &str| {
             let name = backup_name(DateTime::from_timestamp(at, 0).unwrap(), 1, true);
-            let recipients = vec![Identities::generate().1; 60];
+            let recipients = vec![Identities::generate().unwrap().1; 60];
             let file = File::create_new(layout.backups().join(&name)).unwrap();
             Encrypting::new(file, &recipients, &[SEQUENCE_NOTE, sequence]).unwrap().finish().unwrap();
             name

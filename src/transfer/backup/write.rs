@@ -53,7 +53,7 @@ pub fn back_up(
 ) -> Result<Option<(Backup, Identities)>> {
     let (mut recipients, mut own) = (recipients.to_vec(), Identities::default());
     if !recipients.is_empty() {
-        let (identities, recipient) = Identities::generate();
+        let (identities, recipient) = Identities::generate().map_err(store::error::Error::Random)?;
         recipients.push(recipient);
         own = identities;
     }
