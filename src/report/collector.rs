@@ -1,31 +1,34 @@
 //! Collects what a report is about: sites from the store, then what history has of them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, HashSet};
 
 use super::data::{Gone, RunHealth};
-use super::incidents::{Incidents, NONE};
+use super::events::{self, SiteEvent, SiteKey, SiteNumbers};
+use super::incidents::Incidents;
 use super::ledger::Ledger;
 use super::names::CxnNames;
 use super::slices::Slices;
-use super::strip::Strip;
-use super::sums::{JobNo, JobSums, SiteSums};
-use super::timeline::{Event, HostNo, Open, Origin, Present, Seconds, Sink, Timeline};
-use crate::model::{AppId, Cxn, PollStatus, Transition, UnixTime};
+use super::sums::{JobNo, JobSums, Site, SiteSums};
+use super::timeline::{HostNo, Open, Origin, Present, Seconds, Sink, Timeline};
+use crate::model::{AppId, Cxn, PollStatus, UnixTime};
 use crate::retry::Policy;
-use crate::store::{AdminEntry, CxnHash, Entry, Error, Frame, History, Job, Result, SiteTransition};
+use crate::store::{CxnHash, History, Job, Result, SiteTransition};
 
 /// The sites of a report, and later what happened to them.
 ///
-/// It takes some hundred bytes for each site, and 16 for each incident.
+/// Until history is read it takes little for each site, since the database takes its memory at the same time.
 pub struct Collector {
     from: UnixTime,
     to: UnixTime,
     began: Option<UnixTime>,
     jobs: Vec<JobSums>,
     /// The numbers of the sites.
-    numbers: HashMap<SiteKey, u32, BuildHasherDefault<KeyHasher>>,
+    numbers: SiteNumbers,
     sites: Vec<Site>,
+    /// The sums of the sites, while history is read.
+    sums: Vec<SiteSums>,
+    /// The timelines of the sites, while history is read.
+    timelines: Vec<Timeline>,
     names: CxnNames,
     incidents: Incidents,
     /// The connections that the store does not have, and their failures; `None` for a selection.
@@ -34,39 +37,6 @@ pub struct Collector {
 
 /// Memory is reserved for no more sites.
 const MAX_RESERVED: usize = 200_000;
-
-/// A connection for one job. The hash is as good as random, so nothing better is needed for a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct SiteKey(u64);
-
-impl SiteKey {
-    fn new(job: JobNo, cxn: CxnHash) -> Self {
-        Self(cxn.0.rotate_left(job.into()).wrapping_add(job.into()))
-    }
-}
-
-/// Takes the key as its hash.
-#[derive(Debug, Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
-/// A connection for one job.
-struct Site {
-    timeline: Timeline,
-    present: Present,
-    sums: SiteSums,
-}
 
 /// Takes the spans and incidents of a site.
 struct SiteSink<'a> {
@@ -93,8 +63,10 @@ impl Collector {
             to: to.max(from),
             began,
             jobs: Vec::new(),
-            numbers: HashMap::default(),
+            numbers: SiteNumbers::default(),
             sites: Vec::new(),
+            sums: Vec::new(),
+            timelines: Vec::new(),
             names: CxnNames::default(),
             incidents: Incidents::default(),
             gone: (!is_selection).then(Default::default),
@@ -135,13 +107,9 @@ impl Collector {
             let JobSums { policy, outages, sites, .. } = &mut self.jobs[usize::from(job)];
             *sites += 1;
             let outages = outages.iter().filter(|outage| outage.covers(cxn.batch_code)).map(|outage| outage.at);
-            let origin = Origin(self.from);
-            let present = Present::of(origin, policy, status, outages);
-            let timeline = Timeline::new(origin.seconds(self.began.unwrap_or(UnixTime::MAX)));
-            let (last, strip) = (NONE, Strip::default());
-            let sums = SiteSums { name, job, up_s: 0, down_s: 0, without_host_s: 0, last, strip };
-            self.numbers.insert(SiteKey::new(job, hash), u32::try_from(self.sites.len()).unwrap_or(NONE));
-            self.sites.push(Site { timeline, present, sums });
+            let present = Present::of(Origin(self.from), policy, status, outages);
+            self.numbers.insert(SiteKey::new(job, hash), u32::try_from(self.sites.len()).unwrap_or(u32::MAX));
+            self.sites.push(Site { name, job, present });
         }
     }
 
@@ -165,13 +133,9 @@ impl Collector {
     }
 
     fn read_since(mut self, history: &History, since: UnixTime) -> Result<Ledger> {
-        let numbers = self.jobs.iter().zip(0..).map(|(job, number)| ((job.app_id.clone(), job.job.clone()), number));
-        let numbers: HashMap<_, JobNo> = numbers.collect();
-        let damaged_bytes = history.scan(since, |frame| {
-            let job = frame.job.as_ref().and_then(|job| numbers.get(job).copied());
-            self.frame(job, &frame);
-            Ok::<_, Error>(())
-        })?;
+        self.begin();
+        let jobs = events::job_numbers(&self.jobs);
+        let damaged_bytes = events::read(history, since, &jobs, |key, event| self.event(key, &event))?;
         for job in &mut self.jobs {
             let runs = history.runs(&job.app_id, &job.job)?;
             job.runs = RunHealth::of(&runs, job.policy.usual_period(), self.from, self.to);
@@ -179,57 +143,29 @@ impl Collector {
         Ok(Ledger { damaged_bytes, ..self.finish() })
     }
 
-    /// Takes a frame of history; `job` is `None` if the report is not about its job.
-    fn frame(&mut self, job: Option<JobNo>, frame: &Frame) {
-        for entry in &frame.entries {
-            match (job, entry) {
-                (Some(job), Entry::Transition(transition)) => self.transition(job, transition),
-                (_, Entry::Admin(admin)) => self.admin(frame.at, admin),
-                _ => {}
-            }
-        }
+    fn begin(&mut self) {
+        self.sums = vec![SiteSums::default(); self.sites.len()];
+        self.timelines = vec![Timeline::new(Origin(self.from), self.began); self.sites.len()];
     }
 
-    fn transition(&mut self, job: JobNo, SiteTransition { cxn, host, transition }: &SiteTransition) {
-        let key = SiteKey::new(job, *cxn);
-        match self.numbers.get(&key) {
-            Some(number) => {
-                let host = if transition.to.is_down() { self.incidents.host(*host) } else { HostNo::default() };
-                self.event(*number, Event::new(Origin(self.from), transition, host));
-            }
-            None => self.add_gone(key, transition),
-        }
+    fn event(&mut self, key: SiteKey, event: &SiteEvent) {
+        let Some(number) = self.numbers.get(&key).map(|number| *number as usize) else {
+            return self.add_gone(key, event);
+        };
+        let (origin, end) = self.bounds();
+        let Self { jobs, sites, timelines, sums, incidents, .. } = self;
+        let event = event.on_timeline(origin, |address| incidents.host(address));
+        let job = &mut jobs[usize::from(sites[number].job)];
+        timelines[number].event(event, &mut SiteSink { origin, end, job, sums: &mut sums[number], incidents });
     }
 
-    fn add_gone(&mut self, key: SiteKey, transition: &Transition) {
+    fn add_gone(&mut self, key: SiteKey, event: &SiteEvent) {
+        let SiteEvent::Transition(SiteTransition { transition, .. }) = event else { return };
         if let Some((sites, incidents)) = self.gone.as_mut().filter(|_| (self.from..=self.to).contains(&transition.at))
         {
             sites.insert(key);
             *incidents += u64::from(transition.to.is_down() && !transition.from.is_down());
         }
-    }
-
-    fn admin(&mut self, at: UnixTime, admin: &AdminEntry) {
-        if !admin.removes() {
-            return;
-        }
-        let jobs = JobNo::try_from(self.jobs.len()).unwrap_or(JobNo::MAX);
-        for cxn_id in admin.cxns.iter().filter_map(|cxn_id| cxn_id.parse().ok()) {
-            let hash = CxnHash::from(&cxn_id);
-            for job in 0..jobs {
-                if let Some(number) = self.numbers.get(&SiteKey::new(job, hash)) {
-                    self.event(*number, Event::Removed(Origin(self.from).seconds(at)));
-                }
-            }
-        }
-    }
-
-    fn event(&mut self, number: u32, event: Event) {
-        let (origin, end) = self.bounds();
-        let Self { jobs, sites, incidents, .. } = self;
-        let Site { timeline, sums, .. } = &mut sites[number as usize];
-        let job = &mut jobs[usize::from(sums.job)];
-        timeline.event(event, &mut SiteSink { origin, end, job, sums, incidents });
     }
 
     fn bounds(&self) -> (Origin, Seconds) {
@@ -239,15 +175,13 @@ impl Collector {
 
     fn finish(self) -> Ledger {
         let (origin, end) = self.bounds();
-        let Self { from, to, began, mut jobs, sites, names, mut incidents, gone, .. } = self;
-        let finish = |Site { timeline, present, mut sums }| {
-            let job = &mut jobs[usize::from(sums.job)];
-            timeline.end(&present, &mut SiteSink { origin, end, job, sums: &mut sums, incidents: &mut incidents });
-            sums
-        };
-        let sites = sites.into_iter().map(finish).collect();
+        let Self { from, to, began, mut jobs, sites, timelines, mut sums, names, mut incidents, gone, .. } = self;
+        for ((site, timeline), sums) in sites.iter().zip(timelines).zip(&mut sums) {
+            let job = &mut jobs[usize::from(site.job)];
+            timeline.end(&site.present, &mut SiteSink { origin, end, job, sums, incidents: &mut incidents });
+        }
         let gone = gone.map(|(sites, incidents)| Gone { sites: sites.len() as u64, incidents });
-        Ledger { from, to, began, jobs, sites, names, incidents, gone, damaged_bytes: 0 }
+        Ledger { from, to, began, jobs, sites, sums, names, incidents, gone, damaged_bytes: 0 }
     }
 }
 
@@ -256,7 +190,6 @@ impl Sink for SiteSink<'_> {
         let (from, to) = (from.max(0), to.min(self.end));
         let Some(seconds) = u32::try_from(to.saturating_sub(from)).ok().filter(|seconds| *seconds > 0) else { return };
         self.job.slices.add_span(is_up, self.origin.time(from), self.origin.time(to));
-        self.sums.strip.add(is_up, (from.into(), to.into()), (0, self.end.into()));
         if is_up {
             self.sums.up_s += seconds;
             return;

@@ -96,7 +96,7 @@ pub struct SiteReport {
     pub times: Times,
     /// Its incidents, the oldest first.
     pub incidents: Vec<Incident>,
-    /// When it was up and down, roughly.
+    /// When it was up and down, roughly. Empty unless `Ledger::add_strips` filled it.
     pub strip: Strip,
 }
 

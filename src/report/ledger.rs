@@ -4,11 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use super::data::{Gone, Host, HostReport, IncidentReport, JobReport, Report, SiteReport, Times};
+use super::events::{self, SiteKey, SiteNumbers};
 use super::incidents::Incidents;
 use super::names::CxnNames;
-use super::sums::{JobSums, SiteSums};
-use super::timeline::Origin;
+use super::strip::{Strip, StripSink};
+use super::sums::{JobSums, Site, SiteSums};
+use super::timeline::{HostNo, Origin, Timeline};
 use crate::model::UnixTime;
+use crate::store::{CxnHash, History, Result};
 
 /// The times and incidents of all sites of a report.
 pub struct Ledger {
@@ -16,7 +19,9 @@ pub struct Ledger {
     pub(super) to: UnixTime,
     pub(super) began: Option<UnixTime>,
     pub(super) jobs: Vec<JobSums>,
-    pub(super) sites: Vec<SiteSums>,
+    pub(super) sites: Vec<Site>,
+    /// The sums of the sites, in their order.
+    pub(super) sums: Vec<SiteSums>,
     pub(super) names: CxnNames,
     pub(super) incidents: Incidents,
     pub(super) gone: Option<Gone>,
@@ -64,18 +69,13 @@ impl Ledger {
     /// The report, with at most so many of the worst sites and hosts and of the incidents.
     #[must_use]
     pub fn report(&self, most: usize) -> Report {
-        let (mut worst, mut longest, mut latest) = (Top::new(most), Top::new(most), Top::new(most));
+        let (mut longest, mut latest) = (Top::new(most), Top::new(most));
         let mut hosts: Vec<_> = self.incidents.hosts.clone();
         let mut names: HashMap<String, HostReport> = HashMap::new();
-        for (number, site) in self.sites.iter().enumerate() {
-            let known_s = u128::from(site.up_s) + u128::from(site.down_s);
-            if site.down_s > 0 {
-                // Compared as whole numbers: the part in which it was down, how long that was, and the order of the store.
-                worst.add((u128::from(site.down_s) * (1 << 64) / known_s, site.down_s, Reverse(number)));
-            }
+        for (number, (site, sums)) in self.sites.iter().zip(&self.sums).enumerate() {
             let mut on = Vec::new();
             let mut without_host = 0;
-            for (index, incident, host) in self.incidents.list(Origin(self.from), site.last) {
+            for (index, incident, host) in self.incidents.list(Origin(self.from), sums.last) {
                 longest.add((incident.duration_s(self.to), incident.from, Reverse((number, index))));
                 latest.add((incident.from, incident.duration_s(self.to), Reverse((number, index))));
                 match (host.0 as usize).checked_sub(1) {
@@ -95,7 +95,7 @@ impl Ledger {
                 let entry = names.entry(name).or_insert(HostReport { host, sites: 0, incidents: 0, down_s: 0 });
                 entry.sites += 1;
                 entry.incidents += without_host;
-                entry.down_s += u64::from(site.without_host_s);
+                entry.down_s += u64::from(sums.without_host_s);
             }
         }
         let hosts = hosts.into_iter().map(|sums| HostReport {
@@ -113,7 +113,7 @@ impl Ledger {
             to: self.to,
             began: self.began,
             jobs: self.jobs(),
-            worst_sites: worst.into_iter().map(|(.., Reverse(site))| self.site(site)).collect(),
+            worst_sites: self.worst(most).map(|site| self.site(site)).collect(),
             worst_hosts: hosts,
             hosts: all_hosts,
             longest: longest.into_iter().map(|(.., Reverse(key))| self.incident(key)).collect(),
@@ -122,12 +122,50 @@ impl Ledger {
         }
     }
 
+    /// Reads history once more for the strips of the worst sites of this report.
+    ///
+    /// They are not kept for all sites, since that would take much memory.
+    ///
+    /// # Errors
+    /// History cannot be read.
+    pub fn add_strips(&self, report: &mut Report, history: &History) -> Result<()> {
+        let (origin, mut numbers, mut drawn) = (Origin(self.from), SiteNumbers::default(), Vec::new());
+        for (number, site) in self.worst(report.worst_sites.len()).zip(0..) {
+            let Site { name, job, present } = self.sites[number];
+            numbers.insert(SiteKey::new(job, CxnHash::from(&self.names.cxn_id(name))), site);
+            drawn.push((Timeline::new(origin, self.began), present, StripSink::new(origin.seconds(self.to))));
+        }
+        events::read(history, UnixTime::MIN, &events::job_numbers(&self.jobs), |key, event| {
+            if let Some(number) = numbers.get(&key) {
+                let (timeline, _, sink) = &mut drawn[*number as usize];
+                timeline.event(event.on_timeline(origin, |_| HostNo::default()), sink);
+            }
+        })?;
+        for (site, (timeline, present, mut sink)) in report.worst_sites.iter_mut().zip(drawn) {
+            timeline.end(&present, &mut sink);
+            site.strip = sink.strip;
+        }
+        Ok(())
+    }
+
+    /// The numbers of the sites that were down for the largest part of their known time, the worst first.
+    fn worst(&self, most: usize) -> impl Iterator<Item = usize> {
+        let mut worst = Top::new(most);
+        for (number, sums) in self.sums.iter().enumerate().filter(|(_, sums)| sums.down_s > 0) {
+            let (up_s, down_s) = (u128::from(sums.up_s), u128::from(sums.down_s));
+            // Compared as whole numbers: the part in which it was down, how long that was, and the order of the store.
+            worst.add((down_s * (1 << 64) / (up_s + down_s), down_s, Reverse(number)));
+        }
+        worst.into_iter().map(|(.., Reverse(number))| number)
+    }
+
     /// The jobs, by app and name.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobReport> {
         let report = |(number, job): (usize, &JobSums)| {
             let mut times = Times::default();
-            self.sites.iter().filter(|site| usize::from(site.job) == number).for_each(|site| times += self.times(site));
+            let sums = self.sites.iter().zip(&self.sums).filter(|(site, _)| usize::from(site.job) == number);
+            sums.for_each(|(_, sums)| times += self.times(sums));
             JobReport {
                 app_id: job.app_id.clone(),
                 job: job.job.clone(),
@@ -146,7 +184,7 @@ impl Ledger {
     }
 
     fn incident(&self, (site, incident): (usize, u32)) -> IncidentReport {
-        let SiteSums { name, job, .. } = self.sites[site];
+        let Site { name, job, .. } = self.sites[site];
         let JobSums { app_id, job, .. } = &self.jobs[usize::from(job)];
         IncidentReport {
             cxn_id: self.names.cxn_id(name),
@@ -158,25 +196,24 @@ impl Ledger {
     }
 
     fn site(&self, number: usize) -> SiteReport {
-        let site = &self.sites[number];
-        let SiteSums { name, job, last, .. } = *site;
+        let (Site { name, job, .. }, sums) = (self.sites[number], &self.sums[number]);
         let JobSums { app_id, job, .. } = &self.jobs[usize::from(job)];
         let mut incidents: Vec<_> =
-            self.incidents.list(Origin(self.from), last).map(|(_, incident, _)| incident).collect();
+            self.incidents.list(Origin(self.from), sums.last).map(|(_, incident, _)| incident).collect();
         incidents.reverse();
         SiteReport {
             cxn_id: self.names.cxn_id(name),
             app_id: app_id.clone(),
             job: job.clone(),
             site_url: self.names.site_url(name),
-            times: self.times(site),
+            times: self.times(sums),
             incidents,
-            strip: site.strip,
+            strip: Strip::default(),
         }
     }
 
-    fn times(&self, site: &SiteSums) -> Times {
-        let (up_s, down_s) = (site.up_s.into(), site.down_s.into());
+    fn times(&self, sums: &SiteSums) -> Times {
+        let (up_s, down_s) = (sums.up_s.into(), sums.down_s.into());
         let length_s = self.to.saturating_sub(self.from).unsigned_abs();
         Times { up_s, down_s, unknown_s: length_s.saturating_sub(up_s + down_s) }
     }

@@ -3,6 +3,7 @@
 mod changes;
 mod collector;
 mod data;
+mod events;
 mod incidents;
 mod ledger;
 mod names;

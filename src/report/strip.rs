@@ -1,5 +1,6 @@
 //! How a site was over time, in little memory.
 
+use super::timeline::{HostNo, Open, Seconds, Sink};
 use crate::model::UnixTime;
 
 /// The number of cells of a strip.
@@ -46,6 +47,27 @@ impl Strip {
             (false, false) => Cell::Unknown,
         })
     }
+}
+
+/// Draws the spans of a site.
+pub(super) struct StripSink {
+    pub(super) strip: Strip,
+    /// The end of the report.
+    end: Seconds,
+}
+
+impl StripSink {
+    pub(super) fn new(end: Seconds) -> Self {
+        Self { strip: Strip::default(), end }
+    }
+}
+
+impl Sink for StripSink {
+    fn span(&mut self, is_up: bool, from: Seconds, to: Seconds, _: HostNo) {
+        self.strip.add(is_up, (from.into(), to.into()), (0, self.end.into()));
+    }
+
+    fn incident(&mut self, _: Open, _: Option<Seconds>) {}
 }
 
 /// The cell of a time in the whole time.

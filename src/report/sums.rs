@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::data::RunHealth;
+use super::incidents::NONE;
 use super::slices::Slices;
-use super::strip::Strip;
+use super::timeline::Present;
 use crate::model::{AppId, FailureClass, JobName};
 use crate::retry::Policy;
 use crate::store::RunOutage;
@@ -27,17 +28,28 @@ pub(super) struct JobSums {
     pub(super) runs: RunHealth,
 }
 
-/// The sums of a site.
+/// A connection for one job.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SiteSums {
+pub(super) struct Site {
     /// The number of the connection among the names.
     pub(super) name: u32,
     pub(super) job: JobNo,
+    pub(super) present: Present,
+}
+
+/// The sums of a site.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SiteSums {
     pub(super) up_s: u32,
     pub(super) down_s: u32,
     /// How much of that is in incidents without a known address.
     pub(super) without_host_s: u32,
     /// The last of its incidents, or [`NONE`].
     pub(super) last: u32,
-    pub(super) strip: Strip,
+}
+
+impl Default for SiteSums {
+    fn default() -> Self {
+        Self { up_s: 0, down_s: 0, without_host_s: 0, last: NONE }
+    }
 }

@@ -126,9 +126,10 @@ impl Present {
 }
 
 impl Timeline {
-    /// Begins at the time before which nothing is known.
-    pub(super) fn new(began: Seconds) -> Self {
-        Self { cursor: began, condition: Condition::New, last: None, open: None }
+    /// Begins where history does; `None` if there is none. Nothing is known of the time before.
+    pub(super) fn new(origin: Origin, began: Option<UnixTime>) -> Self {
+        let cursor = origin.seconds(began.unwrap_or(UnixTime::MAX));
+        Self { cursor, condition: Condition::New, last: None, open: None }
     }
 
     /// Takes the next event.

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::*;
 use crate::model::{BatchCode, Failure, FailureClass, JobName, Outcome, Secret};
-use crate::report::{Incident, SiteReport, Times};
-use crate::store::{RunOutage, Store};
+use crate::report::{Cell, Incident, SiteReport, Times};
+use crate::store::{AdminEntry, Entry, Frame, RunOutage, Store};
 
 /// The start of the timelines: 2026-01-01.
 const START: UnixTime = 1_767_225_600;
@@ -123,7 +123,15 @@ impl PolledSite {
         };
         store.write(write).unwrap();
         let collector = Collector::new(&history, from, to, false).unwrap();
-        self.add_to(collector).read(&history).unwrap().sites().next().unwrap()
+        let ledger = self.add_to(collector).read(&history).unwrap();
+        let mut report = ledger.report(1);
+        ledger.add_strips(&mut report, &history).unwrap();
+        for SiteReport { times, strip, .. } in report.worst_sites {
+            let shows = |wanted| strip.cells().any(|cell| cell == wanted);
+            assert_eq!(shows(Cell::Down), times.down_s > 0);
+            assert!(times.up_s > 0 || !shows(Cell::Up));
+        }
+        ledger.sites().next().unwrap()
     }
 
     /// Adds the site and its job to a report.
@@ -243,7 +251,9 @@ proptest! {
         }
         let to = from + length;
         let mut collector = site.add_to(Collector::with_began(Some(START), at(from), at(to), false));
-        site.frames.iter().for_each(|frame| collector.frame(Some(0), frame));
+        collector.begin();
+        let mut event = |key, event: SiteEvent| collector.event(key, &event);
+        site.frames.iter().for_each(|frame| events::of_frame(frame, Some(0), 1, &mut event));
         let ledger = collector.finish();
         let minutes = |wanted| (from..to).filter(|minute| log.is_up(*minute) == wanted).count() as u64 * 60;
         let times = ledger.sites().next().unwrap().times;

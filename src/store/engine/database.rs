@@ -22,7 +22,7 @@ pub const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Nearly every session waits for it, but only for a few milliseconds.
 const SLED_LOCK_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// How much of a database's pages sled keeps in memory, by sled's own account, in bytes.
-const CACHE_BYTES: u64 = 8 << 20;
+const CACHE_BYTES: u64 = 2 << 20;
 /// How often sled may open a database before its log counts as unreadable.
 const MAX_ATTEMPTS: usize = 3;
 /// A disk with less space is full, in bytes: sled writes up to half of it at once.

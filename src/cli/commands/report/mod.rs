@@ -22,7 +22,7 @@ use crate::cli::values::{self, Since};
 use crate::exit;
 use crate::model::AppId;
 use crate::report::Ledger;
-use crate::store::Store;
+use crate::store::{History, Store};
 use crate::util::time::unix_now;
 use text::Text;
 
@@ -79,7 +79,7 @@ impl Report {
             self.format = Format::Json;
         }
         let store = context.store()?;
-        let ledger = self.ledger(context, &store)?;
+        let (ledger, history) = (self.ledger(context, &store)?, store.history());
         let file = self.output.as_deref().filter(|path| *path != Path::new("-"));
         if let Some(path) = file {
             output_file::write(
@@ -87,11 +87,13 @@ impl Report {
                 true,
                 |_| Ok(()),
                 |out, path| {
-                    self.write(&ledger, &Text::for_a_file(), out, |error| output_file::cannot_write(path, &error))
+                    self.write(&ledger, &history, &Text::for_a_file(), out, |error| {
+                        output_file::cannot_write(path, &error)
+                    })
                 },
             )?;
         } else {
-            self.write(&ledger, &Text::for_stdout(context.global.color), &mut Output, Error::Stdout)?;
+            self.write(&ledger, &history, &Text::for_stdout(context.global.color), &mut Output, Error::Stdout)?;
         }
         Ok(exit::OK)
     }
@@ -111,6 +113,7 @@ impl Report {
     fn write(
         &self,
         ledger: &Ledger,
+        history: &History,
         text: &Text,
         out: &mut dyn Write,
         failed: impl Fn(io::Error) -> Error,
@@ -118,7 +121,11 @@ impl Report {
         let mut out = BufWriter::with_capacity(1 << 16, out);
         let written = match self.format {
             Format::Text => text.lines(&ledger.report(text::MOST))?.iter().try_for_each(|line| writeln!(out, "{line}")),
-            Format::Html => html::write(&ledger.report(html::MOST), unix_now(), &mut out),
+            Format::Html => {
+                let mut report = ledger.report(html::MOST);
+                ledger.add_strips(&mut report, history)?;
+                html::write(&report, unix_now(), &mut out)
+            }
             Format::Json => json::write(ledger, &mut out),
             Format::Csv => csv::write(ledger, &mut out),
         };
