@@ -28,7 +28,7 @@ use crate::util::private_temp::PrivateTempDir;
 /// `None` means that `stop` returned true.
 ///
 /// # Errors
-/// As [`restore`](super::restore), and [`Error::InvalidBackup`] for a backup whose restored store has faults or differs.
+/// Those of a restore, and [`Error::InvalidBackup`] for a backup whose restored store has faults or differs.
 pub fn rehearse(
     store: Option<&Store>,
     path: &Path,

@@ -35,7 +35,7 @@ impl Chunks {
     }
 }
 
-/// Writes encrypted chunks. Only [`StreamWriter::finish`] writes the last one.
+/// Writes encrypted chunks. Only `finish` writes the last one.
 pub struct StreamWriter<W: Write> {
     out: W,
     chunks: Chunks,
