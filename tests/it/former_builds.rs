@@ -118,7 +118,7 @@ fn due(world: &World, app: &str, job: &str) -> usize {
     String::from_utf8(output.stdout).unwrap().lines().count()
 }
 
-/// The status of the jobs, without what only the history has: that of a restored store begins with the restore.
+/// Returns the status of the jobs, without what history has: that of a restored store begins later.
 fn status(world: &World) -> Vec<Value> {
     let mut jobs = world.json(&["status", "--json", "--now", &LATER.to_string()]).as_array().unwrap().clone();
     for job in &mut jobs {

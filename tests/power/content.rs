@@ -50,7 +50,10 @@ impl Content {
         if code(&history) != 0 {
             return Err(format!("export --history ends with {}: {}", code(&history), first_line(&history)));
         }
-        items.extend(stdout(&history).lines().map(|line| (format!("history {line}"), true.into())));
+        // A repair is noted once it is done, also that which is made to read a store.
+        let lines = stdout(&history);
+        let lines = lines.lines().filter(|line| !line.contains(r#""action":"repair""#));
+        items.extend(lines.map(|line| (format!("history {line}"), true.into())));
         for name in names(&store.join("backups")).filter(|name| name.ends_with(".jsonl.gz")) {
             let path = store.join("backups").join(&name);
             let digest = || hex::encode(Sha256::digest(fs::read(&path).unwrap())).into();
