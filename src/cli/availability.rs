@@ -1,4 +1,4 @@
-//! The availability of the last 30 days, as commands show it that are not reports.
+//! Availability and incidents, as commands collect them and as they are in JSON.
 
 use std::collections::HashMap;
 

@@ -113,8 +113,7 @@ impl Since {
 /// A duration that is not 0, or a time in RFC 3339.
 pub(super) fn since(text: &str) -> Result<Since, String> {
     // A number is one of seconds.
-    let at = if text.contains('T') { time(text).ok() } else { None };
-    at.map_or_else(|| positive_duration(text).map(Since::Before), |at| Ok(Since::At(at)))
+    if text.contains('T') { time(text).map(Since::At) } else { positive_duration(text).map(Since::Before) }
 }
 
 /// An app, with or without `app:`.
@@ -130,6 +129,14 @@ pub(super) fn job(text: &str) -> Result<JobName, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_starts_at_a_time_or_a_duration_before() {
+        assert_eq!(since("2026-01-31T12:00:00Z"), Ok(Since::At(1_769_860_800)));
+        assert_eq!(since("24h").map(|since| since.before(100_000)), Ok(13_600));
+        assert!(since("2026-13-01T12:00:00Z").is_err_and(|error| error.starts_with("expected a time such as")));
+        assert!(since("0s").is_err() && since("soon").is_err());
+    }
 
     #[test]
     fn only_a_similar_name_is_suggested() {

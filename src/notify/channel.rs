@@ -15,7 +15,7 @@ use crate::site::Client;
 use crate::util::time::unix_now;
 
 /// The program that sends mail by default.
-pub(crate) const SENDMAIL: &str = "/usr/sbin/sendmail";
+const SENDMAIL: &str = "/usr/sbin/sendmail";
 
 /// A way to deliver messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,12 +87,18 @@ impl Sender<'_> {
                 webhook::post(client, url.0.clone(), key.as_deref(), &message.id, json(message), stop)
             }
             Channel::Sendmail => {
-                let program = table.sendmail_program.as_deref().unwrap_or(Path::new(SENDMAIL));
-                let command = [&*program.to_string_lossy(), "-i", "-t"].map(str::to_owned);
+                let command = [&*sendmail_program(table), "-i", "-t"].map(str::to_owned);
                 program::run(&command, dir, mail(table, message).map_err(DeliveryError::Mail)?, stop)
             }
         }
     }
+}
+
+/// The absolute path of the program that sends mail.
+pub(crate) fn sendmail_program(table: &NotifyTable) -> String {
+    let program = table.sendmail_program.as_deref().unwrap_or(Path::new(SENDMAIL));
+    // It is relative to the current directory, and the program starts in that of the configuration.
+    std::path::absolute(program).as_deref().unwrap_or(program).to_string_lossy().into_owned()
 }
 
 /// The JSON document of a message, without line ends.
@@ -122,6 +128,16 @@ fn mail(table: &NotifyTable, message: &Message) -> std::io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::notify::templates::sample;
+
+    #[test]
+    fn the_program_that_sends_mail_is_found_from_any_directory() {
+        let program = |path: Option<&str>| {
+            sendmail_program(&NotifyTable { sendmail_program: path.map(Into::into), ..NotifyTable::default() })
+        };
+        assert_eq!([program(None), program(Some("/opt/send"))], [SENDMAIL, "/opt/send"]);
+        let relative = std::env::current_dir().unwrap().join("conf/send");
+        assert_eq!(Path::new(&program(Some("conf/send"))), relative);
+    }
 
     #[test]
     fn a_mail_has_one_header_per_line_whatever_the_subject_has() {

@@ -58,12 +58,14 @@ pub enum DeliveryError {
         /// The limit.
         limit: Duration,
     },
+    /// The system starts no thread.
+    NoThread(io::Error),
     /// The webhook failed.
     Webhook(Failure),
     /// A file cannot be used.
     File(FileError),
     /// All users may read the file of the key.
-    PublicKey(PathBuf),
+    ExposedKey(PathBuf),
     /// The file has no key, or what follows `whsec_` is no base64.
     NoKey(PathBuf),
     /// The client for the webhook cannot be made, for this reason.

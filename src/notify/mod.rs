@@ -14,7 +14,7 @@ mod state;
 mod templates;
 mod webhook;
 
-pub(crate) use channel::SENDMAIL;
+pub(crate) use channel::sendmail_program;
 pub use channel::{Channel, Sender};
 pub use error::{DeliveryError, Error};
 pub use message::{Change, ChangedSite, Kind, Message};

@@ -11,7 +11,6 @@ use super::state::{ChannelState, State, StateFiles};
 use super::templates::{Templates, sample};
 use crate::config::NotifyTable;
 use crate::model::UnixTime;
-use crate::retry::Policy;
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::{self, CxnHash, Frame, Positions, ReadSession, Store};
 use crate::util::lock::Backoff;
@@ -207,14 +206,14 @@ fn sites(session: &ReadSession, wanted: &BTreeMap<JobId, BTreeSet<CxnHash>>) -> 
     let mut sites = Sites::default();
     for (id, hashes) in wanted {
         let Some(job) = jobs.get(id) else { continue };
-        let policy: Policy = job.retry.as_deref().and_then(|retry| retry.parse().ok()).unwrap_or_default();
+        let policy = job.last_policy().unwrap_or_default();
         let of_job = sites.0.entry(id.clone()).or_default();
         for hash in hashes {
             let Some(key) = keys.get(hash) else { continue };
             let Some(cxn) = session.cxn(*key)?.filter(|cxn| !cxn.disabled && cxn.app_id == id.0) else { continue };
             let status = session.status(job.no, key.locator)?.unwrap_or_default();
             let site = Site {
-                host: cxn.host(),
+                host: sanitize(&cxn.host()),
                 url: sanitize(&cxn.site_url.without_query()),
                 is_down: policy.condition(&status).is_down(),
                 last_run: status.last_run,

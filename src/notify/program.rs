@@ -18,7 +18,7 @@ use crate::util::text::{decode, sanitize};
 const LIMIT: Duration = Duration::from_secs(30);
 /// How often to look whether it has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// How long to wait for its last words once it has ended. Programs that it started may keep the pipe open.
+/// How long to wait for the rest of its standard error once it has ended. Programs that it started may keep the pipe open.
 const STDERR_WAIT: Duration = Duration::from_millis(100);
 /// How much of its standard error is read, in bytes.
 const MAX_STDERR_BYTES: u64 = 64 << 10;
@@ -40,12 +40,17 @@ pub(super) fn run(command: &[String], dir: &Path, input: Vec<u8>, stop: &AtomicB
     let (sender, stderr) = channel();
     if let (Some(mut stdin), Some(output)) = (child.stdin.take(), child.stderr.take()) {
         // It need not read its input, and may read it late.
-        thread::spawn(move || _ = stdin.write_all(&input));
-        thread::spawn(move || {
+        let write = move || _ = stdin.write_all(&input);
+        let read = move || {
             let mut text = Vec::new();
             let _ = output.take(MAX_STDERR_BYTES).read_to_end(&mut text);
             let _ = sender.send(text);
-        });
+        };
+        let started = thread::Builder::new().spawn(write).and_then(|_| thread::Builder::new().spawn(read));
+        if let Err(error) = started {
+            end(&mut child);
+            return Err(DeliveryError::NoThread(error));
+        }
     }
     let began = Instant::now();
     let status = loop {

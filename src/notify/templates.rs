@@ -20,7 +20,7 @@ pub struct TemplateError {
     pub key: &'static str,
     /// The line of the template, from 1; `None` if it is not known.
     pub line: Option<usize>,
-    /// Why, as the engine says it.
+    /// The reason, in the words of the engine.
     pub reason: String,
 }
 

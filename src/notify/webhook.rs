@@ -38,7 +38,7 @@ pub fn read_key(path: &Path) -> Result<Vec<u8>, DeliveryError> {
     let failed = |op| move |source| DeliveryError::File(FileError::at(op, path)(source));
     let file = File::open(path).map_err(failed(FileOp::Open))?;
     if file.metadata().map_err(failed(FileOp::Inspect))?.permissions().mode() & 0o007 != 0 {
-        return Err(DeliveryError::PublicKey(path.to_owned()));
+        return Err(DeliveryError::ExposedKey(path.to_owned()));
     }
     let mut text = String::new();
     file.take(MAX_KEY_BYTES).read_to_string(&mut text).map_err(failed(FileOp::Read))?;
@@ -74,7 +74,7 @@ pub(super) fn post(
     let (key, id) = (key.map(<[u8]>::to_vec), id.to_owned());
     let (done, outcome) = channel();
     // A call cannot be interrupted, so it has a thread that the process need not wait for.
-    thread::spawn(move || {
+    let work = move || {
         let send = || client.post_json(&url, &headers(key.as_deref(), &id, unix_now(), &body), &body);
         let mut sent = send();
         for pause in RETRY_PAUSES {
@@ -85,7 +85,8 @@ pub(super) fn post(
             sent = send();
         }
         let _ = done.send(sent);
-    });
+    };
+    thread::Builder::new().spawn(work).map_err(DeliveryError::NoThread)?;
     loop {
         match outcome.recv_timeout(STOP_INTERVAL) {
             Ok(sent) => return sent.map_err(DeliveryError::Webhook),

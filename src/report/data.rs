@@ -198,9 +198,7 @@ impl Times {
         let known = self.up_s + self.down_s;
         (known > 0).then(|| self.up_s as f64 / known as f64)
     }
-}
 
-impl Times {
     /// The availability in percent, such as `99.95 %`; `None` if nothing is known.
     ///
     /// It is rounded down, so that it is 100 only if all known time is up.
@@ -230,7 +228,7 @@ impl std::ops::AddAssign for Times {
 }
 
 impl Incident {
-    /// How long it lasted until `to`, or until the end of the report if it did not end, in seconds.
+    /// How long it lasted, in seconds. If it did not end, it counts until `end`, the end of the report.
     #[must_use]
     pub fn duration_s(&self, end: UnixTime) -> i64 {
         self.to.unwrap_or(end).saturating_sub(self.from).max(0)

@@ -162,23 +162,22 @@ impl Ledger {
     /// The jobs, by app and name.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobReport> {
-        let report = |(number, job): (usize, &JobSums)| {
-            let mut times = Times::default();
-            let sums = self.sites.iter().zip(&self.sums).filter(|(site, _)| usize::from(site.job) == number);
-            sums.for_each(|(_, sums)| times += self.times(sums));
-            JobReport {
-                app_id: job.app_id.clone(),
-                job: job.job.clone(),
-                sites: job.sites,
-                down: job.down,
-                times,
-                incidents: job.incidents,
-                classes: job.classes.clone(),
-                slices: job.slices.finish(self.from, self.to, job.sites),
-                runs: job.runs.clone(),
-            }
+        let mut times = vec![Times::default(); self.jobs.len()];
+        for (site, sums) in self.sites.iter().zip(&self.sums) {
+            times[usize::from(site.job)] += self.times(sums);
+        }
+        let report = |(job, times): (&JobSums, Times)| JobReport {
+            app_id: job.app_id.clone(),
+            job: job.job.clone(),
+            sites: job.sites,
+            down: job.down,
+            times,
+            incidents: job.incidents,
+            classes: job.classes.clone(),
+            slices: job.slices.finish(self.from, self.to, job.sites),
+            runs: job.runs.clone(),
         };
-        let mut jobs: Vec<_> = self.jobs.iter().enumerate().map(report).collect();
+        let mut jobs: Vec<_> = self.jobs.iter().zip(times).map(report).collect();
         jobs.sort_by(|a, b| (&a.app_id, &a.job).cmp(&(&b.app_id, &b.job)));
         jobs
     }

@@ -12,7 +12,8 @@ pub const RECENT_S: UnixTime = 30 * 86_400;
 
 /// What happened to a connection for some jobs in the 30 days before `now`.
 ///
-/// The sites are in the order of the jobs. An incident that lasts has its true start, as far as history or the kept attempts show it.
+/// The sites are in the order of the jobs. An incident that lasts has its true start, as far as history or the kept attempts
+/// show it.
 ///
 /// # Errors
 /// History cannot be read.

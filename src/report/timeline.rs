@@ -100,7 +100,8 @@ impl Event {
     /// A transition, with the number of the address that was connected to.
     pub(super) fn new(origin: Origin, transition: &Transition, host: HostNo) -> Self {
         let Transition { at, from, to, class, unknown_from } = *transition;
-        let unknown_from = origin.seconds(unknown_from.unwrap_or(at));
+        // In a damaged file it may be later, and spans must not overlap.
+        let unknown_from = origin.seconds(unknown_from.unwrap_or(at).min(at));
         Self::Changed { at: origin.seconds(at), unknown_from, from, to, class, host }
     }
 }
@@ -211,5 +212,22 @@ impl Timeline {
         {
             sink.incident(open, Some(self.cursor));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_never_unknown_from_later_than_the_poll() {
+        let of = |unknown_from| {
+            let transition = Transition { at: 10, from: Condition::Up, to: Condition::Up, class: None, unknown_from };
+            match Event::new(Origin(0), &transition, HostNo::default()) {
+                Event::Changed { unknown_from, .. } => unknown_from,
+                Event::Removed(_) => panic!("a transition is no removal"),
+            }
+        };
+        assert_eq!([None, Some(7), Some(99), Some(i64::MAX)].map(of), [10, 7, 10, 10]);
     }
 }

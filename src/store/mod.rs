@@ -16,7 +16,7 @@
 //!   results.lock      held while results/ is open
 //!   results/          the database of kept results; not in backups
 //!   runs/             locks of runs
-//!   history/          what changed, one file per month, and what the last runs did
+//!   history/          what changed, one file per month; what the last runs did; what notifications reported
 //!   backups/          complete exports, compressed, named after their time
 //!   kept/             databases and histories that were replaced, and what a repair removed
 //! ```

@@ -193,6 +193,6 @@ fn damage_of_history_is_found_and_kept() {
     newer[8..12].copy_from_slice(&sum);
     fs::write(&month, [&good[..], &newer].concat()).unwrap();
     let (exit_code, found) = check(&["--repair"]);
-    let what = "1 entries of history/2026-01.log cannot be read: another version wrote them";
+    let what = "1 entry of history/2026-01.log cannot be read: written by another version";
     assert_eq!((exit_code, &found["firstFaults"][0]), (74, &what.into()), "{found}");
 }

@@ -73,7 +73,7 @@ fn a_table_is_also_csv_and_json_and_counts() {
     let row = |id: &str| rows.iter().find(|row| &row[0] == id).unwrap();
     assert_eq!((rows.len(), &row(&ids[0])[5], &row(&ids[0])[7]), (5, "5.50.3", "-3"));
     assert_eq!(&row(&ids[1])[6], "'=cmd\\u001b[2J");
-    assert_eq!((&row(&ids[4])[4], &row(&ids[4])[5]), ("2026-01-01 00:00:00Z", ""));
+    assert_eq!((&row(&ids[4])[4], &row(&ids[4])[5]), ("2026-01-01T00:00:00Z", ""));
 
     let lines = json_lines(&world.text(&["results", "--table", "version,name", "--json"]));
     let line = lines.iter().find(|line| line["cxnId"] == ids[0]).unwrap();

@@ -18,7 +18,7 @@ pub(in crate::cli) fn current() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// What history says of a change that this command makes: its user, and more about it.
+/// What history records about a change by this command: its user, and more about it.
 ///
 /// The user is the one that started the program. Behind it is the one that called sudo: `cxnpoll (sudo: jo)`.
 pub(in crate::cli) fn audit(detail: impl Into<String>) -> Audit {
@@ -27,7 +27,7 @@ pub(in crate::cli) fn audit(detail: impl Into<String>) -> Audit {
     Audit { user: sanitize(&with_sudo(user, &sudo[0], sudo[1].parse().ok(), uid)), detail: detail.into() }
 }
 
-/// Adds the user of sudo, unless it is the same or its name has another number than sudo says.
+/// Adds the user of sudo, unless it is the same or its name has another number than sudo reports.
 fn with_sudo(user: String, sudo: &str, sudo_uid: Option<u32>, uid: impl Fn(&str) -> Option<u32>) -> String {
     let is_plausible = sudo_uid.is_some_and(|by_sudo| uid(sudo).is_none_or(|uid| uid == by_sudo));
     if sudo.is_empty() || sudo == user || !is_plausible { user } else { format!("{user} (sudo: {sudo})") }

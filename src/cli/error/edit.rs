@@ -72,8 +72,12 @@ fn not_followed(cxn_id: &CxnId, reason: NotFollowed) -> Report {
     let report = |message: &str| Report::new(exit::SITE_FAILED, format!("{cxn_id} {message}; nothing was changed"));
     match reason {
         NotFollowed::NoRedirect => report("is not redirected"),
-        NotFollowed::Temporary(url) => report(&format!("is redirected to {} only for now", sanitize(&url)))
-            .hint(format!("if the site has moved for good: cxnpoll set {} siteUrl=…", argument(cxn_id.as_str()))),
+        NotFollowed::Temporary(url) => {
+            report(&format!("is redirected to {} only for now", sanitize(&url))).hint(format!(
+                "set the siteUrl if the site has moved for good: cxnpoll set {} siteUrl=…",
+                argument(cxn_id.as_str())
+            ))
+        }
         NotFollowed::NotHttps(url) => report(&format!("is redirected from https to {}", sanitize(&url))),
         NotFollowed::OtherDomain(url) => report(&format!("is redirected to another domain: {}", sanitize(&url))),
         NotFollowed::TooLong => report("is redirected to a URL that is too long"),

@@ -15,7 +15,7 @@ impl From<notify::Error> for Report {
     }
 }
 
-/// The report of a command that needs a channel; `None` if none is configured at all.
+/// The report of a command that needs a channel. `channel` is `None` if none is configured at all.
 pub(in crate::cli) fn no_channel(channel: Option<Channel>) -> Report {
     let message = match channel {
         Some(channel) => format!("notifications have no channel `{}`", channel.name()),
@@ -42,9 +42,10 @@ pub(in crate::cli) fn delivery_reason(error: &DeliveryError) -> String {
         DeliveryError::Timeout { program, limit } => {
             format!("{program} was killed, because it took more than {} s", limit.as_secs())
         }
+        DeliveryError::NoThread(error) => format!("cannot start a thread: {error}"),
         DeliveryError::Webhook(failure) => failure.to_string(),
         DeliveryError::File(error) => file::text(error),
-        DeliveryError::PublicKey(path) => format!("all users may read the key {}", path.display()),
+        DeliveryError::ExposedKey(path) => format!("all users may read the key {}", path.display()),
         DeliveryError::NoKey(path) => format!("{} has no key", path.display()),
         DeliveryError::Client(reason) => reason.clone(),
         DeliveryError::Mail(error) => format!("cannot make the mail: {error}"),
@@ -80,7 +81,7 @@ mod tests {
             delivery_text(Channel::Webhook, &DeliveryError::Webhook(failure)),
             "the notification by webhook was not delivered: connect: connection refused"
         );
-        let key = DeliveryError::PublicKey("/etc/cxnpoll/key".into());
+        let key = DeliveryError::ExposedKey("/etc/cxnpoll/key".into());
         assert_eq!(delivery_reason(&key), "all users may read the key /etc/cxnpoll/key");
         assert_eq!(no_channel(Some(Channel::Command)).message, "notifications have no channel `command`");
     }

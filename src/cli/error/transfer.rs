@@ -112,8 +112,9 @@ fn undecryptable(path: &Path, problem: KeyProblem) -> Report {
     match problem {
         KeyProblem::NoKey => Report::usage(format!("{path} is encrypted"))
             .hint("name the file of the private key with --identity, as age-keygen wrote it"),
-        KeyProblem::OtherKey => Report::new(exit::BAD_DATA, format!("{path} is encrypted to another key"))
-            .hint("name the private key of one of its recipients with --identity; with that key, the file is damaged"),
+        KeyProblem::OtherKey => Report::new(exit::BAD_DATA, format!("{path} is encrypted to another key")).hint(
+            "name the private key of one of its recipients with --identity; if it is this one, the file is damaged",
+        ),
         KeyProblem::Passphrase => Report::new(exit::BAD_DATA, format!("{path} is encrypted with a passphrase"))
             .hint("decrypt it with `age --decrypt`, and restore the result"),
     }

@@ -13,7 +13,7 @@ pub(in crate::notify) struct Site {
     pub(in crate::notify) cxn_id: CxnId,
     /// The URL of its API, without credentials and query.
     pub(in crate::notify) url: String,
-    /// The name of its host.
+    /// The name of its host, made safe to show.
     pub(in crate::notify) host: String,
     /// Whether its last poll failed.
     pub(in crate::notify) is_down: bool,

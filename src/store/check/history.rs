@@ -27,7 +27,8 @@ pub(super) fn check(sessions: &Sessions, repair: bool, mut emit: impl FnMut(Repo
         }
         let FileFaults { unreadable, mode, .. } = faults;
         if unreadable > 0 {
-            let what = format!("{unreadable} entries of history/{name} cannot be read: another version wrote them");
+            let entries = if unreadable == 1 { "1 entry".to_owned() } else { format!("{unreadable} entries") };
+            let what = format!("{entries} of history/{name} cannot be read: written by another version");
             emit(Reported { what, repaired: false });
         }
         if let Some(mode) = mode {

@@ -80,8 +80,8 @@ impl Check {
 ///
 /// Every cxnId must lead to its connection and back. Every connection must have a status for each job whose backfill has
 /// passed it, every status its connection and its one entry in the due index, and every entry its status. Numbers and
-/// names must agree, and every record, kept result and entry of history must be readable. Kept results of no connection are counted.
-/// What cannot be read is copied to quarantine before it is removed.
+/// names must agree, and every record, kept result and entry of history must be readable. Kept results of no connection are
+/// counted. What cannot be read is copied to quarantine before it is removed.
 ///
 /// Works in batches. Each fault is found and repaired within one session, so that other commands do not interfere.
 ///

@@ -1,8 +1,7 @@
 //! The directory `backups/`: which backups it holds, and their order.
 //!
-//! The number in the first line of a backup orders them, because the clock that gave them their names may have been wrong. That of
-//! an encrypted one is in a note of its header, too.
-//! Files with other names are ignored.
+//! The number in the first line of a backup orders them, because the clock that gave them their names may have been wrong. An
+//! encrypted backup has it also in a note of its header. Files with other names are ignored.
 
 use std::cmp::Reverse;
 use std::fs::File;

@@ -49,6 +49,14 @@ pub enum Entry {
     Admin(AdminEntry),
 }
 
+impl Entry {
+    /// The transition; `None` for another entry.
+    #[must_use]
+    pub fn transition(&self) -> Option<&SiteTransition> {
+        if let Self::Transition(transition) = self { Some(transition) } else { None }
+    }
+}
+
 /// A change of a connection's condition for the job of the frame.
 ///
 /// One whose `to` is not the `from` of the next is not in the store: the process was killed before it recorded the outcome. It

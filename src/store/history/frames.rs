@@ -1,6 +1,6 @@
 //! Frames in a file: a mark, the length, a checksum, and the bytes.
 //!
-//! A process that is killed, or a power cut, can leave half a frame at the end, which the next append removes. Where the disk has
+//! A process that is killed, or a power cut, can leave half a frame at the end. The next append removes it. Where the disk has
 //! damaged a frame, a reader looks for the next mark.
 
 use std::fs::File;
@@ -14,7 +14,7 @@ use bincode::{Decode, Encode};
 /// Where a frame begins.
 const MARK: [u8; 4] = [0xC7, b'H', b'F', 1];
 const HEADER_BYTES: usize = 12;
-/// A longer frame is not written, and not read.
+/// A longer frame counts as damaged. Writers split their entries, so that their frames are much shorter.
 const MAX_FRAME_BYTES: usize = 4 << 20;
 /// In how many bytes at the end of a file the last frame is looked for first.
 const TAIL_BYTES: u64 = 16 << 10;

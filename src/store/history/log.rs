@@ -300,12 +300,3 @@ pub(super) fn segment_of(at: UnixTime) -> String {
         _ => "9999-12".to_owned(),
     }
 }
-
-/// Whether an entry is a transition of a connection.
-impl Entry {
-    /// The transition; `None` for another entry.
-    #[must_use]
-    pub fn transition(&self) -> Option<&super::SiteTransition> {
-        if let Self::Transition(transition) = self { Some(transition) } else { None }
-    }
-}

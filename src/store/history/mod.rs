@@ -7,6 +7,7 @@
 //! <store>/history/
 //!   2026-11.log         the changes of a month, by the clock of the schedule
 //!   runs-<job>.log      what the last runs of a job did; <job> is a hash of its app and name
+//!   runs.lock           held while a file of runs is written
 //! ```
 //!
 //! A change is appended, and synced, before the store records its outcome. If a process is killed in between, the history has

@@ -13,6 +13,7 @@ use super::run_record::{RunOutage, RunRecord, SkippedHost};
 use super::session::{ReadSession, WriteSession};
 use crate::batch::Batch;
 use crate::model::{AppId, Fault, JobName, Lateness, UnixTime};
+use crate::retry::Policy;
 use crate::store::engine::{TreeName, Tx, TxResult};
 use crate::store::error::{Error, Item, Result};
 
@@ -157,6 +158,12 @@ impl Job {
     #[must_use]
     pub fn ongoing_outage(&self, now: UnixTime) -> Option<UnixTime> {
         ongoing_outage(self.outage_since, self.last_run.as_ref(), now)
+    }
+
+    /// The retry expression of the last run; `None` if the job never ran, or if it cannot be parsed.
+    #[must_use]
+    pub fn last_policy(&self) -> Option<Policy> {
+        self.retry.as_deref()?.parse().ok()
     }
 
     /// A job that the store does not know yet.

@@ -56,7 +56,7 @@ pub struct JobEntry {
 impl JobEntry {
     /// The entry as JSON.
     pub fn to_json(&self) -> String {
-        // As below.
+        // Its keys are text, and its numbers are whole.
         serde_json::to_string(self).expect("an entry is JSON")
     }
 }

@@ -64,7 +64,7 @@ fn temporary_dir(store: Option<&Store>) -> Result<PrivateTempDir> {
     PrivateTempDir::create_in(&parent).map_err(|error| Error::File(FileError::at(FileOp::Create, &parent)(error)))
 }
 
-/// What a backup says, for the comparison with a store.
+/// What a backup contains, for the comparison with a store.
 #[derive(Default)]
 struct Content {
     hasher: RandomState,

@@ -1,6 +1,7 @@
 //! The header of an encrypted file, with the key of the file for each recipient.
 //!
-//! It is authenticated with that key, and made of stanzas. Each has a line with words, of which the first is its kind, and a body in base64.
+//! It is authenticated with that key, and made of stanzas. Each has a line with words and a body in base64. The first word is its
+//! kind.
 
 use std::fmt::Write as _;
 use std::io::BufRead;

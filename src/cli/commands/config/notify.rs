@@ -7,7 +7,7 @@ use crate::cli::commands::findings::{Check, Findings};
 use crate::cli::error::notify::{delivery_reason, template_text};
 use crate::config::{Config, NotifyTable};
 use crate::listener::Program;
-use crate::notify::{DeliveryError, SENDMAIL, Templates, read_key};
+use crate::notify::{DeliveryError, Templates, read_key, sendmail_program};
 use crate::util::text::shell_quoted;
 
 /// Checks templates, programs and the key of the webhook. Nothing is sent.
@@ -31,7 +31,7 @@ pub(super) fn find(config: &Config, findings: &mut Findings) {
     }
     if let Some(error) = table.webhook_secret_file.as_deref().and_then(|path| read_key(path).err()) {
         let remedy = match &error {
-            DeliveryError::PublicKey(path) => format!("make it private: chmod o= {}", shell_quoted(path)),
+            DeliveryError::ExposedKey(path) => format!("make it private: chmod o= {}", shell_quoted(path)),
             _ => "write a key into the file: openssl rand -hex 32".to_owned(),
         };
         findings.add(Check::Notify, format!("notify: webhook-secret-file: {}", delivery_reason(&error)), remedy);
@@ -40,9 +40,6 @@ pub(super) fn find(config: &Config, findings: &mut Findings) {
 
 /// The programs that channels start, by their keys.
 fn programs(table: &NotifyTable) -> Vec<(&'static str, Vec<String>)> {
-    let mail = table.sendmail.as_ref().map(|_| {
-        let program = table.sendmail_program.as_deref().unwrap_or(Path::new(SENDMAIL));
-        ("sendmail-program", vec![program.to_string_lossy().into_owned()])
-    });
+    let mail = table.sendmail.as_ref().map(|_| ("sendmail-program", vec![sendmail_program(table)]));
     table.command.clone().map(|command| ("command", command)).into_iter().chain(mail).collect()
 }

@@ -258,7 +258,7 @@ fn content(store: &Store) -> Result<Content, StoreError> {
     let mut states = Vec::new();
     for (app, job) in jobs {
         // A job without an expression never ran, and one that cannot be read is found with the records.
-        let Some(Ok(policy)) = job.retry.as_deref().map(str::parse::<Policy>) else { continue };
+        let Some(policy) = job.last_policy() else { continue };
         let counts = store.state_counts(&job, &policy, &Batch::default().range(), now, false)?;
         let codes = scan.codes.iter().filter(|(of, _)| *of == app).map(|(_, code)| *code).collect();
         let active = active_runs(store, &app, &job.name);

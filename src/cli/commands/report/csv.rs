@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use csv::WriterBuilder;
 
+use crate::cli::availability::failing_since;
 use crate::report::Ledger;
 use crate::transfer::csv_cell;
 use crate::util::time::rfc3339;
@@ -16,7 +17,6 @@ pub(super) fn write(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
     let mut writer = WriterBuilder::new().from_writer(out);
     writer.write_record(HEADER)?;
     for site in ledger.sites() {
-        let lasts = site.incidents.last().filter(|incident| incident.to.is_none());
         writer.write_record([
             csv_cell(site.cxn_id.as_str()),
             csv_cell(&site.site_url.to_string()),
@@ -27,7 +27,7 @@ pub(super) fn write(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
             site.times.down_s.to_string(),
             site.times.unknown_s.to_string(),
             site.incidents.len().to_string(),
-            lasts.map_or_else(String::new, |incident| rfc3339(incident.from)),
+            failing_since(&site).map_or_else(String::new, rfc3339),
         ])?;
     }
     writer.flush()

@@ -16,6 +16,7 @@ use crate::model::{AppId, CxnId, JobName, SiteUrl, UnixTime};
 use crate::store::{self, Store, StoredResult, WhichResults};
 use crate::transfer::csv_cell;
 use crate::util::text::sanitize;
+use crate::util::time::rfc3339;
 
 /// How many connections are looked up at a time.
 const LOOKUPS: usize = 16_384;
@@ -220,16 +221,16 @@ impl<'a> Out<'a> {
 
     fn print(&mut self, row: &Row, site_url: &SiteUrl) -> Result<()> {
         let Row { cxn_id, app_id, job, at, values, .. } = row;
-        let (cxn, site, at_text) = (cxn_id.to_string(), site_url.to_string(), time::utc(*at));
+        let (cxn, site) = (cxn_id.to_string(), site_url.to_string());
         match &mut self.format {
             Format::Text(table) => {
                 let cells = values.iter().map(|value| sanitize(&text(value)));
-                let behind = [job.to_string(), at_text, cxn];
+                let behind = [job.to_string(), time::utc(*at), cxn];
                 table.add(&[sanitize(&site)].into_iter().chain(cells).chain(behind).collect::<Vec<_>>());
                 Ok(())
             }
             Format::Csv(writer) => {
-                let before = [cxn, site, app_id.to_string(), job.to_string(), at_text];
+                let before = [cxn, site, app_id.to_string(), job.to_string(), rfc3339(*at)];
                 let _ =
                     writer.write_record(before.iter().map(|cell| csv_cell(cell)).chain(values.iter().map(csv_value)));
                 output::check()

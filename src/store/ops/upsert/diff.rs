@@ -3,7 +3,6 @@
 use super::patch::{CxnPatch, FieldPatch};
 use super::resolve::{Resolved, jobs_of, resolve};
 use crate::model::PollStatus;
-use crate::retry::Policy;
 use crate::store::engine::{Get, TX_BATCH};
 use crate::store::error::Result;
 use crate::store::schema::{CxnKey, CxnLocator, CxnRecord, Job, JobNo, ReadSession, find_record, read_status};
@@ -164,8 +163,7 @@ pub fn is_taken(old: Option<&PollStatus>, incoming: &PollStatus, force: bool) ->
 
 /// Whether a status is beyond the expression that its job last ran with.
 fn is_given_up(job: &Job, status: &PollStatus) -> bool {
-    let policy = job.retry.as_deref().and_then(|retry| retry.parse::<Policy>().ok());
-    policy.is_some_and(|policy| policy.next_due(status.level, status.last_run).is_none())
+    job.last_policy().is_some_and(|policy| policy.next_due(status.level, status.last_run).is_none())
 }
 
 impl ReadSession {

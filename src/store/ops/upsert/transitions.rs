@@ -57,7 +57,7 @@ fn changes(diff: &Diff, incoming: &Resolved, force: bool) -> Vec<(JobName, Trans
                 (before, outages.map(|outage| outage.at).collect())
             }
         };
-        let policy: Policy = job.retry.as_deref().and_then(|retry| retry.parse().ok()).unwrap_or_default();
+        let policy = job.last_policy().unwrap_or_default();
         Some((job.name.clone(), change(&policy, &before, after, &outages)?))
     };
     incoming.jobs.iter().filter_map(of_job).collect()
