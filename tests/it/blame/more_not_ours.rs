@@ -119,7 +119,6 @@ mod a_third_is_dead_and_comes_first {
         sixty_sites_refuse 60 Refused;
         sixty_sites_without_a_route 60 NoRoute;
         five_sites_refuse 5 Refused;
-        two_hundred_sites_refuse 200 Refused;
     }
 
     mod few_threads {
