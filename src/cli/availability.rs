@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::context::Context;
 use super::cxn_arg::CxnArg;
 use super::error::{Error, Result};
-use super::selection::{Filter, Match};
+use super::selection::{Filter, Match, status_of};
 use crate::model::{PollStatus, UnixTime};
 use crate::report::{Collector, Incident, SiteReport, Times};
 use crate::store::{ReadSession, Statuses, Store};
@@ -36,7 +36,7 @@ pub(super) fn collector(
     }
     let never_polled = PollStatus::default();
     let mut add = |found: &Match, statuses: &Statuses| {
-        let status = |name| statuses.iter().find(|(job, _)| job == name).map_or(&never_polled, |(_, status)| status);
+        let status = |job| status_of(statuses, job).unwrap_or(&never_polled);
         let of = found.jobs.iter().filter_map(|job| Some((*jobs.get(&job.no)?, status(&job.name))));
         collector.add(&found.cxn, of);
     };
@@ -60,6 +60,18 @@ pub(super) fn times_json(times: &Times) -> Map<String, Value> {
         ("unknownS", json!(times.unknown_s)),
     ];
     values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The value of `last30Days`: the times, and the incidents if they are given.
+///
+/// Null if nothing is known.
+pub(super) fn last_30_days_json(times: &Times, incidents: Option<Value>) -> Value {
+    if times.availability().is_none() {
+        return Value::Null;
+    }
+    let mut json = times_json(times);
+    json.extend(incidents.map(|incidents| ("incidents".to_owned(), incidents)));
+    Value::Object(json)
 }
 
 /// Since when a site fails; `None` if it does not.

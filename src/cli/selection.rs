@@ -265,3 +265,8 @@ impl Filter {
 fn pattern(text: &str) -> Result<Pattern, String> {
     Ok(Pattern::new(&text.to_lowercase()))
 }
+
+/// The status of a connection for a job; `None` if that never polled it.
+pub(in crate::cli) fn status_of<'a>(statuses: &'a Statuses, job: &JobName) -> Option<&'a PollStatus> {
+    statuses.iter().find(|(name, _)| name == job).map(|(_, status)| status)
+}

@@ -25,5 +25,5 @@ pub use status::{Attempt, PollStatus, SeenRedirect};
 pub use threads::{MAX_WORKERS, Threads};
 pub use time::UnixTime;
 pub use trace::PollTrace;
-pub use transition::{Condition, Transition};
+pub use transition::{Condition, Transition, was_recorded};
 pub use via_port::{InvalidViaPort, ViaPort};

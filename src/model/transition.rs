@@ -60,3 +60,12 @@ pub struct Transition {
     /// From when on until `at` nothing is known; `None` if the condition before held until `at`.
     pub unknown_from: Option<UnixTime>,
 }
+
+/// Whether the store recorded a change, by what is known after it.
+///
+/// The history has a change before the store records it. If the process was killed in between, what is known afterwards
+/// contradicts the change, and is as before it. Conditions are compared as the caller distinguishes them.
+#[must_use]
+pub fn was_recorded<T: PartialEq>(before: &T, after: &T, known: &T) -> bool {
+    known == after || known != before
+}

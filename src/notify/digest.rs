@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{Change, Kind};
 use super::pairs;
-use crate::model::{Condition, Fault, UnixTime};
+use crate::model::{Condition, Fault, UnixTime, was_recorded};
 use crate::store::{CxnHash, Entry, Frame, RunProblems, SiteTransition};
 use news::{Item, News};
 pub(super) use sites::{JobId, Site, Sites};
@@ -297,7 +297,7 @@ fn recorded<'a>(frames: &'a [Frame], sites: &Sites) -> Vec<(&'a JobId, &'a SiteT
         let (from, to) = (event.transition.from.is_down(), event.transition.to.is_down());
         let known = next.get(&(job, event.cxn)).copied();
         let known = known.or_else(|| sites.get(job, event.cxn.0).map(|site| site.is_down)).unwrap_or(to);
-        if known == to || known != from {
+        if was_recorded(&from, &to, &known) {
             recorded.push((job, event));
             next.insert((job, event.cxn), from);
         }

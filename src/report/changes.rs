@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{AppId, Condition, JobName, Transition, UnixTime};
+use crate::model::{AppId, Condition, JobName, Transition, UnixTime, was_recorded};
 use crate::store::{CxnHash, Entry, Error, Frame, History, Result};
 
 /// How many sites of a job are in another condition than before.
@@ -51,7 +51,7 @@ impl Site {
 
     /// Takes the next transition, which shows whether the store recorded the one before.
     fn add(&mut self, Transition { from, to, .. }: Transition) {
-        if from.is_down() != self.now.is_down() && from.is_down() == self.before.is_down() {
+        if !was_recorded(&self.before.is_down(), &self.now.is_down(), &from.is_down()) {
             self.now = self.before;
         }
         (self.before, self.now) = (self.now, to);

@@ -8,7 +8,7 @@ use super::incidents::Incidents;
 use super::ledger::Ledger;
 use super::names::CxnNames;
 use super::slices::Slices;
-use super::sums::{JobNo, JobSums, Site, SiteSums};
+use super::sums::{JobIndex, JobSums, Site, SiteSums};
 use super::timeline::{HostNo, Open, Origin, Present, Seconds, Sink, Timeline};
 use crate::model::{AppId, Cxn, PollStatus, UnixTime};
 use crate::retry::Policy;
@@ -82,7 +82,7 @@ impl Collector {
     }
 
     /// Adds a job with its policy.
-    pub fn add_job(&mut self, app_id: AppId, job: &Job, policy: Policy) -> JobNo {
+    pub fn add_job(&mut self, app_id: AppId, job: &Job, policy: Policy) -> JobIndex {
         self.jobs.push(JobSums {
             app_id,
             job: job.name.clone(),
@@ -95,11 +95,11 @@ impl Collector {
             slices: Slices::new(self.from, self.to),
             runs: RunHealth::default(),
         });
-        JobNo::try_from(self.jobs.len() - 1).unwrap_or(JobNo::MAX)
+        JobIndex::try_from(self.jobs.len() - 1).unwrap_or(JobIndex::MAX)
     }
 
     /// Adds a connection, with its statuses for some jobs.
-    pub fn add<'s>(&mut self, cxn: &Cxn, jobs: impl Iterator<Item = (JobNo, &'s PollStatus)>) {
+    pub fn add<'s>(&mut self, cxn: &Cxn, jobs: impl Iterator<Item = (JobIndex, &'s PollStatus)>) {
         let mut name = None;
         let hash = CxnHash::from(&cxn.cxn_id);
         for (job, status) in jobs {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 
-use super::sums::{JobNo, JobSums};
+use super::sums::{JobIndex, JobSums};
 use super::timeline::{Event, HostNo, Origin};
 use crate::model::{AppId, JobName, UnixTime};
 use crate::store::{CxnHash, Entry, Error, Frame, History, Result, SiteTransition};
@@ -17,7 +17,7 @@ pub(super) type SiteNumbers = HashMap<SiteKey, u32, BuildHasherDefault<KeyHasher
 pub(super) struct SiteKey(u64);
 
 impl SiteKey {
-    pub(super) fn new(job: JobNo, cxn: CxnHash) -> Self {
+    pub(super) fn new(job: JobIndex, cxn: CxnHash) -> Self {
         Self(cxn.0.rotate_left(job.into()).wrapping_add(job.into()))
     }
 }
@@ -39,7 +39,7 @@ impl Hasher for KeyHasher {
 }
 
 /// Numbers of jobs.
-pub(super) type JobNumbers = HashMap<(AppId, JobName), JobNo>;
+pub(super) type JobNumbers = HashMap<(AppId, JobName), JobIndex>;
 
 /// The numbers of these jobs, in their order.
 pub(super) fn job_numbers(jobs: &[JobSums]) -> JobNumbers {
@@ -87,7 +87,7 @@ pub(super) fn read(
 }
 
 /// Passes what a frame has to `emit`. `job` is `None` if the report is not about its job.
-pub(super) fn of_frame(frame: &Frame, job: Option<JobNo>, jobs: usize, mut emit: impl FnMut(SiteKey, SiteEvent)) {
+pub(super) fn of_frame(frame: &Frame, job: Option<JobIndex>, jobs: usize, mut emit: impl FnMut(SiteKey, SiteEvent)) {
     for entry in &frame.entries {
         match (job, entry) {
             (Some(job), Entry::Transition(transition)) => {

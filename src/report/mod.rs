@@ -22,4 +22,4 @@ pub use data::{
 pub use ledger::Ledger;
 pub use recent::{RECENT_S, of_connection};
 pub use strip::{Cell, STRIP_CELLS, Strip};
-pub use sums::JobNo;
+pub use sums::JobIndex;

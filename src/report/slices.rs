@@ -2,9 +2,8 @@
 
 use super::data::{Slice, Times};
 use crate::model::UnixTime;
+use crate::util::time::{DAY_S, HOUR_S};
 
-const HOUR_S: UnixTime = 3600;
-const DAY_S: UnixTime = 86_400;
 /// A window that is not longer has a slice for each hour.
 const MAX_HOURS_S: UnixTime = 3 * DAY_S;
 const MAX_SLICES: UnixTime = 400;

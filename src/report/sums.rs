@@ -11,7 +11,7 @@ use crate::retry::Policy;
 use crate::store::RunOutage;
 
 /// The number of a job in a report.
-pub type JobNo = u16;
+pub type JobIndex = u16;
 
 /// A job, and the sums of its sites.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct JobSums {
 pub(super) struct Site {
     /// The number of the connection among the names.
     pub(super) name: u32,
-    pub(super) job: JobNo,
+    pub(super) job: JobIndex,
     pub(super) present: Present,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Times are seconds from the start of the report, so that a site takes less than a hundred bytes.
 
-use crate::model::{Condition, FailureClass, PollStatus, Transition, UnixTime};
+use crate::model::{Condition, FailureClass, PollStatus, Transition, UnixTime, was_recorded};
 use crate::retry::{Policy, last_polled};
 
 /// Seconds from the start of a report; negative before it.
@@ -161,19 +161,19 @@ impl Timeline {
 
     /// Lets an event take effect, unless it was never recorded.
     ///
-    /// `condition` is what the store knew at `until`. If it contradicts the event and is that from before it, the process was
-    /// killed before it recorded the outcome. If it is another one, something is missing in between, and that is unknown.
+    /// `condition` is what the store knew at `until`. If it is neither that before nor that after the event, something is missing
+    /// in between, and that is unknown.
     fn settle(&mut self, event: Event, condition: Condition, until: Seconds, sink: &mut impl Sink) {
         let (before, after) = match event {
             Event::Changed { from, to, .. } => (from, to),
             Event::Removed(_) => (self.condition, Condition::New),
         };
-        let known = is_up(condition);
-        if known == is_up(after) {
+        let (before, after, known) = (is_up(before), is_up(after), is_up(condition));
+        if was_recorded(&before, &after, &known) {
             self.apply(event, sink);
-        } else if known != is_up(before) {
-            self.apply(event, sink);
-            self.pass(until, condition, sink);
+            if known != after {
+                self.pass(until, condition, sink);
+            }
         }
     }
 

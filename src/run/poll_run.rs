@@ -58,16 +58,8 @@ impl PollRun {
     /// A summary of no polls.
     #[must_use]
     pub fn empty_summary(&self) -> Summary {
-        Summary {
-            app_id: self.app.app_id.clone(),
-            job: self.job.clone(),
-            run: RunRecord { now: self.now, batch: self.batch.to_string(), ..RunRecord::default() },
-            durations: Vec::new(),
-            lateness_s: Vec::new(),
-            threads: 0,
-            given_up_sites: Vec::new(),
-            interrupted: None,
-        }
+        let run = RunRecord { now: self.now, batch: self.batch.to_string(), ..RunRecord::default() };
+        Summary::new(self.app.app_id.clone(), self.job.clone(), run)
     }
 }
 

@@ -81,16 +81,8 @@ impl Simulation {
         let rest = due.split_off(due.len().min(INITIAL_LOAD)).into();
 
         let run = RunRecord { now: self.now, due: entries.len() as u64, ..RunRecord::default() };
-        let summary = Summary {
-            app_id: "app:org.example.myapp".parse().expect("a valid appId"),
-            job: JobName::default(),
-            run,
-            durations: Vec::new(),
-            lateness_s: Vec::new(),
-            threads: 0,
-            given_up_sites: Vec::new(),
-            interrupted: None,
-        };
+        let app_id = "app:org.example.myapp".parse().expect("a valid appId");
+        let summary = Summary::new(app_id, JobName::default(), run);
         let rules = Rules {
             policy: self.policy.clone(),
             now: self.now,

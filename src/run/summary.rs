@@ -41,6 +41,13 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// The summary of a run that has polled nothing yet.
+    #[must_use]
+    pub fn new(app_id: AppId, job: JobName, run: RunRecord) -> Self {
+        let (durations, lateness_s, given_up_sites) = (Vec::new(), Vec::new(), Vec::new());
+        Self { app_id, job, run, durations, lateness_s, threads: 0, given_up_sites, interrupted: None }
+    }
+
     /// Adds how long after its due time a poll began; `began` is the time since the run did.
     pub(super) fn add_lateness(&mut self, task: &PollTask, began: Duration) {
         if !task.status.is_new() {
@@ -187,16 +194,7 @@ mod tests {
     use crate::store::{SkipReason, SkippedHost};
 
     fn summary(run: RunRecord) -> Summary {
-        Summary {
-            app_id: "app:org.example.myapp".parse().unwrap(),
-            job: JobName::default(),
-            run,
-            durations: Vec::new(),
-            lateness_s: Vec::new(),
-            threads: 0,
-            given_up_sites: Vec::new(),
-            interrupted: None,
-        }
+        Summary::new("app:org.example.myapp".parse().unwrap(), JobName::default(), run)
     }
 
     #[test]

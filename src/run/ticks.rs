@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::UnixTime;
 use crate::store::{Job, StateCounts};
+use crate::util::time::DAY_S;
 
 /// The usual tick of a job of which too few runs are known, in seconds.
 const DEFAULT_TICK_S: i64 = 300;
@@ -21,7 +22,6 @@ const MIN_STOP_TICKS: i64 = 3;
 const MIN_STOP_S: i64 = 600;
 /// With fewer starts before it no stop is known: the job may be run by hand from time to time.
 const MIN_STARTS: usize = 4;
-const DAY_S: i64 = 86_400;
 
 /// When the last runs of a job and batch began, in order; those that found nothing due are among them.
 ///

@@ -7,6 +7,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 /// The last second of the year 9999, the latest time that is read or stored.
 pub const MAX_UNIX_TIME: i64 = 253_402_300_799;
 
+/// The seconds of an hour.
+pub const HOUR_S: i64 = 3600;
+
+/// The seconds of a day.
+pub const DAY_S: i64 = 86_400;
+
 /// A time as RFC 3339 in UTC: `2026-01-31T12:00:00Z`.
 ///
 /// `unix_time` counts seconds since 1970. A time that has no calendar date becomes its number.

@@ -8,18 +8,18 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::cli::availability::times_json;
+use crate::cli::availability::last_30_days_json;
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Result};
-use crate::cli::selection::{Filter, Match, last_outcome};
+use crate::cli::selection::{Filter, Match, last_outcome, status_of};
 use crate::cli::ui::output;
 use crate::cli::ui::table::Table;
 use crate::cli::values;
 use crate::exit;
 use crate::model::{Cxn, PollStatus, SiteUrl};
 use crate::store::{self, Statuses};
-use columns::{Column, Row, SortKey, status_for};
+use columns::{Column, Row, SortKey};
 use past::Pasts;
 
 /// List connections
@@ -158,7 +158,7 @@ fn to_json(found: &Match, statuses: &Statuses, pasts: Option<&Pasts>) -> Value {
     let Cxn { cxn_id, app_id, app_url, site_url, perm, via_port, batch_code, disabled, secret: _ } = &found.cxn;
     let never_polled = PollStatus::default();
     let jobs = found.jobs.iter().map(|job| {
-        let status = status_for(statuses, job).unwrap_or(&never_polled);
+        let status = status_of(statuses, &job.name).unwrap_or(&never_polled);
         let mut job_json = json!({
             "state": job.state,
             "pollLevel": status.level,
@@ -170,9 +170,8 @@ fn to_json(found: &Match, statuses: &Statuses, pasts: Option<&Pasts>) -> Value {
         });
         if let Some(pasts) = pasts {
             let past = pasts.of(cxn_id, &job.name);
-            let known = past.filter(|past| past.times.availability().is_some());
             job_json["failingSince"] = json!(past.and_then(|past| past.failing_since));
-            job_json["last30Days"] = json!(known.map(|past| times_json(&past.times)));
+            job_json["last30Days"] = json!(past.map(|past| last_30_days_json(&past.times, None)));
         }
         (job.name.as_str().to_owned(), job_json)
     });

@@ -10,11 +10,12 @@ use clap::Args;
 use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::error::Result;
+use crate::cli::selection::status_of;
 use crate::cli::ui::output;
 use crate::cli::values;
 use crate::exit;
 use crate::model::{AppId, JobName, PollStatus, UnixTime};
-use crate::report::{Collector, JobNo, RECENT_S, changes};
+use crate::report::{Collector, JobIndex, RECENT_S, changes};
 use crate::run::active_runs;
 use crate::store::{AppNo, History, Store};
 use row::{CHANGES_S, Row};
@@ -108,15 +109,14 @@ fn add_changes(rows: &mut [Row], history: &History, now: UnixTime) -> Result<()>
 fn add_recent(rows: &mut [Row], store: &Store, now: UnixTime) -> Result<()> {
     let history = store.history();
     let mut collector = Collector::new(&history, now.saturating_sub(RECENT_S), now, true)?;
-    let mut jobs: HashMap<AppNo, Vec<(JobNo, JobName)>> = HashMap::new();
+    let mut jobs: HashMap<AppNo, Vec<(JobIndex, JobName)>> = HashMap::new();
     for Row { app_id, job, policy, .. } in rows.iter() {
         let number = collector.add_job(app_id.clone(), job, policy.clone());
         jobs.entry(job.app).or_default().push((number, job.name.clone()));
     }
     let never_polled = PollStatus::default();
     store.count_cxns(|key, cxn, statuses| {
-        let status =
-            |job: &JobName| statuses.iter().find(|(name, _)| name == job).map_or(&never_polled, |(_, status)| status);
+        let status = |job: &JobName| status_of(&statuses, job).unwrap_or(&never_polled);
         let jobs = jobs.get(&key.app).into_iter().flatten();
         collector.add(&cxn, jobs.map(|(number, job)| (*number, status(job))));
     })?;

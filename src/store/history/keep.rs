@@ -18,8 +18,8 @@ use crate::store::error::Result;
 use crate::store::schema::WriteSession;
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{AtomicFile, Durability};
+use crate::util::time::DAY_S;
 
-const DAY_S: i64 = 86_400;
 /// Permissions that neither other users nor the group may have: the group may read.
 const REFUSED_MODE: u32 = 0o027;
 

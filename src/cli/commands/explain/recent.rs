@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::availability::{failing_since, incidents_json, times_json};
+use crate::cli::availability::{failing_since, incidents_json, last_30_days_json};
 use crate::cli::error::Result;
 use crate::cli::ui::{days, time};
 use crate::model::{Cxn, PollStatus, UnixTime};
@@ -60,12 +60,8 @@ impl Recent {
 
     /// The keys for scripts; `last30Days` is null if nothing is known of that time.
     pub(super) fn json(recent: Option<&Self>) -> Map<String, Value> {
-        let known = recent.filter(|recent| recent.site.times.availability().is_some());
-        let last = known.map(|recent| {
-            let mut last = times_json(&recent.site.times);
-            last.insert("incidents".to_owned(), incidents_json(&recent.site.incidents));
-            last
-        });
+        let last =
+            recent.map(|Self { site, .. }| last_30_days_json(&site.times, Some(incidents_json(&site.incidents))));
         let since = recent.and_then(|recent| failing_since(&recent.site));
         [("failingSince".to_owned(), json!(since)), ("last30Days".to_owned(), json!(last))].into_iter().collect()
     }

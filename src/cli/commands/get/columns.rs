@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use clap::ValueEnum;
 
 use super::past::{Past, Pasts};
-use crate::cli::selection::{JobState, Match};
+use crate::cli::selection::{JobState, Match, status_of};
 use crate::cli::ui::time;
 use crate::model::{Attempt, JobName, PollStatus, UnixTime};
 use crate::retry::State;
@@ -105,7 +105,7 @@ impl<'a> Row<'a> {
     ) -> Self {
         let job = found.jobs.iter().min_by_key(|job| (urgency(job.state), job.name != JobName::default()));
         let state = if found.cxn.disabled { State::Disabled } else { State::New };
-        let status = job.and_then(|job| status_for(statuses, job));
+        let status = job.and_then(|job| status_of(statuses, &job.name));
         let past = history.zip(job).and_then(|(history, job)| history.of(&found.cxn.cxn_id, &job.name));
         Self { found, job, state: job.map_or(state, |job| job.state), status: status.unwrap_or(never_polled), past }
     }
@@ -178,11 +178,6 @@ impl<'a> Row<'a> {
     fn duration_ms(&self) -> Option<u32> {
         Some(self.status.last_duration_ms()).filter(|ms| *ms > 0)
     }
-}
-
-/// The status of a connection for a job; `None` if that never polled it.
-pub(super) fn status_for<'a>(statuses: &'a Statuses, job: &JobState) -> Option<&'a PollStatus> {
-    statuses.iter().find(|(name, _)| *name == job.name).map(|(_, status)| status)
 }
 
 /// What a row sorts by.

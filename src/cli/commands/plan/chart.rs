@@ -3,12 +3,12 @@
 use super::row::mean_text;
 use crate::cli::ui::time;
 use crate::run::forecast::ForecastRun;
+use crate::util::time::DAY_S;
 
 /// The most rows, without the one that the first time may begin within.
 const MAX_ROWS: i64 = 31;
 /// The lengths of a row, in seconds.
 const STEPS: [i64; 11] = [60, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, DAY_S];
-const DAY_S: i64 = 86_400;
 /// The longest and the shortest bar, in cells. In less room there is none.
 const MAX_CELLS: usize = 100;
 const MIN_CELLS: usize = 8;

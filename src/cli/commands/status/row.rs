@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::availability::times_json;
+use crate::cli::availability::last_30_days_json;
 use crate::model::{AppId, UnixTime};
 use crate::report::{Changes, JobReport};
 use crate::retry::Policy;
@@ -77,12 +77,8 @@ impl Row {
             })),
         });
         if with_history {
-            let known = self.recent.as_ref().filter(|recent| recent.times.availability().is_some());
-            json["last30Days"] = json!(known.map(|recent| {
-                let mut last = times_json(&recent.times);
-                last.insert("incidents".to_owned(), json!(recent.incidents));
-                last
-            }));
+            let last = self.recent.as_ref().map(|job| last_30_days_json(&job.times, Some(json!(job.incidents))));
+            json["last30Days"] = json!(last);
         }
         json
     }

@@ -68,17 +68,7 @@ impl Fixture {
         change(&mut rules);
         let run = RunRecord { due: entries.len() as u64, ..RunRecord::default() };
         let app_id = "app:org.example.myapp".parse().unwrap();
-        let job = crate::model::JobName::default();
-        let summary = Summary {
-            app_id,
-            job,
-            run,
-            durations: Vec::new(),
-            lateness_s: Vec::new(),
-            threads: 0,
-            given_up_sites: Vec::new(),
-            interrupted: None,
-        };
+        let summary = Summary::new(app_id, crate::model::JobName::default(), run);
         let state = RunState::new(rules, entries, first, ms(4), summary);
         let (queue, in_flight, log) = (VecDeque::new(), Vec::new(), Vec::new());
         let (session, finish, last_host, permits) = (None, None, None, None);

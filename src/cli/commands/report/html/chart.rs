@@ -6,6 +6,7 @@ use super::text::{Percent, Time};
 use crate::model::UnixTime;
 use crate::report::Slice;
 use crate::util::text::count;
+use crate::util::time::{DAY_S, HOUR_S};
 
 /// The least height of a bar, in percent of the chart, so that any time down is visible.
 const MIN_HEIGHT: f64 = 1.0;
@@ -13,8 +14,6 @@ const MIN_HEIGHT: f64 = 1.0;
 const MAX_WITH_GAPS: usize = 120;
 /// The parts of the time that the height of the chart can stand for.
 const SCALES: [f64; 12] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
-const HOUR_S: i64 = 3600;
-const DAY_S: i64 = 86_400;
 
 /// What the template draws.
 pub(super) struct Chart {
