@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli;
-use crate::listener::{Action, EventName, InvalidListener, Listener, Phase, PollEvent, RunEvent};
+use crate::listener::{Action, EventName, InvalidListener, Listener, Phase, PollEvent, RegistrationEvent, RunEvent};
 use crate::model::Failure;
 
 /// The whole command line of `cxnpoll`, with listeners of your own.
@@ -80,6 +80,18 @@ impl App {
         self.add(on.into(), Action::Run(Box::new(listener)))
     }
 
+    /// Adds a function that is called when a site connects, gets new details, or disconnects.
+    ///
+    /// The event is that of one app, `app:org.example.myapp:register` or `:unregister`, or that of all apps,
+    /// `civi_cxn.register`. An error at `register` refuses the site, which gets its text. Errors at `unregister`, which
+    /// comes once the site is disconnected, change nothing.
+    pub fn on_registration<F>(self, on: impl Into<On>, listener: F) -> Self
+    where
+        F: Fn(&mut RegistrationEvent<'_>) -> Result<(), Failure> + Send + Sync + 'static,
+    {
+        self.add(on.into(), Action::Registration(Box::new(listener)))
+    }
+
     fn add(mut self, on: On, action: Action) -> Self {
         match listener(on, action) {
             Ok(listener) => self.listeners.push(listener),
@@ -102,7 +114,12 @@ impl App {
 /// Makes a listener of an action whose kind fits the event.
 fn listener(On { event, priority }: On, action: Action) -> Result<Listener, InvalidListener> {
     let event: EventName = event.parse()?;
-    if (event.phase == Phase::Poll) != matches!(action, Action::Poll(_)) {
+    let fits = match action {
+        Action::Poll(_) => event.phase == Phase::Poll,
+        Action::Registration(_) => event.phase.is_registration(),
+        _ => matches!(event.phase, Phase::PrePoll | Phase::PostPoll),
+    };
+    if !fits {
         return Err(InvalidListener::WrongMethod(event));
     }
     Ok(Listener { event, priority, stop: false, action })
@@ -119,7 +136,12 @@ mod tests {
         assert!(matches!(app("civi_cxn.pol").error, Some(InvalidListener::Name(_))));
         assert!(matches!(app("civi_cxn.pre-poll").error, Some(InvalidListener::WrongMethod(_))));
         assert_eq!(App::new().around(("civi_cxn.pre-poll", 3), |_| Ok(())).error, None);
-        assert!(matches!(App::new().around("civi_cxn.poll", |_| Ok(())).error, Some(InvalidListener::WrongMethod(_))));
+        for name in ["civi_cxn.poll", "civi_cxn.register"] {
+            assert!(matches!(App::new().around(name, |_| Ok(())).error, Some(InvalidListener::WrongMethod(_))));
+        }
+        let registration = |name: &str| App::new().on_registration(name, |_| Ok(()));
+        assert_eq!(registration("app:org.example.myapp:unregister").error, None);
+        assert!(matches!(registration("civi_cxn.poll").error, Some(InvalidListener::WrongMethod(_))));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `cxnpoll` polls the CiviCRM sites that are connected to a CiviConnect application.
 //!
 //! The library provides the whole command line to a program that has its own listeners in Rust: see [`App`]. A listener
-//! gets a [`PollEvent`] for each poll of a site, or a [`RunEvent`] before and after a run. `docs/listeners.md` describes
-//! the events and the order in which listeners are called.
+//! gets a [`PollEvent`] for each poll of a site, a [`RunEvent`] before and after a run, or a [`RegistrationEvent`] when a
+//! site connects or disconnects. `docs/listeners.md` describes the events and the order in which listeners are called.
 
 mod app;
 
@@ -24,6 +24,8 @@ pub mod notify;
 #[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
+pub mod registration;
+#[doc(hidden)]
 pub mod report;
 #[doc(hidden)]
 pub mod retry;
@@ -40,7 +42,8 @@ pub mod util;
 
 pub use app::{App, On};
 pub use batch::Batch;
-pub use listener::{PollEvent, RunEvent};
+pub use listener::{PollEvent, RegistrationEvent, RunEvent};
 pub use model::{
     AppId, AppMeta, BatchCode, Cxn, CxnId, Failure, FailureClass, JobName, Secret, Tls, UnixTime, ViaPort,
 };
+pub use protocol::registration::SiteDetails;

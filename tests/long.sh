@@ -10,6 +10,7 @@
 # `CXNPOLL_SEED` repeats a run. It needs strace. The kills begin at every failpoint.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+CARGO_TARGET_DIR=target cargo clippy --manifest-path benches/sqlite/Cargo.toml --all-targets --locked -- -D warnings
 cargo bench --locked --bench outage
 CXNPOLL_REQUIRE_TOOLS=1 cargo test --release --locked --test it hosts:: -- --ignored --nocapture
 export CXNPOLL_REQUIRE_TOOLS=1 CXNPOLL_KILLS="${CXNPOLL_KILLS:-2000}" CXNPOLL_CUTS="${CXNPOLL_CUTS:-500}"
@@ -17,6 +18,6 @@ CXNPOLL_EVERY_CUT=1 cargo test --release --locked --lib import::cuts -- --nocapt
 export CXNPOLL_SCHEDULES="${CXNPOLL_SCHEDULES:-5000}"
 cargo test --release --locked --lib execute::tests::schedule::
 cargo test --release --locked --lib run::spread:: -- --include-ignored --nocapture
-cargo test --release --locked --test it crash::
+cargo test --release --locked --test it crash:: faults::
 CXNPOLL_NOTIFY_SITES=400 cargo test --release --locked --test it notify::
 cargo test --release --locked --test it power:: -- --include-ignored --nocapture --test-threads 1

@@ -11,7 +11,7 @@ use super::error::{Error, Report, Result};
 use super::ui::progress::Display;
 use super::ui::{logging, notice, prompt, terminal};
 use super::values::{self, Verbosity};
-use crate::config::{Config, JobTable, STORE_VARIABLE};
+use crate::config::{self, Config, JobTable, STORE_VARIABLE};
 use crate::exit;
 use crate::listener::Listeners;
 use crate::model::{AppId, AppMeta, JobName, UnixTime};
@@ -210,7 +210,7 @@ impl Context {
     ///
     /// # Errors
     /// The configured certificate authorities cannot be read.
-    pub(super) fn client_for_own_urls(&self) -> Result<Client> {
+    pub(super) fn client_for_own_urls(&self) -> Result<Client, config::Error> {
         Ok(Client::new(site::Options {
             allow_net: vec![IpNet::from(Ipv4Net::default()), IpNet::from(Ipv6Net::default())],
             timeouts: site::Timeouts { call: OWN_URL_TIMEOUT, ..site::Timeouts::default() },
@@ -289,7 +289,7 @@ impl Context {
 }
 
 /// The time that a command uses as the current time.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct Clock {
     /// Use this time as the current time: RFC 3339, or seconds since 1970
     #[arg(long, value_name = "T", value_parser = values::time)]
@@ -304,7 +304,7 @@ impl Clock {
 }
 
 /// The schedule by which a command that polls nothing computes states and due times.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct ScheduleArgs {
     /// Use this expression instead of that of the job's last run, or of the configuration
     #[arg(long, value_name = "EXPR")]

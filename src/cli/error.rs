@@ -10,6 +10,7 @@ mod import;
 mod listener;
 pub(in crate::cli) mod notify;
 mod outage;
+mod registration;
 mod report;
 mod results;
 mod run;
@@ -24,12 +25,14 @@ use std::path::PathBuf;
 use crate::config::Error as ConfigError;
 use crate::exit;
 use crate::listener::{Error as ListenerError, InvalidListener};
-use crate::model::{AppId, CxnId, Failure, FailureClass, InvalidId, JobName};
+use crate::model::{AppId, CxnId, Failure, FailureClass, InvalidId, JobName, UnixTime};
+use crate::registration::Error as RegistrationError;
 use crate::retry::InvalidRetry;
 use crate::run::Error as RunError;
 use crate::store::{Error as StoreError, Skipped};
 use crate::transfer::Error as TransferError;
 use crate::util::text::count;
+use crate::util::time::rfc3339;
 
 pub(in crate::cli) use backlog::{backlog_text, stop_text};
 pub(in crate::cli) use config::hide_urls;
@@ -55,6 +58,15 @@ pub(in crate::cli) enum Error {
     UnknownCxn(String),
     /// The store has no job of this name.
     UnknownJob(JobName),
+    /// An option gives a time from which on a command looks, which is not before the current time.
+    NotBefore {
+        /// The option: `--since`.
+        option: &'static str,
+        /// Its time.
+        at: UnixTime,
+        /// The current time, or that of `--now`.
+        now: UnixTime,
+    },
     /// The connection belongs to another app than the one that was given.
     OtherApp {
         /// The connection.
@@ -118,6 +130,12 @@ pub(in crate::cli) enum Error {
     },
     /// The output file of an export exists.
     OutputExists(PathBuf),
+    /// A file of a new key exists.
+    KeyExists(PathBuf),
+    /// An app has no private key.
+    NoKey(AppId),
+    /// The key of an app, or what it signs, cannot be made.
+    KeyNotMade(io::Error),
     /// The output file of an export has the name of something else.
     NotAFile {
         /// The text that was given.
@@ -212,6 +230,8 @@ pub(in crate::cli) enum Error {
     InvalidListener(InvalidListener),
     /// An error of a run.
     Run(RunError),
+    /// A fault on this side, while a registration was answered.
+    Registration(RegistrationError),
 }
 
 /// The result of a command.
@@ -262,6 +282,10 @@ impl From<Error> for Report {
             Error::UnknownJob(name) => {
                 Self::not_found(format!("there is no job {name}")).hint("list the jobs with `cxnpoll status`")
             }
+            Error::NotBefore { option, at, now } => {
+                Self::usage(format!("{option} is {}, and the current time is {}", rfc3339(at), rfc3339(now)))
+                    .hint(format!("give {option} an earlier time, or --now a later one"))
+            }
             Error::OtherApp { cxn_id, app_id, expected } => {
                 Self::not_found(format!("{cxn_id} is a connection of {app_id}, not of {expected}"))
             }
@@ -278,6 +302,12 @@ impl From<Error> for Report {
             Error::OutputFile { path, kind } => transfer::output_file(&path, kind),
             Error::OutputExists(path) => Self::usage(format!("{} exists; nothing was written", path.display()))
                 .hint("replace it with --force, or name another file"),
+            Error::KeyExists(path) => Self::usage(format!("{} exists; nothing was written", path.display())).hint(
+                "name another directory with --dir, or make a request for the key: cxnpoll config app-keys request",
+            ),
+            Error::KeyNotMade(error) => Self::cannot("make the key or its request", &error),
+            Error::NoKey(app_id) => Self::config(format!("{app_id} has no private key"))
+                .hint(format!("make one: cxnpoll config app-keys create {}", app_id.short())),
             Error::NotAFile { text, named } => transfer::not_a_file(&text, named),
             Error::NotCompressed(path) => Self::usage(format!(
                 "an export is not compressed, and {} would be; nothing was written",
@@ -339,6 +369,7 @@ impl From<Error> for Report {
             Error::Listener(error) => error.into(),
             Error::InvalidListener(error) => error.into(),
             Error::Run(error) => error.into(),
+            Error::Registration(error) => error.into(),
         }
     }
 }

@@ -60,6 +60,7 @@ const AFTER_HELP: &str = "Exit codes: 0 done, 1 internal error, 2 usage, 3 the s
 69 own outage, 74 store or output, 75 declined or busy, 78 configuration, 129/130/143 ended by a signal";
 
 const POLL: &str = "poll";
+const REGISTRATION: &str = "registration";
 /// The name of `poll` in cxnapp's console.
 const POLL_ALIAS: &str = "cxn:poll";
 
@@ -110,7 +111,9 @@ enum Command {
     Export(commands::export::Export),
     Results(commands::results::Results),
     Report(commands::report::Report),
-    /// Check, back up, restore or compact the store
+    #[command(name = REGISTRATION)]
+    Registration(commands::registration::Registration),
+    /// Create, check, back up, restore or compact the store
     #[command(subcommand)]
     Store(StoreCommand),
     /// Send notifications about sites and runs
@@ -127,6 +130,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum StoreCommand {
+    Create(commands::store::create::Create),
     Check(commands::store::check::Check),
     Backup(commands::store::backup::Backup),
     Restore(commands::store::restore::Restore),
@@ -143,6 +147,15 @@ enum ConfigCommand {
     Init(commands::config::init::Init),
     Check(commands::config::check::Check),
     Show(commands::config::show::Show),
+    /// Create the private key of an app, or requests for its certificate
+    #[command(subcommand)]
+    AppKeys(AppKeysCommand),
+}
+
+#[derive(Subcommand)]
+enum AppKeysCommand {
+    Create(commands::config::app_keys::Create),
+    Request(commands::config::app_keys::Request),
 }
 
 /// Runs the program with the arguments of the process, its name first, and returns the exit code.
@@ -201,28 +214,47 @@ fn command() -> clap::Command {
 
 /// Parses the arguments.
 ///
-/// Those of a run need the options of no other command. Every error is that of the whole program.
+/// Those of a run or a registration need the options of no other command. Every error is that of the whole program.
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let of_run = arguments.iter().any(|argument| argument == POLL || argument == POLL_ALIAS);
-    let of_run = of_run.then(|| poll_alone().try_get_matches_from(arguments).ok()).flatten();
-    let matches = of_run.map_or_else(|| command().try_get_matches_from(arguments), Ok)?;
+    let small = arguments.iter().find_map(|argument| program_with(argument.to_str()?));
+    let small = small.and_then(|program| program.try_get_matches_from(arguments).ok());
+    let matches = small.map_or_else(|| command().try_get_matches_from(arguments), Ok)?;
     Cli::from_arg_matches(&matches)
 }
 
-/// The program without its other commands. To build the options of all takes longer than a run with nothing due.
-fn poll_alone() -> clap::Command {
-    let poll = commands::poll::Poll::augment_args(clap::Command::new(POLL).alias(POLL_ALIAS));
+/// The program without its other commands, if an argument names one that starts often.
+///
+/// To build the options of all commands takes longer than a run with nothing due.
+fn program_with(argument: &str) -> Option<clap::Command> {
+    let command = match argument {
+        POLL | POLL_ALIAS => commands::poll::Poll::augment_args(clap::Command::new(POLL).alias(POLL_ALIAS)),
+        REGISTRATION => commands::registration::Registration::augment_args(clap::Command::new(REGISTRATION)),
+        _ => return None,
+    };
     let program = Global::augment_args(clap::Command::new(POLL)).subcommand_required(true);
-    program.args_override_self(true).subcommand(poll)
+    Some(program.args_override_self(true).subcommand(command))
 }
 
 fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
-    logging::start(cli.global.logging())?;
+    let Cli { global, command } = cli;
+    let prepared = panic::catch_unwind(AssertUnwindSafe(|| prepare(global, &command, started, added)));
+    let prepared = prepared.unwrap_or_else(|panic| Err(Error::Panic(panic_message(&*panic))));
+    match (prepared, command) {
+        (Ok(context), command) => context.with_skipped(dispatch(command, &context)),
+        // A web server gets a reply in any case.
+        (Err(error), Command::Registration(_)) => commands::registration::Registration::run(Err(error)),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Makes what a command gets.
+fn prepare(global: Global, command: &Command, started: UnixTime, added: Added) -> Result<Context> {
+    logging::start(global.logging())?;
     let added = added?;
-    let config = match &cli.command {
+    let config = match command {
         // Nothing of this machine changes the demo.
         Command::Demo(_) => Config::default(),
-        command => match Config::load(cli.global.config.as_deref()) {
+        command => match Config::load(global.config.as_deref()) {
             Err(_) if !command.needs_config() => Config::default(),
             config => config?,
         },
@@ -231,9 +263,8 @@ fn execute(cli: Cli, started: UnixTime, added: Added) -> Result<u8> {
     for listener in added {
         listeners.add(listener);
     }
-    let (name, skipped) = (cli.command.name(), SkippedEntries::default());
-    let context = Context { global: cli.global, config, name, listeners, started, skipped };
-    context.with_skipped(dispatch(cli.command, &context))
+    let (name, skipped) = (command.name(), SkippedEntries::default());
+    Ok(Context { global, config, name, listeners, started, skipped })
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<u8> {
@@ -256,6 +287,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Export(command) => command.run(context),
         Command::Results(command) => command.run(context),
         Command::Report(command) => command.run(context),
+        Command::Registration(_) => commands::registration::Registration::run(Ok(context)),
         Command::Demo(command) => command.run(context),
         Command::Doctor(command) => Ok(command.run(context, parse_poll)),
         Command::Completions(command) => Ok(command.run(&mut Cli::command())),
@@ -264,6 +296,9 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Config(ConfigCommand::Init(command)) => command.run(context),
         Command::Config(ConfigCommand::Check(command)) => command.run(context),
         Command::Config(ConfigCommand::Show(command)) => command.run(context),
+        Command::Config(ConfigCommand::AppKeys(AppKeysCommand::Create(command))) => command.run(context),
+        Command::Config(ConfigCommand::AppKeys(AppKeysCommand::Request(command))) => command.run(context),
+        Command::Store(StoreCommand::Create(command)) => command.run(context),
         Command::Store(StoreCommand::Check(command)) => command.run(context),
         Command::Store(StoreCommand::Backup(command)) => command.run(context),
         Command::Store(StoreCommand::Restore(command)) => command.run(context),
@@ -304,6 +339,7 @@ impl Command {
             Self::Export(_) => "export",
             Self::Results(_) => "results",
             Self::Report(_) => "report",
+            Self::Registration(_) => REGISTRATION,
             Self::Demo(_) => "demo",
             Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",
@@ -312,6 +348,9 @@ impl Command {
             Self::Config(ConfigCommand::Init(_)) => "config init",
             Self::Config(ConfigCommand::Check(_)) => "config check",
             Self::Config(ConfigCommand::Show(_)) => "config show",
+            Self::Config(ConfigCommand::AppKeys(AppKeysCommand::Create(_))) => "config app-keys create",
+            Self::Config(ConfigCommand::AppKeys(AppKeysCommand::Request(_))) => "config app-keys request",
+            Self::Store(StoreCommand::Create(_)) => "store create",
             Self::Store(StoreCommand::Check(_)) => "store check",
             Self::Store(StoreCommand::Backup(_)) => "store backup",
             Self::Store(StoreCommand::Restore(_)) => "store restore",

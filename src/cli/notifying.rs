@@ -54,7 +54,7 @@ impl<'a> Notifying<'a> {
             send: &|channel, message| send(context, signals.stop_flag(), channel, message),
         };
         match notifier.finish(&run) {
-            Ok(failed) => failed.iter().for_each(|(channel, error)| warn!("{}", delivery_text(*channel, error))),
+            Ok(failed) => failed.into_iter().for_each(|(channel, error)| warn!("{}", delivery_text(channel, error))),
             Err(_) if signals.stop_code().is_some() => {}
             Err(error) => warn!("notifications are left to the next run: {}", Report::from(error)),
         }
@@ -73,6 +73,6 @@ pub(super) fn send(
 ) -> Result<(), DeliveryError> {
     let Some(table) = &context.config.notify else { return Ok(()) };
     let dir = context.config.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-    let client = || context.client_for_own_urls().map_err(|error| Report::from(error).message);
+    let client = || context.client_for_own_urls();
     Sender { table, dir, client: &client, stop }.send(channel, message)
 }

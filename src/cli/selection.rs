@@ -1,6 +1,6 @@
 //! The connections that a command is about: named, or selected by a filter.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,19 +9,21 @@ use wildmatch::WildMatchPattern;
 use super::context::{Context, ScheduleArgs};
 use super::cxn_arg::CxnArg;
 use super::error::{Error, Result};
-use super::{named, values};
+use super::named;
+use super::values::{self, Since};
 use crate::model::{AppId, Cxn, CxnId, FailureClass, JobName, PollStatus, UnixTime};
+use crate::report::Collector;
 use crate::retry::{Period, Policy, State};
-use crate::store::{self, AppNo, CxnKey, Job, JobNo, ReadSession, Statuses, Store};
+use crate::store::{self, AppNo, CxnHash, CxnKey, Job, JobNo, ReadSession, Statuses, Store};
 use crate::util::text::sanitize;
 
 /// The conditions of a filter; a connection must meet all of them.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(in crate::cli) struct Filter {
     /// Select connections of this app
     #[arg(long, value_name = "APP", value_parser = values::app, help_heading = "Which connections")]
     app: Option<AppId>,
-    /// Apply --state, --failure and --older-than to this job [default: any]
+    /// Apply --state, --failure, --older-than and --failing-since to this job [default: any]
     #[arg(long, value_name = "J", value_parser = values::job, help_heading = "Which connections")]
     name: Option<JobName>,
     /// Select by state; several are separated by commas
@@ -39,8 +41,20 @@ pub(in crate::cli) struct Filter {
     /// Select connections that were last polled longer ago than this: 90d, 36h, '6 month'
     #[arg(long, value_name = "AGE", value_parser = values::age, help_heading = "Which connections")]
     older_than: Option<Period>,
+    /// Select connections whose polls have all failed for so long, such as 7d, or since a time in RFC 3339. Reads history
+    #[arg(long, value_name = "TIME", value_parser = values::since, help_heading = "Which connections")]
+    failing_since: Option<Since>,
     #[command(flatten)]
     schedule: ScheduleArgs,
+}
+
+/// What the conditions are checked with.
+struct Criteria {
+    now: UnixTime,
+    /// The jobs of the wanted name and app, by app.
+    jobs: BTreeMap<AppNo, Vec<(AppId, Job, Policy)>>,
+    /// The connections and jobs that have failed for long enough; `None` without that condition.
+    failing: Option<HashSet<(CxnHash, JobName)>>,
 }
 
 /// A pattern in lower case: `*` matches anything. `?` matches itself, because URLs contain it.
@@ -97,16 +111,19 @@ pub(in crate::cli) fn last_outcome(status: &PollStatus) -> Value {
 impl Filter {
     /// Whether there is no condition, so that every connection passes.
     pub(in crate::cli) fn is_empty(&self) -> bool {
-        let Self { app, name, state, failure, host, url, older_than, schedule: _ } = self;
-        let has_list = !state.is_empty() || !failure.is_empty();
-        let has_text = app.is_some() || name.is_some() || host.is_some() || url.is_some();
-        !has_list && !has_text && older_than.is_none()
+        self.app.is_none() && self.name.is_none() && !self.selects_among_connections()
     }
 
     /// Whether connections are selected by more than their app.
     pub(in crate::cli) fn selects_among_connections(&self) -> bool {
-        let Self { app: _, name: _, state, failure, host, url, older_than, schedule: _ } = self;
-        !state.is_empty() || !failure.is_empty() || host.is_some() || url.is_some() || older_than.is_some()
+        let Self { app: _, name: _, state, failure, host, url, older_than, failing_since, schedule: _ } = self;
+        let has_pattern = host.is_some() || url.is_some();
+        !state.is_empty() || !failure.is_empty() || has_pattern || older_than.is_some() || failing_since.is_some()
+    }
+
+    /// The filter of a command that has no conditions but these.
+    pub(in crate::cli) fn of_jobs(app: Option<AppId>, name: Option<JobName>, schedule: ScheduleArgs) -> Self {
+        Self { app, name, schedule, ..Self::default() }
     }
 
     /// The same filter, for connections of an app.
@@ -120,25 +137,28 @@ impl Filter {
     ///
     /// # Errors
     /// Those of `emit`; [`Error::UnknownApp`], [`Error::UnknownJob`] and [`Error::UnknownCxn`] for what the store does not
-    /// have; the store cannot be read.
+    /// have; [`Error::NotBefore`]; the store or history cannot be read.
     pub(in crate::cli) fn each<E: From<Error> + From<store::Error>>(
         &self,
         context: &Context,
         store: &Store,
         named: &[CxnArg],
+        emit: impl FnMut(Match, Statuses) -> Result<(), E>,
+    ) -> Result<Vec<(CxnId, CxnKey)>, E> {
+        self.each_of(store, &self.criteria(context, store)?, named, emit)
+    }
+
+    fn each_of<E: From<Error> + From<store::Error>>(
+        &self,
+        store: &Store,
+        criteria: &Criteria,
+        named: &[CxnArg],
         mut emit: impl FnMut(Match, Statuses) -> Result<(), E>,
     ) -> Result<Vec<(CxnId, CxnKey)>, E> {
-        if let Some(app_id) = &self.app {
-            context.app(store, app_id)?;
-        }
-        let now = self.now(context);
-        let jobs = self.jobs(context, store)?;
-        let mut pass = |key: CxnKey, cxn: Cxn, statuses: Statuses| {
-            let jobs = jobs.get(&key.app).map_or(&[][..], Vec::as_slice);
-            match self.passes(jobs, &cxn, &statuses, now) {
-                Some(jobs) => emit(Match { key, cxn, jobs }, statuses),
-                None => Ok(()),
-            }
+        let mut pass = |key: CxnKey, cxn: Cxn, statuses: Statuses| match self.passes(criteria, key.app, &cxn, &statuses)
+        {
+            Some(jobs) => emit(Match { key, cxn, jobs }, statuses),
+            None => Ok(()),
         };
         if named.is_empty() {
             store.for_each_cxn(pass)?;
@@ -161,27 +181,51 @@ impl Filter {
         Ok(skipped)
     }
 
-    /// As [`Filter::each`] for all connections, but calls `count` in sessions of the store.
+    /// Begins a report about the connections that pass, since `from`.
+    ///
+    /// If some are `named`, it is only about those.
     ///
     /// # Errors
-    /// As [`Filter::each`].
-    pub(in crate::cli) fn count(
+    /// Those of [`Filter::each`].
+    pub(in crate::cli) fn collector(
         &self,
         context: &Context,
         store: &Store,
-        mut count: impl FnMut(&Match, &Statuses) + Send,
-    ) -> Result<()> {
-        if let Some(app_id) = &self.app {
-            context.app(store, app_id)?;
+        named: &[CxnArg],
+        from: UnixTime,
+    ) -> Result<Collector> {
+        self.collect(store, &self.criteria(context, store)?, named, from)
+    }
+
+    fn collect(&self, store: &Store, criteria: &Criteria, named: &[CxnArg], from: UnixTime) -> Result<Collector> {
+        let is_selection = !named.is_empty() || self.selects_among_connections();
+        let mut collector = Collector::new(&store.history(), from, criteria.now, is_selection)?;
+        let jobs = criteria.jobs.values().flatten();
+        let jobs: HashMap<_, _> = jobs
+            .map(|(app_id, job, policy)| (job.no, collector.add_job(app_id.clone(), job, policy.clone())))
+            .collect();
+        if !is_selection {
+            let about = store.read(ReadSession::cxn_count_upper_bound)?;
+            collector.reserve(usize::try_from(about).unwrap_or(0));
         }
-        let (now, jobs) = (self.now(context), self.jobs(context, store)?);
-        store.count_cxns(|key, cxn, statuses| {
-            let jobs = jobs.get(&key.app).map_or(&[][..], Vec::as_slice);
-            if let Some(jobs) = self.passes(jobs, &cxn, &statuses, now) {
-                count(&Match { key, cxn, jobs }, &statuses);
-            }
-        })?;
-        Ok(())
+        let never_polled = PollStatus::default();
+        let mut add = |cxn: &Cxn, found: &[JobState], statuses: &Statuses| {
+            let status = |job| status_of(statuses, job).unwrap_or(&never_polled);
+            collector.add(cxn, found.iter().filter_map(|job| Some((*jobs.get(&job.no)?, status(&job.name)))));
+        };
+        if named.is_empty() {
+            store.count_cxns(|key, cxn, statuses| {
+                if let Some(found) = self.passes(criteria, key.app, &cxn, &statuses) {
+                    add(&cxn, &found, &statuses);
+                }
+            })?;
+        } else {
+            self.each_of(store, criteria, named, |found, statuses| {
+                add(&found.cxn, &found.jobs, &statuses);
+                Ok::<_, Error>(())
+            })?;
+        }
+        Ok(collector)
     }
 
     /// The time for which states are computed.
@@ -208,23 +252,45 @@ impl Filter {
         Ok(jobs)
     }
 
-    /// These jobs by app.
-    fn jobs(&self, context: &Context, store: &Store) -> Result<HashMap<AppNo, Vec<(Job, Policy)>>> {
-        let mut jobs: HashMap<_, Vec<_>> = HashMap::new();
-        for (_, job, policy) in self.jobs_with_apps(context, store)? {
-            jobs.entry(job.app).or_default().push((job, policy));
+    /// The time at which an option such as `--since` begins.
+    ///
+    /// # Errors
+    /// [`Error::NotBefore`] if that is not before the current time of the filter.
+    pub(in crate::cli) fn start(&self, context: &Context, option: &'static str, since: Since) -> Result<UnixTime> {
+        let now = self.now(context);
+        let at = since.before(now);
+        if at < now { Ok(at) } else { Err(Error::NotBefore { option, at, now }) }
+    }
+
+    /// Reads what the conditions need.
+    fn criteria(&self, context: &Context, store: &Store) -> Result<Criteria> {
+        if let Some(app_id) = &self.app {
+            context.app(store, app_id)?;
         }
-        Ok(jobs)
+        let mut jobs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for job in self.jobs_with_apps(context, store)? {
+            jobs.entry(job.1.app).or_default().push(job);
+        }
+        let mut criteria = Criteria { now: self.now(context), jobs, failing: None };
+        if let Some(since) = self.failing_since {
+            let since = self.start(context, "--failing-since", since)?;
+            // The other conditions are met by all that is collected.
+            let ledger = self.collect(store, &criteria, &[], since)?.read_recent(&store.history())?;
+            let failing = ledger.sites().filter(|site| site.failing_since().is_some_and(|from| from <= since));
+            criteria.failing = Some(failing.map(|site| (CxnHash::from(&site.cxn_id), site.job)).collect());
+        }
+        Ok(criteria)
     }
 
     /// The jobs for which the conditions hold; `None` if the connection does not pass.
     fn passes(
         &self,
-        jobs: &[(Job, Policy)],
+        criteria: &Criteria,
+        app: AppNo,
         cxn: &Cxn,
         statuses: &[(JobName, PollStatus)],
-        now: UnixTime,
     ) -> Option<Vec<JobState>> {
+        let now = criteria.now;
         let of_cxn = self.app.as_ref().is_none_or(|app| *app == cxn.app_id)
             && self.host.as_ref().is_none_or(|host| host.matches(cxn.host().trim_matches(['[', ']'])))
             && self.url.as_ref().is_none_or(|url| {
@@ -237,14 +303,19 @@ impl Filter {
         }
         let never_polled = PollStatus::default();
         let mut found = Vec::new();
-        for (job, policy) in jobs {
+        let jobs = criteria.jobs.get(&app).map_or(&[][..], Vec::as_slice);
+        for (_, job, policy) in jobs {
             let status =
                 statuses.iter().find(|(name, _)| *name == job.name).map_or(&never_polled, |(_, status)| status);
             let state = policy.state(status, cxn.disabled, now);
             let class = status.attempts.last().and_then(|attempt| attempt.class);
             let holds = (self.state.is_empty() || self.state.contains(&state))
                 && (self.failure.is_empty() || class.is_some_and(|class| self.failure.contains(&class)))
-                && self.older_than.is_none_or(|age| !status.is_new() && age.after(status.last_run) <= now);
+                && self.older_than.is_none_or(|age| !status.is_new() && age.after(status.last_run) <= now)
+                && criteria
+                    .failing
+                    .as_ref()
+                    .is_none_or(|failing| failing.contains(&(CxnHash::from(&cxn.cxn_id), job.name.clone())));
             if holds {
                 let next_due = policy.when_due(status, cxn.disabled, now);
                 found.push(JobState { no: job.no, name: job.name.clone(), state, next_due });
@@ -255,6 +326,7 @@ impl Filter {
         let without_job = jobs.is_empty()
             && self.failure.is_empty()
             && self.older_than.is_none()
+            && self.failing_since.is_none()
             && self.name.is_none()
             && (self.state.is_empty() || self.state.contains(&state));
         (!found.is_empty() || without_job).then_some(found)

@@ -51,7 +51,7 @@ fn an_argument_that_is_no_option_cannot_be_given_twice() {
 }
 
 #[test]
-fn the_arguments_of_a_run_are_parsed_without_the_other_commands() {
+fn the_arguments_of_what_starts_often_are_parsed_without_the_other_commands() {
     fn given(matches: &clap::ArgMatches) -> Vec<String> {
         let values = |id: &str| matches.try_get_raw(id).ok().flatten().map(Vec::from_iter);
         let below = matches.subcommand().into_iter().flat_map(|(_, below)| given(below));
@@ -60,7 +60,11 @@ fn the_arguments_of_a_run_are_parsed_without_the_other_commands() {
     let parse = |command: clap::Command, line: &str| {
         command.try_get_matches_from(line.split(' ')).map(|matches| given(&matches)).map_err(|error| error.kind())
     };
-    for (line, is_run) in [
+    for (line, is_alone) in [
+        ("cxnpoll --config x registration", true),
+        ("cxnpoll registration --log-file x --store-wait 5s", true),
+        ("cxnpoll registration x", false),
+        ("cxnpoll help registration", false),
         ("cxnpoll poll org.example.a", true),
         ("cxnpoll cxn:poll org.example.a --batch 0/2 --strict --strict -qq", true),
         ("cxnpoll --store x -v poll --name j --store y org.example.a -n -e prod", true),
@@ -68,9 +72,10 @@ fn the_arguments_of_a_run_are_parsed_without_the_other_commands() {
         ("cxnpoll poll --help", false),
         ("cxnpoll --store poll", false),
     ] {
-        let (of_run, whole) = (parse(poll_alone(), line), parse(command(), line));
-        assert_eq!(of_run.is_ok(), is_run, "{line}");
-        assert!(!is_run || of_run == whole, "{line}");
+        let program = line.split(' ').find_map(program_with).unwrap();
+        let (without_others, whole) = (parse(program, line), parse(command(), line));
+        assert_eq!(without_others.is_ok(), is_alone, "{line}");
+        assert!(!is_alone || without_others == whole, "{line}");
     }
 }
 

@@ -9,7 +9,7 @@ use super::app_table::AppTable;
 use super::cxnapp;
 use super::error::{Error, Result};
 use super::file::Config;
-use crate::model::{AppId, AppMeta};
+use crate::model::{AppId, AppMeta, CxnId};
 
 impl Config {
     /// Finds an app in cxnapp's directory, in the configuration file, or in both; `None` if neither has it.
@@ -34,7 +34,10 @@ impl Config {
         if let Some(table) = table {
             if let Some(path) = &table.app_cert {
                 let missing = || Error::NoCertificate { path: path.clone() };
-                app.app_cert = cxnapp::read_optional(path)?.ok_or_else(missing)?;
+                app.app_cert = cxnapp::read_certificate(path)?.ok_or_else(missing)?;
+            }
+            if let Some(path) = &table.metadata {
+                app.metadata = cxnapp::read_metadata(path, app_id)?;
             }
             for (key, value) in [("title", &table.title), ("appUrl", &table.app_url)] {
                 if let Some(value) = value {
@@ -48,14 +51,35 @@ impl Config {
     }
 
     /// The table of an app in the configuration file; `None` if there is none.
-    fn app_table(&self, app_id: &AppId) -> Option<&AppTable> {
+    pub(crate) fn app_table(&self, app_id: &AppId) -> Option<&AppTable> {
         self.apps.get(app_id.short()).or_else(|| self.apps.get(app_id.as_str()))
+    }
+
+    /// The URL of a page for a connection, with a token; `None` if the configuration names no such page.
+    #[must_use]
+    pub fn link_url(&self, app_id: &AppId, page: &str, cxn_id: &CxnId, token: &str) -> Option<String> {
+        Some(self.app_table(app_id)?.links.get(page)?.link(app_id, page, cxn_id, token))
+    }
+
+    /// Whether the table of an app has what only registrations and links need.
+    pub(crate) fn names_registration(&self, app_id: &AppId) -> bool {
+        let table = self.app_table(app_id);
+        table.is_some_and(|table| {
+            table.private_key.is_some() || table.link_secret_file.is_some() || !table.links.is_empty()
+        })
     }
 
     /// The file that the certificate of an app is read from; `None` if there is none.
     pub(crate) fn certificate_file(&self, app_id: &AppId) -> Option<PathBuf> {
         let of_table = self.app_table(app_id).and_then(|table| table.app_cert.clone());
         let of_dir = self.apps_dir.as_ref().map(|dir| cxnapp::certificate_file(dir, app_id));
+        of_table.or_else(|| of_dir.filter(|path| path.exists()))
+    }
+
+    /// The file that the private key of an app is read from; `None` if there is none.
+    pub(crate) fn key_file(&self, app_id: &AppId) -> Option<PathBuf> {
+        let of_table = self.app_table(app_id).and_then(|table| table.private_key.clone());
+        let of_dir = self.apps_dir.as_ref().map(|dir| cxnapp::key_file(dir, app_id));
         of_table.or_else(|| of_dir.filter(|path| path.exists()))
     }
 
@@ -127,6 +151,29 @@ mod tests {
         fs::write(dir.join("metadata.json"), "{").unwrap();
         let error = config.app(&app_id()).unwrap_err();
         assert!(matches!(&error, Error::MetadataJson { path, .. } if path.ends_with("metadata.json")), "{error:?}");
+    }
+
+    #[test]
+    fn metadata_is_that_of_the_file_in_either_form_with_the_values_of_the_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metadata.json");
+        let table = AppTable { metadata: Some(path.clone()), title: Some("Ours".into()), ..AppTable::default() };
+        let config = Config { apps: [("org.example.myapp".to_owned(), table)].into(), ..Config::default() };
+        assert!(matches!(config.app(&app_id()), Err(Error::File(error)) if error.path == path));
+        for text in [
+            r#"{"title": "Theirs", "perm": {"grant": "*"}}"#,
+            "\u{feff}{\"app:a\": 1, \"app:org.example.myapp\": {\"title\": null, \"perm\": {\"grant\": \"*\"}}}\r\n",
+        ] {
+            fs::write(&path, text).unwrap();
+            let metadata = config.app(&app_id()).unwrap().unwrap().metadata;
+            assert_eq!(metadata, json!({"title": "Ours", "perm": {"grant": "*"}}));
+        }
+        for text in [r#"{"app:org.example.other": {}}"#, r#"{"app:org.example.myapp": 1}"#, "[]", "1"] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(config.app(&app_id()), Err(Error::NoMetadata { .. })), "{text}");
+        }
+        fs::write(&path, "{").unwrap();
+        assert!(matches!(config.app(&app_id()), Err(Error::MetadataJson { .. })));
     }
 
     #[test]

@@ -29,12 +29,17 @@ impl Config {
 
 /// What is wrong with the text of a certificate.
 fn text_defects(app: &AppMeta, now: UnixTime) -> Vec<CertificateDefect> {
-    // The certificates after the first are those of its issuers.
-    let chain = Certificate::load_pem_chain(app.app_cert.as_bytes()).ok();
-    match chain.and_then(|chain| chain.into_iter().next()) {
+    match first_certificate(app) {
         Some(certificate) => defects(app, &certificate, now),
         None => vec![CertificateDefect::Unreadable],
     }
+}
+
+/// The certificate of an app; `None` if it cannot be read.
+///
+/// The certificates after the first are those of its issuers.
+pub(super) fn first_certificate(app: &AppMeta) -> Option<Certificate> {
+    Certificate::load_pem_chain(app.app_cert.as_bytes()).ok()?.into_iter().next()
 }
 
 fn defects(app: &AppMeta, certificate: &Certificate, now: UnixTime) -> Vec<CertificateDefect> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::origin::Origin;
 use crate::model::{AppId, UnixTime};
+use crate::protocol::InvalidAppKey;
 use crate::util::encryption::InvalidRecipient;
 use crate::util::file_error::FileError;
 use crate::util::home::InvalidTilde;
@@ -51,6 +52,11 @@ pub enum Error {
         /// The app.
         app_id: AppId,
     },
+    /// A file that is for sites holds a private key.
+    KeyIsPublic {
+        /// The file.
+        path: PathBuf,
+    },
     /// The certificate that `app-cert` names does not exist.
     NoCertificate {
         /// The file.
@@ -75,11 +81,43 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file with a key or a secret cannot be used. Its text is left out.
+    PrivateFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: PrivateFileProblem,
+    },
     /// `ca-file` holds no certificate.
     NoAuthorities {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Why a file with a key or a secret cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrivateFileProblem {
+    /// It does not exist.
+    Missing,
+    /// Other users can read it or write to it.
+    Shared {
+        /// Its mode.
+        mode: u32,
+    },
+    /// It belongs to a user that is neither this one nor root.
+    Foreign {
+        /// The number of that user.
+        owner: u32,
+    },
+    /// It is too long for what it should be.
+    TooLong,
+    /// It is not text.
+    NotUtf8,
+    /// It has no text.
+    Empty,
+    /// It holds no key of an app.
+    NoKey(InvalidAppKey),
 }
 
 /// The result of reading the configuration.
@@ -132,4 +170,46 @@ pub enum CertificateDefect {
         /// The common name of its subject, as it is in the certificate; `None` if it has none.
         common_name: Option<String>,
     },
+}
+
+/// What sites need to register with an app, and it lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingMetadata {
+    /// Its certificate.
+    Certificate,
+    /// A certificate in X.509 and PEM, in place of which there is another text.
+    UnreadableCertificate,
+    /// Its URL, of http or https.
+    AppUrl,
+}
+
+/// What keeps sites from registering with an app, or from reading its links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistrationDefect {
+    /// It has no private key.
+    NoKey,
+    /// Its metadata is not served.
+    NoDocument(MissingMetadata),
+    /// Its URL does not end as that of its endpoint.
+    OtherPath,
+    /// The key of its certificate is not RSA with 2048 bits.
+    NoRsa2048,
+    /// The key of its certificate is another one than its private key.
+    OtherKey,
+    /// Its certificate is not for enciphering keys.
+    NoKeyEncipherment,
+    /// Sites accept no such app id.
+    AppId,
+    /// Its metadata lacks fields that sites want.
+    Fields(Vec<&'static str>),
+    /// It has links, and no secret to sign them with.
+    NoLinkSecret,
+}
+
+impl RegistrationDefect {
+    /// Whether it makes requests fail. Others only concern some sites, or are as some operators want it.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::OtherKey | Self::NoLinkSecret)
+    }
 }

@@ -14,11 +14,12 @@ use super::app_table::AppTable;
 use super::cxnapp::read_optional;
 use super::error::{Error, Result};
 use super::heartbeat::HeartbeatUrl;
-use super::history::History;
+use super::history::HistoryTable;
 use super::job_table::{self, JobTables};
 use super::limits::LimitTable;
 use super::listeners::ListenerTable;
 use super::notify::NotifyTable;
+use super::registration::RegistrationTable;
 use crate::listener::Listeners;
 use crate::model::{AppId, JobName};
 use crate::site::{RefusedPorts, Timeouts};
@@ -59,15 +60,17 @@ pub struct Config {
     #[serde(deserialize_with = "job_table::deserialize")]
     pub jobs: JobTables,
     /// When runs back up the store.
-    pub backups: Backups,
+    pub backups: BackupTable,
     /// How long history is kept.
-    pub history: History,
+    pub history: HistoryTable,
     /// Messages about what changed; `None` without the table.
     pub notify: Option<NotifyTable>,
     /// How many results of listeners are kept.
     pub results: Limits,
     /// Whether runs follow sites that move.
-    pub follow: Follow,
+    pub follow: FollowTable,
+    /// Which registrations are accepted.
+    pub registration: RegistrationTable,
     /// Listeners of polls and runs.
     pub listeners: Vec<ListenerTable>,
     /// The file that was read; `None` if there is none and everything has its default.
@@ -78,7 +81,7 @@ pub struct Config {
 /// When runs back up the store, and how many backups are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Backups {
+pub struct BackupTable {
     /// A run writes a backup when the newest is older than this, in hours; 0 is never.
     pub every_hours: u32,
     /// How many backups are kept, the newest.
@@ -95,12 +98,12 @@ pub struct Backups {
 /// Whether runs follow sites that move.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Follow {
+pub struct FollowTable {
     /// Whether a site gets the target of its permanent redirect as siteUrl, after three days.
     pub permanent: bool,
 }
 
-impl Default for Backups {
+impl Default for BackupTable {
     /// One per day, for a week.
     fn default() -> Self {
         let keep = const { NonZeroUsize::new(7).unwrap() };
@@ -204,7 +207,10 @@ impl Config {
         let mut config: Self = toml::from_str(text)?;
         let recipients = &mut config.backups.recipients_file;
         let paths = [&mut config.store, &mut config.apps_dir, &mut config.ca_file, recipients].into_iter().flatten();
-        let of_apps = config.apps.values_mut().filter_map(|app| app.app_cert.as_mut());
+        let of_apps = config.apps.values_mut().flat_map(|app| {
+            let files = [&mut app.app_cert, &mut app.private_key, &mut app.metadata, &mut app.link_secret_file];
+            files.into_iter().flatten()
+        });
         let of_jobs = config.jobs.values_mut().filter_map(|job| job.metrics.as_mut());
         let of_notify = config
             .notify

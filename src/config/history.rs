@@ -8,13 +8,13 @@ const MAX_DAYS: u32 = 3650;
 /// How long history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct History {
+pub struct HistoryTable {
     /// A month of which all is older than this, in days, is removed; 1 to 3650.
     #[serde(deserialize_with = "days")]
     pub days: u32,
 }
 
-impl Default for History {
+impl Default for HistoryTable {
     /// A year and some weeks, so that a month can be compared with that of the year before.
     fn default() -> Self {
         Self { days: 400 }

@@ -34,9 +34,16 @@ struct RawTable {
 /// A pattern in lower case, in which `*` matches anything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
-struct Pattern {
+pub(super) struct Pattern {
     text: String,
     matcher: WildMatchPattern<'*', '\0'>,
+}
+
+impl Pattern {
+    /// Whether it matches a text in lower case.
+    pub(super) fn matches(&self, text: &str) -> bool {
+        self.matcher.matches(text)
+    }
 }
 
 impl From<String> for Pattern {
@@ -113,8 +120,8 @@ impl LimitTable {
     pub fn matches(&self, site: &LimitedSite, addresses: &[IpAddr]) -> bool {
         let RawTable { net, host, proxy, .. } = &self.0;
         net.is_some_and(|net| addresses.iter().any(|address| net.contains(address)))
-            || host.as_ref().is_some_and(|host| host.matcher.matches(&site.host))
-            || proxy.as_ref().zip(site.proxy.as_deref()).is_some_and(|(proxy, site)| proxy.matcher.matches(site))
+            || host.as_ref().is_some_and(|host| host.matches(&site.host))
+            || proxy.as_ref().zip(site.proxy.as_deref()).is_some_and(|(proxy, site)| proxy.matches(site))
     }
 
     /// How many of the polls may be in flight; `None` is no limit.

@@ -37,6 +37,8 @@ pub(super) struct RawTable {
 
 /// How long a program may take for one event, unless `timeout` is set.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+/// The same where a web server waits for the answer: most of them wait for a minute.
+const DEFAULT_REGISTRATION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why the keys of a table do not go together.
 ///
@@ -82,12 +84,16 @@ impl ListenerTable {
         let action = if let Some(calls) = table.calls {
             Action::Calls { calls, keep: table.keep.unwrap_or(false) }
         } else {
+            let default_timeout = match table.event.phase {
+                Phase::Register | Phase::Unregister => DEFAULT_REGISTRATION_TIMEOUT,
+                Phase::PrePoll | Phase::Poll | Phase::PostPoll => DEFAULT_TIMEOUT,
+            };
             let program = Program {
                 command: table.program.unwrap_or_default(),
                 directory: table.folder.unwrap_or_default(),
                 env: table.env,
                 reuse: table.reuse.unwrap_or(false),
-                timeout: table.timeout.map_or(DEFAULT_TIMEOUT, |limit| limit.0),
+                timeout: table.timeout.map_or(default_timeout, |limit| limit.0),
                 ..Program::default()
             };
             Action::Program(program.in_directory_of(base))
@@ -100,6 +106,16 @@ impl ListenerTable {
 mod tests {
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn a_web_server_waits_less_long_than_a_run() {
+        for (event, expected) in [("civi_cxn.poll", 120), ("civi_cxn.register", 20), ("civi_cxn.unregister", 20)] {
+            let text = format!("[[listeners]]\nevent = \"{event}\"\nprogram = [\"./x\"]");
+            let config = Config::parse(&text, Path::new("")).unwrap();
+            let Action::Program(program) = config.listeners[0].listener(Path::new("")).action else { panic!() };
+            assert_eq!(program.timeout.as_secs(), expected, "{event}");
+        }
+    }
 
     #[test]
     fn keys_that_do_not_go_together_are_reported_with_their_line() {

@@ -25,6 +25,7 @@ backups = { every-hours = 24, keep = 7, verify = true, recipients = ["age1ql3z7h
 history = { days = 400 }
 results = { all = 50, failures = 20, max-kib = 256 }
 follow = { permanent = true }
+registration = { requests-per-minute = 60, requests-per-site-and-hour = 30, connections-per-host = 5, allow = ["*.example.org", "10.0.0.0/8"], hold = true }
 
 [notify]
 every = "1h"
@@ -51,6 +52,10 @@ concurrent = 1
 title = "My app"
 app-url = "https://app.example.org/cxn"
 app-cert = "myapp.crt"
+private-key = "~/keys.json"
+metadata = "metadata.json"
+link-secret-file = "links.key"
+links = { settings = "https://app.example.org/{appId}/{cxnId}/{page}" }
 disabled = false
 tls = "skip-verify"
 
@@ -315,6 +320,7 @@ fn schema_has_the_keys_of_the_program() {
         (&schema["properties"]["results"], "[results]\nunknown = 1".to_owned()),
         (&schema["properties"]["notify"], "[notify]\nunknown = 1".to_owned()),
         (&schema["properties"]["follow"], "[follow]\nunknown = 1".to_owned()),
+        (&schema["properties"]["registration"], "[registration]\nunknown = 1".to_owned()),
         (&schema["properties"]["apps"]["additionalProperties"], "[apps.a]\nunknown = 1".to_owned()),
         (
             &schema["properties"]["jobs"]["additionalProperties"]["additionalProperties"],
@@ -338,7 +344,8 @@ fn schema_has_the_keys_of_the_program() {
 fn defaults_of_the_schema_are_those_of_the_program() {
     let schema = schema();
     let outside = [("", &schema), ("timeouts", &schema["properties"]["timeouts"])];
-    let tables = ["backups", "history", "results", "follow"].map(|table| (table, &schema["properties"][table]));
+    let tables =
+        ["backups", "history", "results", "follow", "registration"].map(|table| (table, &schema["properties"][table]));
     let mut compared = 0;
     for (table, of) in outside.into_iter().chain(tables) {
         for (key, property) in of["properties"].as_object().unwrap() {

@@ -7,6 +7,7 @@ use super::calls::Call;
 use super::event::{PollEvent, RunEvent};
 use super::name::{EventName, Phase};
 use super::program::Program;
+use super::registration::RegistrationEvent;
 use crate::model::{AppId, JobName, Outcome};
 
 /// What is called when an event is emitted.
@@ -30,12 +31,16 @@ pub(crate) enum Action {
     Poll(Box<PollFn>),
     /// Calls a function at the start or end of a run.
     Run(Box<RunFn>),
+    /// Calls a function at a registration.
+    Registration(Box<RegistrationFn>),
 }
 
 /// A listener in Rust for polls of sites.
 pub(crate) type PollFn = dyn Fn(&mut PollEvent<'_>) -> Outcome + Send + Sync;
 /// A listener in Rust for the start and end of runs.
 pub(crate) type RunFn = dyn Fn(&mut RunEvent<'_>) -> Outcome + Send + Sync;
+/// A listener in Rust for registrations.
+pub(crate) type RegistrationFn = dyn Fn(&mut RegistrationEvent<'_>) -> Outcome + Send + Sync;
 
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,6 +49,7 @@ impl fmt::Debug for Action {
             Self::Program(_) => "Program",
             Self::Poll(_) => "Poll",
             Self::Run(_) => "Run",
+            Self::Registration(_) => "Registration",
         })
     }
 }
@@ -68,10 +74,24 @@ impl Listeners {
     /// Those of the job come before the general ones. Its programs can be started until [`ListenerChain::kill`].
     #[must_use]
     pub fn of(&self, app_id: &AppId, job: &JobName, phase: Phase) -> ListenerChain {
-        let matches = |name: &EventName| name.job.as_ref().is_none_or(|(app, name)| app == app_id && name == job);
-        let listeners = self.0.iter().filter(|listener| listener.event.phase == phase && matches(&listener.event));
+        self.chain(&EventName { app: Some(app_id.clone()), job: Some(job.clone()), phase })
+    }
+
+    /// The listeners of a registration at an app, in the order in which they are called.
+    ///
+    /// Those of the app come before the general ones.
+    #[must_use]
+    pub fn of_registration(&self, app_id: &AppId, phase: Phase) -> ListenerChain {
+        self.chain(&EventName { app: Some(app_id.clone()), job: None, phase })
+    }
+
+    /// The listeners of an event of an app.
+    fn chain(&self, event: &EventName) -> ListenerChain {
+        let matches = |name: &EventName| name.app.is_none() || *name == *event;
+        let listeners =
+            self.0.iter().filter(|listener| listener.event.phase == event.phase && matches(&listener.event));
         let mut chain: Vec<_> = listeners.map(Arc::clone).collect();
-        chain.sort_by_key(|listener| (listener.event.job.is_none(), std::cmp::Reverse(listener.priority)));
+        chain.sort_by_key(|listener| (listener.event.app.is_none(), std::cmp::Reverse(listener.priority)));
         let chain = ListenerChain(chain);
         chain.programs().for_each(Program::open);
         chain

@@ -9,6 +9,7 @@ use super::chain::{Action, ListenerChain};
 use super::error::Error;
 use super::event::{NO_SITE, PollEvent, RunEvent};
 use super::program::{EXIT_GRACE, EventResult, Host, Process};
+use super::registration::RegistrationEvent;
 use crate::model::{Failure, FailureClass, Outcome};
 use crate::protocol::redact_text;
 use crate::util::text::panic_message;
@@ -61,7 +62,7 @@ impl Dispatcher {
                         EventResult::Broken(failure) => return Err(Error::Program(failure)),
                     }
                 }
-                Action::Run(_) => Ok(()),
+                Action::Run(_) | Action::Registration(_) => Ok(()),
             };
             if outcome.is_err() || listener.stop || event.stopped {
                 return Ok(outcome);
@@ -87,7 +88,7 @@ impl Dispatcher {
                     EventResult::Lost(failure) => Err(failure.to_string().into()),
                     EventResult::Broken(failure) => return Err(Error::Program(failure)),
                 },
-                Action::Calls { .. } | Action::Poll(_) => Ok(()),
+                Action::Calls { .. } | Action::Poll(_) | Action::Registration(_) => Ok(()),
             };
             outcome.map_err(|failure| Error::Event { event: event.event_name(), failure })?;
             if listener.stop || event.stopped {
@@ -95,6 +96,39 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+}
+
+impl Dispatcher {
+    /// Passes the event of a registration to the listeners. The inner error is the refusal of one of them.
+    ///
+    /// The text of a refusal is that of a program, or of a function, and may hold anything.
+    ///
+    /// # Errors
+    /// A program that does not answer, and a function that panics: no fault of the site.
+    pub(crate) fn registration(&mut self, event: &mut RegistrationEvent) -> Result<Outcome, Error> {
+        for (listener, process) in self.chain.0.iter().zip(&mut self.processes) {
+            let outcome = match &listener.action {
+                Action::Registration(function) => {
+                    // The message of a panic may hold anything of the event.
+                    let called = catch_unwind(AssertUnwindSafe(|| function(event)));
+                    called.map_err(|_| Error::Event { event: event.event_name(), failure: "it panicked".into() })?
+                }
+                Action::Program(program) => match program.handle(process, &event.to_json(), &mut NoSite) {
+                    EventResult::Ok { stop } => {
+                        event.stopped |= stop;
+                        Ok(())
+                    }
+                    EventResult::Failed(message) => Err(message.into()),
+                    EventResult::Lost(failure) | EventResult::Broken(failure) => return Err(Error::Program(failure)),
+                },
+                Action::Calls { .. } | Action::Poll(_) | Action::Run(_) => Ok(()),
+            };
+            if outcome.is_err() || listener.stop || event.stopped {
+                return Ok(outcome);
+            }
+        }
+        Ok(Ok(()))
     }
 }
 

@@ -242,9 +242,10 @@ impl<'a> RunEvent<'a> {
 }
 
 fn event_name(app: &AppMeta, job: &JobName, phase: Phase) -> EventName {
-    EventName { job: Some((app.app_id.clone(), job.clone())), phase }
+    EventName { app: Some(app.app_id.clone()), job: Some(job.clone()), phase }
 }
 
-fn app_json(app: &AppMeta) -> Value {
+/// An app as programs get it.
+pub(super) fn app_json(app: &AppMeta) -> Value {
     json!({"appId": app.app_id, "metadata": app.metadata})
 }

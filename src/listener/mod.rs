@@ -4,6 +4,7 @@
 //! pre-poll and post-poll events before and after its polls. The listeners of an event are called in order of priority,
 //! the highest first. The first that fails ends the event. One that stops propagation ends it as well, also for the
 //! listeners of the general event. A poll without listeners calls `System.get`, which proves that the connection works.
+//! A registration emits the event of its app and then the general one, `civi_cxn.register` or `civi_cxn.unregister`.
 
 mod calls;
 mod chain;
@@ -12,6 +13,7 @@ mod error;
 mod event;
 mod name;
 mod program;
+mod registration;
 
 pub(crate) use calls::{Call, Method};
 pub(crate) use chain::{Action, Listener};
@@ -24,3 +26,4 @@ pub use event::{PollEvent, RunEvent};
 pub use name::{EventName, InvalidEventName, Phase};
 pub(crate) use program::Program;
 pub use program::{EXIT_GRACE, ProgramError, ProgramFailure, WireError};
+pub use registration::RegistrationEvent;

@@ -21,7 +21,7 @@ pub use lateness::Lateness;
 pub use outcome::{Failure, FailureClass, Outcome};
 pub use secret::{InvalidSecret, Secret};
 pub use site_url::{SiteUrl, is_callable};
-pub use status::{Attempt, PollStatus, SeenRedirect};
+pub use status::{Attempt, PollStatus, Schedule, SeenRedirect};
 pub use threads::{MAX_WORKERS, Threads};
 pub use time::UnixTime;
 pub use trace::PollTrace;

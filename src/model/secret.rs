@@ -5,13 +5,21 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// The 32 bytes that authenticate and encrypt the messages of a connection.
 ///
-/// It is never printed: `Debug` shows nothing of it, and only [`Secret::to_base64`] and [`Secret::as_bytes`] return it.
-#[derive(Clone, PartialEq, Eq)]
+/// It is never printed: `Debug` shows nothing of it, and only [`Secret::to_base64`] and [`Secret::as_bytes`] return it. Two
+/// of them are compared in constant time.
+#[derive(Clone, Eq)]
 pub struct Secret(Zeroizing<[u8; 32]>);
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes().ct_eq(other.as_bytes()).into()
+    }
+}
 
 /// Text that is not the base64 of 32 bytes. The error holds no part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +77,17 @@ mod tests {
         assert_eq!(Secret::from_base64(&secret.to_base64()), Ok(secret.clone()));
         assert_eq!(Secret::from_base64(secret.to_base64().trim_end_matches('=')), Ok(secret.clone()));
         assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+
+    #[test]
+    fn secrets_differ_in_any_bit() {
+        let secret = Secret::from_bytes([7; 32]);
+        assert_eq!(secret, secret.clone());
+        for bit in 0..256 {
+            let mut other = [7; 32];
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(secret, Secret::from_bytes(other), "{bit}");
+        }
     }
 
     #[test]

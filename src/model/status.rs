@@ -29,6 +29,21 @@ pub struct PollStatus {
     pub attempts: Vec<Attempt>,
     /// The permanent redirect that the last poll met; `None` if it met none, or if runs follow none.
     pub redirect: Option<SeenRedirect>,
+    /// What the last poll led to, if a revival or an import changed level, count or `last_run` since.
+    ///
+    /// `None` if it led to these, or if the connection was never polled. The history needs it until the next poll.
+    pub last_poll: Option<Schedule>,
+}
+
+/// The place of a connection in its schedule that a poll led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// As in [`PollStatus`].
+    pub level: u32,
+    /// As in [`PollStatus`].
+    pub count: u32,
+    /// The `now` of the run that polled; 0 if none did.
+    pub last_run: UnixTime,
 }
 
 /// A permanent redirect that polls in a row met.
@@ -100,10 +115,35 @@ impl PollStatus {
         self.last_run.saturating_sub(self.early_s.into()).max(self.last_run.min(1))
     }
 
-    /// Makes the connection due at once, as if it were new. Its history is kept.
+    /// What the last poll led to, also if level, count or `last_run` changed since.
+    #[must_use]
+    pub fn last_poll(&self) -> Schedule {
+        let &Self { level, count, last_run, .. } = self;
+        self.last_poll.unwrap_or_else(|| {
+            // A former build may have revived it.
+            let attempted = self.attempts.last().filter(|_| self.is_new()).map(|last| last.at);
+            Schedule { level, count, last_run: attempted.unwrap_or(last_run) }
+        })
+    }
+
+    /// Keeps what the last poll led to, as the status has it that this one replaces.
+    ///
+    /// A later poll of this status takes precedence.
+    pub fn keep_last_poll(&mut self, known: Schedule) {
+        let own = self.last_poll();
+        if known.last_run >= own.last_run && known.last_run != 0 && known != own {
+            self.last_poll = Some(known);
+        }
+    }
+
+    /// Makes the connection due at once, as if it were new.
+    ///
+    /// Its history is kept, so deferrals in a row stay that.
     pub fn revive(&mut self) {
+        let known = self.last_poll();
         (self.level, self.count, self.last_run, self.early_s) = (0, 0, 0, 0);
-        (self.not_before, self.deferrals) = (None, 0);
+        self.not_before = None;
+        self.keep_last_poll(known);
     }
 
     /// The duration of the last poll in milliseconds; 0 if it is not known.

@@ -8,7 +8,7 @@ use super::{FailureClass, UnixTime};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Condition {
-    /// It was never polled.
+    /// It was never polled, or its status went away since.
     New = 0,
     /// The last poll succeeded.
     Up = 1,
@@ -26,6 +26,12 @@ impl Condition {
     #[must_use]
     pub fn is_down(self) -> bool {
         matches!(self, Self::Failing | Self::GivenUp)
+    }
+
+    /// Whether the last poll succeeded; `None` if there was none.
+    #[must_use]
+    pub fn is_up(self) -> Option<bool> {
+        (self != Self::New).then(|| !self.is_down())
     }
 
     /// The name in exports and JSON.
@@ -50,6 +56,8 @@ impl Condition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
     /// The time of the poll after which the condition is known again, UTC seconds.
+    ///
+    /// If `to` is [`Condition::New`], it may also be the time at which the connection was removed.
     pub at: UnixTime,
     /// The condition before.
     pub from: Condition,
@@ -59,6 +67,14 @@ pub struct Transition {
     pub class: Option<FailureClass>,
     /// From when on until `at` nothing is known; `None` if the condition before held until `at`.
     pub unknown_from: Option<UnixTime>,
+}
+
+impl Transition {
+    /// Whether the condition changed, or was not known for a while.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.from != self.to || self.unknown_from.is_some()
+    }
 }
 
 /// Whether the store recorded a change, by what is known after it.

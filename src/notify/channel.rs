@@ -10,7 +10,7 @@ use mail_builder::headers::raw::Raw;
 use super::error::DeliveryError;
 use super::message::Message;
 use super::{program, webhook};
-use crate::config::NotifyTable;
+use crate::config::{self, NotifyTable};
 use crate::site::Client;
 use crate::util::time::unix_now;
 
@@ -60,8 +60,8 @@ pub struct Sender<'a> {
     pub table: &'a NotifyTable,
     /// The directory that a program starts in, and that its path is relative to.
     pub dir: &'a Path,
-    /// Makes the client for the webhook; an error as text if it cannot be made.
-    pub client: &'a dyn Fn() -> Result<Client, String>,
+    /// Makes the client for the webhook.
+    pub client: &'a dyn Fn() -> Result<Client, config::Error>,
     /// Becomes true once the process is to end.
     pub stop: Arc<AtomicBool>,
 }

@@ -3,7 +3,8 @@
 //! A host counts as failing as a whole if runs report it as down, or if several of its sites began to fail within an hour. Then
 //! one change reports it. Sites that fail there afterwards, and those that recover one by one, are no news. It is over once no
 //! site fails there any longer, or once all that still fail were polled after the first recovery. All other sites are news by
-//! themselves. Nothing here reads a clock, a file or the store.
+//! themselves. What a site did between two messages is one change at most: only the first and the last condition count. Nothing
+//! here reads a clock, a file or the store.
 
 mod news;
 mod sites;
@@ -15,9 +16,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::message::{Change, Kind};
-use super::pairs;
+use super::pairs::{self, Pairs};
 use crate::model::{Condition, Fault, UnixTime, was_recorded};
-use crate::store::{CxnHash, Entry, Frame, RunProblems, SiteTransition};
+use crate::store::{CxnHash, Entry, Frame, Moved, RunProblems, SiteTransition};
 use news::{Item, News};
 pub(super) use sites::{JobId, Site, Sites};
 
@@ -46,6 +47,11 @@ struct JobState {
     late_since: Option<UnixTime>,
     /// The hosts that are down, and how many sites of each were left to the next run.
     down: BTreeMap<String, u64>,
+    /// How many sites of each host were left when it was down last, and did not fail since.
+    ///
+    /// Only hosts that fail as a whole.
+    #[serde(default)]
+    untried: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,10 +77,15 @@ struct HostState {
     joined_at: UnixTime,
     /// When the first site recovered; `None` if none has.
     answered_at: Option<UnixTime>,
-    /// The sites that recovered, by job.
+    /// The sites that recovered and do not fail again, by job.
     #[serde(with = "pairs")]
-    recovered: BTreeMap<JobId, Vec<(u64, UnixTime)>>,
+    recovered: BTreeMap<JobId, Pairs<u64, UnixTime>>,
 }
+
+/// The sites that recovered by themselves, as they failed, and when they recovered.
+///
+/// None of them fails again.
+type Recovered = BTreeMap<(JobId, u64), (Failing, UnixTime)>;
 
 impl Tracker {
     /// Whether something may be over although history has nothing new.
@@ -93,45 +104,87 @@ impl Tracker {
             state.failing.keys().for_each(|cxn| _ = add(job, CxnHash(*cxn)));
         }
         for (job, recovered) in self.hosts.values().flat_map(|host| &host.recovered) {
-            for (cxn, _) in recovered {
-                add(job, CxnHash(*cxn));
-            }
+            recovered.0.keys().for_each(|cxn| _ = add(job, CxnHash(*cxn)));
         }
         wanted
     }
 
     /// Returns what is news in the frames that follow those of the last call, and notes it as reported.
     pub(super) fn digest(&mut self, now: UnixTime, frames: &[Frame], sites: &Sites) -> Vec<Change> {
-        let mut news = News::new(now);
-        for (job, event) in recorded(frames, sites) {
-            self.apply(job, event, sites, &mut news);
-        }
-        for (job, state) in &mut self.jobs {
-            // The others are removed, disabled, or have another status by now.
-            state.failing.retain(|cxn, _| sites.get(job, *cxn).is_some_and(|site| site.is_down));
-        }
-        for frame in frames {
-            let Some(job) = &frame.job else { continue };
-            for entry in &frame.entries {
-                if let Entry::RunProblems(problems) = entry {
-                    self.jobs.entry(job.clone()).or_default().apply(job, frame.at, problems, &mut news);
+        let (mut news, mut recovered) = (News::new(now), Recovered::new());
+        let mut are_recorded = are_recorded(frames, sites).into_iter();
+        for (job, at, entry) in frames.iter().flat_map(of_job) {
+            match entry {
+                Entry::Transition(event) if are_recorded.next() == Some(true) => {
+                    self.apply(job, event, sites, &mut recovered, &mut news);
+                }
+                Entry::Transition(_) => {}
+                Entry::RunProblems(problems) => {
+                    self.jobs.entry(job.clone()).or_default().apply(job, at, problems, &mut news);
+                }
+                Entry::Admin(action) => {
+                    if let Some(moved) = Moved::of(action) {
+                        news.add_moved(job, at, moved);
+                    }
                 }
             }
         }
+        for ((job, cxn), (failing, at)) in recovered {
+            let Failing { host, is_new, .. } = &failing;
+            let recovered = Item { cxn, host: host.clone(), at, class: None };
+            let (kind, item) =
+                if *is_new { (Kind::FailedMeanwhile, failing.item(cxn)) } else { (Kind::Recovered, recovered) };
+            news.add(kind, &job, item);
+        }
+        for (job, state) in &mut self.jobs {
+            // The others are removed, disabled, or have another status by now.
+            state.failing.retain(|cxn, failing| {
+                let site = sites.get(job, *cxn).filter(|site| site.condition.is_down());
+                // Otherwise it was revived, or another retry expression brought it back.
+                failing.is_given_up &= site.is_some_and(|site| site.condition == Condition::GivenUp);
+                site.is_some()
+            });
+        }
         self.find_failing_hosts(now, &mut news);
         self.find_recovered_hosts(sites, &mut news);
+        for state in self.jobs.values_mut() {
+            state.untried.retain(|host, _| self.hosts.contains_key(host));
+        }
         news.changes(sites)
     }
 
-    fn apply(&mut self, job: &JobId, event: &SiteTransition, sites: &Sites, news: &mut News) {
+    fn apply(
+        &mut self,
+        job: &JobId,
+        event: &SiteTransition,
+        sites: &Sites,
+        recovered: &mut Recovered,
+        news: &mut News,
+    ) {
         let Some(site) = sites.get(job, event.cxn.0) else { return };
         let SiteTransition { cxn: CxnHash(cxn), host, transition } = *event;
+        if transition.to == Condition::New {
+            // It was removed, and added again. It did not recover.
+            if let Some(state) = self.jobs.get_mut(job) {
+                state.failing.remove(&cxn);
+            }
+            return;
+        }
         let (at, class) = (transition.at, transition.class.map(|class| class.to_string()));
         let item = Item { cxn, host: host.map_or_else(|| site.host.clone(), |host| host.to_string()), at, class };
         let state = self.jobs.entry(job.clone()).or_default();
         if transition.to.is_down() {
             let Item { host, class, .. } = item.clone();
             let is_new = !transition.from.is_down();
+            if is_new {
+                let of_host = self.hosts.get_mut(&host).and_then(|host| host.recovered.get_mut(job));
+                let has_recovered = of_host.is_some_and(|recovered| recovered.0.remove(&cxn).is_some());
+                if let Some(untried) = state.untried.get_mut(&host).filter(|_| !has_recovered) {
+                    *untried = untried.saturating_sub(1);
+                }
+            }
+            // That it recovered in between is no news.
+            let is_new = recovered.remove(&(job.clone(), cxn)).map_or(is_new, |(before, _)| before.is_new);
             let failing = Failing { host, since: at, class, is_given_up: false, is_new };
             let failing = state.failing.entry(cxn).or_insert(failing);
             if transition.to == Condition::GivenUp && !failing.is_given_up {
@@ -140,22 +193,16 @@ impl Tracker {
             }
             return;
         }
-        match state.failing.remove(&cxn) {
-            Some(failing) => {
-                let recovered = Item { host: failing.host.clone(), class: None, ..item };
-                if let Some(host) = self.hosts.get_mut(&failing.host) {
-                    host.answered_at.get_or_insert(at);
-                    host.recovered.entry(job.clone()).or_default().push((cxn, at));
-                } else {
-                    if failing.is_new {
-                        news.add(Kind::Failing, job, failing.item(cxn));
-                    }
-                    news.add(Kind::Recovered, job, recovered);
-                }
+        // If it is not known, it failed before notifications were configured.
+        let unknown = || Failing { host: item.host, since: at, class: None, is_given_up: false, is_new: false };
+        let failing = state.failing.remove(&cxn).or_else(|| transition.from.is_down().then(unknown));
+        let Some(failing) = failing else { return };
+        match self.hosts.get_mut(&failing.host) {
+            Some(host) => {
+                host.answered_at.get_or_insert(at);
+                host.recovered.entry(job.clone()).or_default().0.insert(cxn, at);
             }
-            // It failed before notifications were configured.
-            None if transition.from.is_down() => news.add(Kind::Recovered, job, item),
-            None => {}
+            None => _ = recovered.insert((job.clone(), cxn), (failing, at)),
         }
     }
 
@@ -183,7 +230,7 @@ impl Tracker {
                 }
                 None if is_down || has_new && burst >= BURST_SITES => {
                     let kind = if is_down { Kind::HostDown } else { Kind::Failing };
-                    let recovered = jobs.keys().map(|job| (job.clone(), Vec::new())).collect();
+                    let recovered = jobs.keys().map(|job| (job.clone(), Pairs::default())).collect();
                     for (job, (items, skipped)) in jobs {
                         news.add_host(kind, &job, &name, items.into_iter().map(|(_, item)| item), skipped);
                     }
@@ -222,22 +269,29 @@ impl Tracker {
             if !(failing.is_empty() || host.answered_at.is_some_and(was_polled)) {
                 return true;
             }
-            let recovered = std::mem::take(&mut host.recovered);
-            let count: usize = recovered.values().map(Vec::len).sum();
+            let mut recovered = std::mem::take(&mut host.recovered);
+            let untried: BTreeMap<_, _> =
+                jobs.iter().filter_map(|(job, state)| Some((job, *state.untried.get(name)?))).collect();
+            for job in untried.keys() {
+                recovered.entry(JobId::clone(job)).or_default();
+            }
+            // Those that were left to the next run, and did not fail since, answer too.
+            let count =
+                recovered.values().map(|sites| sites.0.len() as u64).sum::<u64>() + untried.values().sum::<u64>();
             if count == 0 && !given_up.is_empty() {
                 // All of them were reported.
                 return false;
             }
             // If most sites still fail, some of them were repaired or moved, and the host was not.
-            let is_over = failing.len() <= count;
+            let is_over = failing.len() as u64 <= count;
             let first = recovered.keys().next().cloned();
-            for (job, sites) in recovered {
-                let item = |(cxn, at)| Item { cxn, host: name.clone(), at, class: None };
-                let (sites, is_empty) = (sites.iter().copied().map(item), sites.is_empty());
-                if !is_empty || count == 0 && Some(&job) == first.as_ref() {
-                    news.add_host(Kind::Recovered, &job, name, sites, 0);
+            for (job, Pairs(sites)) in recovered {
+                let untried = untried.get(&job).copied().filter(|_| is_over).unwrap_or(0);
+                if !sites.is_empty() || untried > 0 || count == 0 && Some(&job) == first.as_ref() {
+                    let sites = sites.into_iter().map(|(cxn, at)| Item { cxn, host: name.clone(), at, class: None });
+                    news.add_host(Kind::Recovered, &job, name, sites, untried);
                 }
-                host.recovered.insert(job, Vec::new());
+                host.recovered.insert(job, Pairs::default());
             }
             if is_over {
                 for (job, cxn, of) in failing {
@@ -279,28 +333,33 @@ impl JobState {
         self.outage_since = fault.map(|_| self.outage_since.unwrap_or(at));
         self.late_since = behind_since.map(|since| self.late_since.unwrap_or(since));
         self.down = down.iter().map(|(address, sites)| (address.to_string(), *sites)).collect();
+        self.untried.extend(self.down.clone());
     }
+}
+
+/// The entries of a frame, with its job and its time; none if it belongs to no job.
+fn of_job(frame: &Frame) -> impl DoubleEndedIterator<Item = (&JobId, UnixTime, &Entry)> {
+    frame.job.iter().flat_map(move |job| frame.entries.iter().map(move |entry| (job, frame.at, entry)))
 }
 
 /// The transitions of sites, with their jobs.
 fn transitions(frames: &[Frame]) -> impl DoubleEndedIterator<Item = (&JobId, &SiteTransition)> {
-    frames.iter().filter_map(|frame| Some((frame.job.as_ref()?, &frame.entries))).flat_map(|(job, entries)| {
-        entries.iter().filter_map(Entry::transition).map(move |transition| (job, transition))
-    })
+    frames.iter().flat_map(of_job).filter_map(|(job, _, entry)| Some((job, entry.transition()?)))
 }
 
-/// The transitions that the store recorded: see [`SiteTransition`].
-fn recorded<'a>(frames: &'a [Frame], sites: &Sites) -> Vec<(&'a JobId, &'a SiteTransition)> {
+/// Whether the store recorded each of the transitions: see [`SiteTransition`].
+fn are_recorded(frames: &[Frame], sites: &Sites) -> Vec<bool> {
     let mut next: HashMap<(&JobId, CxnHash), bool> = HashMap::new();
     let mut recorded = Vec::new();
     for (job, event) in transitions(frames).rev() {
         let (from, to) = (event.transition.from.is_down(), event.transition.to.is_down());
         let known = next.get(&(job, event.cxn)).copied();
-        let known = known.or_else(|| sites.get(job, event.cxn.0).map(|site| site.is_down)).unwrap_or(to);
-        if was_recorded(&from, &to, &known) {
-            recorded.push((job, event));
+        let known = known.or_else(|| sites.get(job, event.cxn.0).map(|site| site.condition.is_down())).unwrap_or(to);
+        let is_recorded = was_recorded(&from, &to, &known);
+        if is_recorded {
             next.insert((job, event.cxn), from);
         }
+        recorded.push(is_recorded);
     }
     recorded.reverse();
     recorded

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::config;
 use crate::model::Failure;
 use crate::store;
 use crate::util::file_error::FileError;
@@ -68,8 +69,8 @@ pub enum DeliveryError {
     ExposedKey(PathBuf),
     /// The file has no key, or what follows `whsec_` is no base64.
     NoKey(PathBuf),
-    /// The client for the webhook cannot be made, for this reason.
-    Client(String),
+    /// The client for the webhook cannot be made.
+    Client(config::Error),
     /// A mail cannot be made.
     Mail(io::Error),
 }

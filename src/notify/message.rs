@@ -38,8 +38,12 @@ pub enum Kind {
     GivenUp,
     /// Sites fail.
     Failing,
-    /// Sites answer again.
+    /// Sites began to fail since the last message, and answer again.
+    FailedMeanwhile,
+    /// Sites that were failing at the last message answer again.
     Recovered,
+    /// Runs followed sites to the targets of their permanent redirects.
+    Moved,
     /// Runs cannot keep up.
     Late,
 }
@@ -62,6 +66,9 @@ pub struct Change {
     pub count: u64,
     /// The hosts of these sites, at most 20: addresses, or names without an address.
     pub hosts: Vec<String>,
+    /// How many hosts these sites have. 0 in a message that a former build made.
+    #[serde(default)]
+    pub host_count: u64,
     /// The first of these sites, at most 20.
     pub sites: Vec<ChangedSite>,
     /// When the first of them changed, or the own outage or lateness began.
@@ -78,7 +85,9 @@ pub struct ChangedSite {
     pub cxn_id: CxnId,
     /// The URL of its API, without credentials and query.
     pub site_url: String,
-    /// When a poll showed the change.
+    /// The URL that it had before it moved, without credentials and query; `None` if it did not.
+    pub old_url: Option<String>,
+    /// When a poll showed the change. Of a site that failed meanwhile, that is when it began to fail.
     pub at: UnixTime,
     /// The failure class; `None` if the site answers again, or if the class is not known.
     pub class: Option<String>,

@@ -1,7 +1,7 @@
 //! Makes messages at the end of runs, and sends them until their channels accept them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use super::channel::Channel;
 use super::digest::{JobId, Site, Sites};
@@ -10,9 +10,10 @@ use super::message::{Change, Message};
 use super::state::{ChannelState, State, StateFiles};
 use super::templates::{Templates, sample};
 use crate::config::NotifyTable;
-use crate::model::UnixTime;
+use crate::model::{AppId, UnixTime};
+use crate::retry::Policy;
 use crate::store::failpoint::{self, Failpoint};
-use crate::store::{self, CxnHash, Frame, Positions, ReadSession, Store};
+use crate::store::{self, CxnHash, CxnKey, Entry, Frame, History, Job, Moved, Positions, ReadSession, SLICE, Store};
 use crate::util::lock::Backoff;
 use crate::util::text::sanitize;
 
@@ -24,6 +25,8 @@ const MAX_EARLY_S: i64 = 30;
 const MAX_AHEAD_S: i64 = 300;
 /// How long changes wait for other runs of their jobs to end, in seconds.
 const MAX_WAIT_S: i64 = 900;
+/// How many entries of history make one message at most: some 50 MiB with their sites. More are left to the next one.
+const MAX_ENTRIES: usize = 1 << 17;
 
 /// A channel that did not accept a message, which is to be reported.
 pub type Failed = (Channel, DeliveryError);
@@ -50,7 +53,7 @@ impl<'a> Notifier<'a> {
     #[must_use]
     pub fn new(table: Option<&'a NotifyTable>, store: &'a Store) -> Option<Self> {
         let table = table.filter(|table| table.has_channel())?;
-        Some(Self { table, store, files: StateFiles::new(store.history().dir()) })
+        Some(Self { table, store, files: StateFiles::new(store) })
     }
 
     /// Prepares channels that are new: what history has by now is no news for them.
@@ -89,7 +92,7 @@ impl<'a> Notifier<'a> {
             let Some(mut of_channel) = state.channels.remove(channel.name()) else { continue };
             let is_changed = of_channel.pending.is_none()
                 && self.is_due(of_channel.last_at, run.now)
-                && self.read(&mut of_channel, run)?;
+                && self.read(&state, &mut of_channel, run)?;
             state.channels.insert(channel.name().to_owned(), of_channel);
             if is_changed {
                 self.files.save(&state)?;
@@ -148,39 +151,78 @@ impl<'a> Notifier<'a> {
     }
 
     /// Reads what is new in history, and makes a message if that is news. Returns whether the state changed.
-    fn read(&self, channel: &mut ChannelState, run: &AfterRun<'_>) -> Result<bool, Error> {
+    fn read(&self, state: &State, channel: &mut ChannelState, run: &AfterRun<'_>) -> Result<bool, Error> {
         let history = self.store.history();
         let end = history.end()?;
         let is_behind = |(name, end): (&String, &u64)| channel.positions.get(name).is_none_or(|read| read < end);
         if !end.iter().any(is_behind) && !channel.tracker.is_waiting() {
             return Ok(false);
         }
-        let (positions, tracker) = (&channel.positions, &channel.tracker);
-        // No process writes while the session lasts, so that history and the store agree.
-        let read = self.store.read(|session| {
-            let (mut frames, mut read) = (Vec::new(), where_to_read(positions, &end));
-            history.scan_behind(&read.clone(), |frame, (name, position)| {
-                read.insert(name, position);
-                frames.push(frame);
+        // Meanwhile no restore replaces the history. After one, the next run knows where to read.
+        self.store
+            .lock_shared(|| if self.files.is_current(state) { self.read_behind(channel, &end, run) } else { Ok(false) })
+    }
+
+    /// As [`Notifier::read`], in pieces.
+    fn read_behind(&self, channel: &mut ChannelState, end: &Positions, run: &AfterRun<'_>) -> Result<bool, Error> {
+        let history = self.store.history();
+        let mut is_changed = false;
+        loop {
+            let piece = Piece::read(&history, where_to_read(&channel.positions, end), MAX_ENTRIES)?;
+            let jobs: BTreeSet<_> = piece.frames.iter().filter_map(|frame| frame.job.as_ref()).collect();
+            let is_recent = |frame: &Frame| (0..MAX_WAIT_S).contains(&run.now.saturating_sub(frame.at));
+            if piece.frames.iter().all(is_recent) && jobs.into_iter().any(run.is_active) {
+                // The run that ends last reports what all of them found.
+                return Ok(is_changed);
+            }
+            let mut sites = self.sites(&channel.tracker.wanted(&piece.frames))?;
+            // Other processes may have written meanwhile.
+            let mut done = HashSet::new();
+            history.scan_behind(&piece.end, |frame, _| {
+                sites.take_back(&frame, &mut done);
                 Ok::<_, store::Error>(())
             })?;
-            let sites = sites(session, &tracker.wanted(&frames))?;
-            Ok((frames, read, sites))
-        })?;
-        let (frames, positions, sites) = read;
-        let jobs: BTreeSet<_> = frames.iter().filter_map(|frame| frame.job.as_ref()).collect();
-        let is_recent = |frame: &Frame| (0..MAX_WAIT_S).contains(&run.now.saturating_sub(frame.at));
-        if frames.iter().all(is_recent) && jobs.into_iter().any(run.is_active) {
-            // The run that ends last reports what all of them found.
-            return Ok(false);
+            let changes = channel.tracker.digest(run.now, &piece.frames, &sites);
+            channel.positions = piece.end;
+            is_changed = true;
+            if !changes.is_empty() {
+                channel.last_at = Some(run.now);
+                channel.pending = Some(self.message(run.now, changes));
+            }
+            if channel.pending.is_some() || !piece.is_cut {
+                return Ok(true);
+            }
         }
-        let changes = channel.tracker.digest(run.now, &frames, &sites);
-        channel.positions = positions;
-        if !changes.is_empty() {
-            channel.last_at = Some(run.now);
-            channel.pending = Some(self.message(run.now, changes));
+    }
+
+    /// What the store knows of sites. Each session is short.
+    fn sites(&self, wanted: &BTreeMap<JobId, BTreeSet<CxnHash>>) -> store::Result<Sites> {
+        let all: BTreeSet<_> = wanted.values().flatten().copied().collect();
+        let mut sites = Sites::default();
+        if all.is_empty() {
+            return Ok(sites);
         }
-        Ok(true)
+        let keys = self.store.find_hashed(&all)?;
+        let of_job = |(id, hashes)| BTreeSet::iter(hashes).map(move |hash: &CxnHash| (id, hash));
+        let mut rest = wanted.iter().flat_map(of_job).peekable();
+        while rest.peek().is_some() {
+            self.store.read(|session| {
+                let began = Instant::now();
+                let jobs: HashMap<_, _> = session.jobs_with_apps()?.into_iter().map(by_id).collect();
+                for (id, hash) in rest.by_ref() {
+                    if let Some((key, (job, policy))) = keys.get(hash).copied().zip(jobs.get(id))
+                        && let Some(site) = site(session, id, key, job, policy)?
+                    {
+                        sites.0.entry(JobId::clone(id)).or_default().insert(hash.0, site);
+                    }
+                    if began.elapsed() > SLICE {
+                        break;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(sites)
     }
 
     fn message(&self, now: UnixTime, changes: Vec<Change>) -> Message {
@@ -197,32 +239,59 @@ fn where_to_read(positions: &Positions, end: &Positions) -> Positions {
     positions.iter().filter_map(within).collect()
 }
 
-/// What the store knows of sites.
-fn sites(session: &ReadSession, wanted: &BTreeMap<JobId, BTreeSet<CxnHash>>) -> store::Result<Sites> {
-    let all: BTreeSet<_> = wanted.values().flatten().copied().collect();
-    let keys = if all.is_empty() { HashMap::new() } else { session.find_hashed(&all)? };
-    let jobs: BTreeMap<_, _> =
-        session.jobs_with_apps()?.into_iter().map(|(app_id, job)| ((app_id, job.name.clone()), job)).collect();
-    let mut sites = Sites::default();
-    for (id, hashes) in wanted {
-        let Some(job) = jobs.get(id) else { continue };
-        let policy = job.last_policy().unwrap_or_default();
-        let of_job = sites.0.entry(id.clone()).or_default();
-        for hash in hashes {
-            let Some(key) = keys.get(hash) else { continue };
-            let Some(cxn) = session.cxn(*key)?.filter(|cxn| !cxn.disabled && cxn.app_id == id.0) else { continue };
-            let status = session.status(job.no, key.locator)?.unwrap_or_default();
-            let site = Site {
-                host: sanitize(&cxn.host()),
-                url: sanitize(&cxn.site_url.without_query()),
-                is_down: policy.condition(&status).is_down(),
-                last_run: status.last_run,
-                cxn_id: cxn.cxn_id,
-            };
-            of_job.insert(hash.0, site);
-        }
+/// A job and its retry expression, by its app and name.
+fn by_id((app_id, job): (AppId, Job)) -> (JobId, (Job, Policy)) {
+    let policy = job.last_policy().unwrap_or_default();
+    ((app_id, job.name.clone()), (job, policy))
+}
+
+/// What the store knows of a site; `None` if it is gone or disabled.
+fn site(
+    session: &ReadSession,
+    (app_id, _): &JobId,
+    key: CxnKey,
+    job: &Job,
+    policy: &Policy,
+) -> store::Result<Option<Site>> {
+    let Some(cxn) = session.cxn(key)?.filter(|cxn| !cxn.disabled && cxn.app_id == *app_id) else { return Ok(None) };
+    let status = session.status(job.no, key.locator)?.unwrap_or_default();
+    Ok(Some(Site {
+        host: sanitize(&cxn.host()),
+        url: sanitize(&cxn.site_url.without_query()),
+        condition: policy.condition(&status),
+        last_run: status.last_poll().last_run,
+        cxn_id: cxn.cxn_id,
+    }))
+}
+
+/// A part of history, without what is no news.
+struct Piece {
+    frames: Vec<Frame>,
+    /// Where it ends.
+    end: Positions,
+    /// Whether more follows.
+    is_cut: bool,
+}
+
+impl Piece {
+    /// Reads the frames behind positions, until they have so many entries.
+    fn read(history: &History, mut end: Positions, max_entries: usize) -> store::Result<Self> {
+        let (mut frames, mut entries, mut is_cut) = (Vec::new(), 0, false);
+        history.scan_behind(&end.clone(), |mut frame, (name, position)| {
+            frame.entries.retain(|entry| !matches!(entry, Entry::Admin(action) if Moved::of(action).is_none()));
+            let is_kept = frame.job.is_some() && !frame.entries.is_empty();
+            is_cut |= is_kept && entries >= max_entries;
+            if !is_cut {
+                end.insert(name, position);
+                if is_kept {
+                    entries += frame.entries.len();
+                    frames.push(frame);
+                }
+            }
+            Ok::<_, store::Error>(())
+        })?;
+        Ok(Self { frames, end, is_cut })
     }
-    Ok(sites)
 }
 
 /// A new id of a message.
@@ -238,4 +307,51 @@ fn new_id() -> String {
 /// The name of this machine.
 fn host_name() -> String {
     sanitize(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Condition, Transition};
+    use crate::store::{AdminEntry, SiteTransition};
+
+    #[test]
+    fn history_is_read_in_pieces_of_a_limited_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store"), Duration::from_secs(10)).unwrap();
+        let history = store.history();
+        let job: JobId = ("app:org.example.myapp".parse().unwrap(), "default".parse().unwrap());
+        let entry = |at: UnixTime, cxn: u64| {
+            let transition =
+                Transition { at, from: Condition::Up, to: Condition::Failing, class: None, unknown_from: None };
+            Entry::Transition(SiteTransition { cxn: CxnHash(cxn), host: None, transition })
+        };
+        let (user, action, cxns) = ("root".to_owned(), "import".to_owned(), vec!["cxn:1".to_owned(); 9]);
+        let import = AdminEntry { at: 1, user, action, cxns, detail: String::new() };
+        // In two months.
+        let frames: Vec<_> = (0..6_u8).map(|number| (i64::from(number / 3) * 40 * 86_400, u64::from(number))).collect();
+        let write = |session: &store::WriteSession| {
+            for (at, number) in &frames {
+                let entries =
+                    (0..3).map(|cxn| entry(*at, number * 3 + cxn)).chain([Entry::Admin(import.clone())]).collect();
+                history.append(session, Frame { at: *at, job: Some(job.clone()), entries })?;
+                history.append(session, Frame { at: *at, job: None, entries: vec![Entry::Admin(import.clone())] })?;
+            }
+            Ok(())
+        };
+        store.write(write).unwrap();
+        let (mut end, mut read, mut sizes) = (Positions::new(), Vec::new(), Vec::new());
+        loop {
+            let piece = Piece::read(&history, end, 4).unwrap();
+            let entries: Vec<_> = piece.frames.iter().flat_map(|frame| &frame.entries).collect();
+            sizes.push(entries.len());
+            read.extend(entries.into_iter().map(|entry| entry.transition().unwrap().cxn.0));
+            end = piece.end;
+            if !piece.is_cut {
+                break;
+            }
+        }
+        assert_eq!((read, sizes), ((0..18).collect::<Vec<_>>(), vec![6, 6, 6]));
+        assert_eq!(end, history.end().unwrap());
+    }
 }

@@ -94,18 +94,20 @@ impl<'a> Templates<'a> {
 
 /// A message with a change of each kind, to check templates.
 pub(super) fn sample() -> Message {
-    let kinds = [Kind::OwnOutage, Kind::HostDown, Kind::GivenUp, Kind::Failing, Kind::Recovered, Kind::Late];
+    let of_sites = [Kind::HostDown, Kind::GivenUp, Kind::Failing, Kind::FailedMeanwhile, Kind::Recovered, Kind::Moved];
+    let kinds = [&[Kind::OwnOutage], &of_sites[..], &[Kind::Late]].concat();
     let change = |kind| {
         let site = || {
             Some(ChangedSite {
                 // The literal is valid.
                 cxn_id: "cxn:0123456789abcdef0123456789abcdef".parse().ok()?,
                 site_url: "https://site.example.org/civicrm/cxn/api".to_owned(),
+                old_url: (kind == Kind::Moved).then(|| "http://site.example.org/civicrm/cxn/api".to_owned()),
                 at: 0,
-                class: (kind != Kind::Recovered).then(|| "timeout".to_owned()),
+                class: (!matches!(kind, Kind::Recovered | Kind::Moved)).then(|| "timeout".to_owned()),
             })
         };
-        let is_of_sites = !matches!(kind, Kind::OwnOutage | Kind::Late);
+        let is_of_sites = of_sites.contains(&kind);
         Some(Change {
             kind,
             headline: String::new(),
@@ -114,6 +116,7 @@ pub(super) fn sample() -> Message {
             job_name: "default".parse().ok()?,
             count: is_of_sites.into(),
             hosts: vec!["203.0.113.7".to_owned()],
+            host_count: 1,
             sites: site().filter(|_| is_of_sites).into_iter().collect(),
             since: 0,
             cause: Some("timeout".to_owned()),
@@ -149,7 +152,7 @@ mod tests {
         assert_eq!(
             subject,
             "cxnpoll on host.example.org: runs of org.example.myapp end early for an own fault: timeout; host \
-             203.0.113.7 is down, with 1 site; 400 sites were given up on 203.0.113.7; and 3 more"
+             203.0.113.7 is down, with 1 site; 400 sites were given up on 203.0.113.7; and 5 more"
         );
         let headlines: Vec<_> = changes.iter().map(|change| change.headline.as_str()).collect();
         assert_eq!(
@@ -157,13 +160,17 @@ mod tests {
             [
                 "400 sites were given up on 203.0.113.7",
                 "1 site is failing on 203.0.113.7: timeout",
+                "1 site failed and answers again on 203.0.113.7: timeout",
                 "1 site answers again on 203.0.113.7",
+                "1 site was followed to a new URL on 203.0.113.7",
                 "runs of org.example.myapp cannot keep up since 1970-01-01 00:00:00Z",
             ]
         );
         let site = "    https://site.example.org/civicrm/cxn/api (timeout)\n";
         let listed = format!("* 400 sites were given up on 203.0.113.7\n{site}    and 399 more\n");
         assert!(text.contains(&listed), "{text}");
+        let moved = "    http://site.example.org/civicrm/cxn/api is now https://site.example.org/civicrm/cxn/api\n";
+        assert!(text.contains(moved), "{text}");
         assert!(text.ends_with("since 1970-01-01 00:00:00Z\n"), "{text}");
     }
 

@@ -62,7 +62,9 @@ fn headers(key: Option<&[u8]>, id: &str, at: i64, body: &[u8]) -> Vec<(&'static 
     headers
 }
 
-/// Posts a message, a few times where the receiver cannot have processed it.
+/// Posts a message, a few times where the receiver did not accept it.
+///
+/// It may have processed a message whose reply was lost. The id shows the repetition.
 pub(super) fn post(
     client: Client,
     url: String,
@@ -96,11 +98,11 @@ pub(super) fn post(
     }
 }
 
-/// Whether a failure may pass soon, and shows that the receiver did not accept the message.
+/// Whether a failure may pass soon. A timeout is left to the next run, as a run never waits long.
 fn may_be_repeated(failure: &Failure) -> bool {
     let is_passing = |status| matches!(status, 408 | 429 | 500..);
     match failure.class {
-        FailureClass::Connect | FailureClass::Dns => true,
+        FailureClass::Connect | FailureClass::Dns | FailureClass::Disconnected => true,
         _ => matches!(failure.cause, Cause::Status(status, _) if is_passing(status)),
     }
 }

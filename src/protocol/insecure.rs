@@ -4,6 +4,13 @@
 const START: &[u8] = b"CXN-0.2-INSECURE\x01";
 const KEY: &[u8] = b"\"error_message\"";
 
+/// An unencrypted reply with an error's text, for a request that cannot be answered with a message.
+#[must_use]
+pub fn insecure(error_message: &str) -> Vec<u8> {
+    let json = serde_json::json!({"is_error": 1, "error_message": error_message});
+    [START, json.to_string().as_bytes()].concat()
+}
+
 /// The `error_message` of an unencrypted reply, which may be cut off after it.
 ///
 /// `None` if it is not such a reply; empty if it has no message. Nothing else of the reply is trusted or returned: a
@@ -27,6 +34,11 @@ pub(super) fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_read_back() {
+        assert_eq!(insecure_error(&insecure("no \"way\"")).as_deref(), Some("no \"way\""));
+    }
 
     #[test]
     fn only_the_error_message_is_read() {

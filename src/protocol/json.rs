@@ -78,6 +78,11 @@ pub fn can_be_kept(text: &[u8]) -> bool {
     measure(text).depth <= MAX_KEPT_DEPTH
 }
 
+/// Whether a text is nested at most `levels` deep.
+pub(super) fn is_nested_at_most(text: &str, levels: usize) -> bool {
+    measure(text.as_bytes()).depth <= levels
+}
+
 fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> serde_json::Result<T> {
     let mut parser = serde_json::Deserializer::from_slice(text);
     parser.disable_recursion_limit();

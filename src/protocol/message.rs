@@ -17,7 +17,7 @@ pub const CONTENT_TYPE: &str = "application/x-civi-cxn";
 /// The only message type that an application accepts as a reply.
 const NAME: &[u8] = b"CXN-0.2-AES-CBC-HMAC";
 /// Separates the parts.
-const DELIMITER: u8 = 0x01;
+pub(super) const DELIMITER: u8 = 0x01;
 /// How long a message is valid that is sent from here, in seconds.
 pub const TTL_S: UnixTime = 7200;
 /// The longest envelope that is parsed, in bytes.
@@ -80,7 +80,7 @@ impl From<ProtocolError> for Failure {
 }
 
 /// Computes an HMAC-SHA256 with a key of any length.
-fn mac(key: &[u8], text: &[u8]) -> Hmac<Sha256> {
+pub(super) fn mac(key: &[u8], text: &[u8]) -> Hmac<Sha256> {
     // HMAC hashes long keys and pads short ones.
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(text);
@@ -157,21 +157,52 @@ fn decrypt(message: &[u8], cxn_id: &CxnId, secret: &Secret, now: UnixTime) -> Re
     let (Some(hmac), Some(body)) = (parts.next(), parts.next()) else {
         return Err(ProtocolError::BadHmac);
     };
+    verify(hmac, body, secret)?;
+    let (envelope, ciphertext) = split_envelope(body);
+    let Envelope { iv, .. } = open_envelope(envelope, now)?;
+    decipher(ciphertext, secret, &iv)
+}
+
+/// Checks the signature of an envelope and its ciphertext, and returns it as bytes.
+///
+/// # Errors
+/// [`ProtocolError::BadHmac`].
+pub(super) fn verify(hmac: &[u8], body: &[u8], secret: &Secret) -> Result<[u8; 32], ProtocolError> {
     // `verify_slice` compares in constant time. Uppercase digits would pass `hex::decode`, but no site sends them.
     let hmac = lowercase_hex::<32>(hmac).ok_or(ProtocolError::BadHmac)?;
     mac(&signing_key(secret), body).verify_slice(&hmac).map_err(|_| ProtocolError::BadHmac)?;
+    Ok(hmac)
+}
 
+/// Splits an envelope from its ciphertext, which is empty where no separator is.
+pub(super) fn split_envelope(body: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = body.splitn(2, |byte| *byte == DELIMITER);
-    let envelope = parts.next().unwrap_or_default();
-    let iv = open_envelope(envelope, now)?;
-    let ciphertext = parts.next().unwrap_or_default();
-    cbc::Decryptor::<Aes128>::new(&cipher_key(secret).into(), &iv.into())
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
+/// Decrypts a ciphertext.
+///
+/// # Errors
+/// [`ProtocolError::Undecipherable`].
+pub(super) fn decipher(ciphertext: &[u8], secret: &Secret, iv: &[u8; 16]) -> Result<Vec<u8>, ProtocolError> {
+    cbc::Decryptor::<Aes128>::new(&cipher_key(secret).into(), iv.into())
         .decrypt_padded_vec::<Pkcs7>(ciphertext)
         .map_err(|_| ProtocolError::Undecipherable)
 }
 
-/// Checks an envelope and returns the first half of its initialisation vector.
-fn open_envelope(envelope: &[u8], now: UnixTime) -> Result<[u8; 16], ProtocolError> {
+/// What an envelope holds.
+pub(super) struct Envelope {
+    /// Until when the message is valid; in the far future, the highest time.
+    pub ttl: UnixTime,
+    /// The first half of the initialisation vector.
+    pub iv: [u8; 16],
+}
+
+/// Checks an envelope.
+///
+/// # Errors
+/// From [`ProtocolError::OversizedEnvelope`] to [`ProtocolError::MalformedIv`].
+pub(super) fn open_envelope(envelope: &[u8], now: UnixTime) -> Result<Envelope, ProtocolError> {
     if envelope.len() > MAX_ENVELOPE_BYTES {
         return Err(ProtocolError::OversizedEnvelope);
     }
@@ -180,19 +211,18 @@ fn open_envelope(envelope: &[u8], now: UnixTime) -> Result<[u8; 16], ProtocolErr
         Ok(Value::Array(items)) if !items.is_empty() => Value::Array(items),
         _ => return Err(ProtocolError::MalformedEnvelope),
     };
-    if !is_alive(&envelope["ttl"], now) {
-        return Err(ProtocolError::Expired);
-    }
+    let ttl = alive_until(&envelope["ttl"], now).ok_or(ProtocolError::Expired)?;
     let iv = envelope["iv"].as_str().and_then(|iv| lowercase_hex::<32>(iv.as_bytes()));
     let iv = iv.ok_or(ProtocolError::MalformedIv)?;
-    Ok(*iv.first_chunk().expect("32 bytes hold 16"))
+    Ok(Envelope { ttl, iv: *iv.first_chunk().expect("32 bytes hold 16") })
 }
 
-/// Whether a time to live, a number or its text, has not passed.
+/// A time to live, a number or its text, in whole seconds; `None` if it has passed.
 #[expect(clippy::cast_precision_loss, reason = "seconds of this era are exact in 53 bits")]
-fn is_alive(ttl: &Value, now: UnixTime) -> bool {
+#[expect(clippy::cast_possible_truncation, reason = "a time beyond all others is the highest")]
+fn alive_until(ttl: &Value, now: UnixTime) -> Option<UnixTime> {
     let ttl = ttl.as_f64().or_else(|| ttl.as_str()?.parse().ok());
-    ttl.is_some_and(|ttl| now as f64 <= ttl)
+    ttl.filter(|ttl| now as f64 <= *ttl).map(|ttl| ttl as UnixTime)
 }
 
 /// Decodes exactly `N` bytes of lowercase hex digits; `None` for any other text.

@@ -35,6 +35,8 @@ impl Changes {
     fn add(&mut self, site: &Site) {
         let Site { first, now, has_failed, .. } = site;
         match (first.is_down(), now) {
+            // It was removed.
+            (_, Condition::New) => {}
             (_, Condition::GivenUp) if *first != Condition::GivenUp => self.given_up += 1,
             (false, now) if now.is_down() => self.failing += 1,
             (false, _) if *has_failed => self.failed_meanwhile += 1,
@@ -51,8 +53,11 @@ impl Site {
 
     /// Takes the next transition, which shows whether the store recorded the one before.
     fn add(&mut self, Transition { from, to, .. }: Transition) {
-        if !was_recorded(&self.before.is_down(), &self.now.is_down(), &from.is_down()) {
+        if !was_recorded(&self.before.is_up(), &self.now.is_up(), &from.is_up()) {
             self.now = self.before;
+        } else if self.now == Condition::New {
+            // It was removed, and added again.
+            *self = Self::new(Condition::New);
         }
         (self.before, self.now) = (self.now, to);
         self.has_failed |= to.is_down();
@@ -74,11 +79,14 @@ pub fn changes(history: &History, since: UnixTime, to: UnixTime) -> Result<HashM
                     let sites = jobs.entry(job.clone()).or_default();
                     sites.entry(site.cxn).or_insert_with(|| Site::new(site.transition.from)).add(site.transition);
                 }
+                // Only former programs remove a connection without a transition.
                 (_, Entry::Admin(admin)) if admin.removes() => {
                     let removed = admin.cxns.iter().filter_map(|cxn_id| cxn_id.parse().ok());
                     for cxn in removed.map(|cxn_id| CxnHash::from(&cxn_id)) {
                         for sites in jobs.values_mut() {
-                            sites.remove(&cxn);
+                            if sites.get(&cxn).is_some_and(|site| site.now != Condition::New) {
+                                sites.remove(&cxn);
+                            }
                         }
                     }
                 }
@@ -126,6 +134,12 @@ mod tests {
             (&[(New, Up)], [0, 0, 0, 0]),
             (&[(Up, Up)], [0, 0, 0, 0]),
             (&[(GivenUp, GivenUp)], [0, 0, 0, 0]),
+            (&[(Failing, New)], [0, 0, 0, 0]),
+            (&[(Up, Failing), (Failing, New)], [0, 0, 0, 0]),
+            (&[(Failing, New), (New, Up)], [0, 0, 0, 0]),
+            (&[(Up, Failing), (Failing, New), (New, Up)], [0, 0, 0, 0]),
+            (&[(Failing, New), (New, Failing)], [1, 0, 0, 0]),
+            (&[(Failing, New), (New, GivenUp)], [0, 1, 0, 0]),
         ] {
             assert_eq!(counted(transitions), expected, "{transitions:?}");
         }
@@ -135,5 +149,8 @@ mod tests {
     fn a_transition_that_was_never_recorded_does_not_count() {
         assert_eq!(counted(&[(Failing, Up), (Failing, GivenUp)]), [0, 1, 0, 0]);
         assert_eq!(counted(&[(Failing, Up), (Failing, Up)]), [0, 0, 1, 0]);
+        assert_eq!(counted(&[(Failing, New), (Failing, Up)]), [0, 0, 1, 0]);
+        assert_eq!(counted(&[(Up, New), (Up, Failing)]), [1, 0, 0, 0]);
+        assert_eq!(counted(&[(Up, Failing), (Failing, New), (Failing, Up)]), [0, 0, 0, 1]);
     }
 }

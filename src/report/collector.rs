@@ -10,9 +10,9 @@ use super::names::CxnNames;
 use super::slices::Slices;
 use super::sums::{JobIndex, JobSums, Site, SiteSums};
 use super::timeline::{HostNo, Open, Origin, Present, Seconds, Sink, Timeline};
-use crate::model::{AppId, Cxn, PollStatus, UnixTime};
+use crate::model::{AppId, Condition, Cxn, PollStatus, UnixTime};
 use crate::retry::Policy;
-use crate::store::{CxnHash, History, Job, Result, SiteTransition};
+use crate::store::{CxnHash, History, Job, Result, RunOutage, SiteTransition};
 
 /// The sites of a report, and later what happened to them.
 ///
@@ -106,7 +106,7 @@ impl Collector {
             let name = *name.get_or_insert_with(|| self.names.add(cxn));
             let JobSums { policy, outages, sites, .. } = &mut self.jobs[usize::from(job)];
             *sites += 1;
-            let outages = outages.iter().filter(|outage| outage.covers(cxn.batch_code)).map(|outage| outage.at);
+            let outages = RunOutage::times_for(outages, cxn.batch_code);
             let present = Present::of(Origin(self.from), policy, status, outages);
             self.numbers.insert(SiteKey::new(job, hash), u32::try_from(self.sites.len()).unwrap_or(u32::MAX));
             self.sites.push(Site { name, job, present });
@@ -163,7 +163,10 @@ impl Collector {
         let SiteEvent::Transition(SiteTransition { transition, .. }) = event else { return };
         if let Some((sites, incidents)) = self.gone.as_mut().filter(|_| (self.from..=self.to).contains(&transition.at))
         {
-            sites.insert(key);
+            // For many, the removal is all that happened.
+            if transition.to != Condition::New {
+                sites.insert(key);
+            }
             *incidents += u64::from(transition.to.is_down() && !transition.from.is_down());
         }
     }

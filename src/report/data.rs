@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::strip::Strip;
 use crate::model::{AppId, CxnId, FailureClass, Fault, JobName, Lateness, SiteUrl, UnixTime};
+use crate::util::text::percent;
 
 /// A report about the time from `from` to `to`, without the sites that are not among the worst.
 #[derive(Debug, Clone)]
@@ -190,6 +191,17 @@ pub struct Gone {
     pub incidents: u64,
 }
 
+#[cfg(test)]
+impl Report {
+    /// A report without anything in it, for tests.
+    #[must_use]
+    pub fn empty(from: UnixTime, to: UnixTime) -> Self {
+        let (jobs, worst_sites, worst_hosts) = (Vec::new(), Vec::new(), Vec::new());
+        let (longest, latest, gone) = (Vec::new(), Vec::new(), None);
+        Self { from, to, began: None, jobs, worst_sites, worst_hosts, hosts: 0, longest, latest, gone }
+    }
+}
+
 impl Times {
     /// The part of the known time in which sites were up, from 0 to 1; `None` if nothing is known.
     #[must_use]
@@ -199,14 +211,16 @@ impl Times {
         (known > 0).then(|| self.up_s as f64 / known as f64)
     }
 
-    /// The availability in percent, such as `99.95 %`; `None` if nothing is known.
-    ///
-    /// It is rounded down, so that it is 100 only if all known time is up.
+    /// The availability in percent, as [`percent`] writes it; `None` if nothing is known.
     #[must_use]
     pub fn percent(&self) -> Option<String> {
-        let known = u128::from(self.up_s) + u128::from(self.down_s);
-        let hundredths = (u128::from(self.up_s) * 10_000).checked_div(known)?;
-        Some(format!("{}.{:02} %", hundredths / 100, hundredths % 100))
+        percent(self.up_s, self.up_s + self.down_s)
+    }
+
+    /// The part of all time of which nothing is known, in percent; `None` if there is no time.
+    #[must_use]
+    pub fn unknown_percent(&self) -> Option<String> {
+        percent(self.unknown_s, self.up_s + self.down_s + self.unknown_s)
     }
 }
 
@@ -224,6 +238,14 @@ impl std::ops::AddAssign for Times {
         self.up_s += other.up_s;
         self.down_s += other.down_s;
         self.unknown_s += other.unknown_s;
+    }
+}
+
+impl SiteReport {
+    /// Since when the site fails; `None` if it did not at the end of the report.
+    #[must_use]
+    pub fn failing_since(&self) -> Option<UnixTime> {
+        self.incidents.last().filter(|incident| incident.to.is_none()).map(|incident| incident.from)
     }
 }
 

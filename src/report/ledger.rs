@@ -217,3 +217,6 @@ impl Ledger {
         Times { up_s, down_s, unknown_s: length_s.saturating_sub(up_s + down_s) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,17 @@ mod tests {
         assert_eq!(of(0, 365 * DAY_S), (365, DAY_S, DAY_S));
         assert_eq!(of(0, 4000 * DAY_S), (364, 11 * DAY_S, 7 * DAY_S));
         assert_eq!(of(7200, 7200), (1, 0, 0));
+        assert_eq!(of(0, MAX_HOURS_S), (72, HOUR_S, HOUR_S));
+        assert_eq!(of(0, MAX_HOURS_S + 1), (4, DAY_S, 1));
+    }
+
+    #[test]
+    fn an_incident_at_the_end_is_in_the_last_slice() {
+        let mut slices = Slices::new(0, 2 * HOUR_S);
+        slices.add_incident(0);
+        slices.add_incident(2 * HOUR_S);
+        let incidents: Vec<_> = slices.finish(0, 2 * HOUR_S, 1).iter().map(|slice| slice.incidents).collect();
+        assert_eq!(incidents, [1, 1]);
     }
 
     proptest! {

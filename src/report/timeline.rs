@@ -42,7 +42,7 @@ pub(super) enum Event {
         class: Option<FailureClass>,
         host: HostNo,
     },
-    /// The connection was removed.
+    /// The connection was removed. Only former programs did that without a change of its condition.
     Removed(Seconds),
 }
 
@@ -91,11 +91,6 @@ pub(super) struct Timeline {
     open: Option<Open>,
 }
 
-/// Whether a site is up, as far as conditions can contradict each other; `None` if it was never polled.
-fn is_up(condition: Condition) -> Option<bool> {
-    (condition != Condition::New).then(|| !condition.is_down())
-}
-
 impl Event {
     /// A transition, with the number of the address that was connected to.
     pub(super) fn new(origin: Origin, transition: &Transition, host: HostNo) -> Self {
@@ -103,6 +98,22 @@ impl Event {
         // In a damaged file it may be later, and spans must not overlap.
         let unknown_from = origin.seconds(unknown_from.unwrap_or(at).min(at));
         Self::Changed { at: origin.seconds(at), unknown_from, from, to, class, host }
+    }
+
+    /// Whether the status of the connection went away.
+    fn is_loss(&self) -> bool {
+        matches!(self, Self::Changed { to: Condition::New, .. })
+    }
+
+    /// The time at which the condition changed, for a loss in view of the time of the next poll.
+    ///
+    /// A connection was removed before the next poll, whatever their clocks show. What was known before that stays, also if a
+    /// status from an earlier time was imported.
+    fn at(&self, next: Seconds) -> Seconds {
+        match *self {
+            Self::Changed { at, unknown_from, to: Condition::New, .. } => at.min(next).max(unknown_from),
+            Self::Changed { at, .. } | Self::Removed(at) => at,
+        }
     }
 }
 
@@ -137,16 +148,28 @@ impl Timeline {
     pub(super) fn event(&mut self, event: Event, sink: &mut impl Sink) {
         match (self.last.replace(event), event) {
             (None, _) => {}
-            (Some(last), Event::Changed { at, from, .. }) => self.settle(last, from, at, sink),
+            (Some(last), Event::Changed { at, from, .. }) => {
+                let is_recorded = self.settle(last, from, at, sink);
+                if let Some(Event::Changed { at: next, .. }) = &mut self.last
+                    && is_recorded
+                    && last.is_loss()
+                {
+                    *next = last.at(at).max(at);
+                }
+            }
+            // The loss before is what history has of this removal, if it was recorded.
+            (Some(last), Event::Removed(_)) if last.is_loss() => self.last = Some(last),
             // It does not show the condition before.
-            (Some(last), Event::Removed(_)) => self.apply(last, sink),
+            (Some(last), Event::Removed(at)) => self.apply(last, at, sink),
         }
     }
 
     /// Ends with what the store knows now.
     pub(super) fn end(mut self, present: &Present, sink: &mut impl Sink) {
         if let Some(last) = self.last.take() {
-            self.settle(last, present.condition, present.polled, sink);
+            // One that was not polled since shows nothing about the time of a loss.
+            let is_lost = last.is_loss() && present.condition == Condition::New;
+            self.settle(last, present.condition, if is_lost { Seconds::MAX } else { present.polled }, sink);
         }
         if present.condition.is_down() && self.open.is_none() {
             let from = present.failed_from.min(self.cursor);
@@ -162,28 +185,32 @@ impl Timeline {
     /// Lets an event take effect, unless it was never recorded.
     ///
     /// `condition` is what the store knew at `until`. If it is neither that before nor that after the event, something is missing
-    /// in between, and that is unknown.
-    fn settle(&mut self, event: Event, condition: Condition, until: Seconds, sink: &mut impl Sink) {
+    /// in between, and that is unknown. Returns whether it was recorded.
+    fn settle(&mut self, event: Event, condition: Condition, until: Seconds, sink: &mut impl Sink) -> bool {
         let (before, after) = match event {
             Event::Changed { from, to, .. } => (from, to),
             Event::Removed(_) => (self.condition, Condition::New),
         };
-        let (before, after, known) = (is_up(before), is_up(after), is_up(condition));
-        if was_recorded(&before, &after, &known) {
-            self.apply(event, sink);
+        let (before, after, known) = (before.is_up(), after.is_up(), condition.is_up());
+        let is_recorded = was_recorded(&before, &after, &known);
+        if is_recorded {
+            self.apply(event, until, sink);
             if known != after {
                 self.pass(until, condition, sink);
             }
         }
+        is_recorded
     }
 
-    fn apply(&mut self, event: Event, sink: &mut impl Sink) {
+    /// Lets an event take effect. `next` is the time of the next one.
+    fn apply(&mut self, event: Event, next: Seconds, sink: &mut impl Sink) {
+        let at = event.at(next);
         match event {
-            Event::Removed(at) => {
+            Event::Removed(_) => {
                 self.span_to(at, sink);
                 self.pass(at, Condition::New, sink);
             }
-            Event::Changed { at, unknown_from, from, to, class, host } => {
+            Event::Changed { unknown_from, from, to, class, host, .. } => {
                 if from.is_down() && self.open.is_none() && self.cursor < at {
                     self.open = Some(Open { from: self.cursor, class, host });
                 }
@@ -199,7 +226,7 @@ impl Timeline {
 
     /// Passes on the time up to `to`, in which the condition is known.
     fn span_to(&self, to: Seconds, sink: &mut impl Sink) {
-        if let Some(is_up) = is_up(self.condition).filter(|_| self.cursor < to) {
+        if let Some(is_up) = self.condition.is_up().filter(|_| self.cursor < to) {
             sink.span(is_up, self.cursor, to, self.open.map(|open| open.host).unwrap_or_default());
         }
     }

@@ -110,7 +110,7 @@ impl Policy {
     /// A failure with a `retry_after` is a deferral. It is not counted, and the site is not due before the later of the
     /// time that it asked for and its next time by the level. The third deferral in a row counts as a failure.
     pub fn apply(&self, status: &mut PollStatus, now: UnixTime, outcome: &Outcome) {
-        (status.last_run, status.early_s) = (now, 0);
+        (status.last_run, status.early_s, status.last_poll) = (now, 0, None);
         match outcome {
             Err(Failure { retry_after: Some(seconds), .. }) if status.deferrals < Self::UNCOUNTED_DEFERRALS => {
                 let asked = now.saturating_add((*seconds).into());

@@ -11,9 +11,12 @@ use super::retry_change::RetryChange;
 use super::spread::{MAX_EXACT, SiteCounts, Spread};
 use super::{Error, order};
 use crate::model::CxnId;
-use crate::retry::MAX_LEEWAY_S;
+use crate::retry::{MAX_LEEWAY_S, Policy};
 use crate::store::error::{Error as StoreError, Result as StoreResult};
-use crate::store::{AppNo, CxnKey, DueEntry, HostKey, Job, PollTask, ReadSession, Store, WriteSession};
+use crate::store::{
+    AppNo, CxnHash, CxnKey, DueEntry, Entry, Frame, History, HostKey, Job, PollTask, ReadSession, RunOutage,
+    SiteTransition, Store, WriteSession,
+};
 use crate::util::text::count;
 
 /// What a run polls.
@@ -66,11 +69,13 @@ pub(super) fn timed<T: Send>(
 pub(super) fn select(run: &PollRun, store: &Store, past: &Past, stop: &AtomicBool) -> Result<Option<Selection>, Error> {
     // Again, as the connection may have changed while the run waited for its lock.
     let only = find_only(run, store)?;
+    let history = store.history();
+    let mut next = None;
     loop {
         let (selected, opening) = timed(store, |session| {
             let Some(app) = session.app_no(&run.app.app_id)? else { return Ok(Selected::NoConnections) };
             let job = session.ensure_job(app, &run.job)?;
-            if !session.backfill(&job)? {
+            if !session.backfill(&job)? || !add_given_up(run, &history, session, &job, &mut next)? {
                 return Ok(Selected::NotYet);
             }
             remember_retry(run, session, &job)?;
@@ -102,7 +107,7 @@ pub(super) fn select(run: &PollRun, store: &Store, past: &Past, stop: &AtomicBoo
 /// How far one session got.
 enum Selected {
     NoConnections,
-    /// Some connections still lack a status.
+    /// Some connections still lack a status, or history lacks that they are given up.
     NotYet,
     Due {
         job: Box<Job>,
@@ -213,6 +218,34 @@ fn spread(
             return Ok(Some((spread, Some(sites))));
         }
     }
+}
+
+/// Adds the sites to history that the retry expression gives up without a poll.
+///
+/// Begins at `next`, and works for about half a second. Returns whether it reached the last of them. A run that is killed before it
+/// stores the expression leaves them to the next one.
+fn add_given_up(
+    run: &PollRun,
+    history: &History,
+    session: &WriteSession,
+    job: &Job,
+    next: &mut Option<Vec<u8>>,
+) -> StoreResult<bool> {
+    let levels = |policy: &Policy| u32::try_from(policy.levels().len()).unwrap_or(u32::MAX);
+    let range = |before: &Policy| levels(&run.policy)..levels(before);
+    let before = job.last_policy().filter(|before| run.only.is_none() && !range(before).is_empty());
+    let Some(before) = before else { return Ok(true) };
+    let mut entries = Vec::new();
+    *next = session.at_levels(job, range(&before), next.as_deref(), |task| {
+        let outages: Vec<_> = RunOutage::times_for(&job.outages, task.locator.batch_code).collect();
+        let transition = before.giving_up(&run.policy, &task.status, run.now, &outages);
+        let cxn = || CxnHash::from(&task.cxn.cxn_id);
+        entries.extend(transition.map(|transition| SiteTransition { cxn: cxn(), host: None, transition }));
+    })?;
+    let job = Some((run.app.app_id.clone(), run.job.clone()));
+    let entries = entries.into_iter().map(Entry::Transition).collect();
+    history.append(session, Frame { at: run.now, job, entries })?;
+    Ok(next.is_none())
 }
 
 /// Stores the retry expression, and warns if it gives up or revives sites since the last run.

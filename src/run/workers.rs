@@ -25,7 +25,7 @@ use super::worker_count::{DECISION_INTERVAL, Demand, FIRST_WORKERS, MOST_WORKERS
 use crate::config::Config;
 use crate::listener::{Dispatcher, ListenerChain, Phase, PollEvent};
 use crate::model::{Cxn, Failure, FailureClass, Outcome, SeenRedirect, Threads};
-use crate::site::{Api, Client, PollCalls, Redirection, Targets};
+use crate::site::{Api, Client, NotFollowed, PollCalls, Redirection, Targets};
 use crate::store::{EncodedResult, Limits, PollTask, StoredResult};
 use crate::util::text::{count, panic_message, sanitize};
 
@@ -271,7 +271,8 @@ impl Shared {
 
     /// Polls a connection, and follows its redirect if that was met on enough days.
     ///
-    /// If it was followed, the outcome and the result are those of the poll at its new siteUrl.
+    /// A target that is not adopted is tried once a day. If it was followed, the outcome and the result are those of the poll at
+    /// its new siteUrl.
     fn poll_and_follow(
         &self,
         dispatcher: &mut Dispatcher,
@@ -287,7 +288,8 @@ impl Shared {
         let may_be_adopted = |to: &Redirection| to.adopted(&cxn.site_url, Targets::SameDomain).is_ok();
         let Some(first) = calls.redirection().filter(may_be_adopted) else { return Ok((outcome, result, None)) };
         let seen = SeenRedirect::again(status.redirect, first.fingerprint(&cxn.site_url), self.run.now);
-        if seen.days < MIN_DAYS {
+        let was_met_today = status.redirect.is_some_and(|before| before.last_day == seen.last_day);
+        if seen.days < MIN_DAYS || was_met_today {
             return Ok((outcome, result, Some(Redirect { seen, adopted: None })));
         }
         let followed = follow(cxn, first, Targets::SameDomain, |cxn| {
@@ -297,7 +299,14 @@ impl Shared {
         });
         Ok(match followed? {
             Ok((site_url, result)) => (Ok(()), result, Some(Redirect { seen, adopted: Some(site_url) })),
-            Err(_) => (outcome, result, Some(Redirect { seen, adopted: None })),
+            Err(reason) => {
+                let reason = match reason {
+                    NotFollowed::Failed { failure, .. } => failure.to_string(),
+                    _ => "it redirects elsewhere".to_owned(),
+                };
+                info!("the target of a permanent redirect is not followed, and is tried again tomorrow: {reason}");
+                (outcome, result, Some(Redirect { seen, adopted: None }))
+            }
         })
     }
 

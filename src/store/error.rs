@@ -203,6 +203,8 @@ pub enum Item {
     ViaPort,
     /// A kept result.
     StoredResult,
+    /// An entry of history.
+    HistoryEntry,
 }
 
 /// The result of an operation of the store.
@@ -312,6 +314,7 @@ impl fmt::Display for Item {
             Self::CxnId => "the cxnId of a stored connection",
             Self::ViaPort => "the viaPort of a stored connection",
             Self::StoredResult => "a kept result",
+            Self::HistoryEntry => "an entry of history",
         })
     }
 }

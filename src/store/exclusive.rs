@@ -3,12 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::engine::StoreLayout;
+use tracing::warn;
+
+use super::engine::{StoreLayout, TreeName};
 use super::error::{Error, Result};
 use super::face::Store;
 use super::history::StagedHistory;
-use super::schema::WriteSession;
+use super::ops::cxn_ids_of;
+use super::schema::{CxnKey, WriteSession};
 use super::sessions::Sessions;
+use crate::util::time::unix_now;
+
+/// How many connections are in memory while history gets what is known of them.
+const LOSSES_BATCH: usize = 4096;
 
 /// A store that no other process uses.
 pub struct ExclusiveStore(Store);
@@ -44,6 +51,32 @@ impl ExclusiveStore {
     /// [`Error::File`].
     pub fn stage_history(&self) -> Result<StagedHistory> {
         StagedHistory::create(&self.0.sessions.layout)
+    }
+
+    /// Adds to history that all connections go away, before a database replaces theirs.
+    ///
+    /// That is for a database without a history. Those that it has too are polled with their former condition. That contradicts
+    /// this, so that it does not count. If the store cannot be read, there is a warning.
+    pub fn note_losses(&self) {
+        if !matches!(self.0.sessions.layout.database(), Ok(Some(_))) {
+            return;
+        }
+        let (history, now) = (self.0.history(), unix_now());
+        let noted = self.0.sessions.write(|session| {
+            let mut keys = session.trees.entries(TreeName::Cxn, &[], None);
+            loop {
+                let batch = keys.by_ref().take(LOSSES_BATCH).collect::<Result<Vec<_>, _>>()?;
+                if batch.is_empty() {
+                    return Ok(());
+                }
+                let batch: Vec<_> = batch.iter().filter_map(|(key, _)| CxnKey::parse(key)).collect();
+                let losses = session.losses(&cxn_ids_of(session, &batch)?, now)?;
+                history.append_all(session, history.frames_of(losses)?)?;
+            }
+        });
+        if let Err(error) = noted {
+            warn!(%error, "history does not have until when connections of the replaced store were known");
+        }
     }
 
     /// Fills a new database and makes it the current one. Returns what `fill` returns, and where others were moved to.

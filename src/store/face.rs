@@ -1,5 +1,6 @@
 //! The store's interface for the rest of the program.
 
+use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::check::{self, Check};
 use super::due_hint::{self, JobHint};
 use super::engine::{Access, BackupTimes, Backups, Locks, StoreCopy, StoreLayout, catch_sled_panic};
 use super::error::{Error, Result};
-use super::history::{Audit, History};
+use super::history::{Audit, CxnHash, History};
 use super::ops::{self, AdminAction, AdminTarget, StateCounts};
 use super::results::{self, EncodedResult, Limits, StoredResult, Which};
 use super::schema::{AppNo, CxnKey, Job, ReadSession, Statuses, WriteSession};
@@ -87,7 +88,7 @@ impl Store {
     }
 
     /// The sessions, unless they work on a copy of the store.
-    fn writable(&self) -> Result<&Sessions> {
+    pub(super) fn writable(&self) -> Result<&Sessions> {
         match &self.copy {
             None => Ok(&self.sessions),
             Some(copy) => Err(Error::NotWritable(copy.refusal().clone())),
@@ -275,11 +276,13 @@ impl Store {
 
     /// Changes connections in batches, and returns how many were changed. Removed connections lose their kept results.
     ///
+    /// `now` is the time of the action by the clock of the schedule.
+    ///
     /// # Errors
     /// Those of [`Store::write`]. Changes made before the error are kept.
-    pub fn admin(&self, targets: &[AdminTarget], action: AdminAction, audit: &Audit) -> Result<u64> {
+    pub fn admin(&self, targets: &[AdminTarget], action: AdminAction, audit: &Audit, now: UnixTime) -> Result<u64> {
         let sessions = self.writable()?;
-        ops::admin(sessions, targets, action, audit, |removed| results::delete(sessions, removed))
+        ops::admin(sessions, targets, action, audit, now, |removed| results::delete(sessions, removed))
     }
 
     /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
@@ -302,6 +305,16 @@ impl Store {
     /// Those of [`Store::read`].
     pub fn count_cxns(&self, count: impl FnMut(CxnKey, Cxn, Statuses) + Send) -> Result<()> {
         ops::count_cxns(&self.sessions, count)
+    }
+
+    /// The keys of the connections that history knows by these hashes. Those that are gone are missing.
+    ///
+    /// This reads the ids of all connections, in batches.
+    ///
+    /// # Errors
+    /// Those of [`Store::read`].
+    pub fn find_hashed(&self, wanted: &BTreeSet<CxnHash>) -> Result<HashMap<CxnHash, CxnKey>> {
+        ops::find_hashed(&self.sessions, wanted)
     }
 
     /// Counts the connections of one app or of all apps in batches, also those that cannot be read.

@@ -75,12 +75,18 @@ pub enum Failpoint {
     NotificationNoted,
     /// A channel accepted a notification, which is not noted yet.
     NotificationSent,
+    /// A file of notifications is moved out of the directory of history.
+    NotificationsMoved,
+    /// A request of a site has its name, and waits to be applied.
+    RegistrationRequested,
+    /// The requests of sites are applied and durable, and their owners have their answers.
+    RegistrationsAnswered,
 }
 
 #[cfg(feature = "fault-points")]
 impl Failpoint {
     /// All steps, in the order in which they come.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::StorePrepared,
         Self::LockAcquired,
         Self::DatabaseOpened,
@@ -115,6 +121,9 @@ impl Failpoint {
         Self::HistorySwapped,
         Self::NotificationNoted,
         Self::NotificationSent,
+        Self::NotificationsMoved,
+        Self::RegistrationRequested,
+        Self::RegistrationsAnswered,
     ];
 }
 

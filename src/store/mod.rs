@@ -16,13 +16,15 @@
 //!   results.lock      held while results/ is open
 //!   results/          the database of kept results; not in backups
 //!   runs/             locks of runs
-//!   history/          what changed, one file per month; what the last runs did; what notifications reported
+//!   registration/     requests of sites that wait to be applied: see `registration`; `rates` limits how many come
+//!   history/          what changed, one file per month; what the last runs did
+//!   notify.*          what notifications have reported and still have to deliver
 //!   backups/          complete exports, compressed, named after their time
 //!   kept/             databases and histories that were replaced, and what a repair removed
 //! ```
 //!
 //! # Layers
-//! Imports point one way: `temporary` → [`ExclusiveStore`] → [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` →
+//! Imports point one way: `temporary` → [`ExclusiveStore`], `registration` → [`Store`] (`face`) → `check` → `results`, `ops` → `sessions` →
 //! `due_hint` → `history` → `schema` → `engine` → `skipped` → `error`, `failpoint`.
 
 mod check;
@@ -34,6 +36,7 @@ mod face;
 pub mod failpoint;
 mod history;
 mod ops;
+mod registration;
 mod results;
 mod schema;
 mod sessions;
@@ -41,22 +44,23 @@ mod skipped;
 mod temporary;
 
 pub use check::{Check, Counts};
+pub use engine::use_small_cache;
 pub(crate) use engine::{BackupTimes, Backups, SEQUENCE_NOTE, TX_BATCH, backup_name};
 pub use error::{Damage, Error, Item, Problem, Refusal, Result};
 pub use exclusive::ExclusiveStore;
 pub use face::Store;
 pub(crate) use history::is_file_name as is_history_file;
 pub use history::{
-    AdminEntry, Audit, CxnHash, Entry, Frame, History, Position, Positions, RunEntry, RunProblems, SiteTransition,
-    StagedHistory,
+    AdminEntry, Audit, CxnHash, Entry, Frame, History, JobTransition, Position, Positions, Restores, RunEntry,
+    RunProblems, SiteTransition, StagedHistory,
 };
 pub use ops::{
-    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, Moved, PollTask, StateCounts,
-    StatusPatch, StatusUpdate,
+    AdminAction, AdminTarget, Change, CxnPatch, DueEntry, FieldPatch, InputIndex, Moved, PollTask, Registration,
+    RegistrationChange, RegistrationOutcome, StateCounts, StatusPatch, StatusUpdate,
 };
 pub use results::{EncodedResult, Limits, StoredResult, Which as WhichResults};
 pub use schema::{
-    AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, ReadSession, RunOutage, RunRecord, SkipReason,
+    AppNo, CxnKey, CxnLocator, HostHash, HostKey, Job, JobNo, Message, ReadSession, RunOutage, RunRecord, SkipReason,
     SkippedHost, Statuses, WriteSession,
 };
 pub(crate) use sessions::SLICE;

@@ -15,6 +15,7 @@ use super::error::{Error, Result};
 use super::failpoint::{self, Failpoint};
 use super::schema::{ReadSession, WriteSession};
 use super::skipped::SkippedEntries;
+use crate::util::lock::FileLock;
 use crate::util::time::unix_now;
 
 /// How long one batch of long work holds the store.
@@ -111,15 +112,45 @@ impl Sessions {
         })
     }
 
+    /// Writes to the database, unless `ended` returns something while this waits for the session.
+    ///
+    /// `publish` gets what `work` returned once it is durable, while no other process has a session. For `first` see
+    /// [`Locks::lock_session_unless`]. Only for a process that holds the store shared.
+    ///
+    /// # Errors
+    /// As [`Sessions::write`].
+    pub fn write_unless<R: Send, T>(
+        &self,
+        first: FileLock,
+        ended: impl FnMut() -> Option<T>,
+        work: impl FnOnce(&WriteSession) -> Result<R> + Send,
+        publish: impl FnOnce(R) -> T,
+    ) -> Result<T> {
+        let asked = Instant::now();
+        let run = || self.on_store_thread(asked, work).map(publish);
+        self.locks.lock_session_unless(first, ended, run).map_err(|error| self.with_newest_backup(error))
+    }
+
     /// A session, for a process that holds the store shared or exclusively.
     fn with_session<T: Send>(&self, work: impl FnOnce(&WriteSession) -> Result<T> + Send) -> Result<T> {
         let asked = Instant::now();
-        let run = || catch_sled_panic(self.layout.path(), || self.run_session(asked, work)).flatten();
-        let newest_backup = || {
+        let run = || self.on_store_thread(asked, work);
+        self.locks.lock_session(run).map_err(|error| self.with_newest_backup(error))
+    }
+
+    fn on_store_thread<T: Send>(
+        &self,
+        asked: Instant,
+        work: impl FnOnce(&WriteSession) -> Result<T> + Send,
+    ) -> Result<T> {
+        catch_sled_panic(self.layout.path(), || self.run_session(asked, work)).flatten()
+    }
+
+    fn with_newest_backup(&self, error: Error) -> Error {
+        error.with_newest_backup(|| {
             let Backups { past, future, .. } = self.source.backup_list(unix_now()).ok()?;
             past.into_iter().chain(future).next()
-        };
-        self.locks.lock_session(run).map_err(|error: Error| error.with_newest_backup(newest_backup))
+        })
     }
 
     /// A session, for a process that holds its lock; on the thread that works on databases.

@@ -10,7 +10,7 @@ use super::error::{Error, Foreign, Result};
 use super::format::{Format, KEYS};
 use super::ids::Emit;
 use super::read::{csv, json, jsonl, mysql_tsv};
-use crate::util::encryption::MAGIC;
+use crate::util::encryption::{ARMORED, MAGIC};
 use crate::util::text::BYTE_ORDER_MARK;
 
 /// How much of a file is examined, in bytes.
@@ -21,7 +21,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// How a file begins that gzip wrote.
 const GZIP: &[u8] = b"\x1f\x8b";
 /// How files begin that cannot be read. A UTF-16 file without a byte order mark is recognised by its zero bytes.
-const FOREIGN: [(&[u8], Foreign); 8] = [
+const FOREIGN: [(&[u8], Foreign); 9] = [
     (b"\xff\xfe", Foreign::Utf16),
     (b"\xfe\xff", Foreign::Utf16),
     (b"PK\x03\x04", Foreign::Zip),
@@ -30,6 +30,7 @@ const FOREIGN: [(&[u8], Foreign); 8] = [
     (b"\x28\xb5\x2f\xfd", Foreign::Compressed("zstd")),
     (br#"{"backup":"#, Foreign::Backup),
     (MAGIC, Foreign::Encrypted),
+    (ARMORED, Foreign::Encrypted),
 ];
 
 /// Detects the format of an input by the extension of its file or its first bytes.

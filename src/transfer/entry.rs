@@ -234,6 +234,7 @@ pub fn reformat(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::{Failure, FailureClass};
+    use crate::protocol::registration::MAX_PERM_DEPTH;
     use serde_json::json;
 
     fn secret() -> String {
@@ -285,6 +286,13 @@ mod tests {
         let via_port = cxn.via_port.clone().map_or(FieldPatch::Keep, FieldPatch::Set);
         assert_eq!((read.via_port, read.disabled), (via_port, FieldPatch::Set(true)));
         assert_eq!(read.perm, FieldPatch::Set((*cxn.perm).clone()));
+    }
+
+    #[test]
+    fn the_deepest_perm_of_a_registration_reads_back() {
+        let perm = (0..MAX_PERM_DEPTH).fold(json!("x"), |inner, _| json!([inner]));
+        let read = with("perm", perm.clone()).unwrap();
+        assert_eq!(read.perm, FieldPatch::Set(perm));
     }
 
     #[test]

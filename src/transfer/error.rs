@@ -210,6 +210,10 @@ pub enum KeyProblem {
     NoKey,
     /// It is encrypted to other keys.
     OtherKey,
+    /// It is encrypted only to keys of other kinds, such as those of SSH.
+    OtherKind,
+    /// It is written as lines of text.
+    Armored,
     /// It is encrypted with a passphrase.
     Passphrase,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
-use crate::model::{Attempt, Failure, FailureClass, PollStatus, UnixTime};
+use crate::model::{Attempt, Failure, FailureClass, PollStatus, Schedule, UnixTime};
 use crate::util::time::MAX_UNIX_TIME;
 
 /// The highest level of a poll status that is imported, far above the levels of any retry expression.
@@ -30,6 +30,16 @@ pub struct StatusEntry {
     attempts: Vec<AttemptEntry>,
     #[serde(rename = "tookMs", default, skip_serializing_if = "is_zero")]
     last_duration_ms: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_poll: Option<ScheduleEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ScheduleEntry {
+    poll_level: u32,
+    poll_count: u32,
+    last_run: UnixTime,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +88,11 @@ impl From<&PollStatus> for StatusEntry {
             }),
             attempts,
             last_duration_ms,
+            last_poll: status.last_poll.map(|Schedule { level, count, last_run }| ScheduleEntry {
+                poll_level: level,
+                poll_count: count,
+                last_run,
+            }),
         }
     }
 }
@@ -89,10 +104,11 @@ impl StatusEntry {
     /// Fails if a level, a time or a failure class cannot be stored.
     pub fn into_status(self) -> Result<PollStatus, Problem> {
         let class = |name: &str| FailureClass::from_name(name).ok_or(Problem::UnknownFailureClass);
-        if self.poll_level > MAX_POLL_LEVEL {
+        if self.poll_level.max(self.last_poll.as_ref().map_or(0, |polled| polled.poll_level)) > MAX_POLL_LEVEL {
             return Err(Problem::LevelTooHigh);
         }
-        let times = [Some(self.last_run), self.not_before, self.last_success];
+        let polled = self.last_poll.as_ref().map(|polled| polled.last_run);
+        let times = [Some(self.last_run), self.not_before, self.last_success, polled];
         if times.into_iter().flatten().any(|at| !(0..=MAX_UNIX_TIME).contains(&at)) {
             return Err(Problem::TimeOutOfRange);
         }
@@ -105,7 +121,7 @@ impl StatusEntry {
         if let Some(last) = attempts.last_mut().filter(|_| self.last_duration_ms > 0) {
             last.duration_ms = self.last_duration_ms;
         }
-        Ok(PollStatus {
+        let mut status = PollStatus {
             // A line has none, as it has no network.
             redirect: None,
             level: self.poll_level,
@@ -118,12 +134,17 @@ impl StatusEntry {
             last_success: self.last_success,
             // The hash of one store means nothing in another.
             network: None,
+            last_poll: None,
             attempts,
             last_failure: match self.last_failure {
                 Some(failure) => Some((failure.at, Failure::new(class(&failure.class)?, failure.message))),
                 None => None,
             },
-        })
+        };
+        if let Some(ScheduleEntry { poll_level: level, poll_count: count, last_run }) = self.last_poll {
+            status.keep_last_poll(Schedule { level, count, last_run });
+        }
+        Ok(status)
     }
 }
 
@@ -166,6 +187,26 @@ mod tests {
             let entry = json!({"pollLevel": 0, "pollCount": 0, "lastRun": 9, "earlyS": wrong});
             assert!(serde_json::from_value::<StatusEntry>(entry).is_err());
         }
+    }
+
+    #[test]
+    fn what_the_last_poll_led_to_reads_back_unless_it_is_of_no_use() {
+        let status = |last_run: i64, polled: i64| {
+            let polled = json!({"pollLevel": 2, "pollCount": 1, "lastRun": polled});
+            json!({"pollLevel": 0, "pollCount": 0, "lastRun": last_run, "lastPoll": polled})
+        };
+        for last_run in [0, 8, 9] {
+            let revived = parse(status(last_run, 9)).unwrap();
+            assert_eq!(revived.last_poll, Some(Schedule { level: 2, count: 1, last_run: 9 }));
+            assert_eq!(serde_json::to_value(StatusEntry::from(&revived)).unwrap(), status(last_run, 9));
+        }
+        for (last_run, polled) in [(10, 9), (0, 0)] {
+            assert_eq!(parse(status(last_run, polled)).unwrap().last_poll, None);
+        }
+        assert_eq!(parse(status(0, -1)), Err(Problem::TimeOutOfRange));
+        let mut high = status(0, 9);
+        high["lastPoll"]["pollLevel"] = json!(MAX_POLL_LEVEL + 1);
+        assert_eq!(parse(high), Err(Problem::LevelTooHigh));
     }
 
     #[test]

@@ -121,6 +121,18 @@ pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// A part in percent with two digits, such as `99.95 %`; `None` if the whole is 0.
+///
+/// It is rounded down, so that only the whole is `100 %`.
+#[must_use]
+pub fn percent(part: u64, whole: u64) -> Option<String> {
+    let hundredths = (u128::from(part) * 10_000).checked_div(whole.into())?;
+    Some(match hundredths {
+        10_000 => "100 %".to_owned(),
+        _ => format!("{}.{:02} %", hundredths / 100, hundredths % 100),
+    })
+}
+
 /// The counts that are not 0, each after a comma: `, 2 deferred, 1 given up`.
 #[must_use]
 pub fn counts_above_zero(counts: &[(u64, &str)]) -> String {
@@ -230,6 +242,13 @@ mod tests {
         let json = serde_json::to_string_pretty(&["\u{9b}31m\u{3164}\n"]).unwrap();
         assert_eq!(escape(&json), "[\n  \"\\u009b31m\\u3164\\n\"\n]");
         assert_eq!(serde_json::from_str::<[String; 1]>(&escape(&json)).unwrap(), ["\u{9b}31m\u{3164}\n"]);
+    }
+
+    #[test]
+    fn only_a_whole_is_100_percent() {
+        let percents = [(0, 9), (57, 100), (9982, 10_000), (u64::MAX - 1, u64::MAX), (7, 7), (0, 0)];
+        let percents = percents.map(|(part, whole)| percent(part, whole).unwrap_or_default());
+        assert_eq!(percents, ["0.00 %", "57.00 %", "99.82 %", "99.99 %", "100 %", ""]);
     }
 
     /// Text with unsafe characters of every range, blanks, and any other characters.

@@ -188,6 +188,31 @@ fn encrypted_input_is_no_import() {
     );
 }
 
+#[test]
+fn what_only_age_decrypts_is_refused_with_its_command() {
+    let world = world(["ok"]);
+    let header = |stanza: &str| format!("age-encryption.org/v1\n-> {stanza}\nAAAA\n--- {}\n", "A".repeat(43));
+    let with_key = "\nhint: decrypt it with `age --decrypt --identity KEY`, and restore the result\n";
+    for (file, problem, hint) in [
+        ("-----BEGIN AGE ENCRYPTED FILE-----\n".to_owned(), "is encrypted, and written as lines of text", with_key),
+        (header("ssh-ed25519 AAAA AAAA"), "is encrypted to keys of another kind, such as those of SSH", with_key),
+        (
+            header("scrypt AAAA 18"),
+            "is encrypted with a passphrase",
+            "\nhint: decrypt it with `age --decrypt`, and restore the result\n",
+        ),
+    ] {
+        fs::write(world.path("file"), file).unwrap();
+        for option in ["--check", "--yes"] {
+            let expected = format!("error: file {problem}{hint}");
+            assert_eq!(world.refused(65, &["store", "restore", "file", option]), expected);
+            assert_eq!(world.refused(65, &["store", "restore", "file", option, "--identity", BACKUP_KEY]), expected);
+        }
+        let message = world.refused(65, &["import", "file"]);
+        assert!(message.contains("is encrypted with age\n") && message.contains("`age --decrypt`"), "{message}");
+    }
+}
+
 /// Runs a tool with an input, and returns its output.
 fn run(mut command: Command, input: &[u8]) -> Vec<u8> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -219,6 +244,9 @@ fn age_itself_reads_and_writes_these_files() {
         age
     };
     let plain = run(age(&["--decrypt", "-i", "key.txt"]), &fs::read(written(&backup)).unwrap());
+    let armored = run(age(&["--encrypt", "--armor", "-r", recipient.trim()]), &plain);
+    assert!(armored.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----\n"));
+    assert!(run(age(&["--decrypt", "--identity", "key.txt"]), &armored) == plain);
     fs::write(world.path("plain.gz"), &plain).unwrap();
     assert_quiet(&world.run(&["store", "restore", "plain.gz", "--check"]));
     fs::write(world.path("by-age"), run(age(&["--encrypt", "-r", recipient.trim()]), &plain)).unwrap();

@@ -35,7 +35,7 @@ fn names_of_every_closed_set_are_offered() {
         (&["poll", "--threads", ""], &["auto"]),
         (&["poll", "--batch", ""], &[]),
         (&["completions", "b"], &["bash"]),
-        (&["man", "store", "c"], &["check", "compact"]),
+        (&["man", "store", "c"], &["check", "compact", "create"]),
         (&["store", "b"], &["backup"]),
     ] {
         assert_eq!(candidates(&world, words), expected, "{words:?}");

@@ -164,14 +164,18 @@ fn history_is_exported_without_secrets_and_old_months_are_removed() {
     let of_kind = |kind: &str| lines().into_iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
     let transitions = of_kind("transition");
     let changes: Vec<_> = transitions.iter().map(|line| [&line["from"], &line["to"]]).collect();
-    assert_eq!(changes, [["new", "up"], ["new", "up"], ["new", "up"], ["up", "failing"]]);
-    let last = &transitions[3];
+    assert_eq!(changes, [["new", "up"], ["new", "up"], ["new", "up"], ["up", "new"], ["up", "failing"]]);
+    // By the real time, which is later than that of the polls.
+    let removal = &transitions[3];
+    assert!(removal["at"].as_i64() > Some(MIDNIGHT + 86_400), "{removal}");
+    assert_eq!((&removal["class"], &removal["unknownFrom"]), (&Value::Null, &json!(MIDNIGHT + 3 * 3600)));
+    let last = &transitions[4];
     assert_eq!((&last["cxnId"], &last["at"]), (&json!(world.site(1, "ok").cxn_id), &json!(MIDNIGHT + 3600)));
     assert_eq!(
         (&last["class"], &last["host"], &last["jobName"]),
         (&json!("http"), &json!("127.0.0.1"), &json!("default"))
     );
-    assert_eq!(transitions.iter().filter(|line| line["cxnId"].is_null()).count(), 1, "it was removed");
+    assert_eq!(transitions.iter().filter(|line| line["cxnId"].is_null()).count(), 2, "it was removed");
     let runs = of_kind("run");
     assert_eq!((runs.len(), &runs[1]["exitCode"], &runs[1]["run"]["failed"]), (2, &json!(0), &json!(1)));
     let text = world.text(&["export", "--history"]);

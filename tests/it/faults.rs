@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::listeners::{configure, latest};
 use crate::testkit::faults::Faults;
-use crate::testkit::{MIDNIGHT, World, code, stderr, was_killed};
+use crate::testkit::{MIDNIGHT, World, code, number_from_env, stderr, was_killed};
 
 /// The end of the path of the database's log.
 const LOG: &str = "/store/db-1/db";
@@ -37,7 +37,9 @@ fn fail_each_read(faults: &Faults, world: &World) {
     let opening = &reads[..reads.len().min(OPENING)];
     let offsets: BTreeSet<_> = opening.iter().map(|read| read.offset).collect();
     let mut failed = 0;
-    let once = (1..=opening.len()).map(|number| format!("read {number}"));
+    // By default every second read fails once.
+    let step = if number_from_env("CXNPOLL_KILLS").is_some() { 1 } else { 2 };
+    let once = (1..=opening.len()).step_by(step).map(|number| format!("read {number}"));
     let from_then_on = (1..=opening.len()).step_by(7).map(|number| format!("from {number}"));
     let of_place = offsets.iter().take(8).map(|offset| format!("offset {offset}"));
     for at in once.chain(from_then_on).chain(of_place) {

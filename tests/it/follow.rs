@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write, copy, sink};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use civisite::Site;
@@ -12,34 +14,44 @@ use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, stderr};
 const DAY: i64 = 86_400;
 
 /// Starts a server that redirects each path `/STATUS/TARGET` to `TARGET`. Returns its URL, which ends with a slash.
-fn redirector() -> String {
+pub fn redirector() -> String {
+    counting_redirector().0
+}
+
+/// As [`redirector`]. Also returns how many requests it had.
+fn counting_redirector() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
+    let requests = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&requests);
     thread::spawn(move || {
         for stream in listener.incoming() {
+            counted.fetch_add(1, Ordering::SeqCst);
             let mut stream = stream.unwrap();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             let (mut head, mut length) = (Vec::new(), 0);
             loop {
                 let mut line = String::new();
-                reader.read_line(&mut line).unwrap();
+                let read = reader.read_line(&mut line).unwrap_or(0);
                 if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
                     length = value.trim().parse().unwrap();
                 }
-                if line.trim().is_empty() {
+                if read == 0 || line.trim().is_empty() {
                     break;
                 }
                 head.push(line);
             }
+            // A connection may be closed before it is used.
+            let Some(request) = head.first() else { continue };
             copy(&mut reader.take(length), &mut sink()).unwrap();
-            let path = head[0].split(' ').nth(1).unwrap();
+            let path = request.split(' ').nth(1).unwrap();
             let (status, target) = path[1..].split_once('/').unwrap();
             let reply =
                 format!("HTTP/1.1 {status} x\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(reply.as_bytes()).unwrap();
         }
     });
-    url
+    (url, requests)
 }
 
 /// Returns the siteUrl that is stored for a site.
@@ -131,6 +143,30 @@ fn runs_follow_a_permanent_redirect_on_the_third_day() {
     assert_eq!((&actions[1]["action"], &actions[1]["user"]), (&json!("follow"), &json!("cxnpoll")));
     world.assert_sound();
     assert_eq!(poll(now + DAY).1, after);
+}
+
+#[test]
+fn a_target_that_is_not_adopted_is_polled_once_a_day() {
+    let world = World::new();
+    let (at, requests) = counting_redirector();
+    // To itself, and from there to another port, which is no target for a run.
+    let site = Site { site_url: format!("{at}301/{at}301/{}", world.site(0, "ok").site_url), ..world.site(0, "ok") };
+    world.import(std::slice::from_ref(&site));
+    world.append_config("[follow]\npermanent = true\n");
+    let poll = |now: i64| {
+        requests.store(0, Ordering::SeqCst);
+        let output = world.run(&["poll", APP, "-v", "--retry", "1 hour (x*)", "--now", &now.to_string()]);
+        let logged = stderr(&output).contains("is not followed, and is tried again tomorrow: it redirects elsewhere");
+        (requests.load(Ordering::SeqCst), logged)
+    };
+    for day in 0..2 {
+        assert_eq!(poll(MIDNIGHT + day * DAY), (1, false));
+    }
+    for day in 2..5 {
+        let hours = [0, 1, 2, 3].map(|hour| poll(MIDNIGHT + day * DAY + hour * 3600));
+        assert_eq!(hours, [(2, true), (1, false), (1, false), (1, false)], "day {day}");
+    }
+    assert_eq!(site_url(&world, &site), site.site_url);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::testkit::library::BACKUP_KEY;
+use crate::testkit::library::{BACKUP_KEY, register_line};
 use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, json_lines};
 
 const STORE_V1: &str = "store-v1.tar.gz";
@@ -27,7 +27,7 @@ struct Fixture {
     cause: Option<(&'static str, &'static str)>,
 }
 
-const FIXTURES: [Fixture; 5] = [
+const FIXTURES: [Fixture; 6] = [
     Fixture {
         store: "store-v2.tar.gz",
         backup: "backup-of-store-v2.jsonl.gz",
@@ -60,6 +60,13 @@ const FIXTURES: [Fixture; 5] = [
         store: "store-v6.tar.gz",
         backup: "backup-of-store-v6.jsonl.gz",
         export: include_str!("../../fixtures/store-v6.jsonl"),
+        short_hashes: 0,
+        cause: Some(("network", ": no site could be reached")),
+    },
+    Fixture {
+        store: "store-v7.tar.gz",
+        backup: "backup-of-store-v7.jsonl.gz",
+        export: include_str!("../../fixtures/store-v7.jsonl"),
         short_hashes: 0,
         cause: Some(("network", ": no site could be reached")),
     },
@@ -133,7 +140,7 @@ fn a_store_of_version_1_is_read_upgraded_and_polled_from() {
     assert_eq!(version_and_key(&world), (vec![0, 0, 0, 1], None));
     assert_eq!(world.export(), EXPORT_OF_V1.lines().collect::<Vec<_>>());
     // From now on, a program that knows only version 1 refuses it.
-    assert_eq!(version_and_key(&world).0, [0, 0, 0, 7]);
+    assert_eq!(version_and_key(&world).0, [0, 0, 0, 8]);
     world.assert_sound();
 
     move_sites(&world, EXPORT_OF_V1);
@@ -150,7 +157,7 @@ fn a_former_store_exports_what_it_held() {
         assert_eq!(world.export(), fixture.export.lines().collect::<Vec<_>>());
         world.assert_sound();
         let (version, key) = version_and_key(&world);
-        assert_eq!(version, [0, 0, 0, 7]);
+        assert_eq!(version, [0, 0, 0, 8]);
         // The hashes that are stored were made with the key.
         assert!(key.is_some() && former_key.is_none_or(|former| key == Some(former)), "{}", fixture.store);
     }
@@ -200,6 +207,18 @@ fn the_fault_that_a_former_run_met_is_shown() {
         let shown = format!("2026-01-01 02:00:00Z (1 h ago), met a fault on our side{cause}. It left sites due.");
         assert!(explained(41).contains(&shown), "{}", explained(41));
         assert!(!explained(1).contains("our side"));
+    }
+}
+
+#[test]
+fn a_site_registers_with_a_former_store() {
+    for fixture in FIXTURES {
+        let world = unpacked(fixture.store);
+        let before = world.export().len();
+        let line = world.site(900, "ok").jsonl();
+        assert_eq!([(); 2].map(|()| register_line(&world.store(), &line)), ["Done", "Done"], "{}", fixture.store);
+        assert_eq!((world.export().len(), due(&world, APP, "default")), (before + 1, 12));
+        world.assert_sound();
     }
 }
 
@@ -255,6 +274,19 @@ fn a_backup_of_a_former_build_is_restored_into_a_fresh_store() {
         assert_eq!(status(&world), status(&unpacked(fixture.store)));
         world.assert_sound();
         assert_eq!(due(&world, APP, "default"), 11);
+    }
+}
+
+#[test]
+fn the_history_of_a_former_build_is_reported() {
+    for world in [unpacked("store-v7.tar.gz"), restored("backup-of-store-v7.jsonl.gz")] {
+        let now = (MIDNIGHT + 52 * 3_600).to_string();
+        let report = world.json(&["report", APP, "--name", "default", "--json", "--since", "52h", "--now", &now]);
+        let given_up = world.site(4, "ok").cxn_id;
+        let site = report["sites"].as_array().unwrap().iter().find(|site| site["cxnId"] == *given_up).unwrap();
+        let incident = json!([{"from": MIDNIGHT, "to": null, "class": "http"}]);
+        assert_eq!((&site["downS"], &site["incidents"]), (&json!(52 * 3_600), &incident), "{report}");
+        assert_eq!(report["runs"], json!({"total": 4, "late": 2, "ownOutages": 0}), "{report}");
     }
 }
 

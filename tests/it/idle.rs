@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
+use crate::testkit::library::register_line;
 use crate::testkit::{APP, MIDNIGHT, World, assert_quiet, code, stderr};
 
 const HOUR: i64 = 3600;
@@ -43,6 +44,21 @@ fn idle_run_does_not_open_the_database() {
     assert_eq!(opens(&world, MIDNIGHT + HOUR, &["--retry", "10 min (x9)"]).1, 2);
     assert_eq!(opens(&world, MIDNIGHT + HOUR + 60, &["--retry", "10 min (x9)"]), (false, 0));
     assert_eq!(opens(&world, MIDNIGHT + 2 * HOUR, &["--retry", "10 min (x9)"]).1, 3, "the deferral is over");
+}
+
+#[test]
+fn a_registered_site_is_polled_by_the_next_run_of_each_job() {
+    let world = World::with(["ok"]);
+    for job in ["default", "nightly"] {
+        assert_eq!(opens(&world, MIDNIGHT, &["--name", job]).1, 1);
+        assert_eq!(opens(&world, MIDNIGHT + 60, &["--name", job]), (false, 0));
+    }
+    assert_eq!(register_line(&world.store(), &world.site(1, "ok").jsonl()), "Done");
+    for job in ["default", "nightly"] {
+        assert_eq!(opens(&world, MIDNIGHT + 120, &["--name", job]), (true, 1));
+        assert_eq!(opens(&world, MIDNIGHT + 180, &["--name", job]), (false, 0));
+    }
+    world.assert_sound();
 }
 
 #[test]

@@ -58,6 +58,8 @@ fn a_table_has_fields_of_the_newest_success_of_each_site() {
     assert_eq!(found(&["--where", "version<=5.50"]), [first, second, fourth]);
     assert_eq!(found(&["--where", "version=5.50", "--where", "php.tz=UTC"]), [first]);
     assert_eq!(found(&["--where", "version="]), [fifth]);
+    assert_eq!(found(&["--app", APP]).len(), 5);
+    assert!(world.refused(66, &["results", "--table", "version", "--app", "org.example.other"]).contains("no results"));
     assert_eq!(found(&[third]), [third]);
     assert!(found(&["--where", "version=7"]).is_empty());
 }

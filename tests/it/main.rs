@@ -6,6 +6,7 @@ mod power;
 mod testkit;
 
 mod admin;
+mod app_keys;
 mod architecture;
 mod audit;
 mod backup;
@@ -60,6 +61,8 @@ mod plan;
 mod poll;
 mod recording;
 mod recovery;
+mod registration;
+mod registration_web;
 mod report;
 mod results;
 mod retry;

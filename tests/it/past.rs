@@ -42,7 +42,7 @@ fn history_shows_since_when_a_site_fails_and_how_available_it_was() {
     let text = explain(&b);
     assert!(text.contains("Failing since 2026-01-10 00:00:00Z (1 d 1 h ago).\n"), "{text}");
     assert!(text.contains("Up 89.62 % of the known time of the last 30 days, with 1 incident:\n"), "{text}");
-    assert!(!explain(&a).contains("Failing since") && explain(&d).contains("Up 100.00 %"), "{text}");
+    assert!(!explain(&a).contains("Failing since") && explain(&d).contains("Up 100 %"), "{text}");
     let shown = world.explain(&b, NOW);
     assert_eq!(shown["failingSince"], MIDNIGHT + 9 * DAY);
     let incidents = json!([{"from": MIDNIGHT + 9 * DAY, "to": null, "class": "listener"}]);
@@ -70,11 +70,35 @@ fn history_shows_since_when_a_site_fails_and_how_available_it_was() {
         row(&c, "4 d 1 h ago", "59.75 %"),
         row(&b, "1 d 1 h ago", "89.62 %"),
         row(&a, "-", "90.04 %"),
-        row(&d, "-", "100.00 %"),
+        row(&d, "-", "100 %"),
     ];
     assert_eq!(rows, expected, "{table}");
     let sorted = world.text(&["get", "--columns", "cxn", "--sort", "failing-since", "--now", &now]);
     assert!(sorted.lines().nth(1) == Some(&*c.cxn_id) && sorted.lines().nth(2) == Some(&*b.cxn_id), "{sorted}");
+    for (since, expected) in [
+        ("2026-01-10T00:00:00Z", &[&b, &c][..]),
+        ("2026-01-09T23:59:59Z", &[&c]),
+        ("25h", &[&b, &c]),
+        ("4d", &[&c]),
+        ("5d", &[]),
+    ] {
+        let selected = |command: &[&str]| {
+            let text = world.text(&[command, &["--failing-since", since, "--now", &now]].concat());
+            [&a, &b, &c, &d].into_iter().filter(|site| text.contains(&*site.cxn_id)).collect::<Vec<_>>()
+        };
+        let expected = expected.to_vec();
+        for command in [
+            &["get"][..],
+            &["get", &b.cxn_id, &c.cxn_id, "--json"],
+            &["report", "--json"],
+            &["export"],
+            &["revive", "--dry-run"],
+            &["disable", "--dry-run", "--json"],
+        ] {
+            assert_eq!(selected(command), expected, "{command:?} {since}");
+        }
+    }
+
     let job = &world.json(&["get", &b.cxn_id, "--json", "--history", "--now", &now])["jobs"]["default"];
     assert_eq!((&job["failingSince"], &job["last30Days"]["downS"]), (&json!(MIDNIGHT + 9 * DAY), &json!(DAY + HOUR)));
     assert!(world.json(&["get", &b.cxn_id, "--json"])["jobs"]["default"].get("failingSince").is_none());

@@ -26,11 +26,18 @@ fn each_filter_selects_its_connections() {
         (&["--older-than", "5 sec"], &[0, 1, 2, 3, 4]),
         (&["--older-than", "1 hour"], &[]),
         (&["--name", "default", "--state", "new"], &[]),
+        (&["--failing-since", "10s"], &[2, 3]),
+        (&["--failing-since", "11s"], &[2]),
+        (&["--failing-since", "2026-01-01T00:00:00Z"], &[2]),
+        (&["--failing-since", "2d"], &[]),
+        (&["--failing-since", "10s", "--state", "retrying"], &[3]),
+        (&["--failing-since", "10s", "--name", "default", "--app", "org.example.other"], &[]),
     ] {
         assert_eq!(samples::selected(&world, filter), expected.iter().copied().collect(), "{filter:?}");
     }
     let [healthy, given_up] = [world.site(0, "ok").cxn_id, world.site(2, "ok").cxn_id];
     assert_eq!(samples::selected(&world, &[&healthy, &given_up, "--state", "healthy"]), [0].into());
+    assert_eq!(samples::selected(&world, &[&healthy, &given_up, "--failing-since", "10s"]), [2].into());
     let table = world.text(&["get", "--state", "given-up", "--now", samples::NOW]);
     assert!(table.lines().count() == 2 && table.contains("  given-up  "), "{table}");
 }
@@ -43,6 +50,9 @@ fn mistyped_filter_is_refused_with_a_suggestion() {
         (&["--failure", "timeuot"], "did you mean timeout?"),
         (&["--older-than", "old"], "expected a time such as '90 day'"),
         (&["--older-than", "1 day; 2 day"], "expected a time such as '90 day'"),
+        (&["--older-than", "0d"], "expected a time such as '90 day'"),
+        (&["--failing-since", "0d"], "expected more than 0 seconds"),
+        (&["--failing-since=-7d"], "expected a duration such as"),
     ] {
         let output = world.run(&[&["get"], filter].concat());
         assert_eq!(code(&output), 2, "{output:?}");

@@ -21,6 +21,37 @@ fn new_store_is_private_and_complete() {
 }
 
 #[test]
+fn a_store_is_created_explicitly_and_only_once() {
+    let world = World::new();
+    let store = world.store().display().to_string();
+    assert_eq!(code(&world.run(&["status"])), 66);
+    let created = world.run(&["store", "create", "-v"]);
+    assert_eq!((code(&created), stderr(&created)), (0, format!("created the store {store}\n")));
+    assert_eq!(mode(&world.store()), 0o700);
+    world.assert_sound();
+    world.import(&world.sites(["ok"]));
+    let again = world.run(&["store", "create", "-v"]);
+    assert_eq!((code(&again), stderr(&again)), (0, format!("the store {store} exists already\n")));
+    assert_eq!(world.json(&["store", "create", "--json"])["created"], false);
+    assert_eq!(world.json(&["store", "check", "--json"])["counts"]["cxns"], 1);
+    // Anything else is left alone.
+    for (name, code_of_it) in [("file", 66), ("dir", 66)] {
+        let path = world.path(name);
+        if name == "dir" {
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("notes.txt"), "").unwrap();
+        } else {
+            fs::write(&path, "").unwrap();
+        }
+        let output = world.run(&["store", "create", "--store", path.to_str().unwrap()]);
+        assert_eq!(code(&output), code_of_it, "{output:?}");
+        assert!(!path.join("CURRENT").exists());
+    }
+    let output = world.run(&["store", "create", "--store", "/proc/self/store"]);
+    assert_eq!(code(&output), 74, "{output:?}");
+}
+
+#[test]
 fn interrupted_creation_is_no_obstacle() {
     let world = World::new();
     fs::create_dir_all(world.store().join("db-1.new")).unwrap();

@@ -13,9 +13,13 @@ use cxnpoll::model::{AppId, Condition, Cxn, Failure, FailureClass, Fault, JobNam
 use cxnpoll::retry::Policy;
 use cxnpoll::store::error::Result as StoreResult;
 use cxnpoll::store::failpoint::Failpoint;
-use cxnpoll::store::{AdminEntry, CxnHash, Entry, Frame, RunProblems, SiteTransition, StatusUpdate, Store};
+use cxnpoll::store::{
+    AdminEntry, CxnHash, CxnPatch, Entry, Frame, Registration, RegistrationChange, RunProblems, SiteTransition,
+    StatusUpdate, Store,
+};
 use cxnpoll::transfer;
 use cxnpoll::util::encryption::{MAGIC, decrypt};
+use cxnpoll::util::time::unix_now;
 use flate2::read::GzDecoder;
 
 use super::{APP, MIDNIGHT, World};
@@ -72,6 +76,29 @@ pub fn hold_exclusively(world: &World, work: impl FnOnce()) {
         Ok(())
     })
     .unwrap();
+}
+
+/// Registers the connection of an import line with this secret, in a message of its own.
+///
+/// Returns what became of it.
+pub fn register(path: &Path, line: &str, secret: u8) -> String {
+    let patch = CxnPatch { secret: Secret::from_bytes([secret; 32]), ..transfer::parse(line).unwrap() };
+    register_patch(path, patch)
+}
+
+/// Registers the connection of an import line, in a message of its own.
+///
+/// Returns what became of it.
+pub fn register_line(path: &Path, line: &str) -> String {
+    register_patch(path, transfer::parse(line).unwrap())
+}
+
+fn register_patch(path: &Path, patch: CxnPatch) -> String {
+    let now = unix_now();
+    let hmac = [(); 32].map(|()| fastrand::u8(..));
+    let change = RegistrationChange::Register { patch: Box::new(patch), hold: false, per_host: None };
+    let registration = Registration { change, hmac, ttl: now + 7200, origin: "192.0.2.1".to_owned() };
+    format!("{:?}", Store::open(path, STORE_WAIT).unwrap().register(&registration, now).unwrap())
 }
 
 /// Returns the name of every point at which `CXNPOLL_DIE_AT` can kill the command.

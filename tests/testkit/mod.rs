@@ -7,6 +7,7 @@ pub mod name_server;
 pub mod namespace;
 mod process;
 mod random;
+pub mod registrar;
 pub mod samples;
 pub mod tools;
 mod world;

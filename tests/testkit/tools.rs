@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{Write, stderr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 /// Directories that may hold tools and are not always in `PATH`.
@@ -20,9 +20,18 @@ pub fn require(tool: &str) -> bool {
 
 /// Returns whether a tool is installed.
 pub fn is_installed(tool: &str) -> bool {
+    path(tool).is_some()
+}
+
+/// Returns the path of a tool; `None` if it is not installed.
+///
+/// Beside a directory of `PATH` that was extracted from packages, `sbin` is searched, too.
+pub fn path(tool: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut dirs = env::split_paths(&path).chain(SYSTEM_DIRS.map(Into::into));
-    dirs.any(|dir| dir.join(tool).is_file())
+    let dirs: Vec<PathBuf> = env::split_paths(&path).collect();
+    let beside = dirs.iter().map(|dir| dir.with_file_name("sbin"));
+    let mut files = dirs.iter().cloned().chain(SYSTEM_DIRS.map(Into::into)).chain(beside).map(|dir| dir.join(tool));
+    files.find(|file| file.is_file())
 }
 
 /// Returns whether a file of an installed tool is there; otherwise as [`require`].

@@ -77,7 +77,7 @@ impl AdminArgs {
         if self.dry_run || !context.confirm(self.change(action, targets.len(), context.can_ask()), &preview)? {
             return Ok(exit::OK);
         }
-        let changed = store.admin(&targets, action, &users::audit(""))?;
+        let changed = store.admin(&targets, action, &users::audit(""), self.filter.now(context))?;
         let matched = count(targets.len() as u64, "connection");
         context.notify(&format!("{changed} of {matched} {}", verbs.participle));
         if self.json {

@@ -1,8 +1,10 @@
 //! What `doctor` and `config check` find.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use crate::cli::error::Report;
+use crate::cli::error::{Error, Report};
+use crate::config::Error as ConfigError;
 
 /// What is checked. The order is that of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +14,7 @@ pub(in crate::cli) enum Check {
     Heartbeat,
     Notify,
     Certificates,
+    Registration,
     Listeners,
     Authorities,
     NameServers,
@@ -34,12 +37,13 @@ pub(in crate::cli) enum Check {
 
 impl Check {
     /// All checks.
-    pub(in crate::cli) const ALL: [Self; 23] = [
+    pub(in crate::cli) const ALL: [Self; 24] = [
         Self::Config,
         Self::ConfigAccess,
         Self::Heartbeat,
         Self::Notify,
         Self::Certificates,
+        Self::Registration,
         Self::Listeners,
         Self::Authorities,
         Self::NameServers,
@@ -68,6 +72,7 @@ impl Check {
             Self::Heartbeat => "heartbeat",
             Self::Notify => "notify",
             Self::Certificates => "certificates",
+            Self::Registration => "registration",
             Self::Listeners => "listeners",
             Self::Authorities => "authorities",
             Self::NameServers => "name-servers",
@@ -139,6 +144,15 @@ impl Findings {
     /// Adds what could not be checked.
     pub(in crate::cli) fn skip(&mut self, check: Check, reason: impl Into<String>) {
         self.skipped.push((check, reason.into()));
+    }
+}
+
+/// The file that an error could not read; `None` for other errors.
+pub(in crate::cli) fn unreadable(error: &Error) -> Option<&Path> {
+    match error {
+        Error::Config(ConfigError::File(error)) => Some(&error.path),
+        Error::Config(ConfigError::UnreadableAuthorities { path, .. }) => Some(path),
+        _ => None,
     }
 }
 

@@ -19,6 +19,7 @@ pub(in crate::cli) mod man;
 pub(in crate::cli) mod notify;
 pub(in crate::cli) mod plan;
 pub(in crate::cli) mod poll;
+pub(in crate::cli) mod registration;
 pub(in crate::cli) mod report;
 pub(in crate::cli) mod results;
 pub(in crate::cli) mod retry;

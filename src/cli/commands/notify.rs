@@ -5,20 +5,20 @@ use serde_json::{Value, json};
 use tracing::error;
 
 use crate::cli::context::Context;
-use crate::cli::error::notify::{delivery_text, no_channel};
+use crate::cli::error::notify::{bad_templates, delivery_text, no_channel};
 use crate::cli::error::{Error, Result};
 use crate::cli::notifying::send;
 use crate::cli::ui::output;
 use crate::cli::ui::table::Table;
 use crate::config::NotifyTable;
 use crate::exit;
-use crate::notify::{Channel, DeliveryError, Notifier};
+use crate::notify::{Channel, DeliveryError, Notifier, Templates};
 use crate::run::Signals;
 
 /// Send a test message over the configured channels
 ///
 /// The message says that it is a test, and has no changes. The exit code is 74 if a channel does not accept it, and 78 if
-/// none is configured.
+/// none is configured, or if a template fails. Then nothing is sent.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll notify test --channel webhook")]
 pub(in crate::cli) struct Test {
@@ -50,6 +50,11 @@ impl Test {
             let missing = channels.into_iter().find(|channel| !configured.contains(channel));
             return Err(Error::Reported(no_channel(missing)));
         }
+        // A run replaces them by the defaults.
+        let errors = Templates::check(table);
+        if !errors.is_empty() {
+            return Err(Error::Reported(bad_templates(&errors)));
+        }
         let signals = Signals::listen().map_err(Error::Signals)?;
         let message = Notifier::test_message(table, context.started);
         let (mut rows, mut failed) = (Vec::new(), 0);
@@ -58,7 +63,7 @@ impl Test {
             if let (Err(DeliveryError::Stopped), Some(code)) = (&sent, signals.stop_code()) {
                 return Ok(code);
             }
-            let reason = sent.err().map(|error| delivery_text(channel, &error));
+            let reason = sent.err().map(|error| delivery_text(channel, error));
             if let Some(reason) = &reason {
                 error!("{reason}");
                 failed += 1;

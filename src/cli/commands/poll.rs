@@ -19,7 +19,7 @@ use crate::cli::ui::prompt::{Change, Confirmation, Preview};
 use crate::cli::ui::table::Table;
 use crate::cli::ui::{logging, notice, output, skipped_hosts, terminal, time};
 use crate::cli::values;
-use crate::config::{Backups, Config, HeartbeatUrl, JobTable, JobValues, MAX_PER_HOST, Origin};
+use crate::config::{BackupTable, Config, HeartbeatUrl, JobTable, JobValues, MAX_PER_HOST, Origin};
 use crate::exit;
 use crate::model::{AppId, AppMeta, CxnId, JobName, Threads};
 use crate::retry::Policy;
@@ -324,7 +324,7 @@ fn call_heartbeat(context: &Context, url: &str) {
 
 /// Backs up the store if a backup is due. A failure does not fail the run.
 fn back_up(context: &Context, store: &Store, signals: &Signals) {
-    let Backups { every_hours, keep, verify, .. } = context.config.backups;
+    let BackupTable { every_hours, keep, verify, .. } = context.config.backups;
     let every_s = i64::from(every_hours) * 3600;
     let stop = || signals.stop_code().is_some();
     let backup = || -> Result<_> {

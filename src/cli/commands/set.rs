@@ -72,7 +72,7 @@ fn edit(settings: &[String]) -> Result<Edit, EditError> {
 
 fn unknown_key(key: &str) -> EditError {
     let is_known = IMPORTED_KEYS.contains(&key);
-    let suggestion = values::closest(key, &KEYS.map(str::to_owned)).filter(|_| !is_known).cloned();
+    let suggestion = values::closest(key, &KEYS.map(str::to_owned)).cloned();
     EditError::Key { key: key.to_owned(), suggestion, is_known }
 }
 

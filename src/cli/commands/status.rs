@@ -3,21 +3,19 @@
 mod row;
 mod text;
 
-use std::collections::HashMap;
-
 use clap::Args;
 
 use crate::batch::Batch;
 use crate::cli::context::{Context, ScheduleArgs};
 use crate::cli::error::Result;
-use crate::cli::selection::status_of;
+use crate::cli::selection::Filter;
 use crate::cli::ui::output;
 use crate::cli::values;
 use crate::exit;
-use crate::model::{AppId, JobName, PollStatus, UnixTime};
-use crate::report::{Collector, JobIndex, RECENT_S, changes};
+use crate::model::{AppId, JobName, UnixTime};
+use crate::report::{RECENT_S, changes};
 use crate::run::active_runs;
-use crate::store::{AppNo, History, Store};
+use crate::store::{History, Store};
 use row::{CHANGES_S, Row};
 use text::Text;
 
@@ -80,8 +78,9 @@ impl Status {
         }
         rows.sort_by(|a, b| (&a.app_id, &a.job.name).cmp(&(&b.app_id, &b.job.name)));
         add_changes(&mut rows, &store.history(), now)?;
-        if self.history {
-            add_recent(&mut rows, &store, now)?;
+        if self.history && !rows.is_empty() {
+            let filter = Filter::of_jobs(self.app, self.name.clone(), self.schedule);
+            add_recent(&mut rows, context, &store, &filter)?;
         }
         without_job.sort_by(|(_, a), (_, b)| a.cmp(b));
         if self.json {
@@ -105,22 +104,11 @@ fn add_changes(rows: &mut [Row], history: &History, now: UnixTime) -> Result<()>
     Ok(())
 }
 
-/// Adds the availability of the last 30 days.
-fn add_recent(rows: &mut [Row], store: &Store, now: UnixTime) -> Result<()> {
-    let history = store.history();
-    let mut collector = Collector::new(&history, now.saturating_sub(RECENT_S), now, true)?;
-    let mut jobs: HashMap<AppNo, Vec<(JobIndex, JobName)>> = HashMap::new();
-    for Row { app_id, job, policy, .. } in rows.iter() {
-        let number = collector.add_job(app_id.clone(), job, policy.clone());
-        jobs.entry(job.app).or_default().push((number, job.name.clone()));
-    }
-    let never_polled = PollStatus::default();
-    store.count_cxns(|key, cxn, statuses| {
-        let status = |job: &JobName| status_of(&statuses, job).unwrap_or(&never_polled);
-        let jobs = jobs.get(&key.app).into_iter().flatten();
-        collector.add(&cxn, jobs.map(|(number, job)| (*number, status(job))));
-    })?;
-    for report in collector.read_recent(&history)?.report(0).jobs {
+/// Adds the availability of the last 30 days of the jobs of a filter.
+fn add_recent(rows: &mut [Row], context: &Context, store: &Store, filter: &Filter) -> Result<()> {
+    let from = filter.now(context).saturating_sub(RECENT_S);
+    let ledger = filter.collector(context, store, &[], from)?.read_recent(&store.history())?;
+    for report in ledger.report(0).jobs {
         let row = rows.iter_mut().find(|row| row.app_id == report.app_id && row.job.name == report.job);
         if let Some(row) = row {
             row.recent = Some(report);

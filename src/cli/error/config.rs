@@ -1,14 +1,16 @@
 //! Texts, hints and exit codes for errors of the configuration.
 
 use std::fmt;
+use std::path::Path;
 
 use chrono::DateTime;
+use rustix::process::geteuid;
 
 use super::file;
 use super::report::Report;
-use crate::config::{self, CertificateDefect, CertificateProblem, HEARTBEAT_VARIABLE, Origin};
+use crate::config::{self, CertificateDefect, CertificateProblem, HEARTBEAT_VARIABLE, Origin, PrivateFileProblem};
 use crate::model::UnixTime;
-use crate::util::text::sanitize;
+use crate::util::text::{sanitize, shell_quoted};
 
 /// Completes the message about an invalid heartbeat URL, which is not shown, as it may hold a key.
 const NO_URL: &str = "is not an http or https URL";
@@ -70,6 +72,13 @@ impl From<config::Error> for Report {
             E::NoMetadata { path, app_id } => {
                 Self::config(format!("{}: there is no object '{app_id}' in it", path.display()))
             }
+            E::KeyIsPublic { path } => Self::config(format!(
+                "{} holds a private key, and is a file that sites get",
+                path.display()
+            ))
+            .hint(
+                "keep the certificate and the private key in two files, and make a new key if sites have seen this one",
+            ),
             E::NoCertificate { path } => Self::config(format!("there is no certificate {}", path.display())),
             E::UnreadableAuthorities { path, source } => {
                 Self::config(format!("ca-file: {}: cannot be read: {source}", path.display()))
@@ -80,9 +89,34 @@ impl From<config::Error> for Report {
             }
             E::NoRecipients { path } => Self::config(format!("recipients-file: {}: holds no key", path.display()))
                 .hint("write the public keys that age-keygen prints into it, or remove `recipients-file`"),
+            E::PrivateFile { path, problem } => private_file(&path, problem),
             E::NoAuthorities { path } => Self::config(format!("ca-file: {}: holds no certificate", path.display()))
                 .hint("use a file with certificates of authorities, X.509 in PEM"),
         }
+    }
+}
+
+/// The report of a file with a key or a secret that cannot be used. No part of its text is shown.
+fn private_file(path: &Path, problem: PrivateFileProblem) -> Report {
+    use PrivateFileProblem as P;
+    let (shown, quoted) = (path.display(), shell_quoted(path));
+    match problem {
+        P::Missing => Report::config(format!("there is no file {shown}"))
+            .hint("put the key there, or correct its path in the configuration"),
+        P::Shared { mode } => {
+            Report::config(format!("other users can read or write {shown} (mode {mode:o}), which holds a secret"))
+                .hint(format!("protect it: chmod 600 {quoted}"))
+        }
+        P::Foreign { owner } => {
+            let user = geteuid().as_raw();
+            Report::config(format!("{shown}, which holds a secret, belongs to another user (number {owner})"))
+                .hint(format!("make it your own, as root: chown {user} {quoted}"))
+        }
+        P::TooLong => Report::config(format!("{shown} is too long for a key")),
+        P::NotUtf8 => Report::config(format!("{shown} is not text")),
+        P::Empty => Report::config(format!("{shown} is empty")).hint("write the secret into it"),
+        P::NoKey(problem) => Report::config(format!("{shown}: {problem}"))
+            .hint("make a key: cxnpoll config app-keys create APP, or put the keys.json of cxnapp there"),
     }
 }
 
@@ -155,6 +189,20 @@ mod tests {
             let message = text(file);
             assert!(message.contains(expected) && !message.contains("T0KEN"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_file_with_a_secret_that_others_can_read_is_to_be_protected() {
+        let report = |problem| Report::from(config::Error::PrivateFile { path: "/a b/keys.json".into(), problem });
+        let shared = report(PrivateFileProblem::Shared { mode: 0o644 });
+        assert_eq!(shared.exit_code, exit::CONFIG);
+        assert_eq!(
+            shared.to_string(),
+            "other users can read or write /a b/keys.json (mode 644), which holds a secret\nhint: protect it: chmod 600 \
+             '/a b/keys.json'"
+        );
+        let foreign = report(PrivateFileProblem::Foreign { owner: 4711 }).to_string();
+        assert!(foreign.contains("(number 4711)") && foreign.contains("chown "), "{foreign}");
     }
 
     #[test]

@@ -52,10 +52,12 @@ impl From<InvalidListener> for Report {
     fn from(error: InvalidListener) -> Self {
         match error {
             InvalidListener::Name(error) => Self::config(error.to_string()),
-            InvalidListener::WrongMethod(event) => {
-                Self::config(format!("the method that adds a listener does not fit the event {event}"))
-                    .hint("use `on` for polls, and `around` for the start and end of runs")
-            }
+            InvalidListener::WrongMethod(event) => Self::config(format!(
+                "the method that adds a listener does not fit the event {event}"
+            ))
+            .hint(
+                "use `on` for polls, `around` for the start and end of runs, and `on_registration` for registrations",
+            ),
         }
     }
 }

@@ -6,6 +6,9 @@ use crate::notify::{self, Channel, DeliveryError, TemplateError};
 use crate::run::Summary;
 use crate::util::text::count;
 
+/// What to do about a template that fails.
+pub(in crate::cli) const TEMPLATE_REMEDY: &str = "correct the template: see docs/notifications.md";
+
 impl From<notify::Error> for Report {
     fn from(error: notify::Error) -> Self {
         match error {
@@ -26,12 +29,12 @@ pub(in crate::cli) fn no_channel(channel: Option<Channel>) -> Report {
 }
 
 /// The line about a message that a channel did not accept.
-pub(in crate::cli) fn delivery_text(channel: Channel, error: &DeliveryError) -> String {
+pub(in crate::cli) fn delivery_text(channel: Channel, error: DeliveryError) -> String {
     format!("the notification by {} was not delivered: {}", channel.name(), delivery_reason(error))
 }
 
 /// Why a channel cannot deliver.
-pub(in crate::cli) fn delivery_reason(error: &DeliveryError) -> String {
+pub(in crate::cli) fn delivery_reason(error: DeliveryError) -> String {
     match error {
         DeliveryError::Stopped => "the process was asked to end".to_owned(),
         DeliveryError::Start { program, source } => format!("cannot execute {program}: {source}"),
@@ -44,10 +47,10 @@ pub(in crate::cli) fn delivery_reason(error: &DeliveryError) -> String {
         }
         DeliveryError::NoThread(error) => format!("cannot start a thread: {error}"),
         DeliveryError::Webhook(failure) => failure.to_string(),
-        DeliveryError::File(error) => file::text(error),
+        DeliveryError::File(error) => file::text(&error),
         DeliveryError::ExposedKey(path) => format!("all users may read the key {}", path.display()),
         DeliveryError::NoKey(path) => format!("{} has no key", path.display()),
-        DeliveryError::Client(reason) => reason.clone(),
+        DeliveryError::Client(error) => Report::from(error).message,
         DeliveryError::Mail(error) => format!("cannot make the mail: {error}"),
     }
 }
@@ -57,6 +60,12 @@ pub(in crate::cli) fn template_text(error: &TemplateError) -> String {
     let TemplateError { key, line, reason } = error;
     let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
     format!("notify: the template `{key}`{line}: {reason}")
+}
+
+/// The report of a command that needs templates that work.
+pub(in crate::cli) fn bad_templates(errors: &[TemplateError]) -> Report {
+    let texts: Vec<_> = errors.iter().map(template_text).collect();
+    Report::config(texts.join("; ")).hint(TEMPLATE_REMEDY)
 }
 
 /// The line about sites that a run gave up.
@@ -78,11 +87,11 @@ mod tests {
     fn a_failed_delivery_names_the_channel_and_the_reason() {
         let failure = Failure::new(FailureClass::Connect, "connection refused");
         assert_eq!(
-            delivery_text(Channel::Webhook, &DeliveryError::Webhook(failure)),
+            delivery_text(Channel::Webhook, DeliveryError::Webhook(failure)),
             "the notification by webhook was not delivered: connect: connection refused"
         );
         let key = DeliveryError::ExposedKey("/etc/cxnpoll/key".into());
-        assert_eq!(delivery_reason(&key), "all users may read the key /etc/cxnpoll/key");
+        assert_eq!(delivery_reason(key), "all users may read the key /etc/cxnpoll/key");
         assert_eq!(no_channel(Some(Channel::Command)).message, "notifications have no channel `command`");
     }
 }

@@ -26,8 +26,9 @@ impl From<store::Error> for Report {
     fn from(error: store::Error) -> Self {
         use store::Error as E;
         match error {
-            E::NoStore { path } => Self::not_found(format!("there is no store in {}", path.display()))
-                .hint("name one with --store, CXNPOLL_STORE or the configuration, or create it with `cxnpoll import`"),
+            E::NoStore { path } => Self::not_found(format!("there is no store in {}", path.display())).hint(
+                "name one with --store, CXNPOLL_STORE or the configuration, or create it with `cxnpoll store create`",
+            ),
             E::NotAStore { path } => Self::not_found(format!("{} is not a store and not empty", path.display()))
                 .hint("name a directory that is empty or does not exist yet"),
             E::NotADirectory { path } => Self::not_found(format!("{} is not a directory", path.display())),
@@ -42,7 +43,7 @@ impl From<store::Error> for Report {
                 Self::new(exit::STORE, format!("{} does not name a database of this store", path.display()))
                     .hint(backup_hint(newest_backup.as_deref()))
             }
-            E::File(error) => file_report(&error, foreign_hint(&error)),
+            E::File(error) => file_report(&error, foreign_hint(&error).or_else(|| history_hint(&error))),
             E::DueHint(error) => Self::new(exit::STORE, file::text(&error))
                 .hint("it must be a file that can be replaced: remove what is there, and make its directory writable"),
             E::Busy { path, waited, owner } => {
@@ -144,6 +145,13 @@ fn file_report(error: &FileError, hint: Option<String>) -> Report {
     let passing = space_hint.or(create_hint).or_else(|| error.source.raw_os_error().and_then(of_number));
     let hint = passing.map(str::to_owned).or(hint);
     hint.map_or(report.clone(), |hint| report.hint(hint))
+}
+
+/// The hint where something that is no regular file is in place of a file of history.
+fn history_hint(error: &FileError) -> Option<String> {
+    let name = error.path.file_name().and_then(|name| name.to_str())?;
+    let is_no_file = error.source.kind() == io::ErrorKind::IsADirectory && store::is_history_file(name);
+    is_no_file.then(|| "repair it with `cxnpoll store check --repair`, which moves what is there to kept/".to_owned())
 }
 
 /// The hint for a store in a directory that this user may not even look into.

@@ -35,6 +35,7 @@ fn every_error_has_its_exit_code() {
         (Error::Results(ResultsProblem::NoField { name: "version".to_owned(), fields: Vec::new() }), exit::NOT_FOUND),
         (Error::Unconfirmed { action: "remove 2 connections".to_owned(), hint: "use --yes" }, exit::USAGE),
         (Error::UnknownCommand("pol".to_owned()), exit::USAGE),
+        (Error::NotBefore { option: "--since", at: 2, now: 1 }, exit::USAGE),
         (
             Error::SiteFailed { cxn_id: cxn(), failure: Failure::new(FailureClass::Dns, "no address") },
             exit::SITE_FAILED,

@@ -115,6 +115,15 @@ fn undecryptable(path: &Path, problem: KeyProblem) -> Report {
         KeyProblem::OtherKey => Report::new(exit::BAD_DATA, format!("{path} is encrypted to another key")).hint(
             "name the private key of one of its recipients with --identity; if it is this one, the file is damaged",
         ),
+        KeyProblem::OtherKind => {
+            Report::new(exit::BAD_DATA, format!("{path} is encrypted to keys of another kind, such as those of SSH"))
+                .hint("decrypt it with `age --decrypt --identity KEY`, and restore the result")
+        }
+        // age finds out by itself, and refuses --armor.
+        KeyProblem::Armored => {
+            Report::new(exit::BAD_DATA, format!("{path} is encrypted, and written as lines of text"))
+                .hint("decrypt it with `age --decrypt --identity KEY`, and restore the result")
+        }
         KeyProblem::Passphrase => Report::new(exit::BAD_DATA, format!("{path} is encrypted with a passphrase"))
             .hint("decrypt it with `age --decrypt`, and restore the result"),
     }

@@ -4,7 +4,7 @@ use crate::cli::completion;
 use crate::config::{CONFIG_VARIABLE, HEARTBEAT_VARIABLE, STORE_VARIABLE};
 
 /// Environment variables, each with its effect.
-pub(super) const VARIABLES: [(&str, &str); 19] = [
+pub(super) const VARIABLES: [(&str, &str); 20] = [
     (CONFIG_VARIABLE, "The configuration file, unless `--config` names one."),
     (STORE_VARIABLE, "The directory of the store, unless `--store` names one. `~/` is the home directory."),
     (
@@ -32,6 +32,10 @@ pub(super) const VARIABLES: [(&str, &str); 19] = [
     (
         "LANG, LOGNAME, SHELL, TZ, USER",
         "Passed on to listener programs, as are HOME, PATH and TMPDIR. They get no other variable.",
+    ),
+    (
+        "CONTENT_LENGTH, PATH_INFO, REMOTE_ADDR, REQUEST_METHOD",
+        "The request that `registration` answers. The web server sets them, as CGI/1.1 has it.",
     ),
     ("MALLOC_ARENA_MAX", "The number of memory arenas of glibc. If memory is limited (`ulimit -v`), the default is 1."),
     (

@@ -8,6 +8,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde_json::Value;
 
 use super::deferred::DeferredWriter;
@@ -41,6 +43,22 @@ pub(in crate::cli) fn flush() {
 pub(in crate::cli) fn bytes(data: &[u8]) {
     // The failure is remembered.
     let _ = stdout().write_all(data);
+}
+
+/// Writes data at once, however long its reader takes. Nothing else may be written by the command.
+pub(in crate::cli) fn at_once(data: &[u8]) {
+    let (file, mut left) = (io::stdout(), data);
+    while !left.is_empty() {
+        match rustix::io::write(&file, left) {
+            Ok(0) => return stdout().fail(io::ErrorKind::WriteZero.into()),
+            Ok(written) => left = &left[written..],
+            Err(Errno::INTR) => {}
+            // What is wrong with the file, the write reports.
+            Err(Errno::AGAIN) => _ = poll(&mut [PollFd::new(&file, PollFlags::OUT)], None),
+            // The failure is remembered.
+            Err(error) => return stdout().fail(error.into()),
+        }
+    }
 }
 
 /// Writes a JSON value: indented on a terminal, otherwise on one line.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sites::{JobId, Sites};
-use crate::model::UnixTime;
+use crate::model::{CxnId, UnixTime, host};
 use crate::notify::message::{Change, ChangedSite, Kind, MAX_LISTED};
+use crate::store::Moved;
+use crate::util::text::sanitize;
 
 /// A site that changed.
 #[derive(Debug, Clone)]
@@ -29,6 +31,8 @@ struct Group {
 pub(super) struct News {
     now: UnixTime,
     sites: BTreeMap<(Kind, JobId, Option<String>), Group>,
+    /// The sites that moved, and when each did last.
+    moved: BTreeMap<JobId, BTreeMap<CxnId, (UnixTime, Moved)>>,
     /// Begin and cause, by kind, job, and whether it is over.
     runs: BTreeMap<(Kind, JobId, bool), (UnixTime, Option<String>)>,
 }
@@ -36,7 +40,7 @@ pub(super) struct News {
 impl News {
     /// No news at a time, UTC seconds.
     pub(super) fn new(now: UnixTime) -> Self {
-        Self { now, sites: BTreeMap::new(), runs: BTreeMap::new() }
+        Self { now, sites: BTreeMap::new(), moved: BTreeMap::new(), runs: BTreeMap::new() }
     }
 
     /// Adds a site that changed by itself.
@@ -58,6 +62,15 @@ impl News {
         group.skipped += skipped;
     }
 
+    /// Adds a site that moved, which may have moved before.
+    pub(super) fn add_moved(&mut self, job: &JobId, at: UnixTime, mut moved: Moved) {
+        let sites = self.moved.entry(job.clone()).or_default();
+        if let Some((_, before)) = sites.remove(&moved.cxn_id) {
+            moved.from = before.from;
+        }
+        sites.insert(moved.cxn_id.clone(), (at, moved));
+    }
+
     /// Sets that an own outage or lateness of a job began, or that it is over.
     pub(super) fn set(&mut self, kind: Kind, job: &JobId, over: bool, since: UnixTime, cause: Option<String>) {
         self.runs.insert((kind, job.clone(), over), (since, cause));
@@ -73,40 +86,66 @@ impl News {
             job_name,
             count: 0,
             hosts: Vec::new(),
+            host_count: 0,
             sites: Vec::new(),
             since,
             cause,
         });
+        let moved = self.moved.into_iter().map(|(job, sites)| of_moved(job, &sites));
         let of_sites = self
             .sites
             .into_iter()
-            .map(|((kind, job, host), group)| change(kind, job, host.as_ref(), &group, (self.now, sites)));
-        let mut changes: Vec<_> = of_runs.chain(of_sites).collect();
+            .map(|((kind, job, host), group)| of_group(kind, job, host.as_ref(), group, (self.now, sites)));
+        let mut changes: Vec<_> = of_runs.chain(of_sites).chain(moved).collect();
         changes.sort_by_key(|change| change.kind);
         changes
     }
 }
 
-fn change(kind: Kind, job: JobId, host: Option<&String>, group: &Group, (now, sites): (UnixTime, &Sites)) -> Change {
-    let Group { items, skipped } = group;
+fn of_group(kind: Kind, job: JobId, host: Option<&String>, group: Group, (now, sites): (UnixTime, &Sites)) -> Change {
+    let Group { mut items, skipped } = group;
+    items.sort_by_key(|item| item.at);
     let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
     items.iter().filter_map(|item| item.class.as_deref()).for_each(|class| *classes.entry(class).or_default() += 1);
     let hosts: BTreeSet<_> = host.into_iter().chain(items.iter().map(|item| &item.host)).collect();
     let site = |item: &Item| {
         let site = sites.get(&job, item.cxn)?;
         let (cxn_id, site_url) = (site.cxn_id.clone(), site.url.clone());
-        Some(ChangedSite { cxn_id, site_url, at: item.at, class: item.class.clone() })
+        Some(ChangedSite { cxn_id, site_url, old_url: None, at: item.at, class: item.class.clone() })
     };
     Change {
         kind,
         headline: String::new(),
         over: false,
         count: items.len() as u64 + skipped,
+        host_count: hosts.len() as u64,
         hosts: hosts.into_iter().take(MAX_LISTED).cloned().collect(),
         sites: items.iter().filter_map(site).take(MAX_LISTED).collect(),
-        since: items.iter().map(|item| item.at).min().unwrap_or(now),
+        since: items.first().map_or(now, |item| item.at),
         cause: classes.into_iter().max_by_key(|(_, count)| *count).map(|(class, _)| class.to_owned()),
         app_id: job.0,
         job_name: job.1,
+    }
+}
+
+fn of_moved((app_id, job_name): JobId, sites: &BTreeMap<CxnId, (UnixTime, Moved)>) -> Change {
+    let host_of = |(_, moved): &(UnixTime, Moved)| sanitize(&host(&moved.to.to_string(), None));
+    let hosts: BTreeSet<_> = sites.values().map(host_of).collect();
+    let site = |(at, Moved { cxn_id, from, to }): &(UnixTime, Moved)| {
+        let [from, to] = [from, to].map(|url| sanitize(&url.without_query()));
+        ChangedSite { cxn_id: cxn_id.clone(), site_url: to, old_url: Some(from), at: *at, class: None }
+    };
+    Change {
+        kind: Kind::Moved,
+        headline: String::new(),
+        over: false,
+        app_id,
+        job_name,
+        count: sites.len() as u64,
+        host_count: hosts.len() as u64,
+        hosts: hosts.into_iter().take(MAX_LISTED).collect(),
+        sites: sites.values().take(MAX_LISTED).map(site).collect(),
+        since: sites.values().map(|(at, _)| *at).min().unwrap_or_default(),
+        cause: None,
     }
 }

@@ -1,3 +1,6 @@
+mod sites;
+
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -36,7 +39,7 @@ impl Fleet {
             cxn_id: format!("cxn:{number}").parse().unwrap(),
             url: format!("https://{number}.example.org/"),
             host: format!("{number}.example.org"),
-            is_down: false,
+            condition: Condition::Up,
             last_run: 0,
         };
         self.hosts.insert(number, [203, 0, 113, host].into());
@@ -50,11 +53,11 @@ impl Fleet {
     /// Polls a site, which fails or not.
     fn poll(&mut self, at: UnixTime, number: u64, fails: bool) {
         let site = self.site(number);
-        let was_down = site.is_down;
+        let was_down = site.condition.is_down();
+        let condition = |is_down| if is_down { Condition::Failing } else { Condition::Up };
         site.last_run = at;
-        site.is_down = fails;
         if was_down != fails {
-            let condition = |is_down| if is_down { Condition::Failing } else { Condition::Up };
+            site.condition = condition(fails);
             self.event(at, number, condition(was_down), condition(fails));
         }
     }
@@ -124,7 +127,10 @@ fn a_host_that_is_down_is_one_change_and_is_over_when_all_that_failed_were_polle
     (20..38).for_each(|number| fleet.poll(NOW + 2 * HOUR, number, false));
     assert_eq!(fleet.message(NOW + 2 * HOUR), []);
     (38..40).for_each(|number| fleet.poll(NOW + 3 * HOUR, number, true));
-    assert_eq!(fleet.message(NOW + 3 * HOUR), [(Kind::Failing, 2, 1), (Kind::Recovered, 38, 1)]);
+    let changes = fleet.changes(NOW + 3 * HOUR);
+    let counts: Vec<_> = changes.iter().map(|change| (change.kind, change.count, change.sites.len())).collect();
+    // Those that were never tried answer as well.
+    assert_eq!(counts, [(Kind::Failing, 2, 2), (Kind::Recovered, 398, 20)]);
     // The two that still fail are sites like any other.
     fleet.poll(NOW + 4 * HOUR, 38, false);
     assert_eq!(fleet.message(NOW + 4 * HOUR), [(Kind::Recovered, 1, 1)]);
@@ -163,39 +169,45 @@ fn given_up_sites_are_always_reported() {
     let mut fleet = Fleet::with(&[(1, 0..10)]);
     (0..10).for_each(|number| fleet.poll(NOW, number, true));
     fleet.changes(NOW);
-    (0..10).for_each(|number| fleet.event(NOW + HOUR, number, Failing, GivenUp));
+    let give_up = |fleet: &mut Fleet, at: UnixTime, number: u64| {
+        fleet.site(number).condition = GivenUp;
+        fleet.event(at, number, Failing, GivenUp);
+    };
+    (0..10).for_each(|number| give_up(&mut fleet, NOW + HOUR, number));
     assert_eq!(fleet.message(NOW + HOUR), [(Kind::GivenUp, 10, 1)]);
     // Nothing is polled there again.
     assert_eq!(fleet.message(NOW + 2 * HOUR), []);
     assert_eq!(fleet.tracker.hosts, BTreeMap::new());
     fleet.poll(NOW + 3 * HOUR, 5, false);
     assert_eq!(fleet.message(NOW + 3 * HOUR), [(Kind::Recovered, 1, 1)], "it was revived");
+    // One that is revived, or that another retry expression brings back, is given up once more.
+    fleet.site(6).condition = Failing;
+    fleet.poll(NOW + 4 * HOUR, 5, true);
+    assert_eq!(fleet.message(NOW + 4 * HOUR), [(Kind::Failing, 1, 1)]);
+    give_up(&mut fleet, NOW + 5 * HOUR, 6);
+    assert_eq!(fleet.message(NOW + 5 * HOUR), [(Kind::GivenUp, 1, 1)]);
 }
 
 #[test]
-fn what_the_store_did_not_record_is_no_news() {
-    use Condition::{Failing, Up};
-    let mut fleet = Fleet::with(&[(1, 0..2)]);
-    fleet.event(NOW, 0, Up, Failing);
-    assert_eq!(fleet.message(NOW), []);
-    // Killed before it was recorded, and polled again.
-    fleet.event(NOW, 0, Up, Failing);
-    fleet.poll(NOW + 60, 0, true);
-    assert_eq!(fleet.message(NOW + 60), [(Kind::Failing, 1, 1)]);
-    fleet.event(NOW + HOUR, 0, Failing, Up);
-    assert_eq!(fleet.message(NOW + HOUR), [], "the next poll failed, or there was none");
-    fleet.poll(NOW + 2 * HOUR, 0, false);
-    assert_eq!(fleet.message(NOW + 2 * HOUR), [(Kind::Recovered, 1, 1)]);
-}
-
-#[test]
-fn sites_that_are_removed_or_disabled_leave_their_host() {
-    let mut fleet = Fleet::with(&[(1, 0..10)]);
-    (0..10).for_each(|number| fleet.poll(NOW, number, true));
-    fleet.changes(NOW);
-    (1..10).for_each(|number| _ = fleet.sites.0.get_mut(&job()).unwrap().remove(&number));
-    fleet.poll(NOW + HOUR, 0, false);
-    assert_eq!(fleet.message(NOW + HOUR), [(Kind::Recovered, 1, 1)]);
+fn a_host_that_returns_counts_each_of_its_sites_once() {
+    let mut fleet = Fleet::with(&[(1, 0..400)]);
+    let down = |sites| RunProblems { down: vec![([203, 0, 113, 1].into(), sites)], ..RunProblems::default() };
+    // Four sites are tried in each run, and back off. Then the host returns, but a few sites fail once more at first.
+    for run in 0..27 {
+        let first = u64::try_from(run * 4).unwrap();
+        (first..first + 4).for_each(|number| fleet.poll(NOW + run * 300, number, true));
+        fleet.problems(NOW + run * 300, down(396 - first));
+    }
+    assert_eq!(fleet.message(NOW + 27 * 300), [(Kind::HostDown, 400, 1)]);
+    let now = NOW + 3 * HOUR;
+    fleet.problems(now, RunProblems::default());
+    (0..10).for_each(|number| fleet.poll(now, number, false));
+    (0..10).for_each(|number| fleet.poll(now + 60, number, true));
+    (200..210).for_each(|number| fleet.poll(now + 60, number, true));
+    assert_eq!(fleet.message(now + 60), []);
+    (0..400).for_each(|number| fleet.poll(now + HOUR, number, false));
+    assert_eq!(fleet.message(now + HOUR), [(Kind::Recovered, 400, 1)]);
+    assert_eq!((fleet.tracker.hosts.len(), fleet.tracker.jobs[&job()].untried.len()), (0, 0));
 }
 
 #[test]
@@ -242,7 +254,7 @@ proptest! {
             let sites = changes.iter().flat_map(|change| change.sites.iter().map(move |site| (site.at, change, site)));
             let mut sites: Vec<_> = sites.collect();
             sites.sort_by_key(|(at, ..)| *at);
-            for (_, change, site) in sites {
+            for (_, change, site) in sites.into_iter().filter(|(_, change, _)| change.kind != Kind::FailedMeanwhile) {
                 let number = site.cxn_id.as_str()[4..].parse().unwrap();
                 let is_over = change.kind == Kind::Recovered;
                 let was_reported = if is_over { reported.remove(&number) } else { reported.insert(number) };
@@ -251,7 +263,7 @@ proptest! {
             for number in 0..30 {
                 let host = fleet.hosts[&number].to_string();
                 let is_known = reported.contains(&number) || fleet.tracker.hosts.contains_key(&host);
-                prop_assert!(!fleet.site(number).is_down || is_known, "{number} at step {step}");
+                prop_assert!(!fleet.site(number).condition.is_down() || is_known, "{number} at step {step}");
             }
         }
         // All answer, and every host that was reported as failing is reported as over.

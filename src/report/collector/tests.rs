@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
-use crate::model::{BatchCode, Failure, FailureClass, JobName, Outcome, Secret};
+use crate::model::{BatchCode, Failure, FailureClass, Outcome, Secret, Transition};
 use crate::report::{Cell, Incident, SiteReport, Times};
 use crate::store::{AdminEntry, Entry, Frame, RunOutage, Store};
 
@@ -33,6 +33,18 @@ struct Case {
     down: String,
     unknown: String,
     incidents: Vec<String>,
+    nightly: Option<Nightly>,
+}
+
+/// What another job of the app did, in the same window.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nightly {
+    polls: Vec<String>,
+    up: String,
+    down: String,
+    unknown: String,
+    incidents: Vec<String>,
 }
 
 impl Default for Case {
@@ -48,21 +60,22 @@ impl Default for Case {
             down: zero.clone(),
             unknown: zero,
             incidents: Vec::new(),
+            nightly: None,
         }
     }
 }
 
 /// A site that is polled.
 struct PolledSite {
-    policy: Policy,
+    /// The jobs with their expressions and statuses; events are about the first.
+    jobs: Vec<(Job, Policy, PollStatus)>,
     cxn: Cxn,
-    status: PollStatus,
-    outages: Vec<RunOutage>,
     frames: Vec<Frame>,
+    exported: PollStatus,
 }
 
 impl PolledSite {
-    fn new(policy: Policy) -> Self {
+    fn new(retry: &str) -> Self {
         let cxn = Cxn {
             cxn_id: "cxn:1".parse().unwrap(),
             secret: Secret::from_bytes([0; 32]),
@@ -74,46 +87,74 @@ impl PolledSite {
             batch_code: BatchCode::MIN,
             disabled: false,
         };
-        Self { policy, cxn, status: PollStatus::default(), outages: Vec::new(), frames: Vec::new() }
+        let mut site = Self { jobs: Vec::new(), cxn, frames: Vec::new(), exported: PollStatus::default() };
+        site.add_job("default", retry);
+        site
+    }
+
+    fn add_job(&mut self, name: &str, retry: &str) {
+        let mut job = Job::unknown(1, 1, name.parse().unwrap());
+        job.retry = Some(retry.to_owned());
+        self.jobs.push((job, retry.parse().unwrap(), PollStatus::default()));
     }
 
     /// Polls, and stores the outcome in history and the store, or only in one of them.
-    fn poll(&mut self, at: UnixTime, outcome: &Outcome, in_history: bool, in_store: bool) {
-        let mut next = self.status.clone();
-        self.policy.apply(&mut next, at, outcome);
-        let outages: Vec<_> = self.outages.iter().filter(|outage| outage.covers(self.cxn.batch_code)).collect();
-        let outages: Vec<_> = outages.iter().map(|outage| outage.at).collect();
-        let transition = self.policy.transition(&self.status, &next, &outages).filter(|_| in_history);
-        let cxn = CxnHash::from(&self.cxn.cxn_id);
-        self.add(at, transition.map(|transition| Entry::Transition(SiteTransition { cxn, host: None, transition })));
+    fn poll(&mut self, of_job: usize, at: UnixTime, outcome: &Outcome, in_history: bool, in_store: bool) {
+        let (job, policy, status) = &mut self.jobs[of_job];
+        let mut next = status.clone();
+        policy.apply(&mut next, at, outcome);
+        let outages: Vec<_> = RunOutage::times_for(&job.outages, self.cxn.batch_code).collect();
+        let transition = policy.transition(status, &next, &outages).filter(|_| in_history);
         if in_store {
-            self.status = next;
+            *status = next;
         }
+        self.add(of_job, at, transition);
     }
 
-    fn add(&mut self, at: UnixTime, entry: Option<Entry>) {
-        let job = Some((self.cxn.app_id.clone(), JobName::default()));
+    fn add(&mut self, of_job: usize, at: UnixTime, transition: Option<Transition>) {
+        let job = Some((self.cxn.app_id.clone(), self.jobs[of_job].0.name.clone()));
+        let cxn = CxnHash::from(&self.cxn.cxn_id);
+        let entry = transition.map(|transition| Entry::Transition(SiteTransition { cxn, host: None, transition }));
         self.frames.push(Frame { at, job, entries: entry.into_iter().collect() });
+    }
+
+    /// Removes the connection: notes its statuses and the action in history, and clears the statuses.
+    fn remove(&mut self, at: UnixTime, has_losses: bool, in_store: bool) {
+        for number in (0..self.jobs.len()).filter(|_| has_losses) {
+            let (job, _, status) = &self.jobs[number];
+            self.add(number, at, job.loss(self.cxn.batch_code, status, at));
+        }
+        let (user, action) = ("root".to_owned(), "remove".to_owned());
+        let cxns = vec![self.cxn.cxn_id.to_string()];
+        let entry = Entry::Admin(AdminEntry { at, user, action, cxns, detail: String::new() });
+        self.frames.push(Frame { at, job: None, entries: vec![entry] });
+        for (.., status) in self.jobs.iter_mut().filter(|_| in_store) {
+            *status = PollStatus::default();
+        }
     }
 
     fn event(&mut self, at: UnixTime, what: &str) {
         let (how, outcome) = what.split_once('-').unwrap_or(("", what));
+        let (job, _, status) = &mut self.jobs[0];
         match what {
-            "outage" => self.outages.push(RunOutage { at, first: 0, last: 10_000 }),
-            "outage-elsewhere" => self.outages.push(RunOutage { at, first: 5_000, last: 10_000 }),
-            "revived" => self.status.revive(),
-            "removed" => {
-                let (user, action) = ("root".to_owned(), "remove".to_owned());
-                let cxns = vec![self.cxn.cxn_id.to_string()];
-                self.add(at, Some(Entry::Admin(AdminEntry { at, user, action, cxns, detail: String::new() })));
-                self.status = PollStatus::default();
+            "outage" => job.outages.push(RunOutage { at, first: 0, last: 10_000 }),
+            "outage-elsewhere" => job.outages.push(RunOutage { at, first: 5_000, last: 10_000 }),
+            "revived" => status.revive(),
+            "removed" | "killed-removed" => self.remove(at, true, how != "killed"),
+            "formerly-removed" => self.remove(at, false, true),
+            "exported" => self.exported = status.clone(),
+            "imported" => {
+                let (_, policy, status) = &mut self.jobs[0];
+                let transition = policy.transition(status, &self.exported, &[]);
+                status.clone_from(&self.exported);
+                self.add(0, at, transition);
             }
-            _ => self.poll(at, &outcome_of(outcome), how != "lost", how != "killed"),
+            _ => self.poll(0, at, &outcome_of(outcome), how != "lost", how != "killed"),
         }
     }
 
-    /// What a report says of the site, from frames that were written to a store.
-    fn report(&self, store: &Store, began: UnixTime, from: UnixTime, to: UnixTime) -> SiteReport {
+    /// What a report says of the sites, from frames that were written to a store.
+    fn report(&self, store: &Store, began: UnixTime, from: UnixTime, to: UnixTime) -> Vec<SiteReport> {
         let history = store.history();
         let _ = fs::remove_dir_all(history.dir());
         let write = |session: &crate::store::WriteSession| {
@@ -131,15 +172,16 @@ impl PolledSite {
             assert_eq!(shows(Cell::Down), times.down_s > 0);
             assert!(times.up_s > 0 || !shows(Cell::Up));
         }
-        ledger.sites().next().unwrap()
+        ledger.sites().collect()
     }
 
-    /// Adds the site and its job to a report.
+    /// Adds the site and its jobs to a report.
     fn add_to(&self, mut collector: Collector) -> Collector {
-        let mut job = Job::unknown(1, 1, JobName::default());
-        job.outages.clone_from(&self.outages);
-        let job = collector.add_job(self.cxn.app_id.clone(), &job, self.policy.clone());
-        collector.add(&self.cxn, [(job, &self.status)].into_iter());
+        let add = |(job, policy, status): &'_ (Job, Policy, PollStatus)| {
+            (collector.add_job(self.cxn.app_id.clone(), job, policy.clone()), status.clone())
+        };
+        let jobs: Vec<_> = self.jobs.iter().map(add).collect();
+        collector.add(&self.cxn, jobs.iter().map(|(job, status)| (*job, status)));
         collector
     }
 }
@@ -187,20 +229,38 @@ fn availability_is_that_worked_out_by_hand() {
     assert!(file.timeline.len() >= 50);
     let mut wrong = Vec::new();
     for case in &file.timeline {
-        let mut site = PolledSite::new(case.retry.parse().unwrap());
+        let mut site = PolledSite::new(&case.retry);
+        if let Some(nightly) = &case.nightly {
+            site.add_job("nightly", "1 day (x*)");
+            nightly.polls.iter().for_each(|text| {
+                let (at, what) = text.split_once(' ').unwrap();
+                site.poll(1, time(at), &outcome_of(what), true, true);
+            });
+        }
         for (times, what) in case.events.iter().map(|text| event(text)) {
             for at in times {
                 site.event(at, what);
             }
         }
         let (from, to) = case.window.split_once(' ').unwrap();
-        let report = site.report(&store, time(&case.began), time(from), time(to));
         let hours = |seconds: u64| text(START + i64::try_from(seconds).unwrap());
-        let times = &report.times;
-        let found = ([times.up_s, times.down_s, times.unknown_s].map(hours), incidents(&report));
-        let expected = ([&case.up, &case.down, &case.unknown].map(Clone::clone), case.incidents.clone());
-        if found != expected {
-            wrong.push(format!("{}:\n  {found:?}\n  expected {expected:?}", case.name));
+        let found = |report: &SiteReport| {
+            let times = &report.times;
+            ([times.up_s, times.down_s, times.unknown_s].map(hours), incidents(report))
+        };
+        let mut expected = vec![([&case.up, &case.down, &case.unknown].map(Clone::clone), case.incidents.clone())];
+        if let Some(Nightly { up, down, unknown, incidents, .. }) = &case.nightly {
+            expected.push(([up, down, unknown].map(Clone::clone), incidents.clone()));
+        }
+        // What a removal adds beside the transitions changes nothing, unless there are none.
+        let only_actions = case.events.iter().any(|event| event.ends_with("formerly-removed"));
+        for with_actions in [true, false].into_iter().filter(|with_actions| *with_actions || !only_actions) {
+            site.frames.retain(|frame| with_actions || frame.job.is_some());
+            let reports = site.report(&store, time(&case.began), time(from), time(to));
+            let found: Vec<_> = reports.iter().map(found).collect();
+            if found != expected {
+                wrong.push(format!("{} ({with_actions}):\n  {found:?}\n  expected {expected:?}", case.name));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -243,11 +303,11 @@ fn any_log() -> impl Strategy<Value = Log> {
 proptest! {
     #[test]
     fn availability_is_that_of_each_minute(log in any_log(), from in 0..1500_i64, length in 0..1500_i64) {
-        let mut site = PolledSite::new("1 hour (x*)".parse().unwrap());
+        let mut site = PolledSite::new("1 hour (x*)");
         let at = |minute: i64| START + minute * 60;
-        site.outages = log.outages.iter().map(|minute| RunOutage { at: at(*minute), first: 0, last: 10_000 }).collect();
+        site.jobs[0].0.outages = log.outages.iter().map(|minute| RunOutage { at: at(*minute), first: 0, last: 10_000 }).collect();
         for (minute, is_up) in &log.polls {
-            site.poll(at(*minute), &outcome_of(if *is_up { "ok" } else { "timeout" }), true, true);
+            site.poll(0, at(*minute), &outcome_of(if *is_up { "ok" } else { "timeout" }), true, true);
         }
         let to = from + length;
         let mut collector = site.add_to(Collector::with_began(Some(START), at(from), at(to), false));

@@ -8,7 +8,7 @@ use crate::run::Error;
 use crate::run::event::Effect;
 use crate::run::message::PollResult;
 use crate::run::outage::{Conclusion, Observation, Poll, network_hash};
-use crate::store::{CxnHash, Moved, SiteTransition, StatusUpdate};
+use crate::store::{CxnHash, Moved, RunOutage, SiteTransition, StatusUpdate};
 use crate::util::text::sanitize;
 
 /// How many of the sites that a run gives up are named.
@@ -90,8 +90,7 @@ impl RunState {
             next.network = network.or(next.network);
         }
         next.redirect = redirect.as_ref().filter(|redirect| redirect.adopted.is_none()).map(|redirect| redirect.seen);
-        let outages = self.rules.outages.iter().filter(|outage| outage.covers(task.locator.batch_code));
-        let outages: Vec<_> = outages.map(|outage| outage.at).collect();
+        let outages: Vec<_> = RunOutage::times_for(&self.rules.outages, task.locator.batch_code).collect();
         let transition = self.rules.policy.transition(&task.status, &next, &outages);
         let cxn = || CxnHash::from(&task.cxn.cxn_id);
         let transition = transition.map(|transition| SiteTransition { cxn: cxn(), host: address, transition });

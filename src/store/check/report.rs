@@ -2,10 +2,13 @@
 
 use super::finding::{Finding, Reported, Rule};
 use super::{history, kept_results, rules};
-use crate::store::engine::TreeName;
+use crate::model::CxnId;
+use crate::store::engine::{TreeName, Write};
 use crate::store::error::{Error, Result};
-use crate::store::schema::WriteSession;
+use crate::store::history::History;
+use crate::store::schema::{CxnKey, WriteSession};
 use crate::store::sessions::Sessions;
+use crate::util::time::unix_now;
 
 /// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -150,8 +153,26 @@ fn report(sessions: &Sessions, session: &WriteSession, finding: Finding, repair:
     if !quarantine.is_empty() {
         sessions.layout.quarantine(&quarantine)?;
     }
+    let losses = session.losses(&lost_cxns(session, &writes)?, unix_now())?;
+    let history = History::new(sessions.source.history());
+    history.append_all(session, history.frames_of(losses)?)?;
     session.trees.apply(&writes)?;
     Ok(Reported { what: format!("{what} (repaired: {done})"), repaired: true })
+}
+
+/// The connections that cannot be read and lose their cxnIds by these writes. Later ones remove the rest of them.
+fn lost_cxns(session: &WriteSession, writes: &[Write]) -> Result<Vec<(CxnKey, CxnId)>> {
+    let mut lost = Vec::new();
+    for name in
+        writes.iter().filter(|write| write.tree == TreeName::Id && write.value.is_none()).map(|write| &write.key)
+    {
+        let Some(key) = rules::key_of(session, name)? else { continue };
+        if rules::readable_cxn(session, key)?.is_none() {
+            let cxn_id = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+            lost.extend(cxn_id.map(|cxn_id| (key, cxn_id)));
+        }
+    }
+    Ok(lost)
 }
 
 #[cfg(test)]

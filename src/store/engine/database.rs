@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -22,7 +23,10 @@ pub const SLED_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Nearly every session waits for it, but only for a few milliseconds.
 const SLED_LOCK_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// How much of a database's pages sled keeps in memory, by sled's own account, in bytes.
-const CACHE_BYTES: u64 = 2 << 20;
+const CACHE_BYTES: u64 = 8 << 20;
+/// The same for a process that needs its memory for something else.
+const SMALL_CACHE_BYTES: u64 = 2 << 20;
+static HAS_SMALL_CACHE: AtomicBool = AtomicBool::new(false);
 /// How often sled may open a database before its log counts as unreadable.
 const MAX_ATTEMPTS: usize = 3;
 /// A disk with less space is full, in bytes: sled writes up to half of it at once.
@@ -118,9 +122,15 @@ pub(super) fn settle(path: &Path) -> Result<()> {
     if loss.is_some() { Err(unreadable(path)) } else { Ok(()) }
 }
 
+/// Lets this process open databases with less memory from now on, which takes more processor time.
+pub fn use_small_cache() {
+    HAS_SMALL_CACHE.store(true, Ordering::Relaxed);
+}
+
 /// Lets sled open a database, whatever it makes of its log.
 fn open_unchecked(path: &Path) -> Result<sled::Db> {
-    let config = sled::Config::new().path(path).flush_every_ms(None).cache_capacity(CACHE_BYTES);
+    let cache_bytes = if HAS_SMALL_CACHE.load(Ordering::Relaxed) { SMALL_CACHE_BYTES } else { CACHE_BYTES };
+    let config = sled::Config::new().path(path).flush_every_ms(None).cache_capacity(cache_bytes);
     let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
     Ok(opened.map_err(|panic| blame_system(path, panic_error(&*panic)))??)
 }

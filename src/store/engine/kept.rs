@@ -31,11 +31,14 @@ const MAX_ARCHIVED: usize = 3;
 const MAX_ARCHIVED_FACTOR: u64 = 2;
 
 impl StoreLayout {
-    /// Moves a database that is no longer the current one to `kept/`, and returns its new path.
-    pub(super) fn archive(&self, database: &Path, name: &OsStr) -> Result<PathBuf> {
+    /// Moves what is no longer in use, such as a former database, to `kept/`, and returns its new path.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::store::Error::File).
+    pub fn archive(&self, path: &Path, name: &OsStr) -> Result<PathBuf> {
         let dir = self.create_kept()?;
         let archived = dir.join(name);
-        fs::rename(database, &archived).map_err(FileError::at(FileOp::Move, database))?;
+        fs::rename(path, &archived).map_err(FileError::at(FileOp::Move, path))?;
         for dir in [&dir, self.path()] {
             sync_dir(dir).map_err(FileError::at(FileOp::Sync, dir))?;
         }

@@ -24,6 +24,11 @@ const BACKUPS: &str = "backups";
 const KEPT: &str = "kept";
 const RESULTS: &str = "results";
 const HISTORY: &str = "history";
+const REGISTRATION: &str = "registration";
+/// The file of what notifications reported. It is outside of `history/`, because a restore replaces that.
+const NOTIFY: &str = "notify.json";
+/// Other files of notifications.
+const NOTIFY_FILES: [&str; 2] = ["notify.lock", "notify.sent"];
 /// The due hint. Its name is part of the store's format.
 const DUE_HINT: &str = "outlook";
 /// The suffix of a database's directory while the database is built.
@@ -113,6 +118,11 @@ impl StoreLayout {
         self.0.join(BACKUPS)
     }
 
+    /// The directory of the requests of sites that wait to be applied.
+    pub fn registration(&self) -> PathBuf {
+        self.0.join(REGISTRATION)
+    }
+
     /// The directory of databases that were replaced, and of what a repair removed.
     pub(in crate::store) fn kept(&self) -> PathBuf {
         self.0.join(KEPT)
@@ -187,8 +197,11 @@ pub(super) fn is_staging(name: &OsStr) -> bool {
 
 /// Whether an earlier attempt to create a store may have left this name in its directory.
 fn is_ours(name: &OsStr) -> bool {
-    let ours = [RUNS, BACKUPS, KEPT].into_iter().chain(LockName::ALL.map(LockName::file_name));
-    let replaced = [CURRENT, DUE_HINT, RESULTS, HISTORY].map(|name| ReplacedFile::new(Path::new(""), name));
+    let ours = [RUNS, BACKUPS, KEPT, REGISTRATION]
+        .into_iter()
+        .chain(NOTIFY_FILES)
+        .chain(LockName::ALL.map(LockName::file_name));
+    let replaced = [CURRENT, DUE_HINT, RESULTS, HISTORY, NOTIFY].map(|name| ReplacedFile::new(Path::new(""), name));
     ours.into_iter().any(|ours| name == ours)
         || replaced.iter().any(|file| [&file.path, &file.staging].iter().any(|ours| name == ours.as_os_str()))
         || database_number(name).is_some()
@@ -226,6 +239,9 @@ mod tests {
         for name in ["CURRENT.new", DUE_HINT, "entry.lock", "use.lock", "turn.lock", "store.lock", "results.lock"] {
             fs::write(path.join(name), "").unwrap();
         }
+        for name in ["notify.json", "notify.json.new", "notify.lock", "notify.sent"] {
+            fs::write(path.join(name), "").unwrap();
+        }
         fs::write(ReplacedFile::new(&path, DUE_HINT).staging, "").unwrap();
         for name in [
             "runs",
@@ -237,6 +253,7 @@ mod tests {
             "db-2",
             "history",
             "history.new",
+            "registration",
             "lost+found",
         ] {
             fs::create_dir(path.join(name)).unwrap();

@@ -21,7 +21,7 @@ mod tx;
 pub use access::Access;
 pub use backups::{BackupTimes, Backups, SEQUENCE_NOTE, backup_name};
 pub use copy::StoreCopy;
-pub use database::{SLED_LOCK_TIMEOUT, catch_sled_panic, open_database, sync_log, wait_until_closed};
+pub use database::{SLED_LOCK_TIMEOUT, catch_sled_panic, open_database, sync_log, use_small_cache, wait_until_closed};
 pub use layout::StoreLayout;
 pub use lock::Locks;
 pub use recovery::remove_incomplete_snapshots;

@@ -71,6 +71,9 @@ pub struct SiteTransition {
     pub transition: Transition,
 }
 
+/// A job, and a change of a connection's condition for it.
+pub type JobTransition = ((AppId, JobName), SiteTransition);
+
 /// The problems of a run that its next runs may have as well; all empty if it had none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunProblems {
@@ -89,7 +92,7 @@ pub struct AdminEntry {
     pub at: UnixTime,
     /// The user, as the system knows it.
     pub user: String,
-    /// The command, such as `revive`, and for `import` what it did.
+    /// The command, such as `revive`; what `import` did; `register` or `unregister` of a site.
     pub action: String,
     /// The connections, by cxnId.
     pub cxns: Vec<String>,
@@ -101,7 +104,7 @@ impl AdminEntry {
     /// Whether the connections were removed.
     #[must_use]
     pub fn removes(&self) -> bool {
-        matches!(&*self.action, "remove" | "prune")
+        matches!(&*self.action, "remove" | "prune" | "unregister")
     }
 }
 
@@ -115,6 +118,12 @@ pub struct Audit {
 }
 
 impl Audit {
+    /// The frame of an action on connections, made now; `None` if there are none.
+    #[must_use]
+    pub fn frame(&self, action: &str, cxns: Vec<String>) -> Option<Frame> {
+        (!cxns.is_empty()).then(|| Frame { at: unix_now(), job: None, entries: vec![self.entry(action, cxns)] })
+    }
+
     /// The entry of an action on connections, made now.
     #[must_use]
     pub fn entry(&self, action: &str, cxns: Vec<String>) -> Entry {

@@ -1,18 +1,19 @@
 //! The files of history, and the entries in them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Datelike};
 use memchr::memmem::Finder;
 
-use super::entry::{AdminEntry, Audit, Entry, Frame};
-use super::frames::{FrameReader, put, whole_end};
-use crate::model::{CxnId, UnixTime};
-use crate::store::error::{Error, Result};
+use super::ends::Ends;
+use super::entry::{AdminEntry, Audit, Entry, Frame, JobTransition};
+use super::frames::{FrameReader, open, put, whole_end};
+use super::names::{SUFFIX, is_file_name, month_of, name_of, segment_before, segment_of};
+use crate::model::{AppId, CxnId, JobName, Transition, UnixTime};
+use crate::store::error::{Error, Item, Result};
 use crate::store::failpoint::{self, Failpoint};
 use crate::store::schema::WriteSession;
 use crate::util::file_error::{FileError, FileOp};
@@ -21,7 +22,6 @@ use crate::util::time::unix_now;
 
 /// The most entries of one frame. More are split.
 const MAX_FRAME_ENTRIES: usize = 4096;
-const SUFFIX: &str = ".log";
 
 /// The history of a store.
 #[derive(Debug, Clone)]
@@ -52,14 +52,48 @@ impl History {
     /// The session shows that no other process writes. It must not have recorded yet what the entries are about.
     ///
     /// # Errors
-    /// [`Error::File`].
-    pub fn append(&self, _session: &WriteSession, frame: Frame) -> Result<()> {
-        let mut bytes = Vec::new();
-        let Frame { at, job, entries } = frame;
-        for entries in entries.chunks(MAX_FRAME_ENTRIES) {
-            put(&mut bytes, &Frame { at, job: job.clone(), entries: entries.to_vec() }.to_bytes());
+    /// [`Error::File`]; [`Error::RecordTooLarge`] if a single entry is too large to be read again.
+    pub fn append(&self, session: &WriteSession, frame: Frame) -> Result<()> {
+        self.append_all(session, [frame])
+    }
+
+    /// Appends frames in their order, as [`History::append`] does.
+    ///
+    /// Those of one month that follow each other are written at once.
+    ///
+    /// # Errors
+    /// Those of [`History::append`].
+    pub fn append_all(&self, _session: &WriteSession, frames: impl IntoIterator<Item = Frame>) -> Result<()> {
+        let mut months: Vec<(String, Vec<u8>)> = Vec::new();
+        for Frame { at, job, entries } in frames {
+            for entries in entries.chunks(MAX_FRAME_ENTRIES) {
+                let month = segment_of(at);
+                if months.last().is_none_or(|(last, _)| *last != month) {
+                    months.push((month, Vec::new()));
+                }
+                let frame = Frame { at, job: job.clone(), entries: entries.to_vec() };
+                months.last_mut().map_or(Ok(()), |(_, bytes)| put_in_parts(bytes, frame))?;
+            }
         }
-        if bytes.is_empty() { Ok(()) } else { self.write(at, &bytes) }
+        months.into_iter().try_for_each(|(month, bytes)| self.write(&month, &bytes))
+    }
+
+    /// The frames of statuses that go away, each in the month until which something was known.
+    ///
+    /// So they are read between the polls before and after, also if these have another clock. None is older than history.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(in crate::store) fn frames_of(&self, losses: Vec<JobTransition>) -> Result<Vec<Frame>> {
+        let began = if losses.is_empty() { None } else { self.began()? };
+        let mut frames: BTreeMap<(String, (AppId, JobName)), Frame> = BTreeMap::new();
+        for (job, loss) in losses {
+            let Transition { at, unknown_from, .. } = loss.transition;
+            let at = began.map_or(at, |began| unknown_from.unwrap_or(at).max(began));
+            let frame = || Frame { at, job: Some(job.clone()), entries: Vec::new() };
+            frames.entry((segment_of(at), job.clone())).or_insert_with(frame).entries.push(Entry::Transition(loss));
+        }
+        Ok(frames.into_values().collect())
     }
 
     /// Appends an action of a user on connections, before the store records it. Nothing is written if there are none.
@@ -67,8 +101,7 @@ impl History {
     /// # Errors
     /// [`Error::File`].
     pub fn audit(&self, session: &WriteSession, audit: &Audit, action: &str, cxns: Vec<String>) -> Result<()> {
-        let entries = if cxns.is_empty() { Vec::new() } else { vec![audit.entry(action, cxns)] };
-        self.append(session, Frame { at: unix_now(), job: None, entries })
+        self.append_all(session, audit.frame(action, cxns))
     }
 
     /// Appends an action of a user on the whole store.
@@ -79,33 +112,48 @@ impl History {
         self.append(session, Frame { at: unix_now(), job: None, entries: vec![audit.entry(action, Vec::new())] })
     }
 
-    /// Notes that history begins, unless it has begun. About the time before nothing is known.
+    /// Notes that history begins, unless it has begun by then. About the time before nothing is known.
+    ///
+    /// Actions of users have the real time, which may be later than that of the schedule. Only the first frame shows when
+    /// history begins, so this one is in a file before all others.
     ///
     /// # Errors
     /// [`Error::File`].
     pub fn begin(&self, _session: &WriteSession, at: UnixTime) -> Result<()> {
-        if !self.segments()?.is_empty() {
+        if self.began()?.is_some_and(|began| began <= at) {
             return Ok(());
         }
+        let (own, first) = (segment_of(at), self.segments()?.into_iter().next());
+        let segment = match first.filter(|first| *first <= own) {
+            Some(first) => segment_before(&first),
+            None => Some(own),
+        };
+        let Some(segment) = segment else { return Ok(()) };
         let mut bytes = Vec::new();
-        put(&mut bytes, &Frame { at, job: None, entries: Vec::new() }.to_bytes());
-        self.write(at, &bytes)
+        put_in_parts(&mut bytes, Frame { at, job: None, entries: Vec::new() })?;
+        self.write(&segment, &bytes)
     }
 
-    fn write(&self, at: UnixTime, bytes: &[u8]) -> Result<()> {
-        self.add(&self.path(&segment_of(at)), bytes)?;
+    fn write(&self, month: &str, bytes: &[u8]) -> Result<()> {
+        self.add(&self.path(month), bytes)?;
         failpoint::hit(Failpoint::HistoryWritten);
         Ok(())
     }
 
     /// Appends frames to a file, in place of what an interrupted append left there, and makes them durable.
     ///
-    /// Only for a process that excludes others by a lock.
+    /// They come behind all that was ever acknowledged, so that what is damaged or lost stays where it was. Only for a process
+    /// that excludes others by a lock.
     pub(super) fn add(&self, path: &Path, frames: &[u8]) -> Result<()> {
         private_dir(&self.dir).map_err(FileError::at(FileOp::Create, &self.dir))?;
+        let mut ends = self.ends();
+        if !ends.exists {
+            self.note_ends(&mut ends)?;
+        }
         let is_new = !path.exists();
         let file = private_file(path).map_err(FileError::at(FileOp::Open, path))?;
-        let end = whole_end(path, &file).map_err(FileError::at(FileOp::Read, path))?;
+        let noted = ends.of(name_of(path));
+        let end = whole_end(path, &file, noted).map_err(FileError::at(FileOp::Read, path))?;
         let write = || {
             if file.metadata()?.len() > end {
                 file.set_len(end)?;
@@ -117,6 +165,24 @@ impl History {
         if is_new {
             sync_dir(&self.dir).map_err(FileError::at(FileOp::Sync, &self.dir))?;
         }
+        // Without it, less damage is found. That is no reason for the change to fail.
+        let _ = ends.note(name_of(path), Some(end + frames.len() as u64));
+        Ok(())
+    }
+
+    /// The ends of the files that are noted.
+    pub(super) fn ends(&self) -> Ends {
+        Ends::read(&self.dir)
+    }
+
+    /// Notes the ends of all files, which an earlier build did not, nor does a backup have them.
+    pub(super) fn note_ends(&self, ends: &mut Ends) -> Result<()> {
+        for name in self.names()? {
+            let path = self.dir.join(&name);
+            if let Ok(end) = open(&path).and_then(|file| whole_end(&path, &file, None)) {
+                let _ = ends.note(&name, Some(end));
+            }
+        }
         Ok(())
     }
 
@@ -126,7 +192,8 @@ impl History {
     /// [`Error::File`].
     pub fn began(&self) -> Result<Option<UnixTime>> {
         for segment in self.segments()? {
-            let frame = self.reader(&segment, 0)?.next(Frame::from_bytes).map_err(self.unreadable(&segment))?;
+            let Some(mut reader) = self.reader(&segment, 0)? else { continue };
+            let frame = reader.next(Frame::from_bytes).map_err(self.unreadable(&segment))?;
             if let Some(frame) = frame.flatten() {
                 return Ok(Some(frame.at));
             }
@@ -182,7 +249,7 @@ impl History {
         let text = Finder::new(cxn_id.as_str());
         let mut actions = Vec::new();
         for segment in self.segments()?.iter().rev() {
-            let mut reader = self.reader(segment, 0)?;
+            let Some(mut reader) = self.reader(segment, 0)? else { continue };
             let frame = |bytes: &[u8]| text.find(bytes).and_then(|_| Frame::from_bytes(bytes));
             while let Some(frame) = reader.next(frame).map_err(self.unreadable(segment))? {
                 actions.extend(frame.into_iter().flat_map(|frame| frame.entries).filter_map(|entry| match entry {
@@ -206,11 +273,7 @@ impl History {
         offset: u64,
         mut emit: impl FnMut(Frame, u64) -> Result<(), E>,
     ) -> Result<u64, E> {
-        let mut reader = match self.reader(segment, offset) {
-            // It was too old to be kept.
-            Err(Error::File(error)) if error.source.kind() == io::ErrorKind::NotFound => return Ok(0),
-            reader => reader?,
-        };
+        let Some(mut reader) = self.reader(segment, offset)? else { return Ok(0) };
         while let Some(frame) = reader.next(Frame::from_bytes).map_err(self.unreadable(segment))? {
             if let Some(frame) = frame {
                 emit(frame, reader.end())?;
@@ -224,17 +287,25 @@ impl History {
     /// # Errors
     /// [`Error::File`].
     pub fn end(&self) -> Result<Positions> {
-        let end = |segment: String| {
+        let (ends, mut positions) = (self.ends(), Positions::new());
+        for segment in self.segments()? {
             let path = self.path(&segment);
-            let end = File::open(&path).and_then(|file| whole_end(&path, &file));
-            Ok((segment, end.map_err(FileError::at(FileOp::Read, &path))?))
-        };
-        self.segments()?.into_iter().map(end).collect()
+            match open(&path).and_then(|file| whole_end(&path, &file, ends.of(name_of(&path)))) {
+                // It was too old to be kept.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                end => _ = positions.insert(segment, end.map_err(FileError::at(FileOp::Read, &path))?),
+            }
+        }
+        Ok(positions)
     }
 
-    fn reader(&self, segment: &str, offset: u64) -> Result<FrameReader> {
+    /// Opens the file of a month; `None` if there is none, because it was too old to be kept.
+    fn reader(&self, segment: &str, offset: u64) -> Result<Option<FrameReader>> {
         let path = self.path(segment);
-        Ok(FrameReader::open(&path, offset).map_err(FileError::at(FileOp::Open, &path))?)
+        match FrameReader::open(&path, offset) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            reader => Ok(Some(reader.map_err(FileError::at(FileOp::Open, &path))?)),
+        }
     }
 
     fn unreadable(&self, segment: &str) -> impl Fn(io::Error) -> Error {
@@ -274,29 +345,24 @@ impl History {
     }
 }
 
-/// Whether history has files of this name.
-#[must_use]
-pub fn is_file_name(name: &str) -> bool {
-    month_of(name).is_some() || is_runs_file(name)
-}
-
-/// Whether a file of this name has the runs of a job.
-fn is_runs_file(name: &str) -> bool {
-    let hash = name.strip_prefix("runs-").and_then(|name| name.strip_suffix(".log"));
-    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// The month of the file of this name; `None` if it has another name.
-pub(super) fn month_of(name: &str) -> Option<&str> {
-    let is_digit = |(at, byte): (usize, u8)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() };
-    name.strip_suffix(SUFFIX).filter(|month| month.len() == 7 && month.bytes().enumerate().all(is_digit))
-}
-
-/// The month of a time: `2026-11`. Months outside of the years 0 to 9999 count as the nearest within.
-pub(super) fn segment_of(at: UnixTime) -> String {
-    match DateTime::from_timestamp(at, 0) {
-        Some(time) if (0..=9999).contains(&time.year()) => time.format("%Y-%m").to_string(),
-        _ if at < 0 => "0000-01".to_owned(),
-        _ => "9999-12".to_owned(),
+/// Adds a frame in as many parts as it takes, so that each can be read again.
+fn put_in_parts(out: &mut Vec<u8>, mut frame: Frame) -> Result<()> {
+    if put(out, &frame.to_bytes()) {
+        return Ok(());
     }
+    let half = frame.entries.len() / 2;
+    let rest = match &mut *frame.entries {
+        [Entry::Admin(action)] if action.cxns.len() > 1 => {
+            let cxns = action.cxns.split_off(action.cxns.len() / 2);
+            vec![Entry::Admin(AdminEntry { cxns, ..action.clone() })]
+        }
+        [] | [_] => return Err(Error::RecordTooLarge(Item::HistoryEntry)),
+        _ => frame.entries.split_off(half),
+    };
+    let rest = Frame { entries: rest, job: frame.job.clone(), at: frame.at };
+    put_in_parts(out, frame)?;
+    put_in_parts(out, rest)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,20 +8,27 @@
 //!   2026-11.log         the changes of a month, by the clock of the schedule
 //!   runs-<job>.log      what the last runs of a job did; <job> is a hash of its app and name
 //!   runs.lock           held while a file of runs is written
+//!   ends                how far each of these files has come: see `ends`
+//!   restored.json       what restores did to these files: see [`Restores`]
 //! ```
 //!
 //! A change is appended, and synced, before the store records its outcome. If a process is killed in between, the history has
 //! a transition that the store does not know: see [`SiteTransition`].
 
+mod ends;
 mod entry;
 mod frames;
 mod keep;
 mod log;
+mod names;
+mod restores;
 mod runs;
 mod staged;
 
-pub use entry::{AdminEntry, Audit, CxnHash, Entry, Frame, RunProblems, SiteTransition};
+pub use entry::{AdminEntry, Audit, CxnHash, Entry, Frame, JobTransition, RunProblems, SiteTransition};
 pub(super) use keep::FileFaults;
-pub use log::{History, Position, Positions, is_file_name};
+pub use log::{History, Position, Positions};
+pub use names::is_file_name;
+pub use restores::Restores;
 pub use runs::RunEntry;
 pub use staged::StagedHistory;

@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::frames::{FrameReader, decode, encode, put};
 use super::log::History;
+use super::names::name_of;
 use crate::model::{AppId, Fault, JobName, Lateness, UnixTime};
-use crate::store::error::{Error, Result};
+use crate::store::error::{Error, Item, Result};
 use crate::store::schema::RunRecord;
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{AtomicFile, Durability, private_dir};
@@ -70,12 +71,14 @@ impl History {
     /// Adds a run of a job. Runs beyond the limit are removed now and then.
     ///
     /// # Errors
-    /// [`Error::File`], also if another process holds the lock for long.
+    /// [`Error::File`], also if another process holds the lock for long; [`Error::RecordTooLarge`].
     pub fn add_run(&self, app_id: &AppId, job: &JobName, entry: &RunEntry) -> Result<()> {
         let _held = self.lock_runs()?;
         let path = self.runs_path(app_id, job);
         let mut bytes = Vec::new();
-        put(&mut bytes, &entry.to_bytes());
+        if !put(&mut bytes, &entry.to_bytes()) {
+            return Err(Error::RecordTooLarge(Item::HistoryEntry));
+        }
         self.add(&path, &bytes)?;
         let size = fs::metadata(&path).map_err(FileError::at(FileOp::Inspect, &path))?.len();
         if size >= LARGE_BYTES { self.trim_runs(app_id, job) } else { Ok(()) }
@@ -127,9 +130,11 @@ impl History {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        runs[runs.len() - MAX_RUNS..].iter().for_each(|run| put(&mut bytes, &run.to_bytes()));
+        // Each was read from a frame.
+        runs[runs.len() - MAX_RUNS..].iter().for_each(|run| _ = put(&mut bytes, &run.to_bytes()));
         let path = self.runs_path(app_id, job);
         let write = || {
+            self.ends().note(name_of(&path), Some(bytes.len() as u64))?;
             let mut file = AtomicFile::staged_as(&path.with_extension("new"), &path)?;
             file.file().write_all(&bytes)?;
             file.commit(Durability::Contents, || ())
@@ -169,7 +174,7 @@ mod tests {
         history.add_run(&app_id, &job, &entry(1)).unwrap();
         assert_eq!(history.runs(&app_id, &job).unwrap(), [entry(1)]);
         let mut bytes = Vec::new();
-        (2..40_000).for_each(|now| put(&mut bytes, &entry(now).to_bytes()));
+        (2..40_000).for_each(|now| assert!(put(&mut bytes, &entry(now).to_bytes())));
         fs::write(history.runs_path(&app_id, &job), &bytes).unwrap();
         history.add_run(&app_id, &job, &entry(40_000)).unwrap();
         let runs = history.runs(&app_id, &job).unwrap();

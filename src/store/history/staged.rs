@@ -8,11 +8,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use super::log::History;
+use super::names::name_of;
 use crate::store::engine::StoreLayout;
 use crate::store::error::Result;
 use crate::store::failpoint::{self, Failpoint};
 use crate::util::file_error::{FileError, FileOp};
 use crate::util::fs_atomic::{private_dir, private_file, sync_dir, sync_tree};
+
+/// The files of notifications, which earlier builds kept in the directory of history. The state of all channels comes last.
+const NOTIFICATIONS: [&str; 2] = ["notify.sent", "notify.json"];
 
 /// A new history in a staging directory.
 ///
@@ -49,11 +54,15 @@ impl StagedHistory {
         Ok(write().map_err(FileError::at(FileOp::Write, &path))?)
     }
 
-    /// Makes everything that was written durable.
+    /// Makes everything that was written durable. Adds what readers of the current history need to know.
     ///
     /// # Errors
-    /// [`Error::File`](crate::store::Error::File).
+    /// [`Error::File`](crate::store::Error::File), [`Error::Random`](crate::store::Error::Random).
     pub(in crate::store) fn sync(&self) -> Result<()> {
+        let (staged, former) = (History::new(self.dir.clone()), History::new(self.layout.history()));
+        staged.note_ends(&mut staged.ends())?;
+        staged.note_restore(&former)?;
+        former.release_notifications()?;
         sync_tree(&self.dir)?;
         failpoint::hit(Failpoint::HistoryStaged);
         Ok(())
@@ -103,6 +112,34 @@ impl Drop for StagedHistory {
         if !self.is_current {
             let _ = remove(&self.dir);
         }
+    }
+}
+
+impl History {
+    /// Moves what an earlier build has of notifications from the directory of history to that of the store.
+    ///
+    /// What is in the directory of the store already stays, and has to deliver at least as much. Only for a process that excludes
+    /// others by the lock of notifications, or the whole store.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn release_notifications(&self) -> Result<()> {
+        let [_, state] = NOTIFICATIONS;
+        let store = self.dir().parent().unwrap_or(Path::new(""));
+        if !self.dir().join(state).exists() {
+            return Ok(());
+        }
+        let is_released = store.join(state).exists();
+        for from in NOTIFICATIONS.map(|name| self.dir().join(name)) {
+            let moved =
+                if is_released { fs::remove_file(&from) } else { fs::rename(&from, store.join(name_of(&from))) };
+            match moved {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                moved => moved.map_err(FileError::at(FileOp::Move, &from))?,
+            }
+            failpoint::hit(Failpoint::NotificationsMoved);
+        }
+        [store, self.dir()].into_iter().try_for_each(|dir| Ok(sync_dir(dir).map_err(FileError::at(FileOp::Sync, dir))?))
     }
 }
 

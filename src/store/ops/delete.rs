@@ -1,10 +1,12 @@
 //! Deleting a connection.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
-use crate::model::CxnId;
+use crate::model::{CxnId, UnixTime};
 use crate::store::engine::{TreeName, Tx, TxResult, Write};
-use crate::store::error::Result;
+use crate::store::error::{Result, if_readable};
+use crate::store::history::{CxnHash, JobTransition, SiteTransition};
 use crate::store::schema::{
     CxnKey, CxnRecord, DueKey, IdRecord, JobNo, ReadSession, Record, WriteSession, delete_status, parse_status_key,
     read_status,
@@ -29,15 +31,15 @@ fn leads_to(value: &[u8]) -> Option<CxnKey> {
     IdRecord::from_bytes(value).and_then(CxnKey::try_from).ok()
 }
 
-/// The cxnIds of stored connections, also if their records cannot be read. Those to which nothing leads are left out.
+/// Stored connections with their cxnIds, also if their records cannot be read. Those to which nothing leads are left out.
 ///
 /// # Errors
 /// Those of the database.
-pub fn cxn_ids_of(session: &ReadSession, keys: &[CxnKey]) -> Result<Vec<CxnId>> {
+pub fn cxn_ids_of(session: &ReadSession, keys: &[CxnKey]) -> Result<Vec<(CxnKey, CxnId)>> {
     let (mut ids, mut unknown) = (Vec::new(), HashSet::new());
     for key in keys {
         match session.known_cxn_id(*key) {
-            Some(cxn_id) => ids.push(cxn_id),
+            Some(cxn_id) => ids.push((*key, cxn_id)),
             None if session.trees.contains(TreeName::Cxn, &key.to_bytes())? => _ = unknown.insert(*key),
             None => {}
         }
@@ -45,12 +47,44 @@ pub fn cxn_ids_of(session: &ReadSession, keys: &[CxnKey]) -> Result<Vec<CxnId>> 
     if !unknown.is_empty() {
         for entry in session.trees.entries(TreeName::Id, &[], None) {
             let (name, value) = entry?;
-            if leads_to(&value).is_some_and(|key| unknown.contains(&key)) {
-                ids.extend(std::str::from_utf8(&name).ok().and_then(|name| name.parse().ok()));
+            if let Some(key) = leads_to(&value).filter(|key| unknown.contains(key)) {
+                let cxn_id = std::str::from_utf8(&name).ok().and_then(|name| name.parse().ok());
+                ids.extend(cxn_id.map(|cxn_id| (key, cxn_id)));
             }
         }
     }
     Ok(ids)
+}
+
+impl ReadSession {
+    /// The transitions of connections that go away at `now`, for each job that has polled them.
+    ///
+    /// What cannot be read is left out.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn losses(&self, cxns: &[(CxnKey, CxnId)], now: UnixTime) -> Result<Vec<JobTransition>> {
+        let (mut apps, mut losses) = (HashMap::new(), Vec::new());
+        for (key, cxn_id) in cxns {
+            let of_app = match apps.entry(key.app) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let app_id = if_readable(self.app_id(key.app))?;
+                    entry.insert((app_id, self.jobs(Some(key.app))?))
+                }
+            };
+            let (Some(app_id), jobs) = &*of_app else { continue };
+            for job in jobs {
+                let status = if_readable(self.status(job.no, key.locator))?.flatten();
+                let transition = status.and_then(|status| job.loss(key.locator.batch_code, &status, now));
+                losses.extend(transition.map(|transition| {
+                    let cxn = CxnHash::from(cxn_id);
+                    ((app_id.clone(), job.name.clone()), SiteTransition { cxn, host: None, transition })
+                }));
+            }
+        }
+        Ok(losses)
+    }
 }
 
 /// Deletes connections of which something cannot be read.

@@ -1,6 +1,8 @@
 //! Loading connections.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::time::Instant;
 
 use super::due::DueEntry;
 use crate::model::{Cxn, CxnId, PollStatus, UnixTime};
@@ -8,8 +10,11 @@ use crate::retry::Policy;
 use crate::store::engine::TreeName;
 use crate::store::error::{Error, Item, Result};
 use crate::store::history::CxnHash;
-use crate::store::schema::{AppNo, CxnKey, CxnLocator, HostHash, Job, ReadSession, Statuses, WriteSession, decode_cxn};
-use crate::store::sessions::Sessions;
+use crate::store::schema::{
+    AppNo, CxnKey, CxnLocator, DueBucket, HostHash, Job, ReadSession, Statuses, WriteSession, bucket_prefix,
+    bucket_range, decode_cxn,
+};
+use crate::store::sessions::{SLICE, Sessions};
 
 /// A connection that is due, with everything that polling it takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,26 +90,66 @@ impl ReadSession {
         Ok(Some((cxn, self.statuses(key)?)))
     }
 
-    /// The keys of the connections that history knows by these hashes. Those that are gone are missing.
+    /// Passes the connections at levels of a range to `emit`, with their statuses for a job.
     ///
-    /// This reads the ids of all connections.
+    /// Deferred ones are among them. Those that are disabled are left out, and so are those whose entry cannot be read. Begins at
+    /// `first`, or with the first of them, and works for about half a second. Returns where to continue; `None` if all were passed.
     ///
     /// # Errors
-    /// [`Error::Database`].
-    pub fn find_hashed(&self, wanted: &BTreeSet<CxnHash>) -> Result<HashMap<CxnHash, CxnKey>> {
-        let mut found = HashMap::new();
-        for entry in self.trees.entries(TreeName::Id, &[], None) {
-            let (name, _) = entry?;
-            let Some(cxn_id) = str::from_utf8(&name).ok().and_then(|name| name.parse::<CxnId>().ok()) else { continue };
-            let hash = CxnHash::from(&cxn_id);
-            if wanted.contains(&hash)
-                && let Some(key) = self.find(&cxn_id)?
-            {
-                found.insert(hash, key);
+    /// [`Error::Database`](crate::store::Error::Database).
+    pub fn at_levels(
+        &self,
+        job: &Job,
+        levels: Range<u32>,
+        first: Option<&[u8]>,
+        mut emit: impl FnMut(&PollTask),
+    ) -> Result<Option<Vec<u8>>> {
+        let began = Instant::now();
+        let at_level =
+            [levels.start, levels.end].map(|level| bucket_prefix(job.no, DueBucket::Level(level), 0).to_vec());
+        let deferred = bucket_range(job.no, DueBucket::Deferred, &(0..=UnixTime::MAX));
+        for [start, end] in [at_level, deferred] {
+            let start = first.unwrap_or_default().max(&start);
+            if start >= &end[..] {
+                continue;
+            }
+            for entry in self.trees.range(TreeName::Due, start, &end) {
+                let (key, value) = entry?;
+                if began.elapsed() > SLICE {
+                    return Ok(Some(key.to_vec()));
+                }
+                let Some((key, record, _)) = self.due_entry(job.app, &key, &value)? else { continue };
+                let entry = DueEntry { locator: key.locator, host: 0, due: 0, permille_late: 0 };
+                if levels.contains(&record.level)
+                    && let Some(task) = self.task(job.app, Some(job), &entry)?
+                {
+                    emit(&task);
+                }
             }
         }
-        Ok(found)
+        Ok(None)
     }
+}
+
+/// The keys of the connections that history knows by these hashes. Those that are gone are missing.
+///
+/// This reads the ids of all connections, in batches.
+///
+/// # Errors
+/// Those of [`Sessions::read`].
+pub fn find_hashed(sessions: &Sessions, wanted: &BTreeSet<CxnHash>) -> Result<HashMap<CxnHash, CxnKey>> {
+    let mut found = HashMap::new();
+    let read = |session: &WriteSession, name: &[u8], _: &[u8]| {
+        let cxn_id = str::from_utf8(name).ok().and_then(|name| name.parse::<CxnId>().ok());
+        let hashed = cxn_id.map(|cxn_id| (CxnHash::from(&cxn_id), cxn_id));
+        let Some((hash, cxn_id)) = hashed.filter(|(hash, _)| wanted.contains(hash)) else { return Ok(None) };
+        Ok(session.find(&cxn_id)?.map(|key| (hash, key)))
+    };
+    sessions.scan_in_batches(TreeName::Id, &[], read, |(hash, key)| {
+        found.insert(hash, key);
+        Ok::<_, Error>(())
+    })?;
+    Ok(found)
 }
 
 /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
@@ -164,4 +209,52 @@ fn scan_cxns<T: Send, E: From<Error>>(
             from = to;
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{Failure, FailureClass, JobName};
+    use crate::store::ops::upsert::CxnPatch;
+    use crate::store::schema::DueKey;
+    use crate::store::{StatusUpdate, Store};
+
+    #[test]
+    fn connections_at_levels_are_passed_from_any_of_them_on_with_deferred_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store"), Duration::from_secs(10)).unwrap();
+        let policy: Policy = "1 hour (x1); 1 day (x9)".parse().unwrap();
+        let failed = |retry_after| Err(Failure { retry_after, ..Failure::new(FailureClass::Http, "status 503") });
+        let passed = store.write(|session| {
+            session.upsert(&(0..5).map(CxnPatch::sample).collect::<Vec<_>>(), false)?;
+            let key = session.find(&"cxn:0".parse().unwrap())?.unwrap();
+            let job = session.ensure_job(key.app, &JobName::default())?;
+            assert!(session.backfill(&job)?);
+            // The first succeeds, the others fail, and the last one is deferred afterwards.
+            let mut keys = Vec::new();
+            for number in 0..5_u8 {
+                let key = session.find(&format!("cxn:{number}").parse().unwrap())?.unwrap();
+                let expected = session.status(job.no, key.locator)?.unwrap_or_default();
+                let mut next = expected.clone();
+                policy.apply(&mut next, 1_000 + i64::from(number), &if number == 0 { Ok(()) } else { failed(None) });
+                if number == 4 {
+                    policy.apply(&mut next, 2_000, &failed(Some(600)));
+                }
+                keys.push(DueKey::of(job.no, key.locator, &next, false).to_bytes());
+                let update = StatusUpdate { locator: key.locator, expected, next, transition: None, moved: None };
+                assert_eq!(session.record_outcomes(&job, &[update])?, [true]);
+            }
+            let passed = |first: Option<&[u8]>| {
+                let mut passed = Vec::new();
+                let emit = |task: &PollTask| passed.push(task.cxn.cxn_id.to_string());
+                assert_eq!(session.at_levels(&job, 1..9, first, emit).unwrap(), None);
+                passed
+            };
+            Ok([passed(None), passed(Some(&keys[2])), passed(Some(&keys[4]))])
+        });
+        let expected = [&["cxn:1", "cxn:2", "cxn:3", "cxn:4"][..], &["cxn:2", "cxn:3", "cxn:4"], &["cxn:4"]];
+        assert_eq!(passed.unwrap(), expected);
+    }
 }

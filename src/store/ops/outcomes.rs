@@ -6,7 +6,7 @@ use super::upsert::{CxnPatch, StatusPatch};
 use crate::model::{AppId, CxnId, PollStatus, SiteUrl, UnixTime};
 use crate::store::engine::{Get, TX_BATCH, TreeName, Tx, TxResult};
 use crate::store::error::{Result, if_readable};
-use crate::store::history::{Audit, Entry, Frame, History, SiteTransition};
+use crate::store::history::{AdminEntry, Audit, Entry, Frame, History, SiteTransition};
 use crate::store::schema::{
     CxnKey, CxnLocator, CxnRecord, DueFacts, DueKey, DueRecord, HostKey, Job, WriteSession, host_of, read, status_key,
     write_status,
@@ -15,6 +15,12 @@ use crate::util::text::sanitize;
 
 /// The user of changes that runs make.
 const PROGRAM: &str = "cxnpoll";
+/// The action by which a run moves a site.
+const FOLLOW: &str = "follow";
+/// What comes before the old siteUrl of a site that moved.
+const MOVED_PREFIX: &str = "siteUrl ";
+/// What comes before its new siteUrl.
+const MOVED_ARROW: &str = " → ";
 
 /// A status that replaces the one with which the connection was polled.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,10 +48,22 @@ pub struct Moved {
     pub to: SiteUrl,
 }
 
+impl Moved {
+    /// What an action of a run in history is about; `None` if it moved no site. The URLs have neither credentials nor a query.
+    #[must_use]
+    pub fn of(action: &AdminEntry) -> Option<Self> {
+        let [cxn_id] = &action.cxns[..] else { return None };
+        let urls = action.detail.strip_prefix(MOVED_PREFIX).filter(|_| action.action == FOLLOW)?;
+        // The target is a URL, which has no blanks.
+        let (from, to) = urls.rsplit_once(MOVED_ARROW)?;
+        Some(Self { cxn_id: cxn_id.parse().ok()?, from: from.into(), to: to.into() })
+    }
+}
+
 impl fmt::Display for Moved {
-    /// Writes both, without credentials and queries.
+    /// Writes both, without credentials and queries. History keeps this, so [`Moved::of`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "siteUrl {} → {}", self.from.without_query(), self.to.without_query())
+        write!(f, "{MOVED_PREFIX}{}{MOVED_ARROW}{}", self.from.without_query(), self.to.without_query())
     }
 }
 
@@ -89,7 +107,7 @@ impl WriteSession {
             let unchanged = StatusPatch { cxn_id: moved.cxn_id.clone(), poll_status: Vec::new() };
             let Some(patch) = self.patch_of(&unchanged)? else { continue };
             let audit = Audit { user: PROGRAM.to_owned(), detail: sanitize(&moved.to_string()) };
-            let entries = vec![audit.entry("follow", vec![moved.cxn_id.to_string()])];
+            let entries = vec![audit.entry(FOLLOW, vec![moved.cxn_id.to_string()])];
             history.append(self, Frame { at: now, job: Some((app_id.clone(), job.name.clone())), entries })?;
             self.upsert(&[CxnPatch { site_url: moved.to.clone(), ..patch }], false)?;
             adopted.push(&**moved);
@@ -147,9 +165,9 @@ fn record_one(tx: &Tx, host_key: HostKey, job: &Job, update: &StatusUpdate) -> T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{JobName, Secret};
+    use crate::model::JobName;
     use crate::retry::Policy;
-    use crate::store::{DueEntry, FieldPatch, Store};
+    use crate::store::{DueEntry, Store};
     use std::time::Duration;
 
     /// Records a poll at another siteUrl, after the siteUrl became `now_at`.
@@ -160,18 +178,7 @@ mod tests {
         let store = Store::create(&dir.path().join("store"), Duration::from_secs(10)).unwrap();
         let history = store.history();
         let app_id: AppId = "app:org.example.one".parse().unwrap();
-        let patch = |site_url: &str| CxnPatch {
-            cxn_id: "cxn:1".parse().unwrap(),
-            secret: Secret::from_bytes([7; 32]),
-            app_id: app_id.clone(),
-            app_url: "https://app.example/".to_owned(),
-            site_url: site_url.into(),
-            perm: FieldPatch::Keep,
-            via_port: FieldPatch::Keep,
-            batch_code: None,
-            disabled: FieldPatch::Keep,
-            poll_status: Vec::new(),
-        };
+        let patch = |site_url: &str| CxnPatch { site_url: site_url.into(), ..CxnPatch::sample(1) };
         let work = |session: &WriteSession| {
             session.upsert(&[patch("http://old.example/")], false)?;
             let key = session.find(&"cxn:1".parse().unwrap())?.unwrap();

@@ -50,7 +50,12 @@ impl HostKey {
     /// The hash of a host.
     #[must_use]
     pub fn hash(self, host: &str) -> HostHash {
-        let digest = Sha256::new().chain_update(self.0).chain_update(host).finalize();
+        self.hash_bytes(host.as_bytes())
+    }
+
+    /// The hash of bytes that a stranger chose.
+    pub(super) fn hash_bytes(self, bytes: &[u8]) -> HostHash {
+        let digest = Sha256::new().chain_update(self.0).chain_update(bytes).finalize();
         HostHash::from_be_bytes(*digest.first_chunk().expect("32 bytes hold 8")) | KEYED
     }
 }

@@ -12,7 +12,7 @@ use super::records::{Record, read};
 use super::run_record::{RunOutage, RunRecord, SkippedHost};
 use super::session::{ReadSession, WriteSession};
 use crate::batch::Batch;
-use crate::model::{AppId, Fault, JobName, Lateness, UnixTime};
+use crate::model::{AppId, BatchCode, Fault, JobName, Lateness, PollStatus, Transition, UnixTime};
 use crate::retry::Policy;
 use crate::store::engine::{TreeName, Tx, TxResult};
 use crate::store::error::{Error, Item, Result};
@@ -164,6 +164,11 @@ impl Job {
     #[must_use]
     pub fn last_policy(&self) -> Option<Policy> {
         self.retry.as_deref()?.parse().ok()
+    }
+
+    /// The transition of a status for this job that goes away at `now`: see [`Policy::loss`].
+    pub(crate) fn loss(&self, code: BatchCode, status: &PollStatus, now: UnixTime) -> Option<Transition> {
+        self.last_policy().unwrap_or_default().loss(status, RunOutage::times_for(&self.outages, code), now)
     }
 
     /// A job that the store does not know yet.

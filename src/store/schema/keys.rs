@@ -7,7 +7,7 @@
 //! | `cxn` | app, batchCode, seq | the connection |
 //! | `status` | job, batchCode, seq | the poll status |
 //! | `due` | job, bucket, from, batchCode, seq | what selecting and counting need of the status |
-//! | `meta` | see below | version, counters, apps, jobs, what connections share |
+//! | `meta` | see below | version, counters, apps, jobs, what connections share, messages of sites |
 //!
 //! | key of `meta` | value |
 //! | --- | --- |
@@ -16,6 +16,7 @@
 //! | `a` appId, `A` number | number, appId |
 //! | `j` app, name; `J` number | number, the job |
 //! | `s` hash, `S` number | number, appUrl and perm; a longer value continues under `T` number, piece |
+//! | `m` bucket, u16 | messages of sites that were answered with success |
 
 use std::ops::RangeInclusive;
 

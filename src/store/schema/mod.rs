@@ -11,6 +11,7 @@ mod cxns;
 mod host_key;
 mod jobs;
 mod keys;
+mod messages;
 mod names;
 mod records;
 mod run_record;
@@ -27,6 +28,7 @@ pub use keys::{
     AppNo, CxnKey, CxnLocator, DueBucket, DueKey, JobNo, bucket_prefix, bucket_range, job_name_key, meta_key,
     parse_number, parse_status_key, status_key,
 };
+pub use messages::{MESSAGES, Message, find_message, remember_message, repaired_messages};
 pub use records::{CxnRecord, DueRecord, IdRecord, Record, SharedRecord, StatusRecord, first_text, read};
 pub use run_record::{RunOutage, RunRecord, SkipReason, SkippedHost};
 pub use session::{EntryId, ReadSession, WriteSession};

@@ -10,7 +10,7 @@ use bincode::{Decode, Encode};
 
 use super::host_key::HostHash;
 use super::keys::{AppNo, CxnKey, CxnLocator};
-use crate::model::{Attempt, Failure, FailureClass, PollStatus, SeenRedirect, UnixTime, host};
+use crate::model::{Attempt, Failure, FailureClass, PollStatus, Schedule, SeenRedirect, UnixTime, host};
 use crate::store::engine::{Get, TreeName};
 use crate::store::error::{Error, Item, Result};
 
@@ -170,12 +170,14 @@ pub struct StatusRecord {
     early_s: u32,
     /// Fingerprint, days, last day. Since version 6.
     redirect: Option<(u64, u8, i64)>,
+    /// Level, count, lastRun. Since version 7.
+    last_poll: Option<(u32, u32, UnixTime)>,
 }
 
 impl Record for StatusRecord {
     const TREE: TreeName = TreeName::Status;
-    const VERSION: u8 = 6;
-    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0, 0, 0, 0, 0], &[0, 0, 0, 0], &[0, 0, 0], &[0, 0], &[0]];
+    const VERSION: u8 = 7;
+    const DEFAULT_TAILS: &'static [&'static [u8]] = &[&[0; 6], &[0; 5], &[0; 4], &[0; 3], &[0; 2], &[0]];
 }
 
 impl From<&PollStatus> for StatusRecord {
@@ -195,6 +197,7 @@ impl From<&PollStatus> for StatusRecord {
             network: status.network,
             early_s: status.early_s,
             redirect: status.redirect.map(|seen| (seen.fingerprint, seen.days, seen.last_day)),
+            last_poll: status.last_poll.map(|polled| (polled.level, polled.count, polled.last_run)),
         }
     }
 }
@@ -226,6 +229,7 @@ impl TryFrom<StatusRecord> for PollStatus {
             network: record.network,
             attempts: record.attempts.into_iter().zip(durations).map(attempt).collect::<Result<_, _>>()?,
             redirect: record.redirect.map(|(fingerprint, days, last_day)| SeenRedirect { fingerprint, days, last_day }),
+            last_poll: record.last_poll.map(|(level, count, last_run)| Schedule { level, count, last_run }),
         })
     }
 }
@@ -257,8 +261,9 @@ mod tests {
     #[test]
     fn a_status_reads_back() {
         let redirect = Some(SeenRedirect { fingerprint: u64::MAX, days: 2, last_day: 20_000 });
-        let mut status =
-            PollStatus { level: 2, count: 7, not_before: Some(9), early_s: 600, redirect, ..PollStatus::default() };
+        let last_poll = Some(Schedule { level: 1, count: 300, last_run: 1_767_225_600 });
+        let mut status = PollStatus { level: 2, count: 7, not_before: Some(9), early_s: 600, ..PollStatus::default() };
+        (status.redirect, status.last_poll) = (redirect, last_poll);
         for now in 1..=12 {
             let failed = Err(Failure::new(FailureClass::Timeout, "connecting"));
             status.remember(now, &if now % 2 == 0 { Ok(()) } else { failed });
@@ -288,11 +293,11 @@ mod tests {
             let old = [&[version], &bytes[1..bytes.len() - missing]].concat();
             StatusRecord::from_bytes(&old).and_then(PollStatus::try_from)
         };
-        assert_eq!(read(5, 1), Ok(status.clone()));
-        assert_eq!(read(4, 2), Ok(status.clone()));
-        assert_eq!(read(3, 3), Ok(status.clone()));
-        assert_eq!(read(2, 5), Ok(status.clone()), "the last duration is known");
-        assert_eq!(read(1, 6), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
+        for (version, missing) in [(6, 1), (5, 2), (4, 3), (3, 4)] {
+            assert_eq!(read(version, missing), Ok(status.clone()));
+        }
+        assert_eq!(read(2, 6), Ok(status.clone()), "the last duration is known");
+        assert_eq!(read(1, 7), Ok(PollStatus { attempts: vec![attempt(8, 0), attempt(9, 0)], ..status }));
     }
 
     #[test]
@@ -319,7 +324,7 @@ mod tests {
         fn other_bytes_are_an_error_and_no_panic(bytes: Vec<u8>) {
             let _ = CxnRecord::from_bytes(&bytes);
             let _ = StatusRecord::from_bytes(&bytes).map(PollStatus::try_from);
-            for version in 1..3 {
+            for version in 1..=StatusRecord::VERSION {
                 let versioned = [&[version], bytes.as_slice()].concat();
                 let _ = CxnRecord::from_bytes(&versioned);
                 let _ = StatusRecord::from_bytes(&versioned).map(PollStatus::try_from);

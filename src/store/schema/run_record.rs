@@ -99,10 +99,10 @@ pub struct RunOutage {
 }
 
 impl RunOutage {
-    /// Whether the run covered a batch code.
-    #[must_use]
-    pub fn covers(&self, batch_code: BatchCode) -> bool {
-        (self.first..=self.last).contains(&batch_code.get())
+    /// The times of those of outages whose runs covered a batch code.
+    pub fn times_for(outages: &[Self], batch_code: BatchCode) -> impl Iterator<Item = UnixTime> {
+        let code = batch_code.get();
+        outages.iter().filter(move |outage| (outage.first..=outage.last).contains(&code)).map(|outage| outage.at)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::store::engine::{Get, TreeName, Trees, Write};
 use crate::store::error::{Error, Item, Result};
 
 /// The version of stores that this program writes. It reads older ones, and makes them stores of this version.
-pub const STORE_VERSION: u32 = 7;
+pub const STORE_VERSION: u32 = 8;
 const VERSION_KEY: &[u8] = b"version";
 
 /// Makes a store of an older version one of this version, and returns its key for hosts.

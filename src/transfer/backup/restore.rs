@@ -12,11 +12,12 @@ use sha2::{Digest, Sha256};
 use super::file::Backup;
 use super::lines::{FIRST_WITH_HISTORY, JobEntry, Line, VERSION};
 use crate::model::UnixTime;
-use crate::store::{CxnPatch, ExclusiveStore, StagedHistory, TX_BATCH, WriteSession, is_history_file};
+use crate::store::{CxnPatch, ExclusiveStore, ReadSession, StagedHistory, TX_BATCH, WriteSession, is_history_file};
 use crate::transfer::entry::parse;
 use crate::transfer::error::{BackupProblem, Error, KeyProblem, Result};
-use crate::util::encryption::{Identities, MAGIC, Undecryptable, decrypt};
+use crate::util::encryption::{ARMORED, Identities, MAGIC, Undecryptable, decrypt};
 use crate::util::file_error::{FileError, FileOp};
+use crate::util::time::unix_now;
 
 /// Checks that a backup is complete and that every line of it can be restored.
 ///
@@ -44,6 +45,9 @@ pub fn restore(
 ) -> Result<(Backup, Vec<PathBuf>)> {
     let (backup, has_history) = check(path, identities)?;
     let history = has_history.then(|| store.stage_history()).transpose()?;
+    if history.is_none() {
+        store.note_losses();
+    }
     let (_, kept) = store.replace(keep, history, |session, history| {
         fill(session, history, path, identities, |_, _| Ok::<_, Error>(()))
     })?;
@@ -52,11 +56,17 @@ pub fn restore(
 
 /// Replaces the database of a store by that of a backup of it. The history stays as it is.
 ///
+/// The new database remembers the messages of sites that the old one does, which are not in backups.
+///
 /// # Errors
 /// As [`restore`].
 pub fn compact(store: &ExclusiveStore, path: &Path, identities: &Identities) -> Result<()> {
     verify(path, identities)?;
-    let fill = |session: &_, _: Option<&_>| fill(session, None, path, identities, |_, _| Ok::<_, Error>(()));
+    let messages = store.store().read(ReadSession::messages)?;
+    let fill = |session: &WriteSession, _: Option<&_>| {
+        fill(session, None, path, identities, |_, _| Ok::<_, Error>(()))?;
+        Ok::<_, Error>(session.remember_messages(&messages, unix_now())?)
+    };
     store.replace(false, None, fill).map(drop)
 }
 
@@ -192,13 +202,18 @@ fn open(path: &Path, identities: &Identities) -> Result<Box<dyn BufRead>> {
     let file = File::open(path).map_err(|error| Error::OpenBackup(FileError::at(FileOp::Open, path)(error)))?;
     let mut file = BufReader::new(file);
     let unreadable = |error| Error::invalid_backup(path, BackupProblem::Unreadable(error));
-    if !file.fill_buf().map_err(unreadable)?.starts_with(MAGIC) {
+    let wrong_key = |problem| Error::Undecryptable { path: path.to_owned(), problem };
+    let start = file.fill_buf().map_err(unreadable)?;
+    if start.starts_with(ARMORED) {
+        return Err(wrong_key(KeyProblem::Armored));
+    }
+    if !start.starts_with(MAGIC) {
         return Ok(Box::new(file));
     }
-    let wrong_key = |problem| Error::Undecryptable { path: path.to_owned(), problem };
     let reader = decrypt(file, identities).map_err(|problem| match problem {
         Undecryptable::OtherKey if identities.is_empty() => wrong_key(KeyProblem::NoKey),
         Undecryptable::OtherKey => wrong_key(KeyProblem::OtherKey),
+        Undecryptable::OtherKind => wrong_key(KeyProblem::OtherKind),
         Undecryptable::Passphrase => wrong_key(KeyProblem::Passphrase),
         Undecryptable::Damaged => Error::invalid_backup(path, BackupProblem::DamagedHeader),
         Undecryptable::Read(error) => unreadable(error),

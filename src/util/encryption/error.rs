@@ -29,6 +29,8 @@ pub enum InvalidIdentities {
 pub enum Undecryptable {
     /// None of the identities is that of a recipient.
     OtherKey,
+    /// It is encrypted only to keys of other kinds, such as those of SSH.
+    OtherKind,
     /// It is encrypted with a passphrase.
     Passphrase,
     /// Its header is damaged, or of a newer version.

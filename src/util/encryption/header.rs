@@ -57,6 +57,9 @@ pub(super) fn read(file: impl BufRead, identities: &Identities) -> Result<FileKe
     if header.has_passphrase {
         return Err(Undecryptable::Passphrase);
     }
+    if header.keys.is_empty() {
+        return Err(Undecryptable::OtherKind);
+    }
     let file_key = identities.unwrap(&header.keys)?;
     // It compares in constant time.
     mac(&file_key, header.authenticated).verify_slice(&header.mac).map_err(|_| Undecryptable::Damaged)?;

@@ -16,6 +16,8 @@ use super::error::{InvalidIdentities, InvalidRecipient, Undecryptable};
 
 /// How each encrypted file begins.
 pub const MAGIC: &[u8] = VERSION.as_bytes();
+/// How a file begins whose encrypted form was written as lines of text, which are not read.
+pub const ARMORED: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 /// The first line of an encrypted file.
 pub(super) const VERSION: &str = "age-encryption.org/v1\n";
 
@@ -175,7 +177,7 @@ impl Identities {
     /// # Errors
     /// [`InvalidIdentities`].
     pub fn parse(text: &[u8]) -> Result<Self, InvalidIdentities> {
-        if text.starts_with(MAGIC) || text.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
+        if text.starts_with(MAGIC) || text.starts_with(ARMORED) {
             return Err(InvalidIdentities::Encrypted);
         }
         let key = |line: Option<&str>| parse(line?, IDENTITY_PREFIX).as_ref().map(Identity::new);

@@ -11,8 +11,8 @@ use std::io::{self, BufRead, Write};
 
 pub use error::{InvalidIdentities, InvalidRecipient, Undecryptable};
 pub use header::note;
+pub use keys::{ARMORED, Identities, MAGIC, Recipient, key_lines};
 use keys::{FileKey, Key};
-pub use keys::{Identities, MAGIC, Recipient, key_lines};
 pub use stream::{StreamReader, StreamWriter};
 
 /// Random bytes between the header and the content.

@@ -38,7 +38,7 @@ pub const LAYERS: Order = Order {
     lines: &[
         &["main", "lib", "app"],
         &["cli"],
-        &["run", "report", "notify"],
+        &["run", "report", "notify", "registration"],
         &["listener", "transfer", "config"],
         &["site", "store"],
         &["protocol", "retry", "batch"],
@@ -51,7 +51,7 @@ pub const LAYERS: Order = Order {
 pub const STORE: Order = Order {
     lines: &[
         &["temporary"],
-        &["mod", "exclusive"],
+        &["mod", "exclusive", "registration"],
         &["face"],
         &["check"],
         &["results", "ops"],

@@ -64,7 +64,6 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("C-aller", "Dispatcher"),
     ("C-andidate", "DueEntry"),
     ("C-laim", "RunLock"),
-    ("D-one", "Completed"),
     ("D-oubtful", "Unsure"),
     ("F-EW", "LOW_WATERMARK"),
     ("F-IRST", "INITIAL_LOAD"),

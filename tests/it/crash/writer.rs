@@ -33,7 +33,7 @@ const CHILD: &str = "crash::writer::child";
 
 /// Returns how many writers are killed on each store.
 fn kills_per_store() -> u64 {
-    (number_from_env("CXNPOLL_KILLS").unwrap_or(200) / 5).max(1)
+    (number_from_env("CXNPOLL_KILLS").unwrap_or(120) / 5).max(1)
 }
 
 /// Returns the numbers of the connections that a round imports.

@@ -14,12 +14,14 @@ mod troubleshooting;
 use std::fs;
 use std::path::Path;
 
+pub use commands::blocks::blocks;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Returns the text of a page, which is a path from the top directory.
-fn read(page: &str) -> String {
+pub fn read(page: &str) -> String {
     fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 

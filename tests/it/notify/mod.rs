@@ -178,6 +178,66 @@ fn without_a_channel_a_run_names_the_sites_that_it_gives_up() {
 }
 
 #[test]
+fn sites_that_another_retry_expression_gives_up_are_reported_once() {
+    let world = World::on_all_addresses();
+    let behaviours = (0..).zip(["ok", "status-500", "status-500"]);
+    let sites: Vec<_> = behaviours.map(|(n, b)| world.site_on_own_host(n, b.parse().unwrap())).collect();
+    world.import(&sites);
+    configure(&world, "5m", COMMAND);
+    let two = ["--retry", "1 hour (x2); 1 day (x9)"];
+    poll(&world, MIDNIGHT, &two);
+    poll(&world, MIDNIGHT + HOUR, &two);
+    // No site is due.
+    for minutes in [10, 20] {
+        let now = (MIDNIGHT + HOUR + minutes * MINUTE).to_string();
+        let output = world.run(&["poll", APP, "--now", &now, "--retry", "1 hour (x2)"]);
+        assert_eq!((code(&output), stderr(&output).contains("gives up 2 sites")), (0, minutes == 10), "{output:?}");
+    }
+    let summary: Vec<_> = messages(&world).iter().map(|message| format!("{:?}", changes(message))).collect();
+    assert_eq!(summary, [r#"[("failing", 2)]"#, r#"[("given-up", 2)]"#]);
+    let now = (MIDNIGHT + 2 * HOUR).to_string();
+    let status = world.json(&["status", "--json", "--now", &now]);
+    assert_eq!((&status[0]["changes"]["givenUp"], &status[0]["givenUp"]), (&2.into(), &2.into()), "{status}");
+    let report = world.json(&["report", "--json", "--now", &now, "--since", "2h"]);
+    let of = |site: usize| report["sites"].as_array().unwrap().iter().find(|of| of["cxnId"] == *sites[site].cxn_id);
+    let expected = (&Value::from(2 * HOUR), &Value::from(1), &Value::Null);
+    let site = of(1).unwrap();
+    let incidents = site["incidents"].as_array().unwrap();
+    assert_eq!((&site["downS"], &incidents.len().into(), &incidents[0]["to"]), expected, "{site}");
+    // Brought back, they fail at the second level until it is over.
+    world.run(&["poll", APP, "--now", &(MIDNIGHT + 26 * HOUR).to_string(), "--retry", "1 hour (x2); 1 day (x1)"]);
+    let last = messages(&world).pop().unwrap();
+    assert_eq!(changes(&last), [("given-up", 2)]);
+    world.assert_sound();
+}
+
+#[test]
+fn sites_that_runs_follow_are_in_a_message() {
+    let world = World::with(["redirect-301"]);
+    world.append_config("[follow]\npermanent = true\n");
+    configure(&world, "1h", COMMAND);
+    (0..4).for_each(|day| poll(&world, MIDNIGHT + day * 24 * HOUR, &[]));
+    let sent = messages(&world);
+    let last = sent.last().unwrap();
+    assert_eq!(changes(last), [("recovered", 1), ("moved", 1)], "{last}");
+    let [old, new] = ["redirect-301", "ok"].map(|behaviour| world.site(0, behaviour).site_url);
+    let site = &last["changes"][1]["sites"][0];
+    assert_eq!((&site["oldUrl"], &site["siteUrl"]), (&old.as_str().into(), &new.as_str().into()));
+    let text = last["text"].as_str().unwrap();
+    assert!(text.contains("* 1 site was followed to a new URL on 127.0.0.1\n"), "{text}");
+    assert!(text.ends_with(&format!("    {old} is now {new}\n")), "{text}");
+}
+
+#[test]
+fn test_fails_if_a_template_does() {
+    let world = World::with(["ok"]);
+    configure(&world, "1h", &format!("{COMMAND}body = \"a\\n{{{{ hots }}}}\"\n"));
+    let text = world.refused(78, &["notify", "test"]);
+    assert!(text.contains("notify: the template `body` (line 2): ") && text.contains("hint: correct"), "{text}");
+    assert_eq!(messages(&world), Vec::<Value>::new());
+}
+
+#[test]
 fn test_reports_each_channel() {
     let world = World::with(["ok"]);
     let without = world.refused(78, &["notify", "test"]);
@@ -231,4 +291,19 @@ fn config_check_finds_what_keeps_channels_from_working() {
     assert_eq!(problems(webhook).0, 0);
     let shown = stdout(&world.run(&["config", "show"]));
     assert!(shown.contains("hooks.example.org/…") && !shown.contains("T0KEN"), "{shown}");
+}
+
+#[test]
+fn a_failing_site_that_is_removed_and_imported_again_is_not_reported_as_recovered() {
+    let world = World::on_all_addresses();
+    let site = |number, behaviour: &str| world.site_on_own_host(number, behaviour.parse().unwrap());
+    world.import(&[site(0, "status-500"), site(1, "status-500")]);
+    configure(&world, "1h", COMMAND);
+    poll(&world, MIDNIGHT, &[]);
+    assert_quiet(&world.run(&["remove", &site(0, "ok").cxn_id]));
+    world.import(&[site(0, "ok"), site(1, "ok")]);
+    poll(&world, MIDNIGHT + HOUR, &[]);
+    let sent = messages(&world);
+    assert_eq!(sent.iter().map(changes).collect::<Vec<_>>(), [[("failing", 2)], [("recovered", 1)]]);
+    assert_eq!(sent[1]["changes"][0]["sites"][0]["cxnId"], site(1, "ok").cxn_id);
 }

@@ -1,5 +1,6 @@
 //! Messages that are posted to a URL.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +17,7 @@ use crate::testkit::{APP, MIDNIGHT, World, code, stderr, tools, until};
 /// A request: its header, and its body.
 type Received = (String, String);
 
-/// A server for webhooks that answers with a status, which may change.
+/// A server for webhooks that answers with a status, which may change. It closes the connection if that is empty.
 struct Receiver {
     url: String,
     status: Arc<Mutex<&'static str>>,
@@ -40,7 +41,10 @@ impl Receiver {
                 let mut body = vec![0; length];
                 reader.read_exact(&mut body).unwrap();
                 requests.lock().unwrap().push((header, String::from_utf8(body).unwrap()));
-                let _ = write!(stream, "HTTP/1.1 {}\r\nContent-Length: 0\r\n\r\n", answer.lock().unwrap());
+                let status = *answer.lock().unwrap();
+                if !status.is_empty() {
+                    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                }
             }
         });
         Self { url, status, received }
@@ -161,12 +165,17 @@ fn a_webhook_that_fails_for_an_hour_loses_nothing_and_the_command_gets_nothing_t
 }
 
 #[test]
-fn a_server_error_is_tried_again_in_the_same_run_and_no_url_is_shown() {
-    let (world, receiver) = (World::with(["status-500"]), Receiver::start());
-    configure(&world, "1h", &format!("webhook = \"{}\"\n", receiver.url));
-    receiver.set_status("503 Service Unavailable");
-    let output = world.run(&["poll", APP, "-vv", "--now", &(MIDNIGHT + HOUR).to_string()]);
-    let text = stderr(&output);
-    assert!(text.contains("the notification by webhook was not delivered: http: status 503"), "{text}");
-    assert_eq!((receiver.take().len(), code(&output), text.contains("T0KEN")), (3, 0, false), "{text}");
+fn a_passing_failure_is_tried_again_in_the_same_run_and_no_url_is_shown() {
+    for (status, expected) in [("503 Service Unavailable", "http: status 503"), ("", "disconnected: ")] {
+        let (world, receiver) = (World::with(["status-500"]), Receiver::start());
+        configure(&world, "1h", &format!("webhook = \"{}\"\n", receiver.url));
+        receiver.set_status(status);
+        let output = world.run(&["poll", APP, "-vv", "--now", &(MIDNIGHT + HOUR).to_string()]);
+        let text = stderr(&output);
+        assert!(text.contains(&format!("the notification by webhook was not delivered: {expected}")), "{text}");
+        let received = receiver.take();
+        assert_eq!((received.len(), code(&output), text.contains("T0KEN")), (3, 0, false), "{text}");
+        let ids: BTreeSet<_> = received.iter().map(|(header, _)| value(header, "webhook-id")).collect();
+        assert_eq!(ids.len(), 1, "the receiver recognises it");
+    }
 }

@@ -18,7 +18,8 @@ use crate::util::text::count;
 ///
 /// Every listener program must be there and executable. Templates and programs of notifications are checked, and nothing is
 /// sent. A warning names jobs that last ran with another retry expression than that of the configuration, and tables of jobs
-/// that never ran. The exit code is 78 if there is a problem; a warning does not change it.
+/// that never ran. Of apps with a private key or links, and of all if there is a table `[registration]`, it checks what sites need
+/// to register. The exit code is 78 if there is a problem; a warning does not change it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  cxnpoll config check --config /etc/cxnpoll/cxnpoll.toml")]
 pub(in crate::cli) struct Check {

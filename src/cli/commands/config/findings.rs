@@ -5,7 +5,8 @@ use std::path::Path;
 use super::apps::{app, job_table};
 use super::notify;
 use super::programs::program_remedy;
-use crate::cli::commands::findings::{Check, Findings};
+use super::registration;
+use crate::cli::commands::findings::{Check, Findings, unreadable};
 use crate::cli::commands::users;
 use crate::cli::context::Context;
 use crate::cli::error::{Error, ListenerProblem, Report, Result};
@@ -73,6 +74,7 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
             }
         }
     }
+    registration::find(context, names, findings);
     if let Err(error) = context.store_path() {
         findings.add_error(C::Store, error, CORRECT_FILE);
     }
@@ -86,15 +88,6 @@ pub(in crate::cli) fn find(context: &Context, names: &[String], findings: &mut F
         }
     }
     find_unknown_apps(context, names, findings);
-}
-
-/// The file that an error could not read; `None` for other errors.
-pub(in crate::cli) fn unreadable(error: &Error) -> Option<&Path> {
-    match error {
-        Error::Config(ConfigError::File(error)) => Some(&error.path),
-        Error::Config(ConfigError::UnreadableAuthorities { path, .. }) => Some(path),
-        _ => None,
-    }
 }
 
 /// What to do about a certificate.
@@ -136,7 +129,7 @@ fn find_missing_trust(config: &Config, findings: &mut Findings) {
 /// Finds the listeners and the tables of jobs of apps that neither the configuration nor the store has.
 fn find_unknown_apps(context: &Context, configured: &[String], findings: &mut Findings) {
     let events = context.listeners.iter().map(|listener| &listener.event);
-    let of_listeners = events.filter_map(|event| Some((event.job.as_ref()?.0.short(), Mention::Listener(event))));
+    let of_listeners = events.filter_map(|event| Some((event.app.as_ref()?.short(), Mention::Listener(event))));
     let of_jobs = context.config.jobs.keys().map(|(app, name)| (app.short(), Mention::Job(app, name)));
     let mut unknown: Vec<_> =
         of_listeners.chain(of_jobs).filter(|(app, _)| configured.iter().all(|name| name != app)).collect();

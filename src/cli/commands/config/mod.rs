@@ -1,6 +1,7 @@
 //! `cxnpoll config`: the configuration.
 
 mod answers;
+pub(in crate::cli) mod app_keys;
 mod apps;
 pub(in crate::cli) mod check;
 pub(in crate::cli) mod findings;
@@ -9,4 +10,5 @@ mod jobs;
 mod notify;
 mod programs;
 mod questions;
+mod registration;
 pub(in crate::cli) mod show;

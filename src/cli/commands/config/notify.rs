@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::programs::program_remedy;
 use crate::cli::commands::findings::{Check, Findings};
-use crate::cli::error::notify::{delivery_reason, template_text};
+use crate::cli::error::notify::{TEMPLATE_REMEDY, delivery_reason, template_text};
 use crate::config::{Config, NotifyTable};
 use crate::listener::Program;
 use crate::notify::{DeliveryError, Templates, read_key, sendmail_program};
@@ -18,14 +18,14 @@ pub(super) fn find(config: &Config, findings: &mut Findings) {
         findings.note(Check::Notify, "notify: there is no channel: none of `sendmail`, `webhook` and `command`");
     }
     for error in Templates::check(table) {
-        findings.add(Check::Notify, template_text(&error), "correct the template: see docs/notifications.md");
+        findings.add(Check::Notify, template_text(&error), TEMPLATE_REMEDY);
     }
     let base = config.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     for (key, command) in programs(table) {
         let program = Program { command, ..Program::default() }.in_directory_of(base);
         for error in program.problems() {
             let remedy = program_remedy(&error.path, key);
-            let reason = delivery_reason(&DeliveryError::File(error));
+            let reason = delivery_reason(DeliveryError::File(error));
             findings.add(Check::Notify, format!("notify: {key}: {reason}"), remedy);
         }
     }
@@ -34,7 +34,7 @@ pub(super) fn find(config: &Config, findings: &mut Findings) {
             DeliveryError::ExposedKey(path) => format!("make it private: chmod o= {}", shell_quoted(path)),
             _ => "write a key into the file: openssl rand -hex 32".to_owned(),
         };
-        findings.add(Check::Notify, format!("notify: webhook-secret-file: {}", delivery_reason(&error)), remedy);
+        findings.add(Check::Notify, format!("notify: webhook-secret-file: {}", delivery_reason(error)), remedy);
     }
 }
 

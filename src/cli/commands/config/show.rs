@@ -185,7 +185,7 @@ fn limits(config: &Config, written: &toml::Table) -> Vec<Setting> {
         let is_written = written.get(table).and_then(|table| table.get(key)).is_some();
         if is_written { file(config) } else { "default".to_owned() }
     };
-    let timeouts = &config.timeouts;
+    let (timeouts, registration) = (&config.timeouts, &config.registration);
     [
         ("timeouts", "resolve", json!(timeouts.resolve.as_secs_f64())),
         ("timeouts", "connect", json!(timeouts.connect.as_secs_f64())),
@@ -202,6 +202,11 @@ fn limits(config: &Config, written: &toml::Table) -> Vec<Setting> {
         ("results", "failures", json!(config.results.failures)),
         ("results", "max-kib", json!(config.results.max_kib)),
         ("follow", "permanent", json!(config.follow.permanent)),
+        ("registration", "requests-per-minute", json!(registration.requests_per_minute)),
+        ("registration", "requests-per-site-and-hour", json!(registration.requests_per_site_and_hour)),
+        ("registration", "connections-per-host", json!(registration.connections_per_host)),
+        ("registration", "allow", json!(registration.allow)),
+        ("registration", "hold", json!(registration.hold)),
     ]
     .map(|(table, key, value)| Setting::new(format!("{table}.{key}"), value, source(table, key)))
     .into()
@@ -230,9 +235,9 @@ fn notify(config: &Config, written: &toml::Table) -> Vec<Setting> {
 /// The metadata of an app.
 fn of_app(config: &Config, name: &str) -> Result<Vec<Setting>> {
     let app = app(config, name)?;
-    let is_in_file = config.apps.contains_key(name) || config.apps.contains_key(app.app_id.as_str());
+    let table = config.app_table(&app.app_id);
     let from = match &config.apps_dir {
-        Some(directory) if !is_in_file => directory.join(name).display().to_string(),
+        Some(directory) if table.is_none() => directory.join(name).display().to_string(),
         _ => file(config),
     };
     let certificate = if app.app_cert.trim().is_empty() { "none" } else { "there" };
@@ -240,6 +245,10 @@ fn of_app(config: &Config, name: &str) -> Result<Vec<Setting>> {
         ("title", app.metadata["title"].clone()),
         ("app-url", app.metadata["appUrl"].clone()),
         ("certificate", json!(certificate)),
+        ("private-key", json!(config.key_file(&app.app_id))),
+        ("metadata", json!(table.and_then(|table| table.metadata.as_ref()))),
+        ("link-secret-file", json!(table.and_then(|table| table.link_secret_file.as_ref()))),
+        ("links", json!(table.map(|table| &table.links))),
         ("disabled", json!(app.disabled)),
         ("tls", json!(app.tls)),
     ];

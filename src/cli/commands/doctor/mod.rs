@@ -21,7 +21,7 @@ use self::schedule::sources::Sources;
 use self::schedule::{cron, files, systemd};
 use self::store::Facts;
 use super::config::findings as config_findings;
-use super::findings::{Check, Findings};
+use super::findings::{Check, Findings, unreadable};
 use super::users;
 use crate::cli::context::{Context, Global};
 use crate::cli::error::Error;
@@ -100,7 +100,7 @@ fn check_config(context: &Context, findings: &mut Findings) -> bool {
     if let Err(error) = config {
         let remedy = "correct the file, and see docs/configuration.md; `cxnpoll config init` writes a new one";
         let error = Error::from(error);
-        let access = config_findings::unreadable(&error).and_then(users::access_remedy);
+        let access = unreadable(&error).and_then(users::access_remedy);
         findings.add_error(Check::Config, error, access.as_deref().unwrap_or(remedy));
     }
     let config = &context.config;

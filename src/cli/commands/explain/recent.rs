@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::availability::{failing_since, incidents_json, last_30_days_json};
+use crate::cli::availability::{incidents_json, last_30_days_json};
 use crate::cli::error::Result;
 use crate::cli::ui::{days, time};
 use crate::model::{Cxn, PollStatus, UnixTime};
@@ -33,7 +33,7 @@ impl Recent {
         let ledger = of_connection(history, now, cxn, &[of])?;
         let report = ledger.report(0);
         let (Some(site), Some(job)) = (ledger.sites().next(), report.jobs.into_iter().next()) else { return Ok(None) };
-        let since = failing_since(&site);
+        let since = site.failing_since();
         let is_certain = |since| {
             let succeeded = of.2.attempts.iter().any(|attempt| attempt.class.is_none() && attempt.at < since);
             succeeded || report.began.is_some_and(|began| began < since)
@@ -43,7 +43,7 @@ impl Recent {
 
     /// `Failing since 2026-01-31 12:00:00Z (3 d ago).`
     pub(super) fn failing(&self, now: UnixTime) -> Option<String> {
-        let since = failing_since(&self.site)?;
+        let since = self.site.failing_since()?;
         let or_longer = if self.may_be_older { ", or longer" } else { "" };
         Some(format!("Failing since {} ({}){or_longer}.", time::utc(since), time::relative(since, now)))
     }
@@ -62,7 +62,7 @@ impl Recent {
     pub(super) fn json(recent: Option<&Self>) -> Map<String, Value> {
         let last =
             recent.map(|Self { site, .. }| last_30_days_json(&site.times, Some(incidents_json(&site.incidents))));
-        let since = recent.and_then(|recent| failing_since(&recent.site));
+        let since = recent.and_then(|recent| recent.site.failing_since());
         [("failingSince".to_owned(), json!(since)), ("last30Days".to_owned(), json!(last))].into_iter().collect()
     }
 }

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::cli::availability::{collector, failing_since};
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::Result;
 use crate::cli::selection::Filter;
 use crate::model::{CxnId, JobName, UnixTime};
-use crate::report::{RECENT_S, Times};
+use crate::report::{RECENT_S, SiteReport, Times};
 use crate::store::{CxnHash, Store};
 
 /// What history has of connections, by connection and job.
@@ -26,14 +25,14 @@ impl Pasts {
     /// Reads history for the connections of a filter. With `all`, incidents have their true start, which takes longer.
     ///
     /// # Errors
-    /// Those of [`collector`]; history cannot be read.
+    /// Those of [`Filter::collector`].
     pub(super) fn read(context: &Context, store: &Store, filter: &Filter, named: &[CxnArg], all: bool) -> Result<Self> {
         let from = filter.now(context).saturating_sub(RECENT_S);
-        let collector = collector(context, store, filter, named, from)?;
+        let collector = filter.collector(context, store, named, from)?;
         let history = store.history();
         let ledger = if all { collector.read(&history)? } else { collector.read_recent(&history)? };
-        let past = |site| {
-            let past = Past { failing_since: failing_since(&site), times: site.times };
+        let past = |site: SiteReport| {
+            let past = Past { failing_since: site.failing_since(), times: site.times };
             ((CxnHash::from(&site.cxn_id), site.job), past)
         };
         Ok(Self(ledger.sites().map(past).collect()))

@@ -147,11 +147,8 @@ impl Import {
                     .with_skipped(context.skipped.clone());
                 let audit = users::audit(format.name());
                 let counts = store.lock_shared(|| apply(&store, records, self.force, &audit, &progress))?;
-                store.admin(
-                    pruned,
-                    AdminAction::Remove,
-                    &Audit { detail: format!("pruned, {}", audit.detail), ..audit },
-                )?;
+                let audit = Audit { detail: format!("pruned, {}", audit.detail), ..audit };
+                store.admin(pruned, AdminAction::Remove, &audit, context.started)?;
                 Ok(counts)
             }
         }

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 
 use csv::WriterBuilder;
 
-use crate::cli::availability::failing_since;
 use crate::report::Ledger;
 use crate::transfer::csv_cell;
 use crate::util::time::rfc3339;
@@ -27,7 +26,7 @@ pub(super) fn write(ledger: &Ledger, out: &mut impl Write) -> io::Result<()> {
             site.times.down_s.to_string(),
             site.times.unknown_s.to_string(),
             site.incidents.len().to_string(),
-            failing_since(&site).map_or_else(String::new, rfc3339),
+            site.failing_since().map_or_else(String::new, rfc3339),
         ])?;
     }
     writer.flush()

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use tracing::warn;
 
-use crate::cli::availability;
 use crate::cli::context::Context;
 use crate::cli::cxn_arg::CxnArg;
 use crate::cli::error::{Error, Result};
@@ -22,7 +21,7 @@ use crate::cli::values::{self, Since};
 use crate::exit;
 use crate::model::AppId;
 use crate::report::Ledger;
-use crate::store::{History, Store};
+use crate::store::{History, Store, use_small_cache};
 use crate::util::time::unix_now;
 use text::Text;
 
@@ -78,6 +77,8 @@ impl Report {
         if self.json {
             self.format = Format::Json;
         }
+        // What the report knows of the sites takes memory at the same time.
+        use_small_cache();
         let store = context.store()?;
         let (ledger, history) = (self.ledger(context, &store)?, store.history());
         let file = self.output.as_deref().filter(|path| *path != Path::new("-"));
@@ -100,8 +101,8 @@ impl Report {
 
     /// Reads the store, then history.
     fn ledger(&self, context: &Context, store: &Store) -> Result<Ledger> {
-        let from = self.since.before(self.filter.now(context));
-        let collector = availability::collector(context, store, &self.filter, &self.cxn, from)?;
+        let from = self.filter.start(context, "--since", self.since)?;
+        let collector = self.filter.collector(context, store, &self.cxn, from)?;
         let ledger = store.on_store_thread(|| collector.read(&store.history()))??;
         if ledger.damaged_bytes() > 0 {
             let bytes = ledger.damaged_bytes();

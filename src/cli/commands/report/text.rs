@@ -107,7 +107,7 @@ fn jobs(report: &Report) -> Option<Table> {
             job.sites.to_string(),
             job.down.to_string(),
             availability(&job.times),
-            part(job.times.unknown_s, &job.times),
+            job.times.unknown_percent().unwrap_or_else(|| "-".to_owned()),
             job.incidents.to_string(),
         ]
     };
@@ -196,13 +196,69 @@ fn availability(times: &Times) -> String {
     times.percent().unwrap_or_else(|| "-".to_owned())
 }
 
-/// A part of all time in percent.
-#[expect(clippy::cast_precision_loss, reason = "a rounded part")]
-fn part(seconds: u64, times: &Times) -> String {
-    let all = times.up_s + times.down_s + times.unknown_s;
-    format!("{:.1} %", seconds as f64 * 100.0 / all.max(1) as f64)
-}
-
 fn seconds(seconds: u64) -> String {
     time::duration(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Fault;
+    use crate::report::{Gone, Incident};
+
+    fn report() -> Report {
+        Report { began: Some(0), ..Report::empty(0, 86_400) }
+    }
+
+    fn job(name: &str, runs: RunHealth) -> JobReport {
+        JobReport {
+            app_id: "app:org.example.myapp".parse().unwrap(),
+            job: name.parse().unwrap(),
+            sites: 0,
+            down: 0,
+            times: Times::default(),
+            incidents: 0,
+            classes: std::collections::BTreeMap::new(),
+            slices: Vec::new(),
+            runs,
+        }
+    }
+
+    fn text(report: &Report) -> String {
+        Text::for_a_file().lines(report).unwrap().join("\n")
+    }
+
+    #[test]
+    fn only_what_there_is_is_written() {
+        let mut report = report();
+        report.gone = Some(Gone { sites: 0, incidents: 0 });
+        assert_eq!(text(&report), "From 1970-01-01 00:00:00Z to 1970-01-02 00:00:00Z (1 d)\nNo job has run.");
+        report.gone = Some(Gone { sites: 2, incidents: 1 });
+        report.began = Some(60);
+        report.jobs.push(job("default", RunHealth::default()));
+        let shown = text(&report);
+        assert!(shown.contains("History begins at 1970-01-01 00:01:00Z.") && !shown.contains("\nRuns\n"), "{shown}");
+        assert!(shown.ends_with("\n\nLeft out: 1 incident of 2 connections that the store no longer has."), "{shown}");
+        report.began = None;
+        assert!(text(&report).contains("There is no history yet"));
+    }
+
+    #[test]
+    fn a_job_is_named_where_there_are_several() {
+        let mut report = report();
+        let outages = (1..=4).rev().map(|at| (at, Some(Fault::Network))).collect();
+        report.jobs.push(job("default", RunHealth { total: 4, own_outages: 4, outages, ..RunHealth::default() }));
+        report.latest.push(IncidentReport {
+            cxn_id: "cxn:1".parse().unwrap(),
+            app_id: "app:org.example.myapp".parse().unwrap(),
+            job: "default".parse().unwrap(),
+            site_url: "https://jo:sesame@a.example/?q=1".into(),
+            incident: Incident { from: 1, to: None, class: None },
+        });
+        let shown = text(&report);
+        assert!(shown.contains("https://a.example/?q=1 ") && shown.contains("  cxn:1\n"), "{shown}");
+        assert_eq!(shown.lines().last().unwrap().matches(" network").count(), MAX_OUTAGES);
+        report.jobs.push(job("other", RunHealth::default()));
+        assert!(text(&report).contains("  cxn:1 org.example.myapp default\n"));
+    }
 }

@@ -177,6 +177,10 @@ mod tests {
         assert_eq!(find(&kept, "php"), Ok(Some(json!("8.1.2"))));
         assert_eq!(find(&kept["reply"], "version"), Ok(Some(json!("5.50.1"))));
         assert_eq!(find(&json!([1]), "version"), Ok(None));
+        let number = json!({"php": {"version": 8}});
+        assert_eq!(find(&number, "php"), Ok(Some(number["php"].clone())));
+        let two = json!({"get": {"is_error": 0, "values": {"1": {"x": 1}, "2": {"x": 2}}}});
+        assert_eq!(find(&two, "x"), Ok(None));
     }
 
     #[test]
@@ -189,5 +193,8 @@ mod tests {
         for name in names.iter().filter(|name| !name.contains("values")) {
             assert!(matches!(find(&kept(), name), Ok(Some(_))), "{name}");
         }
+        let many: Value = (0..=MAX_NAMES).map(|number| (number.to_string(), json!(1))).collect();
+        add_names(&many, &mut names);
+        assert_eq!(names.len(), MAX_NAMES);
     }
 }

@@ -80,12 +80,12 @@ fn misplaced(session: &ReadSession, at: CxnKey, cxn: &CxnRecord, value: &[u8]) -
 }
 
 /// The record of a connection; `None` if there is none that can be read.
-pub(super) fn readable_cxn(session: &ReadSession, key: CxnKey) -> Result<Option<CxnRecord>> {
+pub fn readable_cxn(session: &ReadSession, key: CxnKey) -> Result<Option<CxnRecord>> {
     Ok(session.get(TreeName::Cxn, key.to_bytes())?.and_then(|bytes| CxnRecord::from_bytes(&bytes).ok()))
 }
 
 /// The key to which a cxnId leads; `None` if it leads nowhere or cannot be read.
-fn key_of(session: &ReadSession, cxn_id: &str) -> Result<Option<CxnKey>> {
+pub fn key_of(session: &ReadSession, cxn_id: impl AsRef<[u8]>) -> Result<Option<CxnKey>> {
     let record = session.get(TreeName::Id, cxn_id)?.and_then(|bytes| IdRecord::from_bytes(&bytes).ok());
     Ok(record.and_then(|record| CxnKey::try_from(record).ok()))
 }

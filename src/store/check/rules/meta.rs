@@ -8,8 +8,8 @@ use crate::store::check::finding::Finding;
 use crate::store::engine::{TreeName, Write};
 use crate::store::error::{Result, if_readable};
 use crate::store::schema::{
-    JobRecord, ReadSession, Record, SharedRecord, counters, first_text, job_name_key, meta_key, parse_number,
-    write_counters,
+    JobRecord, MESSAGES, ReadSession, Record, SharedRecord, counters, first_text, job_name_key, meta_key, parse_number,
+    repaired_messages, write_counters,
 };
 
 /// What takes the place of an appUrl that cannot be read.
@@ -38,6 +38,7 @@ pub fn meta(session: &ReadSession, mut emit: impl FnMut(Finding) -> Result<()>) 
                 shared(session, no, &value)?
             }
             (b'j', _) => job_name(session, rest, &value)?,
+            (&MESSAGES, _) => messages(session, &key, &value)?,
             _ => None,
         };
         finding.map_or(Ok(()), &mut emit)?;
@@ -86,6 +87,17 @@ fn job(session: &ReadSession, no: u32, value: &[u8]) -> Result<Option<Finding>> 
             Ok(Some(Finding::unreadable(what, TreeName::Meta, &meta_key(b'J', &no.to_be_bytes()), value)))
         }
     }
+}
+
+/// The messages of an entry can be read and belong there, each once.
+fn messages(session: &ReadSession, key: &[u8], value: &[u8]) -> Result<Option<Finding>> {
+    let Some(write) = repaired_messages(session, key, value)? else { return Ok(None) };
+    let what = match write.value {
+        None => "messages of sites cannot be read",
+        Some(_) => "a message of a site is remembered twice or in the wrong place",
+    };
+    let finding = Finding::repairable(what, "forgotten", vec![write]);
+    Ok(Some(finding.with_quarantine(TreeName::Meta, key, value)))
 }
 
 /// What connections share can be read.

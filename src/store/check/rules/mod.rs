@@ -6,7 +6,7 @@ mod id;
 mod meta;
 mod status;
 
-pub use cxn::cxn;
+pub use cxn::{cxn, key_of, readable_cxn};
 pub use due::due;
 pub use id::id;
 pub use meta::meta;

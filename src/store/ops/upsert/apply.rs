@@ -39,6 +39,24 @@ impl WriteSession {
         Ok(changes)
     }
 
+    /// Adds or updates a connection that registers, and does `more` in the same transaction. One that is given up is revived.
+    ///
+    /// # Errors
+    /// [`Error::Database`], also if something of the connection cannot be read.
+    pub(in crate::store::ops) fn register_one(
+        &self,
+        patch: &CxnPatch,
+        more: impl Fn(&Tx) -> TxResult<()>,
+    ) -> Result<()> {
+        let jobs = jobs_of(self, std::slice::from_ref(patch))?;
+        let incoming = Resolved { revives: true, ..resolve(self, patch, &jobs)? };
+        self.trees.transact(|tx| {
+            let diff = diff(Stored::read(tx, &incoming)?, &incoming, false);
+            apply(tx, self.host_key, &incoming, &diff)?;
+            more(tx)
+        })
+    }
+
     /// Adds or updates connections as [`WriteSession::upsert`] does, and adds that to history before.
     ///
     /// A connection that moves to another app is removed there, and added.
@@ -50,15 +68,25 @@ impl WriteSession {
         if changes.iter().all(|change| *change == Change::Unchanged) {
             return Ok(changes);
         }
+        let of_change = |of: &[Change]| -> Vec<&CxnPatch> {
+            patches.iter().zip(&changes).filter(|(_, change)| of.contains(change)).map(|(patch, _)| patch).collect()
+        };
+        let now = unix_now();
+        let mut moved = Vec::new();
+        for patch in of_change(&[Change::Moved]) {
+            moved.extend(self.find(&patch.cxn_id)?.map(|key| (key, patch.cxn_id.clone())));
+        }
+        let mut frames = history.frames_of(self.losses(&moved, now)?)?;
         for (action, of) in [
             ("remove", &[Change::Moved][..]),
             ("import-add", &[Change::Added, Change::Moved]),
             ("import-update", &[Change::Updated]),
         ] {
-            let changed = patches.iter().zip(&changes).filter(|(_, change)| of.contains(change));
-            history.audit(self, audit, action, changed.map(|(patch, _)| patch.cxn_id.to_string()).collect())?;
+            let cxns = of_change(of).into_iter().map(|patch| patch.cxn_id.to_string());
+            frames.extend(audit.frame(action, cxns.collect()));
         }
-        self.note_upsert(history, patches, force, unix_now())?;
+        history.append_all(self, frames)?;
+        self.note_upsert(history, patches, force, now)?;
         self.upsert(patches, force)
     }
 }

@@ -3,6 +3,7 @@
 use super::patch::{CxnPatch, FieldPatch};
 use super::resolve::{Resolved, jobs_of, resolve};
 use crate::model::PollStatus;
+use crate::retry::last_polled;
 use crate::store::engine::{Get, TX_BATCH};
 use crate::store::error::Result;
 use crate::store::schema::{CxnKey, CxnLocator, CxnRecord, Job, JobNo, ReadSession, find_record, read_status};
@@ -129,15 +130,19 @@ fn update(stored: Stored, new: CxnRecord, incoming: &Resolved, force: bool) -> D
     let is_same = old == new;
     // The due index knows the host and the disabled flag, so that its entries change with them.
     let index_differs = !is_same && (old.disabled != new.disabled || old.host() != new.host());
-    let is_reconnected = old.secret != new.secret || old.site_url != new.site_url;
+    let is_reconnected = incoming.revives || old.secret != new.secret || old.site_url != new.site_url;
     let mut statuses = Vec::new();
     for (job, old) in incoming.jobs.iter().zip(stored.statuses) {
         let mut status = match (&old, incoming.status(job)) {
-            (Some(old), Some(incoming)) if is_taken(Some(old), incoming, force) => PollStatus {
+            (Some(old), Some(incoming)) if is_taken(Some(old), incoming, force) => {
+                let mut status = incoming.clone();
                 // A line has no network. It stays known as long as no other poll has succeeded.
-                network: old.network.filter(|_| old.last_success == incoming.last_success),
-                ..incoming.clone()
-            },
+                status.network = old.network.filter(|_| old.last_success == incoming.last_success);
+                if last_polled(incoming).is_some() {
+                    status.keep_last_poll(old.last_poll());
+                }
+                status
+            }
             (None, Some(incoming)) => incoming.clone(),
             (Some(old), _) => old.clone(),
             // The backfill adds it.
@@ -157,8 +162,11 @@ fn update(stored: Stored, new: CxnRecord, incoming: &Resolved, force: bool) -> D
 }
 
 /// Whether the status of a patch replaces the stored one; `None` if none is stored.
+///
+/// It does if it has a later poll. A status that was revived is as old as the poll before.
 pub fn is_taken(old: Option<&PollStatus>, incoming: &PollStatus, force: bool) -> bool {
-    force || old.is_none_or(|old| incoming.last_run > old.last_run)
+    let polled = |status: &PollStatus| if status.is_new() { status.last_poll().last_run } else { status.last_run };
+    force || old.is_none_or(|old| polled(incoming) > polled(old))
 }
 
 /// Whether a status is beyond the expression that its job last ran with.
@@ -167,6 +175,16 @@ fn is_given_up(job: &Job, status: &PollStatus) -> bool {
 }
 
 impl ReadSession {
+    /// What a registration changes: see [`WriteSession::register_one`](crate::store::WriteSession::register_one).
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::store::Error::Database), also if something of the connection cannot be read.
+    pub(in crate::store::ops) fn registration_change(&self, patch: &CxnPatch) -> Result<Change> {
+        let jobs = jobs_of(self, std::slice::from_ref(patch))?;
+        let incoming = Resolved { revives: true, ..resolve(self, patch, &jobs)? };
+        Ok(diff(Stored::read(&self.trees, &incoming)?, &incoming, false).change())
+    }
+
     /// What an upsert would report for each single patch.
     ///
     /// See [`WriteSession::upsert`](crate::store::WriteSession::upsert). Nothing is written. With `force`, a patch's

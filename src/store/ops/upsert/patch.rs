@@ -51,7 +51,7 @@ pub struct CxnPatch {
     pub batch_code: Option<BatchCode>,
     /// False by default.
     pub disabled: FieldPatch<bool>,
-    /// Taken where it is newer than the stored one.
+    /// Taken where it has a later poll than the stored one.
     pub poll_status: Vec<(JobName, PollStatus)>,
 }
 
@@ -60,7 +60,7 @@ pub struct CxnPatch {
 pub struct StatusPatch {
     /// Which connection.
     pub cxn_id: CxnId,
-    /// Taken where it is newer than the stored one.
+    /// Taken where it has a later poll than the stored one.
     pub poll_status: Vec<(JobName, PollStatus)>,
 }
 
@@ -90,5 +90,25 @@ impl ReadSession {
             disabled: FieldPatch::Keep,
             poll_status: status.poll_status.clone(),
         }))
+    }
+}
+
+#[cfg(test)]
+impl CxnPatch {
+    /// The patch of the connection `cxn:NUMBER` of `app:org.example.one`, for tests.
+    #[must_use]
+    pub fn sample(number: u8) -> Self {
+        Self {
+            cxn_id: format!("cxn:{number}").parse().unwrap(),
+            secret: Secret::from_bytes([7; 32]),
+            app_id: "app:org.example.one".parse().unwrap(),
+            app_url: "https://app.example/".to_owned(),
+            site_url: "https://site.example/".into(),
+            perm: FieldPatch::Keep,
+            via_port: FieldPatch::Keep,
+            batch_code: None,
+            disabled: FieldPatch::Keep,
+            poll_status: Vec::new(),
+        }
     }
 }

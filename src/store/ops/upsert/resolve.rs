@@ -25,6 +25,8 @@ pub struct Resolved<'a> {
     pub shared: u32,
     /// The jobs of the app that the connection leaves; empty where it stays.
     pub left_jobs: Vec<JobNo>,
+    /// Whether a stored connection that is given up is revived, even if it is still where it was.
+    pub revives: bool,
 }
 
 impl Resolved<'_> {
@@ -137,5 +139,5 @@ pub fn resolve<'a>(
         Some((key, _)) if key.app != app => session.job_names(key.app)?.iter().map(|(no, _)| *no).collect(),
         _ => Vec::new(),
     };
-    Ok(Resolved { patch, app, jobs: jobs.get(&app).map_or(&[][..], Vec::as_slice), shared, left_jobs })
+    Ok(Resolved { patch, app, jobs: jobs.get(&app).map_or(&[][..], Vec::as_slice), shared, left_jobs, revives: false })
 }

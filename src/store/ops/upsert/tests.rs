@@ -280,6 +280,32 @@ fn an_import_adds_changes_of_conditions_to_history() {
     assert_eq!(import(2, status(2 * DAY, None), false), [gap]);
     assert_eq!(import(2, status(DAY, timeout), false), [], "it is older");
     assert_eq!(import(2, status(DAY, timeout), true), change(2 * DAY, Up, Failing, timeout));
+    // The last poll is known until the next one, whatever an import makes of level and lastRun.
+    assert_eq!(import(2, status(DAY - 60, timeout), true), []);
+    assert_eq!(import(2, status(2 * DAY, None), false), change(2 * DAY, Failing, Up, None));
+    // A revived connection was polled before it was revived.
+    let mut revived = status(2 * DAY + 120, None);
+    revived.level = 1;
+    revived.revive();
+    assert_eq!(import(4, revived.clone(), false), change(2 * DAY + 120, New, Up, None));
+    assert_eq!(import(4, status(2 * DAY, timeout), false), [], "it is older");
+    assert_eq!(import(2, revived, false), []);
+    let (condition, known_until) = store
+        .read(|session| {
+            let key = session.find(&patch(2).cxn_id)?.unwrap();
+            let status = session.connection(key)?.unwrap().1.remove(0).1;
+            let policy = crate::retry::Policy::default();
+            Ok((policy.condition(&status), policy.known_until(&status)))
+        })
+        .unwrap();
+    assert_eq!((condition, known_until), (Up, Some((3 * DAY + 120, 5 * DAY + 120))));
+    let loss = change(400 * DAY, Up, New, None).remove(0);
+    assert_eq!(
+        import(2, PollStatus::default(), true),
+        [Transition { unknown_from: Some(5 * DAY + 120), ..loss }],
+        "its status goes away"
+    );
+    assert_eq!(import(2, PollStatus::default(), true), []);
     // A connection that was removed is new.
     store
         .write(|session| {

@@ -6,22 +6,24 @@ use super::diff::{Diff, StatusDiff, Stored, diff, is_taken};
 use super::patch::CxnPatch;
 use super::resolve::{Resolved, jobs_of, resolve};
 use crate::model::{AppId, Condition, JobName, PollStatus, Transition, UnixTime};
-use crate::retry::{Policy, last_polled};
+use crate::retry::Policy;
 use crate::store::engine::TX_BATCH;
 use crate::store::error::{Result, if_readable};
 use crate::store::history::{CxnHash, Entry, Frame, History, SiteTransition};
-use crate::store::schema::{Job, ReadSession, WriteSession};
+use crate::store::schema::{Job, ReadSession, RunOutage, WriteSession};
 
 impl WriteSession {
     /// Adds to history which conditions an [`upsert`](WriteSession::upsert) of the same patches changes.
     ///
-    /// A status that an import brings is the outcome of a poll at its lastRun. `now` is the time of the import.
+    /// A status that an import brings is the outcome of a poll at its lastRun, or that of no poll. `now` is the time of the
+    /// import.
     ///
     /// # Errors
     /// [`Error::File`](crate::store::Error::File), [`Error::Database`](crate::store::Error::Database). A connection of which
     /// something cannot be read is left out.
     pub fn note_upsert(&self, history: &History, patches: &[CxnPatch], force: bool, now: UnixTime) -> Result<()> {
         let mut of_jobs: BTreeMap<(AppId, JobName), Vec<Entry>> = BTreeMap::new();
+        let mut losses = Vec::new();
         for batch in patches.chunks(TX_BATCH) {
             let session: &ReadSession = self;
             let jobs = jobs_of(session, batch)?;
@@ -29,49 +31,53 @@ impl WriteSession {
                 let read = || {
                     let incoming = resolve(session, patch, &jobs)?;
                     let stored = Stored::read(&session.trees, &incoming)?;
-                    Ok(changes(&diff(stored, &incoming, force), &incoming, force))
+                    Ok(changes(&diff(stored, &incoming, force), &incoming, force, now))
                 };
                 for (job, transition) in if_readable(read())?.unwrap_or_default() {
                     let entry = SiteTransition { cxn: CxnHash::from(&patch.cxn_id), host: None, transition };
-                    of_jobs.entry((patch.app_id.clone(), job)).or_default().push(Entry::Transition(entry));
+                    let job = (patch.app_id.clone(), job);
+                    if transition.to == Condition::New {
+                        losses.push((job, entry));
+                    } else {
+                        of_jobs.entry(job).or_default().push(Entry::Transition(entry));
+                    }
                 }
             }
         }
-        of_jobs
-            .into_iter()
-            .try_for_each(|(job, entries)| history.append(self, Frame { at: now, job: Some(job), entries }))
+        let frame = |(job, entries)| Frame { at: now, job: Some(job), entries };
+        history.append_all(self, history.frames_of(losses)?.into_iter().chain(of_jobs.into_iter().map(frame)))
     }
 }
 
 /// The transitions of the statuses that a patch adds or replaces.
-fn changes(diff: &Diff, incoming: &Resolved, force: bool) -> Vec<(JobName, Transition)> {
+fn changes(diff: &Diff, incoming: &Resolved, force: bool, now: UnixTime) -> Vec<(JobName, Transition)> {
     let of_job = |job: &Job| {
-        let after = incoming.status(job)?;
-        let (before, outages) = match diff {
+        let incoming = incoming.status(job)?;
+        let policy = job.last_policy().unwrap_or_default();
+        let transition = match diff {
             Diff::Keep => return None,
-            Diff::Add { .. } => (PollStatus::default(), Vec::new()),
+            Diff::Add { .. } => change(&policy, &PollStatus::default(), incoming, &[])?,
             Diff::Update { locator, statuses, .. } => {
-                let StatusDiff { old, .. } = statuses.iter().find(|status| status.job == job.no)?;
-                let outages = job.outages.iter().filter(|outage| outage.covers(locator.batch_code));
-                let before = is_taken(old.as_ref(), after, force).then(|| old.clone().unwrap_or_default())?;
-                (before, outages.map(|outage| outage.at).collect())
+                let StatusDiff { old, new, .. } = statuses.iter().find(|status| status.job == job.no)?;
+                let before = is_taken(old.as_ref(), incoming, force).then(|| old.clone().unwrap_or_default())?;
+                if policy.condition(incoming) == Condition::New {
+                    job.loss(locator.batch_code, &before, now)?
+                } else {
+                    let outages: Vec<_> = RunOutage::times_for(&job.outages, locator.batch_code).collect();
+                    change(&policy, &before, new, &outages)?
+                }
             }
         };
-        let policy = job.last_policy().unwrap_or_default();
-        Some((job.name.clone(), change(&policy, &before, after, &outages)?))
+        Some((job.name.clone(), transition))
     };
     incoming.jobs.iter().filter_map(of_job).collect()
 }
 
-/// The transition from a status to an imported one; `None` if nothing changed.
+/// The transition from a status to one that an import brought; `None` if nothing changed.
 fn change(policy: &Policy, before: &PollStatus, after: &PollStatus, outages: &[UnixTime]) -> Option<Transition> {
-    if policy.condition(after) == Condition::New {
-        return None;
-    }
+    let to = policy.condition(after);
     // The site may have asked to wait since.
     let counted = after.attempts.len().saturating_sub(after.deferrals.into());
     let after = PollStatus { deferrals: 0, attempts: after.attempts[..counted].to_vec(), ..after.clone() };
-    let transition = policy.transition(before, &after, outages)?;
-    // With `--force`, an older status replaces a newer one. What was known until then stays.
-    Some(Transition { at: last_polled(before).map_or(transition.at, |polled| transition.at.max(polled)), ..transition })
+    Some(Transition { to, ..policy.change(before, &after, outages) }).filter(Transition::is_news)
 }

@@ -53,10 +53,7 @@ fn a_job_remembers_the_runs_that_ended_in_an_outage() {
     record.add_outage(&run(400, "1/2", 0), true);
     record.add_outage(&RunRecord { outage: false, ..run(500, "0/1", 9) }, false);
     record.add_outage(&run(600, "0/1", 0), false);
-    let of = |code: u16| {
-        let outages = record.outages.iter().filter(|outage| outage.covers(code.try_into().unwrap()));
-        outages.map(|outage| outage.at).collect::<Vec<_>>()
-    };
+    let of = |code: u16| RunOutage::times_for(&record.outages, code.try_into().unwrap()).collect::<Vec<_>>();
     assert_eq!((of(4_999), of(5_000)), (vec![100, 300, 600], vec![100, 300, 400, 600]));
     (1000..1100).for_each(|now| record.add_outage(&run(now, "0/1", 0), false));
     assert_eq!((record.outages.len(), record.outages[0].at), (MAX_OUTAGES, 1036));

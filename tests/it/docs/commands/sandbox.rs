@@ -36,9 +36,10 @@ exec $PROGRAM --allow-net 127.0.0.0/8 "$@"
 "#;
 
 /// Absolute paths of pages, which are below the sandbox here.
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 8] = [
     "/backup/",
     "/usr/local/share/man/man1",
+    "/usr/local/share/zsh/site-functions",
     "/etc/cxnpoll",
     "/var/",
     "/data",
@@ -173,7 +174,7 @@ impl Template {
     fn fill(&self, dir: &Path) {
         let apps = "var/www/cxnapp/app/cxn/org.civicrm.myapp";
         let dirs = ["bin", "home", "tmp", "steps", "data", "etc/cxnpoll", "var/lib/cxnpoll", "var/lib/node_exporter"];
-        let more = ["backup", "share/man/man1", "home/.config/fish/completions"];
+        let more = ["backup", "share/man/man1", "share/zsh/site-functions", "home/.config/fish/completions"];
         for name in dirs.into_iter().chain(more).chain(["var/log/cxnpoll", "var/lib/prometheus/node-exporter", apps]) {
             fs::create_dir_all(dir.join(name)).unwrap();
         }

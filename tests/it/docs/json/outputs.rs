@@ -44,6 +44,7 @@ pub(super) fn all() -> Outputs {
     let mut runs = Runs { world, ids: Vec::new(), outputs: Outputs::new() };
     runs.import();
     runs.poll();
+    runs.follow();
     runs.explain_and_list();
     runs.change();
     runs.configuration();
@@ -142,6 +143,17 @@ impl Runs {
         self.poll_at(MIDNIGHT + HOUR, &["--cxn", &failed_once]);
     }
 
+    /// A site that moves is in a notification.
+    fn follow(&mut self) {
+        let world = World::with(["redirect-301"]);
+        world.append_config("[follow]\npermanent = true\n[notify]\ncommand = [\"sh\", \"-c\", \"cat >> messages\"]\n");
+        for day in 0..3 {
+            world.poll(MIDNIGHT + day * 24 * HOUR, &[]);
+        }
+        let messages = fs::read_to_string(world.path("messages")).unwrap();
+        self.keep("A notification", messages.lines().map(|line| serde_json::from_str(line).unwrap()).collect());
+    }
+
     fn explain_all(&mut self, now: i64) {
         for id in self.ids.clone() {
             self.run("explain --json", &["explain", &id, "--json", "--now", &now.to_string()]);
@@ -189,6 +201,7 @@ impl Runs {
             self.run("With `--dry-run`", &[command, &id, "--json", "--dry-run"]);
             self.run(&format!("{command} --json"), &[command, &id, "--json"]);
         }
+        self.run("export", &["export"]);
         self.run("remove --json", &["remove", &id, "--json", "--yes"]);
     }
 
@@ -201,6 +214,15 @@ impl Runs {
         self.world.set_config(&text);
         self.run("config check --json", &["config", "check", "--json"]);
         self.run("doctor --json", &["doctor", "--json"]);
+        self.world.set_config(&config);
+        let create = ["config", "app-keys", "create", APP, "--json"];
+        self.run("config app-keys create --json", &create);
+        self.run("config app-keys create --json", &[&create[..], &["--dir", "demo", "--self-signed"]].concat());
+        self.world.set_config(&format!("[apps.\"{APP}\"]\nprivate-key = \"demo/keys.json\"\n"));
+        self.run(
+            "config app-keys request --json",
+            &["config", "app-keys", "request", APP, "--json", "--output", "new.csr"],
+        );
         self.world.set_config(&config);
     }
 
@@ -244,6 +266,7 @@ impl Runs {
 
     fn store(&mut self) {
         self.run("export --history", &["export", "--history"]);
+        self.run("store create --json", &["store", "create", "--json"]);
         self.run("store backup --json", &["store", "backup", "--json"]);
         self.run("store restore --json", &["store", "restore", "--json", "--yes"]);
         self.run("store compact --json", &["store", "compact", "--json"]);

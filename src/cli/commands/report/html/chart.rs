@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::text::{Percent, Time};
+use super::text::{OrDash, Time};
 use crate::model::UnixTime;
 use crate::report::Slice;
 use crate::util::text::count;
@@ -72,7 +72,7 @@ impl Chart {
             starts: starts.iter().map(start).collect(),
             text: match most {
                 0.0 => "No site was down.".to_owned(),
-                _ => format!("The lowest is {}, from {}.", Some(1.0 - most).percent(), worst.from.minute()),
+                _ => format!("The lowest is {}, from {}.", worst.times.percent().or_dash(), worst.from.minute()),
             },
         })
     }

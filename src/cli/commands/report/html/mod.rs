@@ -19,7 +19,7 @@ use crate::model::{FailureClass, Fault, UnixTime};
 use crate::report::{Incident, JobReport, Report, SiteReport, Slice, Times};
 use bar::Bar;
 use chart::Chart;
-use text::{Cause, Class, Number, Percent, Shown, Time};
+use text::{Cause, Class, Number, OrDash, Shown, Time};
 
 /// The most sites, hosts and incidents of each list.
 pub(super) const MOST: usize = 50;
@@ -68,12 +68,6 @@ impl Page<'_> {
     /// When history begins, if that is later than the report.
     fn late_start(&self) -> Option<UnixTime> {
         self.report.began.filter(|began| *began > self.report.from)
-    }
-
-    /// The part of the time of which nothing is known; `None` if there is none.
-    fn unknown(&self) -> Option<f64> {
-        let Times { up_s, down_s, unknown_s } = self.total.times;
-        Times { up_s: unknown_s, down_s: up_s + down_s, unknown_s: 0 }.availability()
     }
 
     /// How long an incident lasted, in seconds, also before the report.

@@ -10,22 +10,6 @@ const TO: UnixTime = FROM + 30 * DAY_S;
 /// A text that would end every context of HTML, with characters that reverse and hide text.
 const HOSTILE: &str = "'\"></title></style><script>alert(1)</script>&lt;\u{202e}\u{0}{{7*7}}";
 
-/// A report about 30 days without anything in it.
-fn empty() -> Report {
-    Report {
-        from: FROM,
-        to: TO,
-        began: None,
-        jobs: Vec::new(),
-        worst_sites: Vec::new(),
-        worst_hosts: Vec::new(),
-        hosts: 0,
-        longest: Vec::new(),
-        latest: Vec::new(),
-        gone: None,
-    }
-}
-
 fn incident(day: i64, hours: i64) -> Incident {
     let from = FROM + day * DAY_S;
     Incident { from, to: Some(from + hours * HOUR_S), class: Some(FailureClass::Timeout) }
@@ -100,7 +84,7 @@ fn one_site(site: &SiteReport) -> Report {
         longest: incidents.clone(),
         latest: incidents,
         gone: Some(Gone { sites: 3, incidents: 4 }),
-        ..empty()
+        ..Report::empty(FROM, TO)
     }
 }
 
@@ -130,7 +114,7 @@ fn rows(page: &str, table: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn a_report_of_nothing_says_so() {
-    let page = render(&empty());
+    let page = render(&Report::empty(FROM, TO));
     for text in ["There are no sites.", "No site was down.", "There was no run.", "Nothing is known of this time."] {
         assert!(page.contains(text), "{text}");
     }

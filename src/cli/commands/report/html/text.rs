@@ -75,21 +75,15 @@ impl Number for u64 {
     }
 }
 
-/// Parts from 0 to 1.
-pub(super) trait Percent {
-    /// With two digits: `99.82 %`. It is rounded down, so only a whole is `100 %`. A dash if there is none.
-    fn percent(&self) -> String;
+/// Texts that may be missing.
+pub(super) trait OrDash {
+    /// The text, or a dash.
+    fn or_dash(&self) -> &str;
 }
 
-impl Percent for Option<f64> {
-    fn percent(&self) -> String {
-        // A part such as 0.57 is slightly less as a number of this type.
-        let digits = |part: f64| format!("{:.2} %", (part * 10_000.0 + 1e-6).floor() / 100.0);
-        match self {
-            None => "–".to_owned(),
-            Some(1.0) => "100 %".to_owned(),
-            Some(part) => digits(part.min(0.9999)),
-        }
+impl OrDash for Option<String> {
+    fn or_dash(&self) -> &str {
+        self.as_deref().unwrap_or("–")
     }
 }
 
@@ -138,13 +132,6 @@ mod tests {
     fn long_durations_are_in_days() {
         let days = |days: u64| (days * 86_400 + 7200).duration();
         assert_eq!([0, 999, 1000, 36_500].map(days), ["2 h", "999 d 2 h", "1,000 d", "36,500 d"]);
-    }
-
-    #[test]
-    fn only_a_whole_is_100_percent() {
-        let percents =
-            [None, Some(0.0), Some(0.57), Some(0.9982), Some(0.999_999), Some(1.0)].map(|part| part.percent());
-        assert_eq!(percents, ["–", "0.00 %", "57.00 %", "99.82 %", "99.99 %", "100 %"]);
     }
 
     #[test]
