@@ -16,8 +16,10 @@ const CALM_FLEETS: [u32; 8] = [60, 50, 40, 25, 20, 12, 4, 1];
 const FAULT_FLEETS: [u32; 8] = [3, 3, 5, 10, 10, 6, 3, 1];
 /// How many runs a fleet has.
 const RUNS: u32 = 40;
-/// The same where nothing is measured. Then each scenario has one fleet of each size and number of workers.
+/// The same where nothing is measured. Then each scenario has one fleet of each small size and number of workers.
 const FEW_RUNS: u32 = 5;
+/// How many sites a small fleet has at most.
+const SMALL: usize = 60;
 
 /// The runs of one fleet.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +40,7 @@ pub fn jobs(seed: u64, is_measuring: bool) -> Vec<Job> {
     for (number, (_, scenario)) in SCENARIOS.iter().enumerate() {
         for size in 0..SIZES.len() {
             let fleets = match scenario {
-                _ if !is_measuring => 1,
+                _ if !is_measuring => u32::from(SIZES[size] <= SMALL),
                 Scenario::Theirs(_) => CALM_FLEETS[size],
                 Scenario::Ours(..) => FAULT_FLEETS[size],
             };

@@ -189,12 +189,12 @@ fn endless_bodies_need_little_memory() {
     // A body that looks like a message is kept until it is too large, which takes up to 1 MiB more per thread. Of the rest, half
     // is the code of the program, which is not optimized here.
     for (kind, threads, limit) in [(Behaviour::Endless, "64", 72), (Behaviour::EndlessMessage, "32", 72 + 32)] {
-        world.import(&(0..1000).map(|number| world.site_on_own_host(number, kind)).collect::<Vec<_>>());
+        world.import(&(0..200).map(|number| world.site_on_own_host(number, kind)).collect::<Vec<_>>());
         let (code, out, err, mib) =
             watch(world.start(&["poll", APP, "--json", "--threads", threads, "--name", threads]));
         assert_eq!(code, 0, "{err}");
         let summary: Value = serde_json::from_str(&out).unwrap();
-        assert_eq!(summary["failures"], json!({"too-large": 1000}));
+        assert_eq!(summary["failures"], json!({"too-large": 200}));
         assert!((1..limit).contains(&mib), "{kind}: {mib} MiB");
     }
 }
@@ -203,12 +203,12 @@ fn endless_bodies_need_little_memory() {
 fn reply_of_small_objects_needs_little_memory() {
     // Without a listener that reads it, the reply is only checked.
     for (listener, outcome) in [
-        ("", json!({"ok": 128, "failures": {}})),
-        ("calls = [{ api = \"System.get\" }]", json!({"ok": 128, "failures": {}})),
-        ("keep = true\ncalls = [{ api = \"System.get\" }]", json!({"ok": 0, "failures": {"too-large": 128}})),
+        ("", json!({"ok": 96, "failures": {}})),
+        ("calls = [{ api = \"System.get\" }]", json!({"ok": 96, "failures": {}})),
+        ("keep = true\ncalls = [{ api = \"System.get\" }]", json!({"ok": 0, "failures": {"too-large": 96}})),
     ] {
         let world = World::on_all_addresses();
-        world.import(&(0..128).map(|number| world.site_on_own_host(number, Behaviour::Objects)).collect::<Vec<_>>());
+        world.import(&(0..96).map(|number| world.site_on_own_host(number, Behaviour::Objects)).collect::<Vec<_>>());
         if !listener.is_empty() {
             world.append_config(&format!("[[listeners]]\nevent = \"civi_cxn.poll\"\n{listener}\n"));
         }
@@ -220,7 +220,7 @@ fn reply_of_small_objects_needs_little_memory() {
         // A poll by hand has the same outcome, although it shows the reply.
         let id = world.site_on_own_host(0, Behaviour::Objects).cxn_id;
         let by_hand = world.run(&["poll", APP, "--cxn", &id]).status.code();
-        assert_eq!(by_hand, Some(if outcome["ok"] == 128 { 0 } else { 3 }), "{listener}");
+        assert_eq!(by_hand, Some(if outcome["ok"] == 96 { 0 } else { 3 }), "{listener}");
     }
 }
 

@@ -141,7 +141,7 @@ outages! {
     /// The run may also take fewer workers and poll all.
     too_many_open_files: Outage {
         breaks: |scene| {
-            scene.front.reply(|_| Reply::SlowSite(400));
+            scene.front.reply(|_| Reply::SlowSite(150));
             let limited = r#"ulimit -n 100; for fd in {10..86}; do eval "exec $fd</dev/null"; done; exec "$@""#;
             scene.starter = ["bash", "-c", limited, "bash"].map(str::to_owned).to_vec();
         },

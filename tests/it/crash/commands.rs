@@ -22,7 +22,7 @@ fn every_command_survives_sigkill_at_every_failpoint() {
     let random = Mutex::new(random);
     let reached = Mutex::new(BTreeSet::new());
     let kinds = Mutex::new(KINDS.iter());
-    // By default a sixth of all, and each failpoint at least once.
+    // By default a twelfth of all, and each failpoint at least once.
     let is_long = number_from_env("CXNPOLL_KILLS").is_some();
     let max_times = if is_long { 3 } else { 1 };
     thread::scope(|scope| {
@@ -43,7 +43,7 @@ fn every_command_survives_sigkill_at_every_failpoint() {
                     }
                     let steps = stderr(&scene.output_of(kind, &Death::At(String::new())));
                     for point in kill_points() {
-                        let is_chosen = is_long || random.lock().unwrap().below(6) == 0;
+                        let is_chosen = is_long || random.lock().unwrap().below(12) == 0;
                         if !is_chosen && reached.lock().unwrap().contains(&point) {
                             continue;
                         }

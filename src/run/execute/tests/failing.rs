@@ -131,9 +131,9 @@ fn a_store_that_is_busy_for_a_while_only_delays_outcomes() {
 #[test]
 fn a_panic_of_the_observer_loses_no_outcome() {
     let (polled, panics) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let (count, observed) = (Arc::clone(&polled), Arc::clone(&panics));
-    let mut fixture = Fixture::new(100, move |number| {
-        if number >= 4 {
+    let (began, count, observed) = (AtomicUsize::new(0), Arc::clone(&polled), Arc::clone(&panics));
+    let mut fixture = Fixture::new(100, move |_| {
+        if began.fetch_add(1, Ordering::Relaxed) >= 4 {
             wait_until(|| observed.load(Ordering::Relaxed));
             thread::sleep(Duration::from_millis(50));
         }

@@ -145,10 +145,12 @@ fn app() -> AppMeta {
     AppMeta { app_id, app_cert, disabled: false, tls: Tls::Verify, metadata: serde_json::Value::Null }
 }
 
+/// A connection whose site has an address of its own, which needs no name server.
 fn line(number: u32) -> String {
     let secret = Secret::from_bytes([7; 32]).to_base64();
+    let host = format!("127.{}.{}.1", number / 256, number % 256);
     format!(
-        r#"{{"cxnId":"cxn:{number}","secret":"{secret}","appId":"app:org.example.myapp","appUrl":"https://app.example/","siteUrl":"https://site{number}.example/"}}"#
+        r#"{{"cxnId":"cxn:{number}","secret":"{secret}","appId":"app:org.example.myapp","appUrl":"https://app.example/","siteUrl":"https://{host}/"}}"#
     )
 }
 

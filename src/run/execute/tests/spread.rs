@@ -23,8 +23,6 @@ fn early(store: &Store, now: UnixTime) -> BTreeMap<u32, usize> {
 #[test]
 fn sites_that_were_imported_together_are_even_after_the_first_run_and_after_a_stop() {
     let mut fixture = Fixture::new(0, |_| Ok(()));
-    // An address needs no name server.
-    let line = |number| line(number).replace(&format!("site{number}.example"), "127.0.0.1");
     let patches: Vec<_> = (0..300).map(|number| transfer::parse(&line(number)).unwrap()).collect();
     fixture.store.write(|session| session.upsert(&patches, false)).unwrap();
     fixture.run.listeners = Listeners::default();
