@@ -287,8 +287,8 @@ impl Store {
 
     /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
     ///
-    /// What cannot be read is skipped: see [`Store::skipped`]. Works in batches. A connection that is added meanwhile is passed
-    /// too; one that is moved to another app meanwhile may be passed twice.
+    /// What cannot be read is skipped: see [`Store::skipped`]. Works in batches. A connection that is added meanwhile may be
+    /// passed too; one that is moved to another app meanwhile may be passed twice.
     ///
     /// # Errors
     /// Those of `emit` and of [`Store::read`].

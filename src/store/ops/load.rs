@@ -16,6 +16,11 @@ use crate::store::schema::{
 };
 use crate::store::sessions::{SLICE, Sessions};
 
+/// How often all connections are scanned at most, if some were added or moved to another app meanwhile.
+///
+/// Without a limit, this would not end while sites register.
+const MAX_SCANS: u8 = 3;
+
 /// A connection that is due, with everything that polling it takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PollTask {
@@ -154,8 +159,8 @@ pub fn find_hashed(sessions: &Sessions, wanted: &BTreeSet<CxnHash>) -> Result<Ha
 
 /// Passes every connection to `emit`, with its statuses except those of jobs that never polled it.
 ///
-/// What cannot be read is skipped. Works in batches. A connection that is added meanwhile is passed too; one that is
-/// moved to another app meanwhile may be passed twice.
+/// What cannot be read is skipped. Works in batches. A connection that is added meanwhile may be passed too; one that is
+/// moved to another app meanwhile may be passed twice, and one that is moved three times may be missing.
 ///
 /// # Errors
 /// Those of `emit` and of [`Sessions::read`].
@@ -189,11 +194,11 @@ fn scan_cxns<T: Send, E: From<Error>>(
 ) -> Result<(), E> {
     sessions.locks.lock_shared(|| {
         let mut from = 0;
-        loop {
-            // A connection that moves to another app gets a new number, and is found in the next round.
+        for _ in 0..MAX_SCANS {
+            // A connection that moves to another app gets a new number, and is found in the next scan.
             let to = sessions.read(ReadSession::cxn_count_upper_bound)?;
             if from == to {
-                return Ok(());
+                break;
             }
             let read = |session: &WriteSession, key: &[u8], value: &[u8]| {
                 let parsed = CxnKey::parse(key).ok_or(Item::Key.into());
@@ -208,6 +213,7 @@ fn scan_cxns<T: Send, E: From<Error>>(
             sessions.scan_in_batches(TreeName::Cxn, &[], read, &mut emit)?;
             from = to;
         }
+        Ok(())
     })
 }
 
@@ -220,6 +226,22 @@ mod tests {
     use crate::store::ops::upsert::CxnPatch;
     use crate::store::schema::DueKey;
     use crate::store::{StatusUpdate, Store};
+
+    #[test]
+    fn a_scan_ends_although_connections_are_added_all_the_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store"), Duration::from_secs(10)).unwrap();
+        let add = |number| store.write(|session| session.upsert(&[CxnPatch::sample(number)], false)).map(drop);
+        add(0).unwrap();
+        let mut passed = 0;
+        let emit = |_, _, _| {
+            passed += 1;
+            assert!(passed < 50, "no end");
+            add(passed)
+        };
+        store.for_each_cxn(emit).unwrap();
+        assert_eq!(passed, MAX_SCANS);
+    }
 
     #[test]
     fn connections_at_levels_are_passed_from_any_of_them_on_with_deferred_ones() {
