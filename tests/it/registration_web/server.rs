@@ -3,11 +3,14 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use super::page::{Paths, snippet};
-use crate::testkit::{signal, tools, until};
+use crate::testkit::{tools, until};
 
 /// Which web server starts the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +65,8 @@ impl WebServer {
 impl Drop for WebServer {
     fn drop(&mut self) {
         for child in &mut self.children {
-            signal(child, "-TERM");
+            let group = Pid::from_child(child);
+            kill_process_group(group, Signal::TERM).unwrap();
             let _ = child.wait();
         }
     }
@@ -79,6 +83,8 @@ fn command(path: &Path) -> Command {
     let mut command = Command::new(path);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("LD_LIBRARY_PATH", libraries);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // fcgiwrap does not end its workers, so all processes of a server are ended together.
+    command.process_group(0);
     command
 }
 
