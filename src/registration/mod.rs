@@ -2,7 +2,7 @@
 //!
 //! A web server starts this program for each request.
 //!
-//! [`Request`] is what CGI/1.1 (RFC 3875) passes in the environment, [`read_body`] reads standard input, and [`answer`] decides
+//! [`Request`] is what CGI/1.1 (RFC 3875) passes in the environment, [`read_body`] reads standard input, and [`answer()`] decides
 //! everything before a byte of the reply is written. Its time and store are passed in. What is wrong with a request is part of
 //! its reply. An [`Error`] is a fault on this side: its reply has a general text, and the reason is for the administrator.
 
