@@ -225,7 +225,7 @@ fn now() -> i64 {
 }
 
 /// Polls at a time that is so many seconds from now.
-pub fn poll_at(scene: &Scene, offset_s: i64) {
+fn poll_at(scene: &Scene, offset_s: i64) {
     let output = scene.world.run(&["poll", APP, "--now", &(now() + offset_s).to_string()]);
     assert!(output.status.success(), "{output:?}");
 }
