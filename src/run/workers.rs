@@ -10,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::nice;
 use serde_json::Value;
 use tracing::{Level, Span, enabled, info, info_span, warn};
 
@@ -36,10 +35,6 @@ const STACK_BYTES: usize = 4 << 20;
 const WORKER_BYTES: usize = STACK_BYTES + if cfg!(target_env = "musl") { 4 << 20 } else { 0 };
 /// Memory that is kept for polls and the store while workers start, in bytes. It is not touched.
 const RESERVED_BYTES: usize = 24 << 20;
-/// What a worker adds to its nice value: as much as `nice` does.
-///
-/// Polls can wait for a processor. A web server, registrations and the recorder should not.
-const NICENESS: i32 = 10;
 /// The stack of the thread that adds workers, in bytes.
 const ADDING_STACK_BYTES: usize = 256 << 10;
 /// Descriptors of a listener program: its streams, its exit, and the pipe to its guard.
@@ -184,11 +179,6 @@ impl Crew {
         let working = Arc::clone(working);
         let work = move || {
             let _alive = alive;
-            // On other systems it is a value of the whole process.
-            if cfg!(target_os = "linux") {
-                // A policy of the system may forbid it.
-                let _ = nice(NICENESS);
-            }
             let work = || shared.work(&messages);
             // A poll whose outcome never arrives would make the run wait for ever.
             if index < *working.wait() && catch_unwind(AssertUnwindSafe(work)).is_err() {

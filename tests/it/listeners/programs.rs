@@ -61,17 +61,6 @@ fn program_that_fails_later_fails_one_poll() {
 }
 
 #[test]
-fn programs_leave_the_processor_to_others() {
-    let world = World::with(["ok"]);
-    let niceness = || Command::new("nice").output().unwrap().stdout;
-    script(&world, "nice > niceness\nread -r event; echo '{\"ok\":true}'", "");
-    assert_eq!(world.poll(MIDNIGHT, &[])["ok"], 1);
-    let [of_test, of_program] = [niceness(), fs::read(world.path("niceness")).unwrap()]
-        .map(|text| String::from_utf8(text).unwrap().trim().parse::<i32>().unwrap());
-    assert_eq!(of_program, (of_test + 10).min(19));
-}
-
-#[test]
 fn reused_program_that_ended_is_started_again() {
     let world = World::with(["ok"; 5]);
     script(&world, "echo started >> starts; read -r event; echo '{\"ok\":true}'", "reuse = true");
