@@ -101,7 +101,7 @@ fn watch_signals() {
             // The lock is held until the process ends, so that it creates no other directory.
             let dirs = DIRS.lock().unwrap_or_else(PoisonError::into_inner);
             dirs.iter().for_each(|dir| remove_in_use(dir));
-            // Until it finds out, the process creates directories that it is about to use, and those above them.
+            // Meanwhile another thread may have created a directory again, with those above it.
             thread::sleep(SIGNAL_INTERVAL);
             dirs.iter().for_each(|dir| remove_in_use(dir));
             let _ = low_level::emulate_default_handler(signal);

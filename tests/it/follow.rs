@@ -45,7 +45,7 @@ fn counting_redirector() -> (String, Arc<AtomicUsize>) {
             let Some(request) = head.first() else { continue };
             copy(&mut reader.take(length), &mut sink()).unwrap();
             let path = request.split(' ').nth(1).unwrap();
-            // `doctor` requests `/`.
+            // `doctor` requests `/`, which names no status.
             let (status, target) = path[1..].split_once('/').unwrap_or(("404", ""));
             let reply =
                 format!("HTTP/1.1 {status} x\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

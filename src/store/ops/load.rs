@@ -18,7 +18,7 @@ use crate::store::sessions::{SLICE, Sessions};
 
 /// How often all connections are scanned at most, if some were added or moved to another app meanwhile.
 ///
-/// Without a limit, this would not end while sites register.
+/// Without a limit, the scans would not end while sites register.
 const MAX_SCANS: u8 = 3;
 
 /// A connection that is due, with everything that polling it takes.
